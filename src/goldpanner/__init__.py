@@ -1,0 +1,3 @@
+"""goldpanner."""
+
+__version__ = "0.1.0"

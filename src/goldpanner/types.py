@@ -1,0 +1,261 @@
+"""The nouns. Field-standard names, one meaning each; see docs/architecture.md for the flow between them.
+
+Array suffixes name axes: `_P` problem, `_G` group member, `_T` token.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from goldpanner.errors import InputError
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+
+
+def content_hash(content: Any, length: int = 16) -> str:
+    """Return the first `length` hex digits of the SHA-256 of `content` as canonical JSON."""
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One question with a checkable answer; its id is the hash of its content."""
+
+    task: str
+    """Id of the task it belongs to, e.g. `world/d3`."""
+    prompt: str
+    """What the policy is given."""
+    answer: str
+    """What a verifier compares with."""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    """What else a verifier or a reader may want (for the world: `chain`, `depth`, `relations`), JSON values only."""
+
+    @cached_property
+    def id(self) -> str:
+        """16 hex digits: the hash of task, prompt, answer and meta."""
+        return content_hash([self.task, self.prompt, self.answer, dict(self.meta)])
+
+
+@dataclass(frozen=True)
+class SamplingParams:
+    """How completions are drawn. No hidden defaults: T = 1 over the full softmax unless said."""
+
+    temperature: float = 1.0
+    """0 means greedy."""
+    top_p: float = 1.0
+    top_k: int = 0
+    """0 means no cut."""
+    max_tokens: int = 64
+    """Tokens of one completion at most, the end-of-sequence token included."""
+    stop: tuple[str, ...] = ()
+    template: str = "{prompt}"
+    """How the prompt is wrapped; `chat` asks the model's own chat template."""
+
+    def __post_init__(self) -> None:
+        for name, ok, need in (
+            ("temperature", self.temperature >= 0, "a number >= 0"),
+            ("top_p", 0 < self.top_p <= 1, "a number in (0, 1]"),
+            ("top_k", self.top_k >= 0, "an integer >= 0 (0 = no cut)"),
+            ("max_tokens", self.max_tokens >= 1, "an integer >= 1"),
+        ):
+            if not ok:
+                raise InputError(f"sampling parameter {name} is {getattr(self, name)!r}; give {need}")
+
+    @cached_property
+    def hash(self) -> str:
+        """12 hex digits over every field."""
+        return content_hash(asdict(self), 12)
+
+    @property
+    def full_softmax(self) -> bool:
+        """Whether samples come from the model's own distribution: T = 1, no truncation of the softmax."""
+        return self.temperature == 1.0 and self.top_p == 1.0 and self.top_k == 0
+
+
+FinishReason = Literal["stop", "length", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a policy returned for one prompt; never truncated silently."""
+
+    text: str
+    tokens: tuple[int, ...] | None = None
+    """Token ids with the end-of-sequence token, where the policy gives them."""
+    logprob: float | None = None
+    """Log-probability (nats) of the whole completion under the policy that drew it, where known."""
+    finish: FinishReason = "stop"
+    """`stop`: ended by itself; `length`: cut at max_tokens; `error`: the policy failed (its reason is in `text`)."""
+    token_logprobs: tuple[float, ...] | None = None
+    """Log-probability of each token, where known; sums to `logprob`."""
+
+
+class Outcome(StrEnum):
+    """A verdict's three states. A crash, a time-out or a parser that gave up is UNJUDGED, never WRONG."""
+
+    CORRECT = "correct"
+    WRONG = "wrong"
+    UNJUDGED = "unjudged"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one version of one verifier said of one completion."""
+
+    outcome: Outcome
+    verifier: str
+    """Id and version, `id@version`, e.g. `world-answer@1`."""
+    extracted: str | None = None
+    """The answer found in the completion, if one was."""
+    reason: str = ""
+    """Why, in a few words, when it is not CORRECT."""
+
+    @property
+    def correct(self) -> bool:
+        """Whether the outcome is CORRECT."""
+        return self.outcome is Outcome.CORRECT
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A completion with its verdict and its identity: one stored row.
+
+    The key is (problem, policy, params, seed, index): appending the same key twice is harmless.
+    """
+
+    problem: str
+    """Problem id."""
+    policy: str
+    """Policy id (hash of its content)."""
+    params: str
+    """Hash of the SamplingParams."""
+    seed: int
+    index: int
+    """Number of this sample among those of (problem, policy, params, seed), from 0."""
+    completion: Completion
+    verdict: Verdict
+    task: str = ""
+    run: str = ""
+    """Run that drew it."""
+    reward: float | None = None
+    """Reward as trained on (None outside training, and where the verdict is UNJUDGED)."""
+    step: int | None = None
+    """RL step, for training rollouts."""
+    group: int | None = None
+    """Number of the group within the step, for training rollouts."""
+
+    @property
+    def key(self) -> tuple[str, str, str, int, int]:
+        """What identifies the sample."""
+        return (self.problem, self.policy, self.params, self.seed, self.index)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Per problem: n samples, c correct, u unjudged, t truncated. What almost every estimator takes.
+
+    `n` counts every sample, the unjudged ones too: a problem's share of correct answers lies in [c/n, (c+u)/n].
+    Raises InputError on negative counts, c + u > n, truncated > n, lengths that differ, or duplicate ids.
+    """
+
+    ids: tuple[str, ...]
+    n: IntArray
+    c: IntArray
+    unjudged: IntArray
+    truncated: IntArray
+
+    def __post_init__(self) -> None:
+        size = len(self.ids)
+        for name in ("n", "c", "unjudged", "truncated"):
+            array = np.asarray(getattr(self, name), dtype=np.int64)
+            if array.shape != (size,):
+                raise InputError(f"counts: {name} has shape {array.shape}, but there are {size} problem ids")
+            if (array < 0).any():
+                bad = int(np.argmax(array < 0))
+                raise InputError(
+                    f"counts: {name} of problem {self.ids[bad]!r} is {array[bad]}; counts cannot be negative"
+                )
+            object.__setattr__(self, name, array)
+        for label, part in (("c + unjudged", self.c + self.unjudged), ("truncated", self.truncated)):
+            if (part > self.n).any():
+                bad = int(np.argmax(part > self.n))
+                raise InputError(
+                    f"counts: {label} of problem {self.ids[bad]!r} is {part[bad]}, more than its n = {self.n[bad]}"
+                )
+        if len(set(self.ids)) != size:
+            seen: set[str] = set()
+            twice = next(i for i in self.ids if i in seen or seen.add(i))  # type: ignore[func-returns-value]
+            raise InputError(f"counts: problem id {twice!r} stands twice; give every problem one row")
+
+    @classmethod
+    def of(
+        cls,
+        n: Sequence[int] | IntArray,
+        c: Sequence[int] | IntArray,
+        ids: Iterable[str] | None = None,
+        unjudged: Sequence[int] | IntArray | None = None,
+        truncated: Sequence[int] | IntArray | None = None,
+    ) -> "Counts":
+        """Build from plain sequences; ids default to `0`, `1`, ..., unjudged and truncated to 0."""
+        size = len(n)
+        zeros = np.zeros(size, np.int64)
+        return cls(
+            tuple(map(str, range(size))) if ids is None else tuple(ids),
+            np.asarray(n, np.int64),
+            np.asarray(c, np.int64),
+            zeros if unjudged is None else np.asarray(unjudged, np.int64),
+            zeros if truncated is None else np.asarray(truncated, np.int64),
+        )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def select(self, keep: Sequence[int] | NDArray[Any]) -> "Counts":
+        """Return the problems at positions `keep` (indices or a boolean mask), in that order."""
+        index = np.arange(len(self))[np.asarray(keep)]
+        ids = tuple(self.ids[i] for i in index)
+        return Counts(ids, self.n[index], self.c[index], self.unjudged[index], self.truncated[index])
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number that cannot be given without its interval. NaN in all three means "not defined here"."""
+
+    value: float
+    low: float
+    high: float
+    level: float
+    """Coverage the interval aims at, e.g. 0.95."""
+    method: str
+    """How value and interval were made, e.g. `clopper-pearson`."""
+    n: int | None = None
+    """Samples or problems it rests on."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.level < 1:
+            raise InputError(f"estimate: level is {self.level!r}; give a number in (0, 1)")
+        if self.value == self.value and not self.low <= self.value <= self.high:
+            raise InputError(f"estimate: {self.value!r} does not lie in its interval [{self.low!r}, {self.high!r}]")
+
+    @classmethod
+    def undefined(cls, method: str, level: float = 0.95) -> "Estimate":
+        """Return the estimate of something that these samples cannot give (k > n, say)."""
+        nan = float("nan")
+        return cls(nan, nan, nan, level, method)
+
+    def to_json(self) -> dict[str, float | str | None]:
+        """Return `{"value", "low", "high", "level", "method"}`, NaN and infinities as None."""
+        finite = {
+            k: (v if np.isfinite(v) else None)
+            for k, v in (("value", self.value), ("low", self.low), ("high", self.high))
+        }
+        return {**finite, "level": self.level, "method": self.method}
