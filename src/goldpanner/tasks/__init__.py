@@ -1,0 +1,66 @@
+"""Tasks: families of problems with checkable answers. `world` and `arithmetic` bring a corpus of their own."""
+
+import difflib
+from typing import Annotated
+
+from pydantic import Field
+
+from goldpanner.errors import InputError
+from goldpanner.rng import stream
+from goldpanner.tasks.arithmetic import Arithmetic, ArithmeticConfig
+from goldpanner.tasks.domain import Document, Domain, Split
+from goldpanner.tasks.files import gsm8k, read_problems
+from goldpanner.tasks.world import World, WorldConfig
+from goldpanner.types import Problem
+
+__all__ = [
+    "Arithmetic",
+    "ArithmeticConfig",
+    "Document",
+    "Domain",
+    "DomainConfig",
+    "Split",
+    "World",
+    "WorldConfig",
+    "build",
+    "gsm8k",
+    "load",
+    "read_problems",
+    "task_ids",
+]
+
+DomainConfig = Annotated[WorldConfig | ArithmeticConfig, Field(discriminator="kind")]
+"""Config of any domain, told apart by its field `kind`."""
+
+CONFIGS: tuple[type[WorldConfig] | type[ArithmeticConfig], ...] = (WorldConfig, ArithmeticConfig)
+
+
+def build(config: WorldConfig | ArithmeticConfig) -> Domain:
+    """Return the domain that a config describes."""
+    return World(config) if isinstance(config, WorldConfig) else Arithmetic(config)
+
+
+def task_ids() -> tuple[str, ...]:
+    """Return the id of every task that the domains offer by default."""
+    return tuple(task for config in CONFIGS for task in build(config()).tasks)
+
+
+def load(
+    task: str,
+    n: int,
+    seed: int = 0,
+    split: Split = "test",
+    config: WorldConfig | ArithmeticConfig | None = None,
+) -> list[Problem]:
+    """Return n problems of a task by its readable id, e.g. `load("world/d3", 64)`.
+
+    `seed` says which problems are drawn; the facts they are about come from `config` (by default the task's domain with
+    its default knobs). Raises InputError for an unknown id, naming those near to it.
+    """
+    domains = [build(config)] if config is not None else [build(kind()) for kind in CONFIGS]
+    for domain in domains:
+        if task in domain.tasks:
+            return domain.problems(task, n, stream("problems", task, split, seed), split)
+    known = [name for domain in domains for name in domain.tasks]
+    near = difflib.get_close_matches(task, known, n=4, cutoff=0.4) or known
+    raise InputError(f"no task is called {task!r}; did you mean {', '.join(near)}?")

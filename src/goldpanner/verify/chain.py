@@ -1,0 +1,97 @@
+"""Verifiers for worked answers: a chain of steps that ends in the answer.
+
+A chain is text of space-separated tokens. A token of several characters (`oak`, `total`) names a step; the
+one-character symbols after it (`f q b`, `8 2`) are its state. The last state is the answer.
+
+Two verifiers look at the same completion: `ChainAnswer` at the last state alone, `ChainProcess` at every step. A lucky
+answer is the difference between them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from goldpanner.types import Completion, Outcome, Problem, Verdict
+from goldpanner.verify.base import unfinished
+
+
+@dataclass(frozen=True)
+class ChainAnswer:
+    """CORRECT if the completion ended by itself and its last state is the problem's answer, by whatever route.
+
+    UNJUDGED where the policy failed or `problem.answer` is not a run of one-character symbols.
+    """
+
+    id: str = "chain-answer@1"
+
+    def __call__(self, problem: Problem, completion: Completion) -> Verdict:
+        """Judge the last state; never raises."""
+        if early := unfinished(self.id, completion):
+            return early
+        answer = _tokens(problem.answer)
+        if not answer or last_state(answer) != answer:
+            return Verdict(Outcome.UNJUDGED, self.id, reason="the problem has no answer made of one-character symbols")
+        found = last_state(completion.text.split())
+        if not found:
+            return Verdict(Outcome.WRONG, self.id, reason="no state at the end")
+        extracted = " ".join(found)
+        if found == answer:
+            return Verdict(Outcome.CORRECT, self.id, extracted)
+        return Verdict(Outcome.WRONG, self.id, extracted, f"expected {' '.join(answer)!r}")
+
+
+@dataclass(frozen=True)
+class ChainProcess:
+    """CORRECT if the completion ended by itself and is the whole worked answer, `problem.meta["chain"]`, by tokens.
+
+    Its probability under a model is one teacher-forced pass, so it can be known exactly. UNJUDGED where the policy
+    failed or the problem carries no chain.
+    """
+
+    id: str = "chain-process@1"
+
+    def __call__(self, problem: Problem, completion: Completion) -> Verdict:
+        """Judge every step; never raises."""
+        if early := unfinished(self.id, completion):
+            return early
+        chain = _tokens(problem.meta.get("chain")) if isinstance(problem.meta, Mapping) else []
+        if not chain:
+            return Verdict(Outcome.UNJUDGED, self.id, reason="the problem has no meta['chain'] to compare with")
+        tokens = completion.text.split()
+        extracted = " ".join(last_state(tokens)) or None
+        if tokens == chain:
+            return Verdict(Outcome.CORRECT, self.id, extracted)
+        lucky = "; the answer is right all the same" if last_state(tokens) == last_state(chain) else ""
+        return Verdict(Outcome.WRONG, self.id, extracted, _first_difference(chain, tokens) + lucky)
+
+
+def last_state(tokens: list[str]) -> list[str]:
+    """Return the run of one-character symbols at the end of `tokens` (empty if a longer token stands there)."""
+    start = len(tokens)
+    while start and len(tokens[start - 1]) == 1:
+        start -= 1
+    return tokens[start:]
+
+
+def _tokens(text: object) -> list[str]:
+    return text.split() if isinstance(text, str) else []
+
+
+def _steps(tokens: list[str]) -> list[str]:
+    """Cut `tokens` into steps: a name with the symbols after it."""
+    steps: list[list[str]] = []
+    for token in tokens:
+        if len(token) > 1 or not steps:
+            steps.append([])
+        steps[-1].append(token)
+    return [" ".join(step) for step in steps]
+
+
+def _first_difference(chain: list[str], tokens: list[str]) -> str:
+    """Say where `tokens` first leaves `chain`; they must differ."""
+    right, found = _steps(chain), _steps(tokens)
+    for number, (expected, got) in enumerate(zip(right, found), 1):
+        if expected != got:
+            return f"step {number}: expected {expected!r}, found {got!r}"
+    if len(found) < len(right):
+        return f"stopped after step {len(found)} of {len(right)}"
+    return f"went on after step {len(right)}, the last"
