@@ -1,0 +1,472 @@
+"""A Hugging Face causal language model on this machine, with our own batched sampler.
+
+The sampler runs each prompt once and shares it among its samples, keeps keys and values in preallocated memory, drops
+rows that have finished, and picks tokens by inverse CDF from the numbers that belong to (problem, seed, index), so
+that a sample does not depend on what else is drawn with it. (Floating-point sums do vary in their last bits with the
+size of a batch; a sample changes only where its uniform falls within that distance, about 1e-6, of a token's border.)
+"""
+
+import hashlib
+import inspect
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from numpy.typing import NDArray
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.cache_utils import DynamicCache, DynamicLayer
+
+from goldpanner import rng
+from goldpanner.errors import InputError
+from goldpanner.policies import Request
+from goldpanner.types import Completion, FinishReason, FloatArray, IntArray, Problem, SamplingParams
+
+Response = str | Sequence[int]
+"""A response to score: text (the end-of-sequence token is appended), or token ids, taken exactly as they are."""
+
+COMPACT_BELOW = 0.85
+"""Share of live rows below which finished ones are dropped from the batch: copying the cache costs about a tenth of
+a step."""
+
+
+class LocalPolicy:
+    """Any `AutoModelForCausalLM` and its tokenizer as a policy.
+
+    `Completion.logprob` and `token_logprobs` are the model's own (T = 1 over the full softmax) whatever temperature,
+    top-k or top-p the tokens were drawn with: that is what importance sampling and policy gradients need. At T = 1
+    without cuts it is also the density the tokens were drawn from.
+
+    `id` follows the weights: after an optimizer step it is another policy.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        device: str | torch.device | None = None,
+        batch_rows: int = 1024,
+        batch_bytes: int = 2**30,
+        name: str = "",
+    ) -> None:
+        """Wrap `model` where it is, or move it to `device` (`auto`: CUDA or MPS where present, else the CPU).
+
+        A batch holds at most `batch_rows` samples and about `batch_bytes` of keys, values and logits.
+        """
+        if batch_rows < 1:
+            raise InputError(f"batch_rows is {batch_rows}; give a number >= 1")
+        self.model = model if device is None else model.to(best_device() if device == "auto" else device)
+        self.tokenizer = tokenizer
+        self.batch_rows = batch_rows
+        self.batch_bytes = batch_bytes
+        self.name = name
+        self._id: tuple[tuple[int, ...], str] | None = None
+        self._keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
+        generation = getattr(model, "generation_config", None)
+        ends = [tokenizer.eos_token_id, model.config.eos_token_id, getattr(generation, "eos_token_id", None)]
+        self.eos_ids = sorted({i for e in ends if e is not None for i in (e if isinstance(e, list) else [e])})
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: Path | str, device: str | torch.device | None = "auto", dtype: str = "auto", **options: Any
+    ) -> "LocalPolicy":
+        """Load a folder in the Hugging Face layout; `options` go to the constructor."""
+        model, tokenizer = load_pretrained(folder, dtype=dtype)
+        return cls(model, tokenizer, device=device, name=options.pop("name", Path(folder).name), **options)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.model.device
+
+    @property
+    def id(self) -> str:
+        """16 hex digits over weights and tokenizer; computed anew when a weight was written since the last time."""
+        state = self.model.state_dict()
+        versions = tuple(n for t in state.values() for n in (t.data_ptr(), 0 if t.is_inference() else t._version))
+        if self._id is None or self._id[0] != versions:
+            digest = hashlib.sha256()
+            for name, tensor in sorted(state.items()):
+                digest.update(f"{name}\x1f{tensor.dtype}\x1f{tuple(tensor.shape)}\x1f".encode())
+                digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+            backend = getattr(self.tokenizer, "backend_tokenizer", None)
+            words = backend.to_str() if backend is not None else json.dumps(self.tokenizer.get_vocab(), sort_keys=True)
+            digest.update(f"{words}\x1f{getattr(self.tokenizer, 'chat_template', None)}\x1f{self.eos_ids}".encode())
+            self._id = (versions, digest.hexdigest()[:16])
+        return self._id[1]
+
+    def describe(self) -> dict[str, Any]:
+        """Return a JSON record: id, name, architecture, size, dtype, device, versions."""
+        return {
+            "kind": "local",
+            "id": self.id,
+            "name": self.name,
+            "model_type": self.model.config.model_type,
+            "parameters": sum(p.numel() for p in self.model.parameters()),
+            "vocabulary": len(self.tokenizer),
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "device": str(self.device),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        }
+
+    def sample(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[list[Completion]]:
+        """Yield one list of completions per request, in order. See `Policy.sample`."""
+        prompts = [self.encode_prompt(request.problem, params.template) for request in requests]
+        for prompt in prompts:
+            self._check_length(len(prompt) + params.max_tokens, f"a prompt of {len(prompt)} tokens + max_tokens")
+        start = 0
+        while start < len(requests):  # a window of a few batches: enough to pack well, little to hold back
+            stop, rows = start, 0
+            while stop < len(requests) and (stop == start or rows + len(requests[stop].indices) <= 8 * self.batch_rows):
+                rows += len(requests[stop].indices)
+                stop += 1
+            yield from self._sample_window(requests[start:stop], prompts[start:stop], params)
+            start = stop
+
+    def logprobs(
+        self, problems: Sequence[Problem], responses: Sequence[Response], template: str = "{prompt}"
+    ) -> FloatArray:
+        """Return log P(response | prompt) in nats of each pair, shape (len(problems),): see `token_logprobs`."""
+        return np.array([tokens.sum() for tokens in self.token_logprobs(problems, responses, template)], np.float64)
+
+    def token_logprobs(
+        self, problems: Sequence[Problem], responses: Sequence[Response], template: str = "{prompt}"
+    ) -> list[FloatArray]:
+        """Return log P(token | prompt, tokens before) in nats, one array of float64 per pair, teacher-forced.
+
+        Exact: no sampling noise, and no underflow, since the softmax is taken in float64 log space (log P = -138,
+        P = 1e-60, is as good as any). A text response is followed by the end-of-sequence token; the array has an
+        entry for it. Raises InputError on lists of unequal lengths.
+        """
+        if len(problems) != len(responses):
+            raise InputError(f"{len(problems)} problems but {len(responses)} responses; give one response each")
+        prompts = [self.encode_prompt(problem, template) for problem in problems]
+        targets = [self.encode_response(response) for response in responses]
+        totals = [len(prompt) + len(target) for prompt, target in zip(prompts, targets)]
+        self._check_length(max(totals, default=0), "the longest prompt and response together have")
+        out: list[FloatArray] = [np.empty(0)] * len(prompts)
+        order = sorted(range(len(prompts)), key=lambda i: totals[i])
+        cost = 4 * max(5 * self.model.config.get_text_config().vocab_size, 64 * 1024)  # bytes per token: about
+        while order:
+            size = max(1, min(len(order), self.batch_bytes // (cost * totals[order[-1]])))
+            batch, order = order[-size:], order[:-size]
+            scored = self._score_batch([prompts[i] for i in batch], [targets[i] for i in batch])
+            for i, values in zip(batch, scored):
+                out[i] = values
+        return out
+
+    def encode_prompt(self, problem: Problem, template: str = "{prompt}") -> list[int]:
+        """Return the token ids of a problem's prompt in `template` (`chat`: the tokenizer's own chat template)."""
+        if template == "chat":
+            if not getattr(self.tokenizer, "chat_template", None):
+                raise InputError("template is 'chat', but this tokenizer has no chat template; give '{prompt}'")
+            turns = [{"role": "user", "content": problem.prompt}]
+            ids = self.tokenizer.apply_chat_template(
+                turns, add_generation_prompt=True, tokenize=True, return_dict=False
+            )
+        elif "{prompt}" in template:
+            ids = self.tokenizer(template.replace("{prompt}", problem.prompt))["input_ids"]
+        else:
+            raise InputError(f"template is {template!r}; give 'chat' or a text that contains '{{prompt}}'")
+        if not ids:
+            raise InputError(f"the prompt of problem {problem.id} ({problem.prompt!r}) has no tokens; give some text")
+        return list(ids)
+
+    def encode_response(self, response: Response) -> list[int]:
+        """Return the token ids of a response; a text gets the end-of-sequence token appended."""
+        if not isinstance(response, str):
+            return list(response)
+        return [*self.tokenizer(response, add_special_tokens=False)["input_ids"], self.tokenizer.eos_token_id]
+
+    def _check_length(self, tokens: int, what: str) -> None:
+        limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        if limit is not None and tokens > limit:
+            raise InputError(f"{what}: {tokens} tokens, but the model has {limit} positions; lower max_tokens")
+
+    def _sample_window(
+        self, requests: Sequence[Request], prompts: Sequence[list[int]], params: SamplingParams
+    ) -> Iterator[list[Completion]]:
+        limit = self._rows_that_fit(max(map(len, prompts)) + params.max_tokens)
+        done: list[list[Completion]] = [[] for _ in requests]
+        for batch in pack([len(prompt) for prompt in prompts], [len(r.indices) for r in requests], limit):
+            uniforms = [
+                rng.sample_uniforms(
+                    requests[i].problem.id, requests[i].seed, requests[i].index_array[part], params.max_tokens
+                )
+                for i, part in batch
+            ]
+            owner = np.repeat(np.arange(len(batch)), [len(u) for u in uniforms])
+            rows = self._draw([prompts[i] for i, _ in batch], owner, np.concatenate(uniforms), params)
+            completions = iter(self._complete(*rows, params))
+            for (i, _), u in zip(batch, uniforms):
+                done[i] += [next(completions) for _ in range(len(u))]
+        yield from done
+
+    def _rows_that_fit(self, tokens: int) -> int:
+        config = self.model.config.get_text_config()
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        cache = 2 * config.num_hidden_layers * heads * width * tokens * self.model.dtype.itemsize
+        return int(max(1, min(self.batch_rows, self.batch_bytes // (cache + 24 * config.vocab_size))))
+
+    def _draw(
+        self, prompts: Sequence[list[int]], owner: IntArray, uniforms: FloatArray, params: SamplingParams
+    ) -> tuple[IntArray, NDArray[np.float32], IntArray, NDArray[np.bool_]]:
+        """Return tokens and log-probabilities, shape (rows, max_tokens), lengths, and which rows ended by themselves.
+
+        `owner` names each row's prompt. Past a row's length the entries mean nothing.
+        """
+        with evaluation(self.model):
+            ids, mask, positions = left_padded(prompts, self.tokenizer.pad_token_id or 0, self.device)
+            cache = preallocated_cache(self.model.config, ids.shape[1] + params.max_tokens)
+            keep = {"logits_to_keep": 1} if self._keeps_logits else {}
+            out = self.model(
+                ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True, **keep
+            )
+            row = torch.from_numpy(owner).to(self.device)
+            logits, next_position = out.logits[:, -1].index_select(0, row), positions[:, -1].index_select(0, row)
+            mask = None if mask is None else mask.index_select(0, row)
+            cache.reorder_cache(row)
+            n, width = uniforms.shape
+            u = torch.from_numpy(uniforms).to("cpu" if self.device.type == "mps" else self.device)
+            tokens = torch.zeros((n, width), dtype=torch.int64, device=u.device)
+            logprobs = torch.zeros((n, width), device=u.device)
+            length = torch.full((n,), width, device=u.device)
+            ended = torch.zeros(n, dtype=torch.bool, device=u.device)
+            eos = torch.tensor(self.eos_ids, device=u.device)
+            rows = torch.arange(n, device=u.device)  # which samples the computed batch holds
+            for t in range(width):
+                token, logprob = pick(logits.to(u.device, torch.float32), u[rows, t], params)
+                tokens[rows, t], logprobs[rows, t] = token, logprob
+                stops = torch.isin(token, eos)
+                if params.stop:
+                    stops |= self._hits_stop(tokens[rows, : t + 1], params.stop)
+                stops &= ~ended[rows]
+                length[rows[stops]], ended[rows[stops]] = t + 1, True
+                live = ~ended[rows]
+                count = int(live.sum())
+                if count == 0 or t + 1 == width:
+                    break
+                if count < COMPACT_BELOW * len(rows):
+                    chosen = live.nonzero().squeeze(1)
+                    rows, token, local = rows[chosen], token[chosen], chosen.to(self.device)
+                    next_position = next_position[local]
+                    mask = None if mask is None else mask[local]
+                    cache.reorder_cache(local)
+                next_position = next_position + 1
+                mask = None if mask is None else torch.nn.functional.pad(mask, (0, 1), value=1)
+                # without padding all rows stand at one position: one row of angles serves the batch
+                where = next_position[:1, None] if mask is None else next_position[:, None]
+                logits = self.model(
+                    token.to(self.device)[:, None],
+                    attention_mask=mask,
+                    position_ids=where,
+                    past_key_values=cache,
+                    use_cache=True,
+                ).logits[:, -1]
+        return tokens.cpu().numpy(), logprobs.cpu().numpy(), length.cpu().numpy(), ended.cpu().numpy()
+
+    def _hits_stop(self, tokens: torch.Tensor, stop: Sequence[str]) -> torch.Tensor:
+        tail = max(len(text.encode()) for text in stop) + 1  # a token carries at least a byte of text
+        texts = self.tokenizer.batch_decode(tokens[:, -tail:].tolist(), clean_up_tokenization_spaces=False)
+        return torch.tensor([any(s in text for s in stop) for text in texts], device=tokens.device)
+
+    def _complete(
+        self,
+        tokens: IntArray,
+        logprobs: NDArray[np.float32],
+        length: IntArray,
+        ended: NDArray[np.bool_],
+        params: SamplingParams,
+    ) -> list[Completion]:
+        ids = [row[:size] for row, size in zip(tokens.tolist(), length.tolist())]
+        ends = set(self.eos_ids)
+        bodies = [row[:-1] if row[-1] in ends else row for row in ids]
+        texts = self.tokenizer.batch_decode(bodies, clean_up_tokenization_spaces=False)
+        out = []
+        for row, text, values, stopped in zip(ids, texts, logprobs.astype(np.float64), ended):
+            for stop in params.stop:
+                text = text.split(stop, 1)[0]
+            each = tuple(values[: len(row)].tolist())
+            finish: FinishReason = "stop" if stopped else "length"
+            out.append(Completion(text, tuple(row), sum(each), finish, each))
+        return out
+
+    def _score_batch(self, prompts: Sequence[list[int]], targets: Sequence[list[int]]) -> list[FloatArray]:
+        first = min(map(len, prompts)) - 1  # logits before this position are needed by nobody
+        width = max(len(p) + len(t) for p, t in zip(prompts, targets))
+        ids = np.zeros((len(prompts), width), np.int64)  # padded on the right: causal attention never looks there
+        for row, prompt, target in zip(ids, prompts, targets):
+            row[: len(prompt) + len(target)] = prompt + target
+        with evaluation(self.model):
+            keep = {"logits_to_keep": width - first} if self._keeps_logits else {}
+            logits = self.model(torch.from_numpy(ids).to(self.device), use_cache=False, **keep).logits
+            logits = logits[:, logits.shape[1] - (width - first) :]
+            row = np.repeat(np.arange(len(targets)), [len(t) for t in targets])
+            at = np.concatenate([np.arange(len(t)) + len(p) - 1 - first for p, t in zip(prompts, targets)])
+            wanted = torch.tensor([token for target in targets for token in target])
+            picked = logits[torch.from_numpy(row), torch.from_numpy(at)].cpu().double().log_softmax(-1)
+            values = picked.gather(1, wanted[:, None]).squeeze(1).numpy()
+        return np.split(values, np.cumsum([len(t) for t in targets])[:-1])
+
+
+def pick(logits: torch.Tensor, u: torch.Tensor, params: SamplingParams) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return each row's token and its log-probability under the unadjusted softmax.
+
+    `logits` is float32 of shape (rows, vocabulary), `u` float64 in [0, 1) of shape (rows,). Inverse CDF: the first
+    token whose cumulative probability exceeds u, in the order of the vocabulary. Adjustments come in the usual order:
+    temperature, top-k (ties with the k-th kept), top-p (the fewest most likely tokens that hold at least top_p).
+    """
+    logprobs = logits.log_softmax(-1)
+    if params.temperature == 0:
+        token = logits.argmax(-1)
+    else:
+        adjusted = logprobs if params.full_softmax else adjust(logits, params)
+        mass = adjusted.exp().cumsum(-1, dtype=torch.float64)
+        total = mass[:, -1:].contiguous()
+        token = torch.searchsorted(mass, u[:, None] * total, right=True)
+        last = torch.searchsorted(mass, total)  # u * total may round up to total: the last token with mass takes it
+        token = torch.minimum(token, last).squeeze(1)
+    return token, logprobs.gather(1, token[:, None]).squeeze(1)
+
+
+def adjust(logits: torch.Tensor, params: SamplingParams) -> torch.Tensor:
+    """Return the log-probabilities after temperature, top-k and top-p; a token cut off has -inf."""
+    logprobs = (logits / params.temperature).log_softmax(-1)
+    if 0 < params.top_k < logprobs.shape[-1]:
+        kth = logprobs.topk(params.top_k).values[:, -1:]
+        logprobs = logprobs.masked_fill(logprobs < kth, -torch.inf).log_softmax(-1)
+    if params.top_p < 1:
+        ordered, order = logprobs.sort(descending=True, stable=True)
+        mass = ordered.exp().cumsum(-1, dtype=torch.float64)
+        cut = (mass - ordered.exp() >= params.top_p).scatter(-1, order, mass - ordered.exp() >= params.top_p)
+        logprobs = logprobs.masked_fill(cut, -torch.inf).log_softmax(-1)
+    return logprobs
+
+
+def pack(lengths: Sequence[int], counts: Sequence[int], limit: int) -> list[list[tuple[int, slice]]]:
+    """Cut requests of `counts` samples with prompts of `lengths` tokens into batches of at most `limit` rows.
+
+    Returns batches of (request, slice of its samples). Prompts of one length go together; lengths are mixed (and
+    padded) only to fill a batch that is less than half full.
+    """
+    batches: list[list[tuple[int, slice]]] = []
+    size, previous = limit, -1
+    for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+        start = 0
+        while start < counts[i]:
+            if size == limit or (lengths[i] != previous and 2 * size >= limit):
+                batches.append([])
+                size = 0
+            stop = min(counts[i], start + limit - size)
+            batches[-1].append((i, slice(start, stop)))
+            size, start, previous = size + stop - start, stop, lengths[i]
+    return batches
+
+
+def left_padded(
+    prompts: Sequence[list[int]], pad: int, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
+    """Return token ids, attention mask (None where all prompts are equally long) and positions, (prompts, width)."""
+    width = max(map(len, prompts))
+    ids = torch.tensor([[pad] * (width - len(p)) + p for p in prompts], device=device)
+    mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    return ids, None if bool(mask.all()) else mask, positions
+
+
+class _PreallocatedLayer(DynamicLayer):  # type: ignore[misc]
+    """Keys and values of one layer in memory taken once, instead of a copy of everything at each token."""
+
+    def __init__(self, capacity: int) -> None:
+        super().__init__()
+        self.capacity = capacity
+        self.room: tuple[torch.Tensor, torch.Tensor] | None = None
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Append the new tokens' keys and values; return all of them. Shapes (rows, heads, tokens, width)."""
+        if not self.is_initialized:  # the prompt: as it comes, since `reorder_cache` is next
+            self.lazy_initialization(key_states, value_states)
+            self.keys, self.values = key_states, value_states
+            return self.keys, self.values
+        start = self.keys.shape[-2]
+        stop = start + key_states.shape[-2]
+        if self.room is None:
+            self._take_room()
+        assert self.room is not None
+        for room, new in zip(self.room, (key_states, value_states)):
+            room[:, :, start:stop] = new
+        self.keys, self.values = (room[:, :, :stop] for room in self.room)
+        return self.keys, self.values
+
+    def reorder_cache(self, beam_idx: torch.Tensor) -> None:
+        """Keep the rows `beam_idx`, in that order, each as often as it stands there."""
+        super().reorder_cache(beam_idx)
+        self._take_room()
+
+    def _take_room(self) -> None:
+        rows, heads, used, width = self.keys.shape
+        room = tuple(self.keys.new_empty((rows, heads, self.capacity, width)) for _ in range(2))
+        room[0][:, :, :used], room[1][:, :, :used] = self.keys, self.values
+        self.room = (room[0], room[1])
+        self.keys, self.values = room[0][:, :, :used], room[1][:, :, :used]
+
+
+def preallocated_cache(config: Any, capacity: int) -> DynamicCache:
+    """Return a cache for `capacity` tokens; layers of another kind than full attention keep their own sort."""
+    cache = DynamicCache(config=config)
+    cache.layers = [_PreallocatedLayer(capacity) if type(x) is DynamicLayer else x for x in cache.layers]
+    return cache
+
+
+@contextmanager
+def evaluation(model: Any) -> Iterator[None]:
+    """Run without gradients and without dropout; the model's mode is put back."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        model.train(training)
+
+
+def best_device() -> torch.device:
+    """Return CUDA or MPS where present, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def load_pretrained(folder: Path | str, dtype: str = "auto") -> tuple[Any, Any]:
+    """Return (model, tokenizer) from a folder in the Hugging Face layout; raises InputError where it is none."""
+    folder = Path(folder)
+    if not (folder / "config.json").is_file():
+        raise InputError(f"model folder {str(folder)!r} has no config.json; give a folder in the Hugging Face layout")
+    with quiet_progress():
+        try:
+            model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        except (OSError, ValueError) as error:
+            raise InputError(f"model folder {str(folder)!r} cannot be loaded: {error}") from error
+    return model.eval(), tokenizer
+
+
+@contextmanager
+def quiet_progress() -> Iterator[None]:
+    """Silence transformers' own progress bars: the command line draws its own."""
+    log = transformers.utils.logging
+    shown = log.is_progress_bar_enabled()
+    log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            log.enable_progress_bar()

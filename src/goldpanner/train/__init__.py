@@ -1,0 +1,1 @@
+"""Training: pretraining and SFT (one loss, two masks), group-relative RL, checkpoints."""
