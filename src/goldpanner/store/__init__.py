@@ -1,0 +1,20 @@
+"""The sample store: the only place that knows how samples lie on disk.
+
+A store is a folder. Nothing runs beside it, and every file in it is written once and then never changed:
+
+    samples/*.parquet    one row per sample (`rows.SAMPLES`)
+    verdicts/*.parquet   further verdicts on stored samples, keyed by (sample key, verifier)
+    truth/*.parquet      exact log P(correct) of problems under policies
+    problems/*.jsonl     batches of problems
+    records/KIND/*.json  small JSON records of runs, policies and sampling params (the only files ever replaced)
+    damaged/             what `check` found unreadable and set aside
+
+Several processes may append at once. A key that is stored twice counts once: the row of the part whose name sorts
+first wins (parts are named by the time they were written; compacted ones come before all others), within a part the
+upper row.
+"""
+
+from goldpanner.store.store import Store, Writer
+from goldpanner.store.upkeep import CheckReport, CompactReport, Damaged
+
+__all__ = ["CheckReport", "CompactReport", "Damaged", "Store", "Writer"]

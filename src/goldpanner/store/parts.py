@@ -1,0 +1,149 @@
+"""One dataset as a folder of immutable Parquet parts."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from goldpanner.errors import StoreError
+from goldpanner.store.files import fresh_name, listing, write_atomically
+from goldpanner.store.rows import Kind
+
+ROW_GROUP = 100_000
+"""Rows of a row group: what one thread of a query reads at a time, and what its minimum and maximum can skip."""
+
+PART, COMPACTED = "part", "compact"
+"""Stems of part names. Compacted parts sort first, so their rows stay the first of their key."""
+
+
+class DamagedError(Exception):
+    """A part cannot be read; the message says why."""
+
+
+class PartGoneError(Exception):
+    """A part was there in the listing and is not any more: compacted, or set aside."""
+
+
+class Parts:
+    """The parts of one dataset. Parts never change, so each footer is looked at once per process."""
+
+    def __init__(self, root: Path, kind: Kind) -> None:
+        self.kind = kind
+        self.folder = root / kind.name
+        self._rows: dict[str, int] = {}
+
+    def path(self, name: str) -> Path:
+        """Return the path of part `name`."""
+        return self.folder / name
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all parts, sorted, without opening any."""
+        return listing(self.folder, ".parquet")
+
+    def sound(self) -> tuple[str, ...]:
+        """Return the names of all parts after a look at the footers not yet seen.
+
+        Raises StoreError naming a damaged part (none is ever silently skipped), PartGoneError.
+        """
+        names = self.names()
+        damaged = {}
+        for name in names:
+            try:
+                self.rows(name)
+            except DamagedError as error:
+                damaged[name] = str(error)
+        if damaged:
+            raise damage_error(self.folder, damaged)
+        return names
+
+    def rows(self, name: str) -> int:
+        """Return the number of rows of a part from its footer. Raises DamagedError, PartGoneError."""
+        if name not in self._rows:
+            with _open(self.path(name), self.kind) as part:
+                self._rows[name] = part.metadata.num_rows
+        return self._rows[name]
+
+    def read_through(self, name: str) -> int:
+        """Read every page of a part against its checksum, return its rows. Raises DamagedError, PartGoneError."""
+        self._rows.pop(name, None)
+        with _open(self.path(name), self.kind, page_checksum_verification=True) as part:
+            rows = 0
+            try:
+                for batch in part.iter_batches(ROW_GROUP):
+                    batch.validate(full=True)
+                    rows += len(batch)
+            except (pa.ArrowException, OSError) as error:
+                raise DamagedError(_first_line(error)) from error
+            if rows != part.metadata.num_rows:
+                raise DamagedError(f"holds {rows} rows where its footer says {part.metadata.num_rows}")
+        self._rows[name] = rows
+        return rows
+
+    def append(self, table: pa.Table) -> str:
+        """Write `table`, which has the columns of the schema, as one part; return its name."""
+        return self.append_batches(table.to_batches(ROW_GROUP), PART)
+
+    def append_batches(self, batches: Iterable[pa.RecordBatch], stem: str) -> str:
+        """Write the batches as one part; return its name. Atomic: the part appears whole or not at all."""
+        name = f"{fresh_name(stem)}.parquet"
+
+        def write(file: BinaryIO) -> None:
+            with pq.ParquetWriter(
+                file,
+                self.kind.schema,
+                compression="zstd",
+                compression_level=1,
+                use_dictionary=list(self.kind.dictionary),
+                write_page_checksum=True,
+            ) as writer:
+                for batch in _regroup(batches, self.kind.schema):
+                    writer.write_table(batch, row_group_size=ROW_GROUP)
+
+        write_atomically(self.path(name), write)
+        return name
+
+
+def damage_error(folder: Path, damaged: dict[str, str]) -> StoreError:
+    """Return the error that names damaged parts and says what to do."""
+    name, reason = next(iter(damaged.items()))
+    more = f" (and {len(damaged) - 1} more parts)" if len(damaged) > 1 else ""
+    return StoreError(
+        f"part {folder / name}{more} is damaged: {reason}. Run: goldpanner store check {folder.parent} "
+        "(it sets damaged parts aside; what they held can be drawn again)"
+    )
+
+
+def _open(path: Path, kind: Kind, **options: Any) -> pq.ParquetFile:
+    """Open a part and compare its columns with the schema."""
+    try:
+        if path.stat().st_size == 0:
+            raise DamagedError("it is empty (0 bytes)")
+        part = pq.ParquetFile(path, **options)
+    except FileNotFoundError as error:
+        raise PartGoneError(path.name) from error
+    except (pa.ArrowException, OSError) as error:
+        raise DamagedError(_first_line(error)) from error
+    if not part.schema_arrow.equals(kind.schema):
+        part.close()
+        raise DamagedError(f"its columns are not those of {kind.name}")
+    return part
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0].rstrip(". ")
+
+
+def _regroup(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:
+    """Yield the rows in tables of ROW_GROUP rows at least (the last one excepted): small row groups read slowly."""
+    waiting: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in batches:
+        waiting.append(batch)
+        rows += len(batch)
+        if rows >= ROW_GROUP:
+            yield pa.Table.from_batches(waiting).cast(schema)
+            waiting, rows = [], 0
+    if waiting:
+        yield pa.Table.from_batches(waiting).cast(schema)

@@ -1,0 +1,280 @@
+"""Store: append samples, verdicts and truth; ask for counts, samples and groups."""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+
+from goldpanner.errors import InputError, StoreError
+from goldpanner.store import upkeep
+from goldpanner.store.counts import Selection, count
+from goldpanner.store.read import Reader
+from goldpanner.store.records import Problems, Records
+from goldpanner.store.rows import (
+    KEY,
+    SAMPLES,
+    TRUTH,
+    VERDICTS,
+    Kind,
+    conform,
+    samples_table,
+    to_samples,
+    verdicts_table,
+)
+from goldpanner.types import Counts, Problem, Sample, Verdict
+
+
+class Store:
+    """A folder of samples. It is made by the first thing written to it; reading never creates anything.
+
+    Every method may be called while other processes append, check or compact. Reading a damaged part raises
+    StoreError naming it; `check` sets it aside.
+    """
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+        if self.root.exists() and not self.root.is_dir():
+            raise StoreError(f"the store {self.root} is a file; give the path of a folder")
+        self._reader = Reader(self.root)
+        self._records = Records(self.root)
+        self._problems = Problems(self.root)
+
+    def __repr__(self) -> str:
+        return f"Store({str(self.root)!r})"
+
+    def __reduce__(self) -> tuple[type["Store"], tuple[Path]]:
+        return Store, (self.root,)
+
+    # --- writing
+
+    def writer(self, block_rows: int = 50_000, block_seconds: float = 30.0) -> "Writer":
+        """Return a writer that gathers samples into parts; use it in a `with` block."""
+        return Writer(self, block_rows, block_seconds)
+
+    def append(self, samples: Iterable[Sample]) -> int:
+        """Write `samples` as one part and return how many they are. They are on disk when this returns."""
+        rows = samples if isinstance(samples, Sequence) else list(samples)
+        return self._append(SAMPLES, samples_table(rows)) if rows else 0
+
+    def append_table(self, table: pa.Table) -> int:
+        """Write samples given as columns (the fast way) as one part and return how many they are.
+
+        The columns are those of `rows.SAMPLES`; nullable ones may be left out. Raises InputError naming a column that
+        is missing, unknown, of another type, or has nulls or words it may not have.
+        """
+        return self._append(SAMPLES, conform(table, SAMPLES)) if len(table) else 0
+
+    def append_verdicts(self, rows: Iterable[tuple[Sample, Verdict]]) -> int:
+        """Store further verdicts on samples; keyed by (sample key, verifier), so judging again never samples again."""
+        pairs = list(rows)
+        return self._append(VERDICTS, verdicts_table(pairs)) if pairs else 0
+
+    def append_truth(self, policy: str, logp: Mapping[str, float], kind: str = "chain") -> int:
+        """Store the exact log P(correct), in nats, per problem id. Raises InputError on NaN or a value above 0."""
+        values = np.fromiter(logp.values(), np.float64, len(logp))
+        if bad := [i for i, v in logp.items() if not v <= 1e-6]:
+            raise InputError(f"log-probability of problem {bad[0]!r} is {logp[bad[0]]!r}; it must be a number <= 0")
+        table = pa.table(
+            {"policy": [policy] * len(logp), "problem": list(logp), "kind": [kind] * len(logp), "logp": values}
+        )
+        return self._append(TRUTH, conform(table, TRUTH)) if logp else 0
+
+    def _append(self, kind: Kind, table: pa.Table) -> int:
+        self._reader.parts[kind.name].append(table)
+        return len(table)
+
+    # --- reading
+
+    def counts(
+        self,
+        policy: str,
+        *,
+        params: str | None = None,
+        tasks: Sequence[str] | None = None,
+        problems: Sequence[str] | None = None,
+        verifier: str | None = None,
+        run: str | None = None,
+        seed: int | None = None,
+    ) -> Counts:
+        """Return n, c, unjudged and truncated per problem of `policy`, sorted by problem id, each key once.
+
+        Seeds pool, they are distinct samples. `verifier` (`id@version`) counts that verifier's verdicts, those stored
+        with the samples and those of `append_verdicts`; samples it never saw are unjudged. Raises InputError, naming
+        the choices, where the samples were drawn under several params or judged by several verifiers and none is
+        named, and where there are none at all or none of a problem asked for.
+        """
+        return count(self._existing(), Selection(policy, params, tasks, problems, run, seed), verifier)
+
+    def samples(
+        self,
+        *,
+        policy: str | None = None,
+        problem: str | None = None,
+        run: str | None = None,
+        step: int | None = None,
+        params: str | None = None,
+        limit: int | None = None,
+    ) -> list[Sample]:
+        """Return stored samples, each key once, sorted by policy, problem, params, seed and index."""
+        chosen = Selection(policy, params, None, None if problem is None else [problem], run, step=step)
+        values = chosen.values | ({} if limit is None else {"limit": int(limit)})
+
+        def answer() -> list[Sample]:
+            with self._reader.session(("samples",)) as ask:
+                rows = self._reader.once("samples", chosen.where)
+                end = "" if limit is None else "LIMIT $limit"
+                query = f'SELECT * FROM {rows} ORDER BY policy, problem, params, seed, "index" {end}'
+                return to_samples(ask(query, values))
+
+        return self._existing().retry(answer)
+
+    def drawn(self, policy: str, params: str, seed: int) -> dict[str, set[int]]:
+        """Return the indices already stored, per problem id: what need not be drawn again."""
+        chosen = Selection(policy, params, seed=seed)
+        query = f'SELECT problem, list(DISTINCT "index") AS indices FROM samples_rows WHERE {chosen.where} GROUP BY ALL'
+        table = self._reader.table(query, chosen.values)
+        lists = table.column("indices").to_pylist()
+        return {problem: set(indices) for problem, indices in zip(table.column("problem").to_pylist(), lists)}
+
+    def groups(self, run: str) -> pa.Table:
+        """Return the RL rollouts of a run: step, group, problem, task, n, c, unjudged, one row per group, in order.
+
+        Raises InputError where the run stored no rollouts.
+        """
+        chosen = Selection(run=run)
+
+        def answer() -> pa.Table:
+            with self._reader.session(("samples",)) as ask:
+                rows = self._reader.once("samples", chosen.where, key=(*KEY, "step", "group"))
+                return ask(
+                    f"""
+                    SELECT step, "group", problem, any_value(task) AS task, count(*) AS n,
+                        count(*) FILTER (outcome = 'correct') AS c, count(*) FILTER (outcome = 'unjudged') AS unjudged
+                    FROM {rows} WHERE step IS NOT NULL GROUP BY step, "group", problem ORDER BY ALL
+                    """,
+                    chosen.values,
+                )
+
+        self._existing()
+        table = self._reader.retry(answer)
+        if not len(table):
+            runs = self._reader.table("SELECT DISTINCT run FROM samples_rows WHERE step IS NOT NULL ORDER BY run")
+            known = ", ".join(map(repr, runs.column(0).to_pylist())) or "none"
+            raise InputError(f"run {run!r} has no RL rollouts in {self.root}; runs that have some: {known}")
+        return table
+
+    def truth(self, policy: str, kind: str = "chain") -> dict[str, float]:
+        """Return the exact log P(correct), in nats, per problem id, sorted. Raises InputError where none is stored."""
+        self._existing()
+
+        def answer() -> pa.Table:
+            with self._reader.session(("truth",)) as ask:
+                rows = self._reader.once("truth", "policy = $policy AND kind = $kind")
+                table = ask(f"SELECT problem, logp FROM {rows} ORDER BY problem", {"policy": policy, "kind": kind})
+                if not len(table):
+                    known = ask("SELECT DISTINCT policy, kind FROM truth_rows ORDER BY ALL LIMIT 8").to_pylist()
+                    there = ", ".join(f"{row['policy']} ({row['kind']})" for row in known) or "none"
+                    raise InputError(f"no exact truth of kind {kind!r} for policy {policy!r}; stored: {there}")
+                return table
+
+        table = self._reader.retry(answer)
+        return dict(zip(table.column("problem").to_pylist(), table.column("logp").to_pylist()))
+
+    def sql(self, query: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
+        """Return the result of an SQL query (DuckDB) over the views `samples`, `verdicts` and `truth`, each key once.
+
+        Values go in as `$name` and `parameters`. Raises InputError with DuckDB's words where the query is wrong.
+        """
+        return self._existing().table(query, parameters, over=("samples", "verdicts", "truth"))
+
+    def _existing(self) -> Reader:
+        if not self.root.is_dir():
+            raise StoreError(f"there is no store at {self.root}; give the folder that a run wrote, or write one first")
+        return self._reader
+
+    # --- records and problems
+
+    def put(self, kind: str, id: str, record: Mapping[str, Any]) -> None:  # noqa: A002
+        """Write or replace the JSON record `id` of a kind (`runs`, `policies`, `params`)."""
+        self._records.put(kind, id, record)
+
+    def get(self, kind: str, id: str) -> dict[str, Any] | None:  # noqa: A002
+        """Return the record `id` of a kind, None where there is none."""
+        return self._records.get(kind, id)
+
+    def records(self, kind: str) -> dict[str, dict[str, Any]]:
+        """Return the records of a kind by id, sorted by id."""
+        return self._records.all(kind)
+
+    def put_problems(self, problems: Iterable[Problem]) -> int:
+        """Store those `problems` that are not there yet; return how many these were."""
+        return self._problems.put(problems)
+
+    def problems(self, tasks: Sequence[str] | str | None = None) -> dict[str, Problem]:
+        """Return the stored problems by id, in the order they were stored; of `tasks` only, if given."""
+        wanted = None if tasks is None else {tasks} if isinstance(tasks, str) else set(tasks)
+        return {i: p for i, p in self._problems.all().items() if wanted is None or p.task in wanted}
+
+    # --- upkeep
+
+    def check(self) -> upkeep.CheckReport:
+        """Read every file through, set damaged ones aside, remove what dead writers left; say what was found."""
+        return upkeep.check(self._existing())
+
+    def compact(self) -> upkeep.CompactReport:
+        """Merge the parts of each dataset into one, sorted and without duplicates. Raises StoreError on damage."""
+        return upkeep.compact(self._existing())
+
+
+class Writer:
+    """Gathers samples and verdicts and writes a part per block; what is not flushed is all that a kill can lose.
+
+    A block is written when it has `block_rows` rows, when its oldest row has waited `block_seconds` at the next write,
+    and at the end of the `with` block, also when that ends in an exception: samples already judged are worth keeping.
+    """
+
+    def __init__(self, store: Store, block_rows: int = 50_000, block_seconds: float = 30.0) -> None:
+        if block_rows < 1:
+            raise InputError(f"block_rows is {block_rows!r}; give an integer >= 1")
+        self.store = store
+        self.block_rows = block_rows
+        self.block_seconds = block_seconds
+        self._samples: list[Sample] = []
+        self._verdicts: list[tuple[Sample, Verdict]] = []
+        self._since = time.monotonic()
+
+    def write(self, samples: Iterable[Sample]) -> None:
+        """Take samples into the block; writes it when it is full."""
+        self._samples.extend(samples)
+        self._flush_if_due()
+
+    def write_verdicts(self, rows: Iterable[tuple[Sample, Verdict]]) -> None:
+        """Take further verdicts into the block; writes it when it is full."""
+        self._verdicts.extend(rows)
+        self._flush_if_due()
+
+    def flush(self) -> None:
+        """Write what has been taken so far; it is on disk when this returns."""
+        for start in range(0, len(self._samples), self.block_rows):
+            self.store.append(self._samples[start : start + self.block_rows])
+        self._samples = []
+        self.store.append_verdicts(self._verdicts)
+        self._verdicts = []
+        self._since = time.monotonic()
+
+    def _flush_if_due(self) -> None:
+        waited = time.monotonic() - self._since
+        if max(len(self._samples), len(self._verdicts)) >= self.block_rows or waited >= self.block_seconds:
+            self.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.flush()
