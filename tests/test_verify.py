@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from goldpanner.errors import InputError
@@ -94,6 +94,7 @@ def test_problem_without_what_a_verifier_needs_is_unjudged() -> None:
         assert verdict.reason.startswith("the problem has no")
 
 
+@settings(deadline=None)
 @given(texts, texts, st.dictionaries(st.sampled_from(["chain", "depth", "x"]), json_values) | json_values)
 def test_never_raises_and_always_says_why(text: str, answer: str, meta: Any) -> None:
     for verifier in (ANSWER, PROCESS, EXACT, GSM):
@@ -103,6 +104,7 @@ def test_never_raises_and_always_says_why(text: str, answer: str, meta: Any) -> 
             assert verdict.correct == (verdict.reason == "")
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([*"abc", "oak", "river"]), min_size=1).map(" ".join), texts)
 def test_process_is_stricter_than_answer(chain: str, text: str) -> None:
     state = chain.split()[-1]
