@@ -1,0 +1,53 @@
+"""Counts files: one JSON object a line, `{"id": ..., "n": ..., "c": ...}`; `unjudged` and `truncated` are optional."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from goldpanner.interop.lines import Row, rows_of, unicode_text
+from goldpanner.interop.records import Origin, Reading, Record
+from goldpanner.interop.writing import replacing
+from goldpanner.types import Counts
+
+KEYS = frozenset({"id", "n", "c"})
+
+
+def read(reading: Reading) -> Iterator[Record]:
+    """Yield one record a line. Raises InputError on a duplicate id, c + unjudged > n, or a count that is none."""
+    origin: Origin | None = None
+    seen: dict[str, str] = {}
+    for row in rows_of(reading):
+        if origin is None or origin.file != row.file:
+            origin = Origin(row.file)
+        name = _name(row)
+        if name in seen:
+            row.fail(f"problem id {name!r} stands twice (first at {seen[name]}); give every problem one row")
+        seen[name] = row.where
+        n, c = row.integer("n"), row.integer("c")
+        unjudged = row.integer("unjudged") if row.fields.get("unjudged") is not None else 0
+        truncated = row.integer("truncated") if row.fields.get("truncated") is not None else 0
+        if c + unjudged > n:
+            row.fail(f"c = {c} and unjudged = {unjudged} are together more than n = {n}")
+        if truncated > n:
+            row.fail(f"truncated = {truncated} is more than n = {n}")
+        if n == 0:
+            reading.report.warn("problems with n = 0 carry no information")
+        yield Record(name, origin, n, c, unjudged, truncated, name=name)
+
+
+def _name(row: Row) -> str:
+    value = row.need("id")
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "" or len(str(value)) > 10_000:
+        row.fail(f"the field 'id' is {value!r:.80}; expected text or a whole number")
+    return unicode_text(str(value))
+
+
+def write(counts: Counts, path: Path | str) -> Path:
+    """Write a counts file, atomically. `read` gives the same Counts back."""
+    path = Path(path)
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as handle:
+        for i, name in enumerate(counts.ids):
+            row: dict[str, str | int] = {"id": name, "n": int(counts.n[i]), "c": int(counts.c[i])}
+            row |= {k: int(v[i]) for k, v in (("unjudged", counts.unjudged), ("truncated", counts.truncated)) if v[i]}
+            handle.write(json.dumps(row, ensure_ascii=False) + "\n")
+    return path

@@ -1,0 +1,231 @@
+"""What `read` returns: a stream of records that becomes counts, samples, or rows of a store."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+from goldpanner.errors import InputError
+from goldpanner.interop.records import ImportReport, Reading, Record
+from goldpanner.rng import seed_for
+from goldpanner.types import Counts, Problem, Sample, SamplingParams, content_hash
+
+BLOCK = 10_000
+"""Samples written to a store at a time."""
+_CHUNK = 1 << 20
+
+
+class SampleStore(Protocol):
+    """What an import needs of a store."""
+
+    def append(self, samples: Iterable[Sample]) -> int:
+        """Append samples; keys that are there already change nothing."""
+
+    def put(self, kind: str, id: str, record: Mapping[str, Any]) -> None:  # noqa: A002
+        """Keep a small JSON record."""
+
+    def put_problems(self, problems: Iterable[Problem]) -> Any:
+        """Keep problems."""
+
+    def records(self, kind: str) -> dict[str, Any]:
+        """Return the JSON records of one kind."""
+
+
+class Imported:
+    """A log being read. Each method below reads the files once, from the start; `report` is of the last reading."""
+
+    def __init__(self, name: str, reading: Reading, stream: Callable[[Reading], Iterator[Record]]) -> None:
+        self.format = name
+        """Name of the format, e.g. `lm-eval`."""
+        self._reading = reading
+        self._stream = stream
+
+    @property
+    def report(self) -> ImportReport:
+        """What was read, skipped and why; complete when the stream has ended."""
+        return self._reading.report
+
+    @property
+    def has_samples(self) -> bool:
+        """Whether the log holds samples; False for a counts file."""
+        return self.format != "counts"
+
+    def __iter__(self) -> Iterator[Record]:
+        """Yield the records one by one; memory does not grow with the number of samples."""
+        reading = self._reading
+        reading.report = ImportReport(self.format, [str(f) for f in reading.files])
+        problems: set[str] = set()
+        for record in self._stream(reading):
+            if reading.step is not None and record.step != reading.step:
+                reading.report.skip(f"not of training step {reading.step}", str(record.origin.file))
+                continue
+            problems.add(record.id)
+            reading.report.samples += record.n
+            reading.report.correct += record.c
+            reading.report.unjudged += record.unjudged
+            reading.report.truncated += record.truncated
+            reading.report.problems = len(problems)
+            yield record
+        if not problems:
+            names = ", ".join(reading.report.files)
+            why = "; ".join(f"{s.count} skipped: {r}" for r, s in reading.report.skipped.items())
+            raise InputError(f"nothing was imported from {names}: {why or 'it holds no record'}")
+
+    def counts(self, *, pool_steps: bool = False) -> Counts:
+        """Return counts per problem, sorted by id.
+
+        Raises InputError when the log holds several training steps (each is another policy), neither was one chosen nor
+        `pool_steps` given.
+        """
+        table: dict[str, list[int]] = {}
+        step: int | None = None
+        for record in self:
+            if not pool_steps and step is not None and record.step != step:
+                raise InputError(
+                    f"the log holds several training steps ({step} and {record.step} at least), and each is another "
+                    "policy; choose one with --step N, or count them together with --pool-steps"
+                )
+            step = record.step
+            row = table.setdefault(record.id, [0, 0, 0, 0])
+            for i, number in enumerate((record.n, record.c, record.unjudged, record.truncated)):
+                row[i] += number
+        ids = sorted(table)
+        columns = [[table[name][i] for name in ids] for i in range(4)]
+        return Counts.of(columns[0], columns[1], ids, columns[2], columns[3])
+
+    def problems(self) -> dict[str, Problem]:
+        """Return the problems of the log by id."""
+        return {r.id: r.problem for r in self if r.problem is not None}
+
+    def samples(self, *, policy: str | None = None, run: str = "", seed: int | None = None) -> Iterator[Sample]:
+        """Yield the samples, numbered per problem in the order of the log.
+
+        `policy` is the policy's id; without it the hash of the log's own record of its model. A training step is
+        another policy: its id is `{policy}@{step}`. The sampling parameters' hash is that of SamplingParams where the
+        log states every field of it, else of what it states. `seed` keeps the keys of different logs apart: by default
+        it is made of the log's own id, or of the content of its file.
+        """
+        for sample, _ in self._keyed(policy, run, {}, seed):
+            yield sample
+
+    def into(self, store: SampleStore, *, policy: str | None = None, run: str = "") -> ImportReport:
+        """Write samples, problems, and records of policy, sampling parameters and import to a store; return the report.
+
+        The same file again changes nothing. A file that has grown since adds what is new.
+        """
+        if not self.has_samples:
+            raise InputError("a counts file holds no samples to store; use it as it is: goldpanner measure FILE")
+        seeds: dict[Path, int] = {}
+        marks: dict[str, dict[str, Any]] = {}
+        for path in self._reading.files:
+            earlier = {k: v for k, v in store.records("imports").items() if v.get("name") == path.name}
+            mark, seeds[path] = _mark(path, earlier)
+            marks[mark["content"]] = mark
+        block: list[Sample] = []
+        fresh: dict[str, Problem] = {}
+        kept: set[tuple[str, str]] = set()
+        for sample, record in self._keyed(policy, run, seeds, None):
+            for kind, name, content in _described(sample, record):
+                if (kind, name) not in kept:
+                    kept.add((kind, name))
+                    store.put(kind, name, content)
+            if record.problem is not None and record.id == record.problem.id and ("", record.id) not in kept:
+                kept.add(("", record.id))
+                fresh[record.id] = record.problem
+            block.append(sample)
+            if len(block) >= BLOCK:
+                store.put_problems(fresh.values())
+                store.append(block)
+                block, fresh = [], {}
+        store.put_problems(fresh.values())
+        store.append(block)
+        for content_id, mark in marks.items():
+            store.put("imports", content_id, mark | {"report": self.report.to_json()})
+        return self.report
+
+    def _keyed(
+        self, policy: str | None, run: str, seeds: dict[Path, int], seed: int | None
+    ) -> Iterator[tuple[Sample, Record]]:
+        if not self.has_samples:
+            raise InputError("a counts file holds no samples, only their numbers; use counts()")
+        next_index: dict[tuple[str, str, str, int], int] = {}
+        groups: dict[tuple[int | None, str], int] = {}
+        sizes: dict[int | None, int] = {}
+        for record in self:
+            drawn_by = policy_id(record, policy)
+            params = params_id(record.origin.params)
+            file = record.origin.file
+            if seed is None and file not in seeds:
+                seeds[file] = seed_for("import", record.origin.identity or _mark(file, {})[0]["content"])
+            at = seeds[file] if seed is None else seed
+            group: int | None = None
+            if record.group is not None:
+                key = (record.step, record.group)
+                if key not in groups:
+                    groups[key] = sizes[record.step] = sizes.get(record.step, -1) + 1
+                group = groups[key]
+            for draw in record.draws:
+                counter = (record.id, drawn_by, params, at)
+                index = next_index.get(counter, 0)
+                next_index[counter] = index + 1
+                task = record.problem.task if record.problem is not None else ""
+                yield (
+                    Sample(
+                        record.id, drawn_by, params, at, index, draw.completion, draw.verdict,
+                        task=task, run=run, reward=draw.reward, step=record.step, group=group,
+                    ),
+                    record,
+                )  # fmt: skip
+
+
+def policy_id(record: Record, policy: str | None) -> str:
+    """Return the policy id of a record's samples. Raises InputError where neither log nor user names a model."""
+    if policy is None:
+        if record.origin.model is None:
+            raise InputError(
+                f"{record.origin.file} does not say which model drew its samples; name the policy with --policy NAME"
+            )
+        ours = record.origin.model.get("policy")  # a log that we exported
+        policy = str(ours) if ours is not None else content_hash(dict(record.origin.model))
+    return policy if record.step is None else f"{policy}@{record.step}"
+
+
+def params_id(said: Mapping[str, Any]) -> str:
+    """Return the hash of the sampling parameters: SamplingParams' own if every field is said, else of what is."""
+    if set(said) == set(SamplingParams.__dataclass_fields__):
+        return SamplingParams(**said).hash
+    return content_hash({"unknown": True, **said}, 12)
+
+
+def _described(sample: Sample, record: Record) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield (kind, id, record) of the sample's policy and sampling parameters."""
+    said = record.origin.params
+    whole = set(said) == set(SamplingParams.__dataclass_fields__)
+    unknown = sorted(set(SamplingParams.__dataclass_fields__) - set(said))
+    yield "params", sample.params, asdict(SamplingParams(**said)) if whole else {**said, "unknown": unknown}
+    model = dict(record.origin.model or {})
+    step = {} if sample.step is None else {"step": sample.step}
+    yield "policies", sample.policy, {"kind": "imported", "model": model, **step}
+
+
+def _mark(path: Path, earlier: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], int]:
+    """Return (name, bytes, content hash) of a file, and the seed of its samples.
+
+    Where the file begins with all of a file imported earlier (it was appended to since), the seed is that file's.
+    """
+    digest, read, seed = hashlib.sha256(), 0, None
+    stops = sorted({int(r["bytes"]) for r in earlier.values()})
+    with path.open("rb") as handle:
+        while True:
+            stop = next((s for s in stops if s > read), None)
+            chunk = handle.read(_CHUNK if stop is None else min(_CHUNK, stop - read))
+            if not chunk:
+                break
+            digest.update(chunk)
+            read += len(chunk)
+            before = earlier.get(digest.hexdigest()[:32]) if read in stops else None
+            seed = seed if before is None else int(before["seed"])
+    content = digest.hexdigest()[:32]
+    seed = seed_for("import", content) if seed is None else seed
+    return {"name": path.name, "bytes": read, "content": content, "seed": seed}, seed

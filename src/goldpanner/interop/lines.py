@@ -1,0 +1,215 @@
+"""Reading logs line by line: bounded memory, and errors that name file and line, what was expected and what to do."""
+
+import gzip
+import io
+import json
+import math
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+from goldpanner.errors import InputError
+from goldpanner.interop.records import Reading
+from goldpanner.types import Outcome
+
+TORN = "a last line that is cut in the middle"
+LONGEST_LINE = 1 << 28
+"""Bytes (256 MiB) of one line at most, so that a file without line ends cannot fill the memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One JSON object of a log, and where it stands."""
+
+    file: Path
+    line: int
+    """From 1; for formats without lines, the number of the record."""
+    fields: dict[str, Any]
+    unit: str = "line"
+
+    @property
+    def where(self) -> str:
+        """`file:line`."""
+        return f"{self.file}:{self.line}"
+
+    def fail(self, what: str) -> NoReturn:
+        """Raise InputError: where, and `what` was expected and is to be done."""
+        raise InputError(f"{self.file}, {self.unit} {self.line}: {what}")
+
+    def need(self, key: str) -> Any:
+        """Return the field `key`, which must be there."""
+        if key not in self.fields:
+            found = ", ".join(sorted(map(str, self.fields))[:12])
+            self.fail(f"the field {key!r} is missing (found: {found or 'none'}); name the right format with --format")
+        return self.fields[key]
+
+    def text(self, key: str) -> str:
+        """Return the field `key`, which must be text."""
+        value = self.need(key)
+        if not isinstance(value, str):
+            self.fail(f"the field {key!r} is {brief(value)}; expected text")
+        return unicode_text(value)
+
+    def integer(self, key: str, least: int = 0) -> int:
+        """Return the field `key`, which must be a whole number from `least` to 10^15."""
+        value = self.need(key)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= 10**15:
+            self.fail(f"the field {key!r} is {brief(value)}; expected a whole number >= {least}")
+        return value
+
+
+def brief(value: Any) -> str:
+    """Return a short `repr` for messages."""
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def unicode_text(text: str) -> str:
+    """Return `text` with lone surrogates (halves of a character, which UTF-8 cannot hold) as U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def message_text(value: Any) -> str | None:
+    """Return the text of a completion or prompt: a string, or the contents of a list of chat messages.
+
+    One message gives its content; several give `role: content` blocks. None where `value` is neither.
+    """
+    if isinstance(value, str):
+        return unicode_text(value)
+    if isinstance(value, dict):
+        value = [value]
+    if not isinstance(value, list) or not all(isinstance(m, dict) for m in value):
+        return None
+    parts = []
+    for message in value:
+        content = message.get("content")
+        if isinstance(content, list):  # content parts: text is kept, images are named
+            content = "".join(
+                str(p.get("text", f"[{p.get('type', 'part')}]")) if isinstance(p, dict) else str(p) for p in content
+            )
+        content = "" if content is None else str(content)
+        parts.append(content if len(value) == 1 else f"{message.get('role', '')}: {content}")
+    return unicode_text("\n\n".join(parts))
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file for reading bytes, through gzip where its first bytes say so."""
+    try:
+        handle = path.open("rb")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}; give an existing file") from None
+    with handle:
+        zipped = handle.read(2) == b"\x1f\x8b"
+        handle.seek(0)
+        if zipped:
+            with gzip.open(handle) as inner:
+                yield io.BufferedReader(inner)
+        else:
+            yield handle
+
+
+def json_rows(path: Path, torn: Callable[[str], None] | None = None) -> Iterator[Row]:
+    """Yield the JSON objects of a JSONL file (blank lines are passed over).
+
+    A last line cut in the middle is an error, or left out and its place told to `torn`. Raises InputError.
+    """
+    number = 0
+    with opened(path) as handle:
+        while True:
+            try:
+                raw = handle.readline(LONGEST_LINE)
+            except (OSError, EOFError, zlib.error) as error:  # gzip: torn or corrupt
+                raise InputError(
+                    f"{path}, after line {number}: {error}; the file is cut or damaged, copy it again"
+                ) from None
+            if not raw:
+                return
+            number += 1
+            if len(raw) == LONGEST_LINE and not raw.endswith(b"\n"):
+                raise InputError(
+                    f"{path}, line {number} is longer than {LONGEST_LINE >> 20} MiB; expected one JSON object a line"
+                )
+            if not raw.strip():
+                continue
+            try:
+                value = json.loads(raw.decode("utf-8-sig" if number == 1 else "utf-8"))
+            except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
+                if not raw.endswith(b"\n"):
+                    if torn is not None:
+                        torn(f"{path}:{number}")
+                        return
+                    raise InputError(
+                        f"{path}, line {number} is cut in the middle (the file ends without a line end: {error}). "
+                        "If its writer was stopped, leave the torn line out with --torn-tail"
+                    ) from None
+                raise InputError(
+                    f"{path}, line {number} is not JSON ({error}); expected one JSON object a line"
+                ) from None
+            if not isinstance(value, dict):
+                raise InputError(f"{path}, line {number} is {brief(value)}; expected a JSON object")
+            yield Row(path, number, value)
+
+
+def rows_of(reading: Reading) -> Iterator[Row]:
+    """Yield the rows of every file of a JSONL import, and count them."""
+    for path in reading.files:
+        before = reading.report.rows
+        for row in json_rows(path, partial(reading.report.skip, TORN) if reading.torn_tail else None):
+            reading.report.rows += 1
+            yield row
+        if reading.report.rows == before:
+            raise InputError(f"{path} is empty: it holds no record")
+
+
+def judged(row: Row, value: Any, name: str, judge: str, reading: Reading) -> tuple[Outcome, str, str]:
+    """Return (outcome, who said it, why) of one score in a log.
+
+    None and NaN are unjudged. Without a threshold 0 and 1 alone are accepted; with one, a value from it up is correct.
+    Raises InputError for any other value, naming it and other values of the field.
+    """
+    threshold = reading.threshold
+    judge = f"{judge}@log" if threshold is None else f"{judge}>={threshold:g}@log"
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return Outcome.UNJUDGED, judge, f"{name} is {'null' if value is None else 'NaN'}"
+    if not isinstance(value, bool | int | float):
+        row.fail(f"{name} is {brief(value)}; expected a number, true, false, null or NaN")
+    if threshold is None and value not in (0, 1):
+        row.fail(
+            f"{name} is {brief(value)}, neither 0 nor 1{_examples(row, name)}, so what counts as correct must be "
+            "named: give --threshold T (a score of at least T is correct)"
+        )
+    correct = value >= (1 if threshold is None else threshold)
+    return Outcome.CORRECT if correct else Outcome.WRONG, judge, "" if correct else f"{name} {brief(value)}"
+
+
+def _examples(row: Row, name: str) -> str:
+    """Return ` (also 0.25, 0.5, ...)`: what other values the field takes in the first 1,000 lines of a JSONL file."""
+    found: set[float] = set()
+    if row.unit == "line":
+        try:
+            for other in islice(json_rows(row.file), 1000):
+                value = other.fields.get(name)
+                if isinstance(value, int | float) and value == value and value != row.fields.get(name):
+                    found.add(value)
+        except InputError:  # a later line is torn: the examples so far do
+            pass
+    return f" (other values: {', '.join(map(brief, sorted(found)[:6]))})" if found else ""
+
+
+def reward_of(value: Any) -> float | None:
+    """Return a finite reward, or None."""
+    if isinstance(value, bool | int | float) and abs(value) <= 1e300 and math.isfinite(value):
+        return float(value)
+    return None

@@ -1,0 +1,207 @@
+"""lm-evaluation-harness: `samples_{task}_{date}.jsonl` (`--log_samples`), one record a document and filter.
+
+Every repeat stands in `resps[0]`; the metrics beside it are of what the filter kept, by default the first repeat
+alone. So a metric is used only for the repeats that it is about; the others are unjudged until a verifier judges them.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from goldpanner.interop.lines import Row, brief, json_rows, judged, message_text, reward_of, rows_of, unicode_text
+from goldpanner.interop.records import Origin, Reading, Record, known_params, record_of
+from goldpanner.types import Outcome, Problem
+
+KEYS = frozenset({"doc_id", "doc", "resps", "filtered_resps"})
+_NAME = re.compile(r"samples_(?P<task>.+)_(?P<date>\d{4}-\d{2}-\d{2}T[\d.:-]+)\.jsonl(\.gz)?$")
+_FIXED = KEYS | {"target", "arguments", "filter", "metrics", "doc_hash", "prompt_hash", "target_hash"}
+_KEPT_ONE = "lm-evaluation-harness scored one repeat of this document, not this one"
+
+
+def read(reading: Reading) -> Iterator[Record]:
+    """Yield one record a document, with every repeat as a draw.
+
+    Raises InputError when several filters or metrics could decide and none is named, and on log-likelihood tasks.
+    """
+    if reading.verifier is None and reading.filter is None:
+        _one_filter(reading)
+    kept: dict[Path, str] = {}
+    origin: Origin | None = None
+    seen: set[tuple[Path, int | str]] = set()
+    for row in rows_of(reading):
+        if origin is None or origin.file != row.file:
+            origin, task = _origin(row.file, reading)
+        kept_by = str(row.fields.get("filter", "none"))
+        wanted = reading.filter or kept.setdefault(row.file, kept_by)
+        if kept_by != wanted:
+            reading.report.skip(f"the same samples again under the filter {kept_by!r} (used: {wanted!r})", row.where)
+            continue
+        document = row.need("doc_id")
+        if not isinstance(document, int | str):
+            row.fail(f"the field 'doc_id' is {brief(document)}; expected a number")
+        if (row.file, document) in seen:
+            row.fail(
+                f"document {document!r} stands twice under the filter {kept_by!r}; was one run appended to another?"
+            )
+        seen.add((row.file, document))
+        yield _record(row, reading, origin, task, kept_by)
+    if reading.filter is not None and not seen:
+        names = sorted({str(r.fields.get("filter", "none")) for f in reading.files for r in json_rows(f)})
+        row.fail(f"no record has the filter {reading.filter!r}; the log has {', '.join(names)}")
+
+
+def _one_filter(reading: Reading) -> None:
+    for path in reading.files:
+        names: set[str] = set()
+        for row in json_rows(path, (lambda where: None) if reading.torn_tail else None):
+            names.add(str(row.fields.get("filter", "none")))
+            if len(names) > 1:
+                row.fail(
+                    f"the log judges each answer under several filters ({', '.join(sorted(names))}, ...), "
+                    "which may disagree; name one with --filter, or judge anew with --verifier"
+                )
+
+
+def _origin(path: Path, reading: Reading) -> tuple[Origin, str]:
+    """Return what the samples file's name and the results file beside it say."""
+    match = _NAME.search(path.name)
+    if match is None:
+        return Origin(path), path.name.removesuffix(".gz").removesuffix(".jsonl")
+    results = path.with_name(f"results_{match['date']}.json")
+    if not results.is_file():
+        reading.report.warn(f"{results.name} is not beside the samples: the model is unknown")
+        return Origin(path), match["task"]
+    try:
+        said = json.loads(results.read_text(encoding="utf-8"))
+        config = said.get("config") or {}
+        model = {
+            "tool": "lm-evaluation-harness",
+            "name": said.get("model_name"),
+            "backend": config.get("model"),
+            "args": config.get("model_args"),
+            "sha": config.get("model_sha"),
+        }
+    except (ValueError, AttributeError, OSError, RecursionError):
+        reading.report.warn(f"{results.name} cannot be read: the model is unknown")
+        return Origin(path), match["task"]
+    if config.get("use_cache"):
+        reading.report.warn("the run used a response cache (use_cache): repeats may be copies of one sample")
+    return Origin(path, model=model), match["task"]
+
+
+def _record(row: Row, reading: Reading, origin: Origin, task: str, kept_by: str) -> Record:
+    prompt, settings = _request(row)
+    resps = row.need("resps")
+    if not isinstance(resps, list) or not resps or not isinstance(resps[0], list):
+        row.fail(f"the field 'resps' is {brief(resps)}; expected a list (requests) of lists (repeats)")
+    if len(resps) > 1 or any(not isinstance(text, str) for text in resps[0]):
+        row.fail(
+            "this is a log-likelihood (multiple-choice) record: nothing was sampled, so it says nothing of P(correct); "
+            "import a generate_until task"
+        )
+    texts = [unicode_text(text) for text in resps[0]]
+    if not texts:
+        row.fail("the field 'resps' holds no repeat; was the run stopped?")
+    if len(texts) > 1 and settings.get("do_sample") is False:
+        reading.report.warn("the repeats were drawn greedily (do_sample: false): they are copies of one sample")
+    target = row.fields.get("target", "")
+    meta = {k: row.fields[k] for k in ("doc_hash",) if isinstance(row.fields.get(k), str)}
+    problem = Problem(
+        unicode_text(task), prompt, unicode_text(target if isinstance(target, str) else json.dumps(target)), meta
+    )
+    said, correct = _verdicts(row, reading, len(texts), texts[0], kept_by)
+    draws = [reading.draw(problem, text, said=s, reward=None) for text, s in zip(texts, said)]
+    params = _params(settings)
+    record = record_of(problem, draws, replace(origin, params=params), name=f"{task}/{row.fields['doc_id']}")
+    if correct is not None and reading.verifier is None:
+        count, of = correct
+        record = replace(record, c=count, unjudged=len(texts) - of)
+    return record
+
+
+def _request(row: Row) -> tuple[str, dict[str, Any]]:
+    """Return the prompt and the generation settings of the document's one request."""
+    arguments = row.fields.get("arguments")
+    first: Any = None
+    if isinstance(arguments, dict) and arguments:  # since 0.4.3: {"gen_args_0": {"arg_0": prompt, "arg_1": settings}}
+        first = next(iter(arguments.values()))
+        first = list(first.values()) if isinstance(first, dict) else first
+    elif isinstance(arguments, list) and arguments:
+        first = arguments[0]
+    prompt = message_text(first[0]) if isinstance(first, list) and first else None
+    if prompt is None:
+        row.fail(f"the field 'arguments' is {brief(arguments)}; expected the request's prompt and settings")
+    return prompt, first[1] if len(first) > 1 and isinstance(first[1], dict) else {}
+
+
+def _params(settings: dict[str, Any]) -> dict[str, Any]:
+    said = {k: settings.get(k) for k in ("top_p", "top_k", "temperature")}
+    if settings.get("do_sample") is False:
+        said = {"temperature": 0.0}
+    elif settings.get("do_sample") is not True:  # which of both the backend took is not in the log
+        said = {}
+    said |= {"max_tokens": settings.get("max_gen_toks"), "stop": settings.get("until"), "template": "{prompt}"}
+    return known_params(said)
+
+
+def _verdicts(
+    row: Row, reading: Reading, repeats: int, first: str, kept_by: str
+) -> tuple[list[tuple[Outcome, str, str]], tuple[int, int] | None]:
+    """Return a verdict per repeat, and (correct, of how many) where the log tells their number but not which.
+
+    The metric is about repeat i only where it is known to be: when there is one repeat; when the filter kept exactly
+    the first repeat's text; or when it is pass@k over a list of repeats, whose value gives their number correct.
+    """
+    if reading.verifier is not None:
+        return [(Outcome.UNJUDGED, "lm-eval@log", "")] * repeats, None
+    name = _metric(row, reading)
+    value = row.fields[name]
+    judge = f"lm-eval/{name},{kept_by}"
+    if repeats == 1:
+        return [judged(row, value, name, judge, reading)], None
+    kept = row.fields.get("filtered_resps")
+    kept = kept[0] if isinstance(kept, list) and kept else None
+    unknown = (Outcome.UNJUDGED, f"{judge}@log", _KEPT_ONE)
+    if kept == first:
+        reading.report.warn("only the first repeat was scored; the others are unjudged: judge them with --verifier")
+        return [judged(row, value, name, judge, reading), *[unknown] * (repeats - 1)], None
+    if isinstance(kept, list) and (correct := _invert_pass_at_k(name, value, len(kept))) is not None:
+        if correct in (0, len(kept)):
+            all_same = (Outcome.CORRECT if correct else Outcome.WRONG, f"{judge}@log", "" if correct else f"{name} 0")
+            return [all_same] * len(kept) + [unknown] * (repeats - len(kept)), None
+        reading.report.warn(
+            f"{name} tells how many repeats are correct, not which: the counts hold, the samples are unjudged"
+        )
+        return [unknown] * repeats, (correct, len(kept))
+    reading.report.warn("the log does not say which repeat was scored; all are unjudged: judge them with --verifier")
+    return [unknown] * repeats, None
+
+
+def _metric(row: Row, reading: Reading) -> str:
+    names = row.fields.get("metrics")
+    if not isinstance(names, list):  # logs older than the field
+        names = [k for k in row.fields if k not in _FIXED]
+    names = [name for name in names if isinstance(name, str) and name in row.fields]
+    if reading.score is not None:
+        if reading.score not in names:
+            row.fail(f"no metric {reading.score!r} here; the record has {', '.join(names) or 'none'}")
+        return reading.score
+    if len(names) != 1:
+        row.fail(
+            f"the record has {', '.join(names) or 'no'} metrics, so which decides must be named: "
+            "give --score NAME, or judge anew with --verifier"
+        )
+    return str(names[0])
+
+
+def _invert_pass_at_k(name: str, value: Any, n: int) -> int | None:
+    """Return the one c in 0..n whose pass@k = 1 - C(n-c,k)/C(n,k) (Chen et al. 2021) is `value`, if exactly one is."""
+    match = re.fullmatch(r"pass@(\d{1,4})", name)
+    if match is None or reward_of(value) is None or not 1 <= (k := int(match[1])) <= n:
+        return None
+    fits = [c for c in range(n + 1) if abs(1 - math.comb(n - c, k) / math.comb(n, k) - value) < 1e-9]
+    return fits[0] if len(fits) == 1 else None

@@ -1,0 +1,208 @@
+"""What an importer yields and what it reports: records of draws, and why anything was left out."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from goldpanner.errors import InputError
+from goldpanner.types import Completion, FinishReason, Outcome, Problem, SamplingParams, Verdict
+
+Judge = Callable[[Problem, Completion], Verdict]
+"""A goldpanner.verify.Verifier is one."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where records come from, as far as the log itself says it."""
+
+    file: Path
+    model: Mapping[str, Any] | None = None
+    """The log's record of the model that drew the samples; None where it has none."""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """The fields of SamplingParams that the log states. What it does not state is unknown, never a default."""
+    identity: str | None = None
+    """The log's own unique name for itself, where it has one; else the file's content identifies it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """One sample: what was drawn, what is said of it, and the reward it was trained on, if any."""
+
+    completion: Completion
+    verdict: Verdict
+    reward: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What one record of a log says of one problem: some draws and their counts, or (a counts file) counts alone."""
+
+    id: str
+    """Problem id: the hash of its content, or the id that a counts file gives."""
+    origin: Origin
+    n: int
+    c: int
+    unjudged: int = 0
+    truncated: int = 0
+    problem: Problem | None = None
+    draws: tuple[Draw, ...] = ()
+    step: int | None = None
+    """RL step, for training rollouts: every step is another policy."""
+    group: str | None = None
+    """What the members of one group share within a step, for training rollouts."""
+    name: str = ""
+    """What the log itself calls the problem, if anything."""
+
+
+def record_of(
+    problem: Problem,
+    draws: Iterable[Draw],
+    origin: Origin,
+    *,
+    known: str = "",
+    step: int | None = None,
+    group: str | None = None,
+    name: str = "",
+) -> Record:
+    """Return the record of these draws, counted by their verdicts."""
+    draws = tuple(draws)
+    return Record(
+        known or problem.id,
+        origin,
+        n=len(draws),
+        c=sum(d.verdict.correct for d in draws),
+        unjudged=sum(d.verdict.outcome is Outcome.UNJUDGED for d in draws),
+        truncated=sum(d.completion.finish == "length" for d in draws),
+        problem=problem,
+        draws=draws,
+        step=step,
+        group=group,
+        name=name,
+    )
+
+
+@dataclass
+class Skipped:
+    """How often something was left out for one reason, and where it happened first."""
+
+    count: int
+    first: str
+    """`file:line` of the first."""
+
+
+@dataclass
+class ImportReport:
+    """What was read, what was left out and why; filled while the records stream by."""
+
+    format: str
+    files: list[str] = field(default_factory=list)
+    rows: int = 0
+    """Records read, those left out included."""
+    samples: int = 0
+    correct: int = 0
+    unjudged: int = 0
+    truncated: int = 0
+    problems: int = 0
+    skipped: dict[str, Skipped] = field(default_factory=dict)
+    """Per reason."""
+    warnings: dict[str, int] = field(default_factory=dict)
+    """Text -> how often."""
+
+    def skip(self, reason: str, where: str) -> None:
+        """Count one record that was left out."""
+        self.skipped.setdefault(reason, Skipped(0, where)).count += 1
+
+    def warn(self, text: str) -> None:
+        """Count one warning; equal texts are kept once."""
+        self.warnings[text] = self.warnings.get(text, 0) + 1
+
+    def lines(self) -> list[str]:
+        """Return the report as lines for a terminal."""
+        out = [
+            f"format {self.format}, {len(self.files)} file(s): "
+            + ", ".join(self.files[:5])
+            + " ..." * (len(self.files) > 5),
+            f"read {self.rows} records: {self.samples} samples of {self.problems} problems, {self.correct} correct, "
+            f"{self.unjudged} unjudged, {self.truncated} truncated",
+        ]
+        for reason, skipped in self.skipped.items():
+            out.append(f"skipped {skipped.count}: {reason} (first: {skipped.first})")
+        for text, count in self.warnings.items():
+            out.append(f"warning: {text}" + (f" ({count} times)" if count > 1 else ""))
+        return out
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as one JSON object."""
+        return {
+            "format": self.format,
+            "files": self.files,
+            "rows": self.rows,
+            "samples": self.samples,
+            "correct": self.correct,
+            "unjudged": self.unjudged,
+            "truncated": self.truncated,
+            "problems": self.problems,
+            "skipped": {r: {"count": s.count, "first": s.first} for r, s in self.skipped.items()},
+            "warnings": list(self.warnings),
+        }
+
+
+@dataclass
+class Reading:
+    """One import under way: its files, what the user asked for, and the report that it fills."""
+
+    files: tuple[Path, ...]
+    report: ImportReport
+    verifier: Judge | None = None
+    """Judge every completion anew with this; the log's own verdicts are then not used."""
+    threshold: float | None = None
+    """Rewards >= this are correct; None accepts 0 and 1 alone."""
+    score: str | None = None
+    """Which of several scores or rewards in the log decides, by name."""
+    filter: str | None = None
+    """Which of lm-evaluation-harness's filters decides."""
+    step: int | None = None
+    """Only this training step."""
+    torn_tail: bool = False
+    """Leave out a last line that was cut in the middle."""
+
+    def draw(
+        self,
+        problem: Problem,
+        text: str,
+        *,
+        said: tuple[Outcome, str, str],
+        finish: FinishReason = "stop",
+        reward: float | None = None,
+        logprobs: tuple[float, ...] | None = None,
+        tokens: tuple[int, ...] | None = None,
+    ) -> Draw:
+        """Return the draw with the log's verdict (`said`: outcome, who said it, why), or the verifier's if given."""
+        total = sum(logprobs) if logprobs else None
+        completion = Completion(text, tokens, total, finish, logprobs or None)
+        if self.verifier is not None and finish != "error":
+            return Draw(completion, self.verifier(problem, completion), reward)
+        outcome, judge, reason = said
+        return Draw(completion, Verdict(outcome, judge, reason=reason), reward)
+
+
+def known_params(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of a log's settings that are fields of SamplingParams and were set.
+
+    Raises InputError when a value cannot be one (temperature -1).
+    """
+    fields = {k: v for k, v in said.items() if k in SamplingParams.__dataclass_fields__ and v is not None}
+    if "stop" in fields:
+        stop = fields["stop"]
+        fields["stop"] = (stop,) if isinstance(stop, str) else tuple(map(str, stop))
+    for name, kind in (("temperature", float), ("top_p", float), ("top_k", int), ("max_tokens", int)):
+        if name in fields:
+            try:
+                fields[name] = kind(fields[name])
+            except (TypeError, ValueError, OverflowError):
+                raise InputError(
+                    f"sampling parameter {name} is {fields[name]!r} in the log; expected a number"
+                ) from None
+    SamplingParams(**fields)
+    return fields

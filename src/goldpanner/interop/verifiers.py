@@ -1,0 +1,155 @@
+"""verifiers / prime-rl: `results.jsonl` (verifiers 0.1) and `traces.jsonl` (verifiers since 0.2, prime-rl)."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from goldpanner.interop.lines import Row, brief, judged, message_text, reward_of, rows_of, unicode_text
+from goldpanner.interop.records import Draw, Origin, Reading, Record, known_params, record_of
+from goldpanner.types import FinishReason, Outcome, Problem
+
+KEYS = frozenset({"example_id", "prompt", "completion", "reward"})
+TRACE_KEYS = frozenset({"task", "traces", "ok"})
+
+
+def read(reading: Reading) -> Iterator[Record]:
+    """Yield one record a rollout of `results.jsonl`; `metadata.json` beside it names the model. Errors are unjudged."""
+    origin: Origin | None = None
+    task = "verifiers"
+    for row in rows_of(reading):
+        if origin is None or origin.file != row.file:
+            origin, task = _origin(row.file, reading)
+        prompt = message_text(row.need("prompt"))
+        if prompt is None:
+            reading.report.skip("the prompt is missing (the rollout failed before its first turn)", row.where)
+            continue
+        problem = Problem(task, prompt, unicode_text(str(row.fields.get("answer") or "")))
+        draw = _draw(row, reading, problem)
+        yield record_of(problem, [draw], origin, name=f"{task}/{row.need('example_id')}")
+
+
+def _draw(row: Row, reading: Reading, problem: Problem) -> Draw:
+    name = reading.score or "reward"
+    error = row.fields.get("error")
+    text = message_text(row.need("completion"))
+    if error is not None or text is None:
+        why = error.get("error", error) if isinstance(error, dict) else error
+        return reading.draw(
+            problem,
+            unicode_text(brief(why) if text is None or text == "" else text),
+            said=(Outcome.UNJUDGED, f"verifiers/{name}@log", unicode_text(f"the rollout failed: {brief(why)}")),
+            finish="error",
+        )
+    value = row.need(name)
+    finish: FinishReason = "length" if row.fields.get("is_truncated") is True else "stop"
+    said = judged(row, value, name, f"verifiers/{name}", reading)
+    return reading.draw(problem, text, said=said, finish=finish, reward=reward_of(row.fields.get("reward")))
+
+
+def _origin(path: Path, reading: Reading) -> tuple[Origin, str]:
+    """Return what `metadata.json` beside the results says of model, sampling and task."""
+    beside = path.with_name("metadata.json")
+    try:
+        said = json.loads(beside.read_text(encoding="utf-8"))
+        model = {"tool": "verifiers", "name": said["model"]}
+        settings = said.get("sampling_args") or {}
+        params = {k: settings.get(k) for k in ("temperature", "top_p", "top_k", "stop")}
+        params["max_tokens"] = settings.get("max_completion_tokens", settings.get("max_tokens"))
+        task = unicode_text(str(said.get("env_id") or "verifiers"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        reading.report.warn("metadata.json is not beside the results (or cannot be read): the model is unknown")
+        return Origin(path), "verifiers"
+    return Origin(path, model=model, params=known_params(params)), task
+
+
+def read_traces(reading: Reading) -> Iterator[Record]:
+    """Yield one record a trainable agent's trace of `traces.jsonl`; a trace's reward is the sum of score x weight."""
+    for row in rows_of(reading):
+        traces = row.need("traces")
+        if not isinstance(traces, list) or not all(isinstance(t, dict) for t in traces):
+            row.fail(f"the field 'traces' is {brief(traces)}; expected a list of traces")
+        if not traces:
+            reading.report.skip("an episode without a trace (it failed before its first turn)", row.where)
+        for trace in traces:
+            agent = trace.get("agent")
+            if isinstance(agent, dict) and agent.get("trainable") is False:
+                reading.report.skip("a trace of an agent that is not the measured policy (trainable: false)", row.where)
+                continue
+            yield _trace_record(Row(row.file, row.line, trace), row, reading)
+
+
+def _trace_record(trace: Row, episode: Row, reading: Reading) -> Record:
+    nodes, calls = trace.need("nodes"), trace.fields.get("calls", [])
+    for name, value in (("nodes", nodes), ("calls", calls)):
+        if not isinstance(value, list) or not all(isinstance(x, dict) for x in value):
+            trace.fail(f"the field {name!r} is {brief(value)}; expected a list of objects")
+    asked = [n.get("message") for n in nodes if n.get("sampled") is not True]
+    first = next((i for i, n in enumerate(nodes) if n.get("sampled") is True), len(nodes))
+    prompt = message_text(asked[:first])
+    said_text = message_text([n.get("message") for n in nodes if n.get("sampled") is True])
+    if prompt is None or said_text is None:
+        trace.fail("the field 'nodes' holds something that is no chat message")
+    task = _part(trace.need("task"))
+    data = _part(task.get("data"))
+    info = _part(_part(episode.fields.get("env")))
+    answer = data.get("answer", "")
+    problem = Problem(
+        unicode_text(str(info.get("id") or task.get("type") or "verifiers")),
+        prompt,
+        unicode_text(answer if isinstance(answer, str) else json.dumps(answer)),
+    )
+    draw = _trace_draw(trace, reading, problem, said_text, nodes, calls)
+    work = _part(_part(episode.fields.get("run")).get("work"))
+    step = work.get("step") if work.get("type") == "train" and isinstance(work.get("step"), int) else None
+    group = _part(episode.fields.get("group")).get("id")
+    return record_of(
+        problem, [draw], _trace_origin(trace, calls), step=step, group=None if group is None else str(group)
+    )
+
+
+def _part(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _trace_draw(
+    trace: Row, reading: Reading, problem: Problem, text: str, nodes: list[dict[str, Any]], calls: list[dict[str, Any]]
+) -> Draw:
+    rewards = trace.fields.get("rewards")
+    if not isinstance(rewards, dict):
+        trace.fail(f"the field 'rewards' is {brief(rewards)}; expected an object of named rewards")
+    name = reading.score or "reward"
+    if trace.fields.get("ok") is not True:
+        errors = trace.fields.get("errors")
+        why = (
+            _part(errors[-1]).get("type") if isinstance(errors, list) and errors else trace.fields.get("stop_condition")
+        )
+        said = (Outcome.UNJUDGED, f"verifiers/{name}@log", unicode_text(f"the rollout failed: {brief(why)}"))
+        return reading.draw(problem, text, said=said, finish="error")
+    if reading.score is not None and reading.score not in rewards:
+        trace.fail(f"no reward {reading.score!r}; the trace has {', '.join(rewards) or 'none'}")
+    parts = [rewards[reading.score]] if reading.score is not None else list(rewards.values())
+    value: float | None = None
+    if parts and all(isinstance(p, dict) for p in parts):
+        scores = [(p.get("score"), p.get("weight", 1.0)) for p in parts]
+        if not all(isinstance(x, int | float) and not isinstance(x, bool) for pair in scores for x in pair):
+            trace.fail(f"the field 'rewards' is {brief(rewards)}; expected numbers as score and weight")
+        value = scores[0][0] if reading.score is not None else sum(float(s) * float(w) for s, w in scores)
+    last: dict[str, Any] = next((c for c in reversed(calls) if c.get("error") is None), {})
+    stop = trace.fields.get("stop_condition")
+    cut = last.get("finish_reason") == "length" or (isinstance(stop, str) and stop.startswith("max_"))
+    judgement = judged(trace, value, name, f"verifiers/{name}", reading)
+    return reading.draw(problem, text, said=judgement, finish="length" if cut else "stop", reward=reward_of(value))
+
+
+def _trace_origin(trace: Row, calls: list[dict[str, Any]]) -> Origin:
+    call = calls[0] if calls else {}
+    settings = _part(call.get("sampling"))
+    config = _part(_part(trace.fields.get("agent")).get("config"))
+    name = call.get("model") or config.get("model")
+    origin = Origin(trace.file)
+    if isinstance(name, str):
+        origin = replace(origin, model={"tool": "verifiers", "name": unicode_text(name)})
+    said = {k: settings.get(k) for k in ("temperature", "top_p", "top_k", "max_tokens", "stop")}
+    return replace(origin, params=known_params(said))
