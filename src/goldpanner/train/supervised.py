@@ -1,0 +1,238 @@
+"""Pretraining and SFT: one loss, next-token cross-entropy, and two masks.
+
+The loss counts response tokens (with the end of sequence) and not the prompt, in SFT because the prompt is given, in
+pretraining because the world's questions are random and learning to predict them wastes a small model
+(`loss_on="all"` counts every token but the first).
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from goldpanner import rng
+from goldpanner.errors import InputError
+from goldpanner.policies.local import LocalPolicy
+from goldpanner.train.checkpoint import Checkpoint
+from goldpanner.train.rows import Row, by_length, collate, response_logits
+from goldpanner.types import content_hash
+
+
+class Text(Protocol):
+    """What is read of a document."""
+
+    @property
+    def prompt(self) -> str: ...  # noqa: D102
+    @property
+    def response(self) -> str: ...  # noqa: D102
+
+
+Source = Callable[[int], Sequence[Text]]
+"""The documents of a step: a function of the step alone, so that a resumed run sees what it would have seen."""
+
+
+class Corpus(Protocol):
+    """What pretraining needs of a domain."""
+
+    def documents(self, n: int, rng: np.random.Generator) -> Sequence[Text]:
+        """Return n documents."""
+
+
+class SupervisedConfig(BaseModel):
+    """How to train on text; the defaults pretrain the lab's model, `SFT` fine-tunes it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    steps: int = Field(default=500, ge=1, description="Optimizer steps.")
+    batch: int = Field(default=160, ge=1, description="Documents a step.")
+    seed: int = Field(
+        default=0, description="Seed of the order of documents (of the documents themselves, in pretraining)."
+    )
+    loss_on: Literal["response", "all"] = Field(default="response", description="Tokens that the loss counts.")
+    optimizer: Literal["muon", "adam"] = Field(
+        default="muon",
+        description="muon: Muon on the matrices of the blocks, AdamW on the rest; adam: AdamW everywhere.",
+    )
+    learning_rate: float = Field(
+        default=0.03, gt=0, description="Peak rate: of Muon, or of AdamW where it trains everything."
+    )
+    embedding_learning_rate: float = Field(
+        default=0.004, gt=0, description="Peak rate of AdamW beside Muon (embeddings, norms)."
+    )
+    betas: tuple[float, float] = Field(default=(0.9, 0.95), description="AdamW's decay rates.")
+    weight_decay: float = Field(default=0.02, ge=0, description="Decoupled decay of matrices, in units of the rate.")
+    warmup_steps: int = Field(default=50, ge=0, description="Steps over which the rate rises from 0 to its peak.")
+    final_rate: float = Field(
+        default=0.02, ge=0, le=1, description="The rate at the last step, as a share of the peak (cosine)."
+    )
+    clip: float = Field(default=1.0, gt=0, description="Largest gradient norm; a longer gradient is scaled down to it.")
+    cells: int = Field(default=640, ge=1, description="Padded tokens per forward pass; trades padding against calls.")
+
+
+SFT = SupervisedConfig(
+    steps=30, batch=64, optimizer="adam", learning_rate=5e-4, weight_decay=0.0, warmup_steps=0, final_rate=1.0
+)
+"""Fine-tuning on a few worked examples."""
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """What one step of supervised training did."""
+
+    step: int
+    loss: float
+    """Mean cross-entropy of the counted tokens, nats, before the update."""
+    lr: float
+    """Rate of the first optimizer in this step."""
+    grad_norm: float
+    """Before clipping."""
+    tokens: int
+    """Tokens read, prompts included, padding not."""
+    seconds: float
+
+
+def fresh_text(domain: Corpus, config: SupervisedConfig) -> Source:
+    """Return a source that draws new documents from `domain` for every step: none is read twice (pretraining)."""
+    return lambda step: domain.documents(config.batch, rng.stream("pretrain/documents", config.seed, step))
+
+
+def epochs(documents: Sequence[Text], config: SupervisedConfig) -> Source:
+    """Return a source that goes through `documents` again and again, shuffled anew each time (SFT)."""
+    if not documents:
+        raise InputError("supervised training got no documents; give at least one")
+    size = len(documents)
+
+    def batch(step: int) -> list[Text]:
+        start, stop = step * config.batch, (step + 1) * config.batch
+        rounds = range(start // size, (stop - 1) // size + 1)
+        order = {r: rng.stream("sft/order", config.seed, r).permutation(size) for r in rounds}
+        return [documents[int(order[p // size][p % size])] for p in range(start, stop)]
+
+    return batch
+
+
+def supervised(
+    model: Any,
+    tokenizer: Any,
+    source: Source,
+    config: SupervisedConfig,
+    *,
+    checkpoint: Path | None = None,
+    checkpoint_every: int = 50,
+) -> Iterator[StepRecord]:
+    """Train `model` in place; yield a record per step.
+
+    With `checkpoint`, a run that was killed goes on where the file says: the records of the steps it holds are yielded
+    again, then training continues. Dropout is left as the model has it (off, unless `model.train()` was called).
+    Raises InputError when the file belongs to another run.
+    """
+    optimizers = build_optimizers(model, config)
+    first = [[text.prompt, text.response] for text in source(0)]
+    keeper = Checkpoint(
+        checkpoint,
+        checkpoint_every,
+        {
+            "stage": "supervised",
+            "config": config.model_dump_json(),
+            "first batch": content_hash(first),
+            "initial weights": LocalPolicy(model, tokenizer).id,
+        },
+    )
+    records = keeper.restore(model, optimizers)
+    yield from (StepRecord(**record) for record in records)
+    for step in range(len(records), config.steps):
+        started = time.perf_counter()
+        rows = encode(tokenizer, source(step), config.loss_on)
+        rate = set_rate(optimizers, rate_factor(step, config.steps, config.warmup_steps, config.final_rate))
+        loss = backward(model, rows, config.cells)
+        norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip))
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        tokens = sum(row.length for row in rows)
+        record = StepRecord(step, loss, rate, norm, tokens, time.perf_counter() - started)
+        records.append(asdict(record))
+        if keeper.due(step + 1, config.steps):
+            keeper.save(model, optimizers, records)
+        yield record
+
+
+def backward(model: Any, rows: Sequence[Row], cells: int) -> float:
+    """Add the gradient of the mean cross-entropy over all response tokens of `rows` to the model; return that mean."""
+    count = sum(len(row.response) for row in rows)
+    total = 0.0
+    for chunk in by_length(rows, cells):
+        batch = collate([rows[i] for i in chunk], model.device)
+        logits = response_logits(model, batch)
+        loss = torch.nn.functional.cross_entropy(logits, batch.target_N, reduction="sum") / count
+        loss.backward()
+        total += float(loss.detach())
+    return total
+
+
+def encode(tokenizer: Any, texts: Sequence[Text], loss_on: Literal["response", "all"] = "response") -> list[Row]:
+    """Return token rows; the response ends with the end-of-sequence token.
+
+    With `loss_on="all"` everything after the first token counts as response.
+    """
+    prompts = tokenizer([text.prompt for text in texts])["input_ids"]
+    responses = tokenizer([text.response for text in texts], add_special_tokens=False)["input_ids"]
+    rows = [Row(prompt, [*response, tokenizer.eos_token_id]) for prompt, response in zip(prompts, responses)]
+    for text, row in zip(texts, rows):
+        if not row.prompt:
+            raise InputError(
+                f"document {text.prompt + ' ' + text.response!r} has an empty prompt; give one token at least"
+            )
+    if loss_on == "all":
+        return [Row(row.prompt[:1], [*row.prompt[1:], *row.response]) for row in rows]
+    return rows
+
+
+def build_optimizers(model: Any, config: SupervisedConfig) -> list[torch.optim.Optimizer]:
+    """Return [Muon over the block matrices, AdamW over the rest], or [AdamW over everything].
+
+    Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon) takes matrices only; embeddings, output head and norms
+    are left to AdamW, as its author advises. Norms and other vectors are not decayed.
+    """
+    ends = (model.get_input_embeddings(), model.get_output_embeddings())
+    embeddings = {id(p) for part in ends for p in part.parameters()}
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    matrices = [p for p in parameters if p.ndim == 2 and id(p) not in embeddings]
+    tables = [p for p in parameters if id(p) in embeddings]
+    vectors = [p for p in parameters if p.ndim != 2 and id(p) not in embeddings]
+
+    def adam(decayed: list[Any], rate: float) -> torch.optim.Optimizer:
+        groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+        return torch.optim.AdamW([g for g in groups if g["params"]], lr=rate, betas=config.betas, fused=True)
+
+    if config.optimizer == "adam":
+        optimizers = [adam(matrices + tables, config.learning_rate)]
+    else:
+        muon = torch.optim.Muon(matrices, lr=config.learning_rate, weight_decay=config.weight_decay)
+        optimizers = [muon, adam(tables, config.embedding_learning_rate)]
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
+    return optimizers
+
+
+def rate_factor(step: int, steps: int, warmup: int, final: float) -> float:
+    """Linear warm-up over `warmup` steps to 1, then half a cosine down to `final` at the last step."""
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = (step - warmup) / max(steps - 1 - warmup, 1)
+    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+
+
+def set_rate(optimizers: Sequence[torch.optim.Optimizer], factor: float) -> float:
+    """Set every rate to `factor` times its peak; return the first one."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * factor
+    return float(optimizers[0].param_groups[0]["lr"])

@@ -1,0 +1,418 @@
+"""Group-relative objectives: properties, the written formula in float64, TRL on the same batch, field bugs."""
+
+import copy
+import math
+from typing import get_args
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis.extra.numpy import arrays
+
+from goldpanner.errors import InputError
+from goldpanner.train import grpo
+from goldpanner.train.model import ModelConfig, build_model, build_tokenizer
+from goldpanner.train.objective import Objective, add_gradient, score
+from goldpanner.train.rows import Row
+
+CENTRED = (grpo.group_advantages, grpo.centred_advantages, grpo.rloo_advantages, grpo.maxrl_advantages)
+rewards = arrays(np.float64, st.tuples(st.integers(1, 5), st.integers(2, 9)), elements=st.sampled_from([0.0, 0.1, 1.0]))
+rewards_or_none = arrays(
+    np.float64, st.tuples(st.integers(1, 5), st.integers(2, 9)), elements=st.sampled_from([0.0, 1.0, math.nan])
+)
+
+
+# --- advantages
+
+
+@pytest.mark.parametrize("advantages", CENTRED)
+@given(reward=rewards)
+def test_advantages_sum_to_zero_and_vanish_exactly_when_the_group_is_dead(advantages, reward):
+    advantage = advantages(torch.from_numpy(reward))
+    assert advantage.sum(1).abs().max() < 1e-9
+    dead = (reward == reward[:, :1]).all(1)
+    assert ((advantage == 0).all(1).numpy() == dead).all()
+
+
+@pytest.mark.parametrize("advantages", [*CENTRED, grpo.plain_rewards])
+@given(reward=rewards_or_none, data=st.data())
+def test_members_and_groups_may_stand_in_any_order(advantages, reward, data):
+    members = data.draw(st.permutations(range(reward.shape[1])))
+    groups = data.draw(st.permutations(range(reward.shape[0])))
+    whole = advantages(torch.from_numpy(reward))
+    shuffled = advantages(torch.from_numpy(reward[groups][:, members]))
+    torch.testing.assert_close(shuffled, whole[groups][:, members], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("advantages", [*CENTRED, grpo.plain_rewards])
+@given(reward=rewards_or_none)
+def test_a_group_does_not_feel_the_others(advantages, reward):
+    # field bug: "group" advantages divided by the std of the whole batch
+    alone = torch.cat([advantages(torch.from_numpy(row[None])) for row in reward])
+    assert torch.equal(advantages(torch.from_numpy(reward)), alone)
+
+
+@pytest.mark.parametrize("advantages", [*CENTRED, grpo.plain_rewards])
+@given(reward=rewards_or_none)
+def test_unjudged_members_get_nothing_and_change_nothing(advantages, reward):
+    advantage = advantages(torch.from_numpy(reward))
+    assert (advantage[torch.from_numpy(np.isnan(reward))] == 0).all()
+    assert advantage.isfinite().all()
+    for row, got in zip(reward, advantage):
+        judged = ~np.isnan(row)
+        if judged.sum() >= 2:
+            expected = advantages(torch.from_numpy(row[judged][None]))[0]
+            torch.testing.assert_close(got[torch.from_numpy(judged)], expected, rtol=1e-12, atol=1e-12)
+
+
+def test_advantages_by_hand():
+    reward = torch.tensor([[1.0, 0, 0, 0]], dtype=torch.float64)
+    std = math.sqrt(3) / 2 / math.sqrt(3)  # sum of squares 3/4, divided by G - 1 = 3: 1/2
+    for advantages, first, rest in (
+        (grpo.group_advantages, 0.75 / (std + 1e-4), -0.25 / (std + 1e-4)),
+        (grpo.centred_advantages, 0.75, -0.25),
+        (grpo.rloo_advantages, 1.0, -1 / 3),
+        (grpo.maxrl_advantages, 3.0, -1.0),
+        (grpo.plain_rewards, 1.0, 0.0),
+    ):
+        expected = torch.tensor([[first, rest, rest, rest]], dtype=torch.float64)
+        torch.testing.assert_close(advantages(reward), expected, rtol=1e-12, atol=1e-12)
+
+
+@given(reward=rewards)
+def test_rloo_is_the_reward_minus_the_mean_of_the_others(reward):
+    size = reward.shape[1]
+    others = (reward.sum(1, keepdims=True) - reward) / (size - 1)
+    np.testing.assert_allclose(grpo.rloo_advantages(torch.from_numpy(reward)).numpy(), reward - others, atol=1e-12)
+
+
+@settings(deadline=None)  # the first example imports TRL
+@given(reward=rewards_or_none)
+def test_group_advantages_agree_with_trl(reward):
+    # the lines of TRL 1.16's _generate_and_score_completions for scale_rewards="group"
+    from trl.trainer.utils import nanstd
+
+    r = torch.from_numpy(reward)
+    theirs = torch.nan_to_num((r - r.nanmean(1, keepdim=True)) / (nanstd(r, dim=1)[:, None] + 1e-4), nan=0.0)
+    torch.testing.assert_close(
+        grpo.group_advantages(r), theirs, rtol=1e-6, atol=1e-6
+    )  # its std is corrected in float32
+
+
+@pytest.mark.parametrize("advantages", CENTRED)
+def test_a_group_of_one_is_an_error(advantages):
+    # field bug: given its raw reward, or 0 for ever
+    with pytest.raises(InputError, match="group of one"):
+        advantages(torch.ones(3, 1))
+
+
+def test_wrong_input_is_named():
+    with pytest.raises(InputError, match="shape"):
+        grpo.group_advantages(torch.ones(3))
+    with pytest.raises(InputError, match="rewards >= 0"):
+        grpo.maxrl_advantages(torch.tensor([[-1.0, 1.0]]))
+    with pytest.raises(InputError, match="expected"):
+        grpo.kl_k3(torch.zeros(2, 3), torch.zeros(2, 4))
+
+
+def test_reinforce_pushes_in_a_dead_right_group_and_the_others_do_not():
+    right = torch.ones(1, 4)
+    assert (grpo.plain_rewards(right) == 1).all()
+    assert all((advantages(right) == 0).all() for advantages in CENTRED)
+
+
+# --- groups
+
+
+@given(reward=rewards_or_none)
+def test_every_group_has_exactly_one_state(reward):
+    states = grpo.group_states(torch.from_numpy(reward))
+    total = sum(s.int() for s in (states.live, states.dead_wrong, states.dead_right, states.unjudged))
+    assert (total == 1).all()
+    for row, live, wrong, right in zip(reward, states.live, states.dead_wrong, states.dead_right):
+        judged = set(row[~np.isnan(row)])
+        assert (bool(live), bool(wrong), bool(right)) == (len(judged) == 2, judged == {0.0}, judged == {1.0})
+
+
+def test_shares_follow_the_binomial_law():
+    generator = np.random.default_rng(0)
+    p, size, groups = 0.1, 8, 200_000
+    reward = torch.from_numpy((generator.random((groups, size)) < p).astype(np.float32))
+    states = grpo.group_states(reward)
+    for got, expected in ((states.dead_wrong, (1 - p) ** size), (states.dead_right, p**size)):
+        assert abs(float(got.double().mean()) - expected) < 5 * math.sqrt(expected * (1 - expected) / groups) + 1e-9
+
+
+# --- loss: the formula written out, in float64
+
+
+def written_out(logp, old, reference, advantage, lengths, *, low, high, kl, reduction, max_tokens):
+    """The objective with loops and scalars, as the papers print it (sign: a loss)."""
+    per_sequence = []
+    for i, length in enumerate(lengths):
+        tokens = []
+        for t in range(length):
+            rho = torch.exp(logp[i, t] - old[i, t])
+            bounded = torch.clamp(rho, 1 - low, 1 + high)
+            term = torch.min(rho * advantage[i], bounded * advantage[i])
+            ratio = torch.exp(reference[i, t] - logp[i, t])
+            tokens.append(-(term - kl * (ratio - torch.log(ratio) - 1)))
+        per_sequence.append(torch.stack(tokens))
+    sums = torch.stack([tokens.sum() for tokens in per_sequence])
+    return {
+        "sequence-mean": torch.stack([tokens.mean() for tokens in per_sequence]).mean(),
+        "token-mean": torch.cat(per_sequence).mean(),
+        "constant": sums.sum() / (len(lengths) * max_tokens),
+        "sequence-sum": sums.mean(),
+    }[reduction]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    low=st.sampled_from([0.1, 0.2]),
+    high=st.sampled_from([0.2, 0.28]),
+    kl=st.sampled_from([0.0, 0.04]),
+    reduction=st.sampled_from(get_args(grpo.Reduction)),
+)
+def test_loss_and_gradient_are_those_of_the_written_formula(seed, low, high, kl, reduction):
+    generator = np.random.default_rng(seed)
+    lengths = generator.integers(1, 7, 6)
+    width = int(lengths.max())
+    logp = torch.from_numpy(generator.normal(-2, 1, (6, width))).requires_grad_()
+    old, reference = (torch.from_numpy(logp.detach().numpy() + generator.normal(0, 0.3, (6, width))) for _ in "ab")
+    advantage = torch.from_numpy(generator.normal(0, 1, 6))
+    mask = torch.arange(width) < torch.from_numpy(lengths)[:, None]
+
+    token_loss = grpo.policy_loss(logp, old, advantage, clip_low=low, clip_high=high) + kl * grpo.kl_k3(logp, reference)
+    loss = grpo.reduce_loss(token_loss, mask, reduction, grpo.Totals(6, int(lengths.sum()), 10))
+    (gradient,) = torch.autograd.grad(loss, logp)
+    expected = written_out(
+        logp, old, reference, advantage, lengths, low=low, high=high, kl=kl, reduction=reduction, max_tokens=10
+    )
+    (expected_gradient,) = torch.autograd.grad(expected, logp)
+    assert abs(float(loss.detach() - expected.detach())) < 1e-10
+    assert (gradient - expected_gradient).abs().max() < 1e-10
+
+
+def test_clipped_tokens_are_those_without_a_gradient():
+    generator = np.random.default_rng(1)
+    logp = torch.from_numpy(generator.normal(-2, 1, (8, 9))).requires_grad_()
+    old = torch.from_numpy(logp.detach().numpy() + generator.normal(0, 0.4, (8, 9)))
+    advantage = torch.from_numpy(generator.normal(0, 1, 8))
+    clip = {"clip_low": 0.2, "clip_high": 0.28}
+    grpo.policy_loss(logp, old, advantage, **clip).sum().backward()
+    assert torch.equal(logp.grad == 0, grpo.clipped(logp.detach(), old, advantage, **clip))
+    assert 0 < (logp.grad == 0).sum() < logp.numel()
+
+
+def test_on_policy_gradient_is_reinforce():
+    logp = torch.randn(3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    advantage = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
+    grpo.policy_loss(logp, logp.detach(), advantage, clip_low=0.2, clip_high=0.2).sum().backward()
+    torch.testing.assert_close(logp.grad, -advantage[:, None].expand(3, 4), rtol=0, atol=1e-15)
+
+
+def test_k3_is_an_unbiased_nonnegative_estimate_of_the_kl():
+    p = torch.tensor([0.7, 0.2, 0.1], dtype=torch.float64).log()
+    q = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64).log()
+    k3 = grpo.kl_k3(p[None], q[None])[0]
+    assert (k3 >= 0).all()
+    assert float((p.exp() * k3).sum()) == pytest.approx(float((p.exp() * (p - q)).sum()), abs=1e-15)
+
+
+def test_weighted_by_the_ratio_its_gradient_is_that_of_the_kl_and_alone_it_is_not():
+    logits = torch.tensor([0.3, -1.0, 0.8], dtype=torch.float64, requires_grad=True)
+    q = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64).log()
+    p = logits.log_softmax(0)
+    weight = p.detach().exp()  # the exact expectation over tokens drawn from the policy
+    (exact,) = torch.autograd.grad((p.exp() * (p - q)).sum(), logits, retain_graph=True)
+    k3 = grpo.kl_k3(p[None], q[None])[0]
+    (weighted,) = torch.autograd.grad((weight * k3 * grpo.ratio(p, p.detach())).sum(), logits, retain_graph=True)
+    (alone,) = torch.autograd.grad((weight * k3).sum(), logits)
+    torch.testing.assert_close(weighted, exact, rtol=0, atol=1e-12)
+    assert (alone - exact).abs().max() > 0.05
+
+
+def test_entropy_by_hand():
+    logits = torch.log(torch.tensor([[0.25, 0.25, 0.5], [1.0, 1.0, 1.0]], dtype=torch.float64))
+    expected = torch.tensor([1.5 * math.log(2), math.log(3)], dtype=torch.float64)
+    torch.testing.assert_close(grpo.entropy(logits), expected, rtol=1e-12, atol=0)
+
+
+def test_padding_never_reaches_the_loss():
+    loss = torch.tensor([[1.0, math.inf], [2.0, math.nan]])
+    mask = torch.tensor([[True, False], [True, False]])
+    for reduction in get_args(grpo.Reduction):
+        assert float(grpo.reduce_loss(loss, mask, reduction, grpo.Totals(2, 2, 1))) == pytest.approx(1.5)
+
+
+# --- a model: skipping dead groups, micro-batches, TRL
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    torch.set_num_threads(1)
+    tokenizer = build_tokenizer([f"w{i}" for i in range(20)])
+    config = ModelConfig(hidden_size=16, layers=2, heads=2, intermediate_size=24, init_std=0.3)
+    return build_model(config, len(tokenizer), seed=0), tokenizer
+
+
+def some_rows(seed=0, groups=6, size=4, longest=9):
+    generator = np.random.default_rng(seed)
+    rows = []
+    for _ in range(groups):
+        prompt = generator.integers(3, 23, generator.integers(2, 6)).tolist()
+        rows += [Row(prompt, generator.integers(3, 23, generator.integers(1, longest)).tolist()) for _ in range(size)]
+    reward = torch.from_numpy(generator.integers(0, 2, (groups, size)).astype(np.float32))
+    reward[0], reward[1], reward[2, :2] = 0.0, 1.0, torch.tensor([0.0, 1.0])
+    return rows, reward
+
+
+def gradient_of(model, rows, advantage, objective, **options):
+    model.zero_grad(set_to_none=False)
+    result = add_gradient(model, rows, advantage, objective, **options)
+    return result, torch.cat([p.grad.flatten() for p in model.parameters()])
+
+
+@pytest.fixture(scope="module")
+def double(tiny):
+    return copy.deepcopy(tiny[0]).double()
+
+
+@pytest.mark.parametrize("variant", grpo.VARIANTS)
+def test_skipping_dead_groups_changes_neither_loss_nor_gradient(double, variant):
+    # field bug: dead groups dropped before the denominators were counted
+    rows, reward = some_rows()
+    reward[3, 1] = math.nan
+    advantage = grpo.VARIANTS[variant].advantages(reward.double()).flatten()
+    objective = Objective(grpo.VARIANTS[variant].reduction, max_tokens=10)
+    assert (advantage == 0).sum() >= 5
+    (skipping, fast), (full, slow) = (
+        gradient_of(double, rows, advantage, objective, skip=skip) for skip in (True, False)
+    )
+    assert abs(skipping.loss - full.loss) < 1e-12
+    assert (fast - slow).abs().max() < 1e-12
+    assert slow.abs().max() > 1e-4
+    assert skipping.clipped == full.clipped == 0
+
+
+@pytest.mark.parametrize("term", [{"kl": 0.1}, {"entropy": 0.1}])
+def test_with_a_kl_or_entropy_term_dead_groups_do_carry_a_gradient(double, term):
+    rows, _ = some_rows()
+    advantage = torch.zeros(len(rows), dtype=torch.float64)
+    reference = build_model(
+        ModelConfig(hidden_size=16, heads=2, intermediate_size=24, init_std=0.3), 23, seed=1
+    ).double()
+    objective = Objective("sequence-mean", max_tokens=10, **term)
+    _, gradient = gradient_of(double, rows, advantage, objective, reference=reference if "kl" in term else None)
+    assert gradient.abs().max() > 1e-4
+
+
+def test_a_batch_of_dead_groups_has_gradient_zero(double):
+    rows, _ = some_rows()
+    result, gradient = gradient_of(double, rows, torch.zeros(len(rows)), Objective("token-mean", max_tokens=10))
+    assert result.loss == 0
+    assert (gradient == 0).all()
+
+
+@pytest.mark.parametrize("reduction", get_args(grpo.Reduction))
+def test_micro_batches_and_padding_change_nothing(double, reduction):
+    rows, reward = some_rows(3)
+    advantage = grpo.group_advantages(reward.double()).flatten()
+    small, large = (
+        gradient_of(double, rows, advantage, Objective(reduction, max_tokens=10, cells=cells, entropy=0.01))
+        for cells in (1, 10**6)
+    )
+    assert abs(small[0].loss - large[0].loss) < 1e-12
+    assert (small[1] - large[1]).abs().max() < 1e-12
+
+
+def test_scores_are_the_policy_s_log_probabilities(tiny):
+    from goldpanner.policies.local import LocalPolicy
+    from goldpanner.types import Problem
+
+    model, tokenizer = tiny
+    rows, _ = some_rows()
+    problems = [Problem("t", tokenizer.decode(row.prompt), "") for row in rows]
+    expected = LocalPolicy(model, tokenizer).token_logprobs(problems, [row.response for row in rows])
+    for got, want in zip(score(model, rows, Objective("token-mean", max_tokens=10, cells=50)), expected):
+        np.testing.assert_allclose(got.numpy(), want, atol=1e-5)
+
+
+# (TRL's loss_type, variant, its own clip)
+TRL_LOSSES = [("grpo", "grpo", 0.2), ("dr_grpo", "dr-grpo", 0.2), ("dapo", "dapo", 0.28)]
+
+
+@pytest.mark.filterwarnings("ignore")  # TRL's and its libraries' own
+@pytest.mark.parametrize(("loss_type", "variant", "high"), TRL_LOSSES)
+@pytest.mark.parametrize(("kl", "unbiased"), [(0.0, False), (0.04, False), (0.04, True)])
+def test_loss_and_gradient_are_trl_s(tiny, tmp_path, loss_type, variant, high, kl, unbiased):
+    from datasets import Dataset
+    from trl import GRPOConfig, GRPOTrainer
+
+    model, tokenizer = tiny
+    rows, reward = some_rows(seed=5)
+    size = reward.shape[1]
+    generator = np.random.default_rng(7)
+    advantage = grpo.VARIANTS[variant].advantages(reward).flatten()
+    old = [x + torch.from_numpy(generator.normal(0, 0.2, len(x))).float() for x in scores(model, rows)]
+    reference = build_model(ModelConfig(hidden_size=16, heads=2, intermediate_size=24, init_std=0.3), 23, seed=1)
+
+    objective = Objective(
+        grpo.VARIANTS[variant].reduction, max_tokens=10, clip_high=high, kl=kl, unbiased_kl=unbiased, cells=60
+    )
+    ours, gradient = gradient_of(model, rows, advantage, objective, old_logp=old, reference=reference if kl else None)
+
+    arguments = GRPOConfig(
+        output_dir=str(tmp_path), loss_type=loss_type, beta=kl, use_bias_correction_kl=unbiased,
+        epsilon=0.2, epsilon_high=high, num_generations=size,
+        per_device_train_batch_size=len(rows), max_completion_length=10, bf16=False, use_cpu=True,
+        gradient_checkpointing=False, disable_dropout=True, report_to=[], logging_strategy="no", save_strategy="no",
+    )  # fmt: skip
+    model.save_pretrained(tmp_path / "model")
+    trainer = GRPOTrainer(
+        str(tmp_path / "model"), reward_funcs=lambda **_: [], args=arguments, processing_class=tokenizer,
+        train_dataset=Dataset.from_dict({"prompt": ["w1"]}),
+    )  # fmt: skip
+    trainer.current_gradient_accumulation_steps = 1
+    trainer.model.train()
+    loss = trainer.compute_loss(trainer.model, trl_inputs(rows, advantage, old, scores(reference, rows)))
+    loss.backward()
+    theirs = torch.cat([p.grad.flatten() for p in trainer.model.parameters()])
+    assert abs(ours.loss - float(loss.detach())) < 1e-5
+    assert (gradient - theirs).abs().max() < 1e-5
+    assert ours.clipped > 0
+    assert theirs.abs().max() > 1e-2
+
+
+def scores(model, rows):
+    return score(model, rows, Objective("token-mean", max_tokens=10))
+
+
+def trl_inputs(rows, advantage, old, reference):
+    """Prompts padded on the left, completions on the right, as TRL's own `_prepare_inputs` would give them."""
+
+    def right(values):
+        return torch.nn.utils.rnn.pad_sequence([torch.as_tensor(v) for v in values], batch_first=True)
+
+    prompts = right([row.prompt[::-1] for row in rows]).flip(1)
+    completions = right([row.response for row in rows])
+    lengths = torch.tensor([len(row.response) for row in rows])
+    widths = torch.tensor([len(row.prompt) for row in rows])
+    return {
+        "prompt_ids": prompts,
+        "prompt_mask": (torch.arange(prompts.shape[1]).flip(0) < widths[:, None]).long(),
+        "completion_ids": completions,
+        "completion_mask": (torch.arange(completions.shape[1]) < lengths[:, None]).long(),
+        "advantages": advantage,
+        "old_per_token_logps": right(old),
+        "ref_per_token_logps": right(reference),
+        "num_items_in_batch": lengths.sum(),
+    }
+
+
+def test_every_variant_has_a_name_and_every_name_a_variant():
+    assert tuple(grpo.VARIANTS) == get_args(grpo.VariantName)
