@@ -1,0 +1,236 @@
+"""How uncertain the distribution of P is: draws of its shape from the posterior, given counts.
+
+Counts of n samples pin the distribution down where P > 1/n and say little below; what is asked (pass@10,000, the
+chance that a problem gives one success in a million rollouts) lies below. One fitted curve continues there by fiat.
+Here a wide family of smooth shapes is averaged, each weighted by how well it explains the counts, so that what the
+counts cannot decide stays undecided in the interval.
+
+The family, in x = logit P, has a log-density of three straight pieces with rounded knees (slopes alpha, middle, -beta;
+knees at low < high), an atom at P = 0, and a second, easy cluster (normal in x). Special cases: beta (one knee, at
+P = 1/2), zero-inflated beta, scaled beta (a knee below 1/2), logit-normal-like humps, log-uniform with edges.
+A straight piece is a power law: density of P ~ P^(alpha-1) near 0 (Schaeffer et al., arXiv 2502.17578).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from goldpanner import rng
+from goldpanner.measure.mixture import Grid, Mixture, Tally
+from goldpanner.types import Counts, Estimate, FloatArray, IntArray
+
+PARTICLES = 1500
+NO_ZEROS = 0.5
+"""Prior probability that no problem is truly impossible; else the impossible share is uniform on (0, 1)."""
+ONE_KNEE, AT_HALF, ONE_CLUSTER = 0.6, 0.4, 0.6
+"""Prior probabilities: no lower knee; the upper knee lies at P = 1/2; no easy cluster."""
+DIMENSION = 9
+
+
+def _spike(u: FloatArray, share: float) -> FloatArray:
+    """Map a uniform to 0 with probability `share`, else to a uniform on (0, 1)."""
+    return np.clip((u - share) / (1 - share), 0, 1)
+
+
+def _log_uniform(u: FloatArray, low: float, high: float) -> FloatArray:
+    out: FloatArray = low * (high / low) ** u
+    return out
+
+
+def weights(grid: Grid, u: FloatArray) -> FloatArray:
+    """Map points of the unit cube, shape (T, 9), to distributions on the grid, shape (T, J). Uniform u is the prior."""
+    zero = _spike(u[:, 0], NO_ZEROS)[:, None]
+    alpha = _log_uniform(u[:, 1], 0.05, 3)[:, None]
+    beta = _log_uniform(u[:, 2], 0.1, 10)[:, None]
+    high = (2 - 14 * _spike(u[:, 3], AT_HALF))[:, None]
+    high[u[:, 3] <= AT_HALF] = 0.0
+    gap = 14 * _spike(u[:, 4], ONE_KNEE)[:, None]
+    bend = np.where(gap > 0, 3 * (2 * u[:, 5, None] - 1), 0.0)
+    middle = np.where(gap > 0, bend, alpha)
+    easy = _spike(u[:, 6], ONE_CLUSTER)[:, None]
+    centre, spread = (6 * u[:, 7] - 2)[:, None], _log_uniform(u[:, 8], 0.3, 2)[:, None]
+
+    x = grid.logit
+    above = x - high
+    log = middle * above - (middle + beta) * np.logaddexp(0, above)
+    log -= (alpha - middle) * np.logaddexp(0, high - gap - x)
+    log += np.log(grid.width)
+    peak = log.max(axis=1, keepdims=True)
+    main = np.exp(log - peak)
+    below_grid = main[:, :1] / grid.width[0] / alpha  # a straight piece of slope alpha goes on to P = 0
+    above_grid = main[:, -1:] / grid.width[-1] / beta
+    total = main.sum(axis=1, keepdims=True) + below_grid + above_grid
+    second = np.exp(-0.5 * ((x - centre) / spread) ** 2) * grid.width
+    second /= second.sum(axis=1, keepdims=True)
+    hard = (1 - easy) * (1 - zero) / total
+    inner = hard * main + easy * second
+    return np.hstack([(1 - easy) * zero + hard * below_grid, inner, hard * above_grid])
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Equally weighted posterior draws of the distribution of P, with the counts they were conditioned on."""
+
+    grid: Grid
+    weight: FloatArray
+    """Shape (T, J)."""
+    tally: Tally
+    table: FloatArray
+    """Scaled likelihood of every unique pair at every node, shape (U, J)."""
+    evidence: FloatArray
+    """Likelihood of every unique pair under every draw, shape (T, U)."""
+    seed: int = 0
+
+    @property
+    def mixture(self) -> Mixture:
+        """The mean of the draws: the predictive distribution of a new problem's P."""
+        return Mixture("averaged", self.grid, self.weight.mean(axis=0))
+
+    def of_pairs(self, value: FloatArray) -> FloatArray:
+        """Return E[value(P)] of every unique pair under every draw, shape (T, U), for `value` at the nodes (J,)."""
+        out: FloatArray = (self.weight @ (self.table * value).T) / self.evidence
+        return out
+
+    def of_problems(self, value: FloatArray) -> FloatArray:
+        """Return the posterior mean of value(P) of every problem with a judged sample, shape (problems,)."""
+        out: FloatArray = self.of_pairs(value).mean(axis=0)[self.tally.index]
+        return out
+
+    def draws(self, value: FloatArray, population: bool = False) -> FloatArray:
+        """Return posterior draws of the mean of value(P), shape (T,).
+
+        Over these problems (each with its own counts), or over the population that they were drawn from.
+        """
+        if population:
+            return self.weight @ value
+        mean = self.of_pairs(value)
+        spread = np.maximum(self.of_pairs(value**2) - mean**2, 0) @ self.tally.problems
+        noise = rng.stream("bootstrap", self.seed, "residual").standard_normal(len(mean))
+        centre = mean @ self.tally.problems
+        out: FloatArray = np.clip((centre + np.sqrt(spread) * noise) / self.tally.size, value.min(), value.max())
+        return out
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """What counts say of the distribution of P: the judged samples' posterior, and what the unjudged could change."""
+
+    judged: Ensemble
+    bounds: tuple[Ensemble, ...] = ()
+    """With unjudged samples: the posterior if all of them were wrong, and if all were right."""
+
+    @classmethod
+    def of(
+        cls,
+        counts: Counts,
+        seed: int = 0,
+        particles: int = PARTICLES,
+        false_positive: float = 0.0,
+        false_negative: float = 0.0,
+    ) -> "Shapes":
+        """Draw the posterior (see `posterior`); three of them where samples are unjudged."""
+        rates = (false_positive, false_negative)
+        bounds: tuple[Ensemble, ...] = ()
+        if counts.unjudged.any():
+            none = np.zeros_like(counts.c)
+            extremes = (counts.c, counts.c + counts.unjudged)
+            bounds = tuple(
+                posterior(Counts(counts.ids, counts.n, c, none, none), seed, particles, *rates) for c in extremes
+            )
+        return cls(posterior(counts, seed, particles, *rates), bounds)
+
+    def estimate(
+        self, value_of: Callable[[Grid], FloatArray], level: float = 0.95, population: bool = False
+    ) -> list[Estimate]:
+        """Estimate the mean of each value(P): posterior median and central interval, widened over the bounds.
+
+        `value_of` gives the values at the nodes of a grid, shape (V, J); the answer has V estimates.
+        """
+        quantiles = [(1 - level) / 2, 0.5, (1 + level) / 2]
+        tables = []
+        for ensemble in (self.judged, *self.bounds):
+            draws = [ensemble.draws(value, population) for value in value_of(ensemble.grid)]
+            tables.append(np.quantile(draws, quantiles, axis=1))
+        low = np.min([table[0] for table in tables], axis=0)
+        high = np.max([table[2] for table in tables], axis=0)
+        return [
+            Estimate(float(v), float(min(a, v)), float(max(b, v)), level, "shape-average", self.judged.tally.size)
+            for v, a, b in zip(tables[0][1], low, high)
+        ]
+
+
+def posterior(
+    counts: Counts,
+    seed: int = 0,
+    particles: int = PARTICLES,
+    false_positive: float = 0.0,
+    false_negative: float = 0.0,
+) -> Ensemble:
+    """Draw shapes from the posterior by sequential Monte Carlo with tempering (Del Moral et al. 2006).
+
+    Particles start from the prior; the likelihood is raised to a power that grows from 0 to 1 in steps that keep half
+    of the particles effective; after each step they are resampled and moved by differential evolution (ter Braak 2006).
+    Raises InputError where nothing was judged.
+    """
+    tally = Tally.judged(counts)
+    grid = Grid.resolving(int(tally.n.max()))
+    table = grid.likelihood(tally.n, tally.c, false_positive, false_negative)
+    generator = rng.stream("bootstrap", seed, "shapes")
+
+    def loglik(u: FloatArray) -> FloatArray:
+        return np.log(np.maximum(weights(grid, u) @ table.T, 1e-300)) @ tally.problems
+
+    u = generator.random((4 * particles, DIMENSION))
+    value = loglik(u)
+    power = 0.0
+    while power < 1:
+        step = _next_power(value, power, particles)
+        w = np.exp((step - power) * (value - value.max()))
+        pick = _systematic(w / w.sum(), particles, generator)
+        u, value, power = u[pick], value[pick], step
+        for scale in (1.0, 0.5, 1.0, 0.3):
+            u, value = _move(u, value, power, scale, loglik, generator)
+    weight = weights(grid, u)
+    return Ensemble(grid, weight, tally, table, np.maximum(weight @ table.T, 1e-300), seed)
+
+
+def _next_power(value: FloatArray, power: float, particles: int) -> float:
+    """Return the largest power at which half of the particles stay effective (bisection)."""
+    low, high = power, 1.0
+
+    def enough(trial: float) -> bool:
+        w = np.exp((trial - power) * (value - value.max()))
+        return bool(w.sum() ** 2 / (w**2).sum() >= 0.5 * particles)
+
+    if enough(1.0):
+        return 1.0
+    for _ in range(30):
+        middle = (low + high) / 2
+        low, high = (middle, high) if enough(middle) else (low, middle)
+    return max(low, power + 1e-7)
+
+
+def _systematic(w: FloatArray, size: int, generator: np.random.Generator) -> IntArray:
+    points = (np.arange(size) + generator.random()) / size
+    return np.minimum(np.searchsorted(np.cumsum(w), points), len(w) - 1)
+
+
+def _move(
+    u: FloatArray,
+    value: FloatArray,
+    power: float,
+    scale: float,
+    loglik: Callable[[FloatArray], FloatArray],
+    generator: np.random.Generator,
+) -> tuple[FloatArray, FloatArray]:
+    """One Metropolis move of every particle along the difference of two others, reflected at the cube's faces."""
+    size, dimension = u.shape
+    first, second = generator.permutation(size), generator.permutation(size)
+    length = scale * 2.38 / np.sqrt(2 * dimension)
+    mask = generator.random((size, dimension)) < generator.choice([1.0, 0.4], (size, 1))
+    trial = u + mask * (length * (u[first] - u[second]) + 0.01 * generator.standard_normal(u.shape))
+    trial = 1 - np.abs(1 - np.mod(trial, 2))
+    new = loglik(trial)
+    accept = np.log(generator.random(size)) < power * (new - value)
+    return np.where(accept[:, None], trial, u), np.where(accept, new, value)
