@@ -1,0 +1,127 @@
+"""What the command line shows: progress bars with rate and time left, and tables."""
+
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Task as Bar
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from goldpanner.studies.workers import Event
+
+DOING = {"pretrain": "pretraining", "sft": "SFT", "grpo": "GRPO", "measure": "measuring"}
+console = Console()
+errors = Console(stderr=True)
+
+
+class Rate(ProgressColumn):
+    """Steps or problems per second."""
+
+    def render(self, task: Bar) -> Text:
+        """Return the rate, blank until it is known."""
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.1f}/s", style="dim")
+
+
+class Bars:
+    """A progress bar for each thing that goes on; plain lines where there is no terminal."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            Rate(),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            TextColumn("[dim]{task.fields[note]}"),
+            console=errors,
+            disable=quiet or not errors.is_terminal,
+        )
+        self._plain = not quiet and not errors.is_terminal
+        self._bars: dict[tuple[str, str], TaskID] = {}
+        self._started: dict[tuple[str, str], float] = {}
+
+    def update(self, event: "Event") -> None:
+        """Take an event: move its bar; without a terminal, write a line when something begins and ends."""
+        key = (event.stage, event.doing)
+        if key not in self._bars:
+            text = f"{DOING.get(event.doing, event.doing):>11} [bold]{event.stage}[/]"
+            self._bars[key] = self._progress.add_task(text, total=event.total, note="")
+            self._started[key] = time.monotonic()
+        self._progress.update(self._bars[key], completed=event.done, total=event.total, note=event.note)
+        if self._plain and event.done == event.total:
+            seconds = time.monotonic() - self._started[key]
+            errors.print(
+                f"{DOING.get(event.doing, event.doing):>11} {event.stage}: done in {seconds:.1f} s  {event.note}"
+            )
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+
+def opening(folder: Path, quiet: bool = False) -> None:
+    """Say what is about to happen."""
+    if not quiet:
+        errors.print(
+            "A small language model is pretrained from scratch, then trained with verifiable rewards two ways:\n"
+            "straight from the base (as DeepSeek-R1-Zero), and after SFT on a few worked examples (as R1).\n"
+            f"Everything is kept in [bold]{folder}[/]; interrupt it as you like, the same command goes on.\n",
+            highlight=False,
+        )
+
+
+def story(record: dict[str, Any], folder: Path, page: Path) -> None:
+    """Print the verdict, the table of stages and tasks, and where everything is."""
+    verdict = record["verdict"]
+    console.print()
+    console.print(f"[bold]{verdict['headline']}[/]", highlight=False)
+    for paragraph in verdict["paragraphs"]:
+        console.print(Padding(paragraph, (1, 0, 0, 0)), highlight=False, markup=False)
+    console.print()
+    console.print(stage_table(verdict["table"], record["stages"], record["tasks_measured"], record["tasks_trained"]))
+    console.print(f"\nreport   {page}\nsamples  {folder / 'store'}\nmodels   {folder / 'stages'}", highlight=False)
+
+
+def stage_table(cells: dict[str, Any], stages: list[str], tasks: list[str], trained: list[str]) -> Table:
+    """Return the table of pass@1 and pass@k, stage by task: sampled with its interval, exact below."""
+    table = Table(
+        title="pass@1 / pass@k, sampled [95% interval], exact below", title_justify="left", box=None, padding=(0, 2)
+    )
+    table.add_column("stage")
+    for task in tasks:
+        table.add_column(f"{task}{'' if task in trained else ' (held out)'}", justify="right")
+    for stage in stages:
+        row = cells[stage]
+        table.add_row(stage, *(_cell(row[task]) for task in tasks))
+    return table
+
+
+def _cell(cell: dict[str, Any]) -> str:
+    k = cell["k"]
+    first, last = cell["pass_at_1"], cell["pass_at_k"]
+    return (
+        f"@1 {first['value']:.3f} [{first['low']:.2f}, {first['high']:.2f}]\n"
+        f"[dim]exact {cell['exact_at_1']:.3f}[/]\n"
+        f"@{k} {last['value']:.3f} [{last['low']:.2f}, {last['high']:.2f}]\n"
+        f"[dim]exact {cell['exact_at_k']:.3f}[/]\n"
+    )

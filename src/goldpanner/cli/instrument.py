@@ -1,0 +1,1 @@
+"""`measure`, `compare` and `plan`: from counts to a verdict."""

@@ -1,0 +1,213 @@
+"""`sample`, `import`, `export`, `store` and `report`: samples in, samples out, and what is kept of them."""
+
+import json
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from goldpanner.cli import app
+from goldpanner.cli.lab import AsJson, ConfigFile, Set
+from goldpanner.cli.sources import find_policy, load_policy, load_problems, open_store
+from goldpanner.errors import InputError
+
+StoreFolder = Annotated[Path, typer.Option("--store", help="Folder of the sample store, or of a run.")]
+
+
+@app.command()
+def sample(
+    policy: Annotated[
+        str, typer.Argument(help="A Hugging Face model folder, or scripted:P (right with probability P).")
+    ],
+    task: Annotated[str, typer.Argument(help="A task such as world/d2, or a JSONL file with question and answer.")],
+    store: StoreFolder,
+    n: Annotated[
+        int, typer.Option("-n", help="Samples a problem; what is stored already is not drawn again.", min=1)
+    ] = 64,
+    problems: Annotated[int, typer.Option(help="Problems.", min=1)] = 64,
+    seed: Annotated[int, typer.Option(help="Seed of problems and samples.")] = 0,
+    temperature: Annotated[float, typer.Option(help="1: the model's own distribution.")] = 1.0,
+    top_p: Annotated[float, typer.Option(help="Below 1 cuts the softmax: exact zeros appear.")] = 1.0,
+    top_k: Annotated[int, typer.Option(help="0: no cut.")] = 0,
+    max_tokens: Annotated[int, typer.Option(help="Token limit of a completion.")] = 48,
+    config: ConfigFile = None,
+    set_: Set = None,
+    as_json: AsJson = False,
+) -> None:
+    """Draw and judge samples into a store; interrupted, the same command goes on.
+
+    Example: goldpanner sample runs/world-seed0/stages/base/model world/d2 --store demo -n 256
+    """
+    from goldpanner.cli import display
+    from goldpanner.cli.collect import collect
+    from goldpanner.types import SamplingParams
+
+    params = SamplingParams(temperature, top_p, top_k, max_tokens)
+    drawn = load_problems(task, problems, seed, config, set_ or [])
+    with display.Bars(quiet=as_json) as bars:
+        counts, policy_id = collect(load_policy(policy), policy, drawn, params, n, seed, open_store(store), bars.update)
+    result = {
+        "policy": policy_id,
+        "params": params.hash,
+        "problems": len(counts),
+        "n": int(counts.n.sum()),
+        "correct": int(counts.c.sum()),
+        "unjudged": int(counts.unjudged.sum()),
+        "truncated": int(counts.truncated.sum()),
+    }
+    if as_json:
+        typer.echo(json.dumps(result))
+        return
+    typer.echo(
+        f"{result['n']:,} samples of {result['problems']} problems: {result['correct']:,} correct, "
+        f"{result['unjudged']:,} unjudged, {result['truncated']:,} cut at {max_tokens} tokens\n"
+        f"policy {policy_id}\nnext: goldpanner measure {policy_id} --store {store}"
+    )
+
+
+@app.command("import")
+def import_(
+    src: Annotated[Path, typer.Argument(help="A file or folder that another tool wrote.")],
+    store: Annotated[
+        Path | None, typer.Option("--store", help="Store to read it into; without it, counts are shown.")
+    ] = None,
+    counts: Annotated[Path | None, typer.Option("--counts", help="Write counts JSONL here.")] = None,
+    format_: Annotated[str | None, typer.Option("--format", help="Force the format instead of finding it.")] = None,
+    policy: Annotated[
+        str | None, typer.Option(help="Policy id to store under; by default from the log's model.")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="A reward from here up is correct (rewards that are not 0/1).")
+    ] = None,
+    score: Annotated[str | None, typer.Option(help="Metric, scorer or reward column that decides.")] = None,
+    filter_: Annotated[str | None, typer.Option("--filter", help="lm-evaluation-harness's filter.")] = None,
+    step: Annotated[int | None, typer.Option(help="Only this training step.")] = None,
+    pool_steps: Annotated[bool, typer.Option(help="Count all training steps together.")] = False,
+    rescore: Annotated[bool, typer.Option(help="Judge the completions anew, by exact match with the answer.")] = False,
+    torn_tail: Annotated[bool, typer.Option(help="Leave out a last line that was cut.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Read another tool's log: what was read, what was left out, and why.
+
+    Example: goldpanner import samples_gsm8k.jsonl --counts base.jsonl
+    """
+    from goldpanner import interop
+    from goldpanner.verify import Exact
+
+    log = interop.read(
+        src,
+        format_,
+        verifier=Exact() if rescore else None,
+        threshold=threshold,
+        score=score,
+        filter=filter_,
+        step=step,
+        torn_tail=torn_tail,
+    )
+    if store is not None:
+        report = log.into(open_store(store), policy=policy)
+    else:
+        table = log.counts(pool_steps=pool_steps)
+        report = log.report
+        if counts is not None:
+            interop.write_counts(table, counts)
+    typer.echo(json.dumps(asdict(report)) if as_json else "\n".join(report.lines()))
+
+
+class Target(StrEnum):
+    """What `export` writes for."""
+
+    COUNTS = "counts"
+    INSPECT = "inspect"
+    TRL = "trl"
+    VERL = "verl"
+
+
+@app.command()
+def export(
+    policy: Annotated[str, typer.Argument(help="A policy in the store: a run's name, or an id.")],
+    out: Annotated[Path, typer.Argument(help="File to write.")],
+    store: StoreFolder,
+    target: Annotated[
+        Target, typer.Option("--for", help="counts, inspect (a log), trl or verl (a problem set).")
+    ] = Target.COUNTS,
+    task: Annotated[list[str] | None, typer.Option(help="Only these tasks.")] = None,
+    verifier: Annotated[str | None, typer.Option(help="Whose verdicts, where there are several.")] = None,
+    params: Annotated[
+        str | None, typer.Option(help="Hash of the sampling parameters, where there are several.")
+    ] = None,
+    low: Annotated[float, typer.Option(help="Only problems whose measured P is at least this.")] = 0.0,
+    high: Annotated[float, typer.Option(help="Only problems whose measured P is at most this.")] = 1.0,
+    weight: Annotated[str, typer.Option(help="uniform, or variance: rows in proportion to p(1-p).")] = "uniform",
+    rows: Annotated[int | None, typer.Option(help="Rows in all, problems repeated by weight.")] = None,
+) -> None:
+    """Write counts, an inspect_ai log, or a problem set chosen by measured P.
+
+    Example: goldpanner export base train.parquet --store runs/world-seed0 --for trl --low 0.02 --high 0.9
+    """
+    from goldpanner import interop
+    from goldpanner.interop.selection import Weight
+
+    place = open_store(store)
+    who = find_policy(place, policy)
+    if target is Target.INSPECT:
+        samples = place.samples(policy=who, params=params)
+        drawn = place.get("params", params or samples[0].params) if samples else None
+        interop.write_inspect(samples, place.problems(), out, model=policy, params=drawn)
+        typer.echo(f"{len(samples):,} samples: {out}")
+        return
+    counts = place.counts(who, params=params, tasks=task, verifier=verifier)
+    if target is Target.COUNTS:
+        interop.write_counts(counts, out)
+        typer.echo(f"{len(counts):,} problems: {out}")
+        return
+    if weight not in Weight.__args__:  # type: ignore[attr-defined]
+        raise InputError(f"--weight is {weight!r}; give uniform or variance")
+    chosen = interop.select(place.problems(), counts, low=low, high=high, weight=weight, rows=rows)  # type: ignore[arg-type]
+    (interop.write_trl if target is Target.TRL else interop.write_verl)(chosen, out)
+    typer.echo(f"{len(chosen.problems):,} of {len(counts):,} problems, {int(chosen.copies.sum()):,} rows: {out}")
+
+
+stores = typer.Typer(help="Look after a sample store.", no_args_is_help=True)
+app.add_typer(stores, name="store")
+
+
+@stores.command()
+def check(
+    store: Annotated[Path, typer.Argument(help="Folder of the store, or of a run.")], as_json: AsJson = False
+) -> None:
+    """Read every file through, set damaged ones aside, clear what dead writers left. Exits with 1 on damage.
+
+    Example: goldpanner store check runs/world-seed0
+    """
+    report = open_store(store).check()
+    typer.echo(json.dumps(asdict(report), default=str) if as_json else str(report))
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+@stores.command()
+def compact(
+    store: Annotated[Path, typer.Argument(help="Folder of the store, or of a run.")], as_json: AsJson = False
+) -> None:
+    """Merge the parts of a store into one, sorted and without duplicates.
+
+    Example: goldpanner store compact runs/world-seed0
+    """
+    report = open_store(store).compact()
+    typer.echo(json.dumps(asdict(report), default=str) if as_json else str(report))
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> None:
+    """Draw report.html anew from what a run kept.
+
+    Example: goldpanner report runs/world-seed0
+    """
+    from goldpanner.report import build
+
+    if not (folder / "store").is_dir():
+        raise InputError(f"{folder} holds no store; give the folder of a run, e.g. runs/world-seed0")
+    typer.echo(str(build(folder)))

@@ -1,0 +1,129 @@
+"""What a word on the command line stands for: a counts file, a log, a policy in a store, a policy to sample."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from goldpanner.errors import InputError
+from goldpanner.types import Counts, Problem, SamplingParams
+
+if TYPE_CHECKING:
+    from goldpanner.policies import Policy
+    from goldpanner.store import Store
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which samples of a source are meant."""
+
+    store: Path | None = None
+    tasks: tuple[str, ...] = ()
+    verifier: str | None = None
+    params: str | None = None
+    format: str | None = None
+    threshold: float | None = None
+    step: int | None = None
+    pool_steps: bool = False
+
+
+@dataclass(frozen=True)
+class Source:
+    """Counts and what is known of how they were drawn."""
+
+    name: str
+    counts: Counts
+    params: SamplingParams | None = None
+    """None: unknown."""
+    policy: str | None = None
+    store: "Store | None" = None
+
+
+def open_store(folder: Path) -> "Store":
+    """Return the store in `folder`, or in `folder/store` where a run keeps it."""
+    from goldpanner.store import Store
+
+    inner = folder / "store"
+    return Store(inner if inner.is_dir() else folder)
+
+
+def load_source(name: str, choice: Choice) -> Source:
+    """Return the counts that `name` stands for: a file or folder of a known format, else a policy of the store.
+
+    Raises InputError when it is neither, naming the policies there are.
+    """
+    path = Path(name)
+    if path.exists():
+        from goldpanner import interop
+
+        log = interop.read(path, choice.format, threshold=choice.threshold, step=choice.step)
+        return Source(path.stem, log.counts(pool_steps=choice.pool_steps))
+    if choice.store is None:
+        raise InputError(
+            f"{name!r} is no file; give a counts file or a log, or name the store of a policy with --store DIR"
+        )
+    store = open_store(choice.store)
+    policy = find_policy(store, name)
+    counts = store.counts(policy, params=choice.params, tasks=choice.tasks or None, verifier=choice.verifier)
+    return Source(name, counts, drawn_with(store, policy, choice.params), policy, store)
+
+
+def find_policy(store: "Store", name: str) -> str:
+    """Return the id of the policy that a run's name, a label, or a beginning of the id stands for."""
+    run = store.get("runs", name) if name.replace("-", "").replace("_", "").isalnum() else None
+    if run is not None:
+        return str(run["policy"])
+    policies = store.records("policies")
+    found = [i for i, record in policies.items() if i.startswith(name) or record.get("name") == name]
+    if len(found) == 1:
+        return found[0]
+    known = (
+        ", ".join([*store.records("runs"), *(f"{i} ({r.get('name', '')})" for i, r in policies.items())][:12]) or "none"
+    )
+    raise InputError(f"{len(found)} policies of {store.root} fit {name!r}; there are {known}")
+
+
+def drawn_with(store: "Store", policy: str, params: str | None) -> SamplingParams | None:
+    """Return the sampling parameters of a policy's samples where the store knows them, None where it does not."""
+    table = store.sql("SELECT DISTINCT params FROM samples WHERE policy = $policy", {"policy": policy})
+    hashes = [params] if params else table.column("params").to_pylist()
+    record = store.get("params", hashes[0]) if len(hashes) == 1 else None
+    fields = SamplingParams.__dataclass_fields__
+    if record is None or not set(fields) <= set(record):
+        return None
+    known: dict[str, Any] = {name: tuple(record[name]) if name == "stop" else record[name] for name in fields}
+    return SamplingParams(**known)
+
+
+def load_policy(name: str) -> "Policy":
+    """Return a policy to sample: `scripted:0.3` (right with that probability) or a Hugging Face model folder."""
+    if name.startswith("scripted:"):
+        from goldpanner.policies.scripted import ScriptedPolicy
+
+        try:
+            p = float(name.removeprefix("scripted:"))
+        except ValueError:
+            p = -1.0
+        if not 0 <= p <= 1:
+            raise InputError(f"policy {name!r}: write scripted:P with a probability P between 0 and 1")
+        return ScriptedPolicy.with_p(p, name=name)
+    if not (Path(name) / "config.json").is_file():
+        raise InputError(f"policy {name!r} is no model folder (it has no config.json); give one, or scripted:P")
+    from goldpanner.cli.lab import need_lab
+
+    need_lab()
+    from goldpanner.policies.local import LocalPolicy
+
+    return LocalPolicy.from_pretrained(name)
+
+
+def load_problems(task: str, n: int, seed: int, config: Path | None, overrides: list[str]) -> list[Problem]:
+    """Return n problems of a task, or the first n of a data file with the columns `question` and `answer`."""
+    from goldpanner import tasks
+
+    if Path(task).is_file():
+        return tasks.read_problems(task, task=Path(task).stem, n=n)
+    if config is None and not overrides:
+        return tasks.load(task, n, seed)
+    from goldpanner.cli.lab import load_config
+
+    return tasks.load(task, n, seed, config=load_config(config, None, overrides).domain)

@@ -1,0 +1,1 @@
+"""Experiments: a setup, its runs, and a verdict drawn from what was measured."""

@@ -1,0 +1,116 @@
+"""Everything the story can be told with, in one tree: `goldpanner run --set KEY=VALUE` reaches each field."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from goldpanner.tasks import DomainConfig, WorldConfig
+from goldpanner.tasks import build as build_domain
+from goldpanner.train.model import ModelConfig
+from goldpanner.train.rlvr import RLVRConfig
+from goldpanner.train.supervised import SFT, SupervisedConfig
+from goldpanner.types import SamplingParams
+
+CURRICULUM: dict[str, dict[str, list[str]]] = {
+    "world": {
+        "trained": ["world/d1", "world/d2"],
+        "demonstrated": ["world/d1", "world/d2", "world/d3"],
+        "measured": ["world/d1", "world/d2", "world/d3", "world/d4", "world/d6"],
+    },
+    "arithmetic": {
+        "trained": ["arithmetic/add-1d", "arithmetic/add-2d"],
+        "demonstrated": ["arithmetic/add-1d", "arithmetic/add-2d"],
+        "measured": ["arithmetic/add-2d", "arithmetic/add-2d-carry0", "arithmetic/add-2d-carry2", "arithmetic/add-3d"],
+    },
+}
+"""Which tasks a domain's story uses unless told otherwise."""
+
+
+class TasksConfig(BaseModel):
+    """Which tasks are demonstrated and measured; GRPO's own are `grpo.tasks`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    demonstrated: tuple[str, ...] = Field(min_length=1, description="Tasks of the SFT's worked examples.")
+    measured: tuple[str, ...] = Field(min_length=1, description="Held-out tasks, sampled and exact, after every stage.")
+    probed: tuple[str, ...] = Field(
+        default=(), description="Tasks whose exact P is measured and which are not sampled: by default every exposure."
+    )
+
+
+class MeasureConfig(BaseModel):
+    """How the boundary is measured after each stage."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    problems: int = Field(default=256, ge=2, description="Problems a task whose exact P(correct) is computed.")
+    sampled: int = Field(default=64, ge=2, description="The first of them, which are sampled as well.")
+    samples: int = Field(default=256, ge=2, description="Samples of each sampled problem.")
+    max_tokens: int = Field(default=48, ge=1, description="Token limit of a completion.")
+    seed: int = Field(default=0, description="Seed of the problems and of their samples.")
+    every: int = Field(default=5, ge=1, description="RL steps between two looks at the held-out tasks (exact, cheap).")
+
+    def params(self) -> SamplingParams:
+        """Return T = 1 over the full softmax, cut at `max_tokens`."""
+        return SamplingParams(max_tokens=self.max_tokens)
+
+
+class RunConfig(BaseModel):
+    """The story: a domain, a model, three trainers, and how it is measured. One seed sets every seed not given."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: int = Field(default=0, ge=0, description="Sets the seed of world, model, trainers and measurement.")
+    domain: DomainConfig = Field(default_factory=WorldConfig)
+    model: ModelConfig = Field(default_factory=ModelConfig)
+    pretrain: SupervisedConfig = Field(default_factory=SupervisedConfig)
+    sft: SupervisedConfig = SFT
+    demonstrations: int = Field(default=64, ge=1, description="Worked examples of the SFT.")
+    grpo: RLVRConfig = Field(default_factory=RLVRConfig)
+    tasks: TasksConfig
+    measure: MeasureConfig = Field(default_factory=MeasureConfig)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, given: Any) -> Any:
+        """Hand the one seed down, and give each domain its curriculum."""
+        if not isinstance(given, dict) or any(not isinstance(v, dict) for k, v in given.items() if k in _PARTS):
+            return given
+        tree = {**given, **{part: {**given.get(part, {})} for part in _PARTS}}
+        for part in ("domain", "pretrain", "sft", "grpo", "measure"):
+            tree[part].setdefault("seed", tree.get("seed", 0))
+        kind = tree["domain"].setdefault("kind", "world")
+        for name, value in SFT.model_dump().items():
+            tree["sft"].setdefault(name, value)
+        if kind in CURRICULUM:
+            tasks = CURRICULUM[kind]
+            tree["grpo"].setdefault("tasks", dict.fromkeys(tasks["trained"], 1.0))
+            tree["tasks"] = {"demonstrated": tasks["demonstrated"], "measured": tasks["measured"], **tree["tasks"]}
+        return tree
+
+    @model_validator(mode="after")
+    def _tasks_exist(self) -> "RunConfig":
+        offered = build_domain(self.domain).tasks
+        for name, tasks in (
+            ("grpo.tasks", tuple(self.grpo.tasks)),
+            ("tasks.demonstrated", self.tasks.demonstrated),
+            ("tasks.measured", self.tasks.measured),
+            ("tasks.probed", self.tasks.probed),
+        ):
+            for task in tasks:
+                if task not in offered:
+                    raise ValueError(f"{name} names {task!r}; {self.domain.kind} offers {', '.join(offered)}")
+        if self.measure.sampled > self.measure.problems:
+            raise ValueError(
+                f"measure.sampled is {self.measure.sampled}, more than measure.problems = {self.measure.problems}"
+            )
+        return self
+
+    def probes(self) -> tuple[str, ...]:
+        """Return the tasks measured exactly and not sampled: those named, else every task with an exposure."""
+        if self.tasks.probed:
+            return self.tasks.probed
+        return tuple(t for t in build_domain(self.domain).tasks if "exposure" in t or t.endswith("klingon"))
+
+
+_PARTS = ("domain", "model", "pretrain", "sft", "grpo", "tasks", "measure")

@@ -1,0 +1,99 @@
+"""YAML files and `--set KEY=VALUE` onto a pydantic configuration; a mistake is told with the key and the near ones."""
+
+import difflib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from goldpanner.errors import InputError
+
+Config = TypeVar("Config", bound=BaseModel)
+
+
+def load(kind: type[Config], file: Path | None = None, overrides: Sequence[str] = (), **given: Any) -> Config:
+    """Return a configuration: defaults, then `file` (YAML), then `given` keywords, then `KEY=VALUE` overrides.
+
+    Keys of overrides are dotted (`grpo.steps=10`), values are YAML. Raises InputError for a file that cannot be read,
+    an override without `=`, an unknown key (near ones are named), or a value out of its range.
+    """
+    tree: dict[str, Any] = read_yaml(file) if file is not None else {}
+    for key, value in given.items():
+        if value is not None:
+            _put(tree, key, value)
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not key.strip():
+            raise InputError(f"--set {override!r} is not KEY=VALUE; write, say, --set grpo.steps=10")
+        try:
+            _put(tree, key.strip(), yaml.safe_load(text))
+        except yaml.YAMLError as error:
+            raise InputError(f"--set {override!r}: the value is not YAML ({error}); quote it") from error
+    try:
+        return kind.model_validate(tree)
+    except ValidationError as error:
+        raise InputError(_explain(error, kind)) from error
+
+
+def read_yaml(file: Path) -> dict[str, Any]:
+    """Return the mapping in a YAML file; raises InputError when it cannot be read or is no mapping."""
+    try:
+        tree = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"configuration file {str(file)!r} cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"configuration file {str(file)!r} is not YAML: {error}") from error
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise InputError(f"configuration file {str(file)!r} holds a {type(tree).__name__}; write KEY: VALUE lines")
+    return tree
+
+
+def differences(one: BaseModel, other: BaseModel) -> list[str]:
+    """Return the dotted keys whose values differ, as `key: this -> that`."""
+    left, right = dict(_leaves(one.model_dump(mode="json"))), dict(_leaves(other.model_dump(mode="json")))
+    keys = sorted(left.keys() | right.keys())
+    return [f"{k}: {left.get(k)!r} -> {right.get(k)!r}" for k in keys if left.get(k) != right.get(k)]
+
+
+def _put(tree: dict[str, Any], dotted: str, value: Any) -> None:
+    *path, last = dotted.split(".")
+    for part in path:
+        below = tree.setdefault(part, {})
+        if not isinstance(below, dict):
+            raise InputError(f"--set {dotted}: {part!r} is {below!r}, which has no fields below it")
+        tree = below
+    tree[last] = value
+
+
+def _leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(tree, dict) and tree:
+        for key, value in tree.items():
+            yield from _leaves(value, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, tree
+
+
+def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
+    known = [key for key, _ in _leaves(_tree_of(kind))]
+    lines = []
+    for item in error.errors():
+        key = ".".join(str(part) for part in item["loc"] if part not in ("world", "arithmetic"))
+        if item["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(key, known, n=3, cutoff=0.5)
+            hint = f"; did you mean {' or '.join(near)}?" if near else f"; known keys: {', '.join(known[:12])} ..."
+            lines.append(f"unknown setting {key!r}{hint}")
+        else:
+            message = item["msg"].removeprefix("Value error, ")
+            lines.append(f"setting {key or '(whole)'} = {item['input']!r} cannot be used: {message}")
+    return "\n".join(lines)
+
+
+def _tree_of(kind: type[BaseModel]) -> Any:
+    try:
+        return kind().model_dump(mode="json")
+    except ValidationError:
+        return dict.fromkeys(kind.model_fields)

@@ -1,0 +1,165 @@
+"""One stage of a study in one folder: `checkpoint.pt`, `metrics.jsonl`, and at the end `model/` (Hugging Face layout).
+
+A stage whose `model/` is there is finished and is not run again.
+"""
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from goldpanner import rng
+from goldpanner.errors import InputError
+from goldpanner.policies.local import LocalPolicy
+from goldpanner.rollout import rollout
+from goldpanner.store import Store
+from goldpanner.studies.config import RunConfig
+from goldpanner.studies.workers import Event, Notify
+from goldpanner.tasks import Domain
+from goldpanner.tasks import build as build_domain
+from goldpanner.tasks import load as load_problems
+from goldpanner.train.model import build_model, build_tokenizer, load_model, save_model
+from goldpanner.train.rlvr import RLVRConfig, rlvr, step_problems
+from goldpanner.train.supervised import SupervisedConfig, epochs, fresh_text, supervised
+from goldpanner.types import Problem
+
+
+class Metrics:
+    """`metrics.jsonl`: a line per step, each step once, whatever a killed process left behind."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kept = {}
+        if path.exists():
+            for line in path.read_text(encoding="utf-8").splitlines():
+                try:
+                    record = json.loads(line)
+                    kept[int(record["step"])] = line
+                except (ValueError, KeyError, TypeError):
+                    break  # the line that was being written when the process was killed
+            path.write_text("".join(f"{line}\n" for line in kept.values()), encoding="utf-8")
+        self.steps = set(kept)
+        self._file = path.open("a", encoding="utf-8")
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Append the record of a step that is not there yet."""
+        if record["step"] not in self.steps:
+            self.steps.add(record["step"])
+            self._file.write(json.dumps(record) + "\n")
+            self._file.flush()
+
+
+def train(kind: str, config: RunConfig, folder: Path, parent: Path | None, store: Store, notify: Notify) -> None:
+    """Run a stage (`pretrain`, `sft` or `grpo`) in `folder`, from the model in `parent`, unless its model is there."""
+    if (folder / "model").is_dir():
+        return
+    started, name = time.perf_counter(), folder.name
+    domain = build_domain(config.domain)
+    if parent is None:
+        tokenizer = build_tokenizer(domain.vocabulary())
+        model = build_model(config.model, len(tokenizer), config.seed)
+    else:
+        model, tokenizer = load_model(parent)
+    policy = LocalPolicy(model, tokenizer, name=name)
+    before = policy.id
+    by_kind: dict[str, SupervisedConfig | RLVRConfig] = {
+        "pretrain": config.pretrain,
+        "sft": config.sft,
+        "grpo": config.grpo,
+    }
+    settings = by_kind[kind]
+    heldout = {task: held_out(config, task)[: config.measure.sampled] for task in config.tasks.measured}
+    metrics = Metrics(folder / "metrics.jsonl")
+    with store.writer() as sink:
+        for step in _steps(kind, config, model, tokenizer, domain, folder, sink):
+            record = asdict(step)
+            if kind == "grpo" and step.step not in metrics.steps and (step.step + 1) % config.measure.every == 0:
+                record["heldout"] = {task: exact_pass_at_1(policy, problems) for task, problems in heldout.items()}
+            metrics.add(record)
+            notify(Event(name, kind, step.step + 1, settings.steps, progress_note(record)))
+    if kind == "grpo":  # the store knows every question that was asked
+        for step in range(config.grpo.steps):
+            store.put_problems(step_problems(domain, config.grpo, step, config.grpo.prompts_per_step))
+    save_model(model, tokenizer, folder / "model")
+    record = {
+        "stage": kind,
+        "parent": parent.parent.name if parent else None,
+        "policy": policy.id,
+        "parent_policy": before if parent else None,
+        "label": name,
+        "seed": settings.seed,
+        "seconds": round(time.perf_counter() - started, 2),
+        "config": settings.model_dump(mode="json"),
+    }
+    store.put("policies", policy.id, {**policy.describe(), "run": name})
+    store.put("runs", name, record)
+
+
+def _steps(
+    kind: str, config: RunConfig, model: Any, tokenizer: Any, domain: Domain, folder: Path, sink: Any
+) -> Iterable[Any]:
+    """Return the stage's generator of step records; it goes on from its checkpoint if there is one."""
+    checkpoint = folder / "checkpoint.pt"
+    if kind == "pretrain":
+        source = fresh_text(domain, config.pretrain)
+        return supervised(model, tokenizer, source, config.pretrain, checkpoint=checkpoint, checkpoint_every=25)
+    if kind == "sft":
+        stream = rng.stream("sft/demonstrations", config.seed)
+        examples = domain.demonstrations(config.tasks.demonstrated, config.demonstrations, stream)
+        return supervised(model, tokenizer, epochs(examples, config.sft), config.sft, checkpoint=checkpoint)
+    return rlvr(model, tokenizer, domain, config.grpo, sink=sink, run=folder.name, checkpoint=checkpoint)
+
+
+def held_out(config: RunConfig, task: str) -> list[Problem]:
+    """Return the held-out problems of a task, the same ones for every stage."""
+    return load_problems(task, config.measure.problems, config.measure.seed, config=config.domain)
+
+
+def exact_pass_at_1(policy: LocalPolicy, problems: list[Problem]) -> float:
+    """Return the mean exact probability of the worked answer."""
+    logp = policy.logprobs(problems, [problem.meta["chain"] for problem in problems])
+    return float(np.exp(logp).mean())
+
+
+def progress_note(record: Mapping[str, Any]) -> str:
+    """Return what to watch in a step: the loss, or the reward and the groups."""
+    if "reward" in record:
+        return f"reward {record['reward']:.2f}  live {record['live']:.0%}"
+    return f"loss {record['loss']:.3f}"
+
+
+def measure(config: RunConfig, folder: Path, store: Store, notify: Notify) -> None:
+    """Measure the boundary of a finished stage: exact P of every problem, and samples of the first of each task.
+
+    What the store already holds is not drawn again.
+    """
+    policy = LocalPolicy.from_pretrained(folder / "model", device="cpu", name=folder.name)
+    domain, params, seed = build_domain(config.domain), config.measure.params(), config.measure.seed
+    store.put("params", params.hash, asdict(params))
+    try:
+        known = store.truth(policy.id)
+    except InputError:  # none yet
+        known = {}
+    tasks = (*config.tasks.measured, *config.probes())
+    asked = {task: held_out(config, task) for task in tasks}
+    for problems in asked.values():
+        store.put_problems(problems)
+        if any(problem.id not in known for problem in problems):
+            logp = policy.logprobs(problems, [problem.meta["chain"] for problem in problems])
+            store.append_truth(policy.id, {p.id: float(x) for p, x in zip(problems, logp)})
+    drawn = store.drawn(policy.id, params.hash, seed)
+    wanted = [p for task in config.tasks.measured for p in asked[task][: config.measure.sampled]]
+    todo = [p for p in wanted if len(drawn.get(p.id, ())) < config.measure.samples]
+    done = len(wanted) - len(todo)
+    with store.writer() as sink:
+        draws = rollout(
+            policy, todo, domain.verifiers(), params, n=config.measure.samples, seed=seed, sink=sink, run=folder.name
+        )
+        for _ in draws:
+            done += 1
+            notify(Event(folder.name, "measure", done, len(wanted)))
+    notify(Event(folder.name, "measure", len(wanted), len(wanted)))

@@ -1,0 +1,125 @@
+"""The main job: pretrain -> (GRPO | SFT -> GRPO), the boundary measured after every stage, and a verdict."""
+
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from platform import platform, python_version
+from typing import Any
+
+import yaml
+
+from goldpanner import __version__
+from goldpanner.errors import InputError, Interrupted
+from goldpanner.store import Store
+from goldpanner.studies import settings, stages
+from goldpanner.studies.config import RunConfig
+from goldpanner.studies.verdict import conclude
+from goldpanner.studies.workers import Notify, side_by_side
+from goldpanner.tasks import build as build_domain
+
+STUDY = "story"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of the story, and the stage whose model it starts from."""
+
+    name: str
+    kind: str
+    parent: str | None
+
+
+STAGES = (
+    Stage("base", "pretrain", None),
+    Stage("base-grpo", "grpo", "base"),
+    Stage("sft", "sft", "base"),
+    Stage("sft-grpo", "grpo", "sft"),
+)
+ARMS = (("base", "base-grpo"), ("sft", "sft-grpo"))
+"""(before RL, after RL): from the base as DeepSeek-R1-Zero, after a cold start as DeepSeek-R1 (arXiv 2501.12948)."""
+
+WAVES = ((("base",),), (("base", "base-grpo"), ("sft", "sft-grpo")))
+"""What runs one after the other, and within it side by side: the base is trained, then both arms, each in a worker."""
+
+
+def run(config: RunConfig, out: Path, progress: Notify, command: str = "") -> dict[str, Any]:
+    """Tell (or go on with) the story in folder `out`; return the study's record, its verdict included.
+
+    Raises InputError when `out` holds a story with other settings, Interrupted on Ctrl-C: what was done is kept, and
+    the same call goes on from there to the same result.
+    """
+    claim(config, out)
+    store = Store(out / "store")
+    started = time.time()
+    try:
+        for wave in WAVES:
+            side_by_side([(work, (config, out, names)) for names in wave], progress)
+    except KeyboardInterrupt:
+        raise Interrupted(f"everything done so far is kept in {out}; run the same command again to go on") from None
+    store.compact()
+    earlier = store.get("studies", STUDY) or {}
+    record = {
+        "title": f"What RL did to a small model of the {config.domain.kind}",
+        "stages": [stage.name for stage in STAGES],
+        "arms": [list(arm) for arm in ARMS],
+        "tasks_measured": list(config.tasks.measured),
+        "tasks_trained": list(config.grpo.tasks),
+        "tasks_probed": list(config.probes()),
+        "params": config.measure.params().hash,
+        "verifiers": {v.id.split("@")[0].rsplit("-", 1)[-1]: v.id for v in build_domain(config.domain).verifiers()},
+        "group_size": config.grpo.group_size,
+        "seed": config.seed,
+        "command": command,
+        "seconds": earlier.get("seconds", round(time.time() - started, 1)),
+        "versions": versions(),
+        "config": config.model_dump(mode="json"),
+    }
+    record["verdict"] = conclude(store, record)
+    store.put("studies", STUDY, record)
+    return record
+
+
+def work(notify: Notify, config: RunConfig, out: Path, names: tuple[str, ...]) -> None:
+    """Train and measure some stages in their order, in one process; what is done already is not done again.
+
+    The base is measured by the second wave's first worker, while the other trains.
+    """
+    store = Store(out / "store")
+    for stage in STAGES:
+        if stage.name in names:
+            parent = out / "stages" / stage.parent / "model" if stage.parent else None
+            stages.train(stage.kind, config, out / "stages" / stage.name, parent, store, notify)
+            if len(names) > 1:
+                stages.measure(config, out / "stages" / stage.name, store, notify)
+
+
+def claim(config: RunConfig, out: Path) -> None:
+    """Write the settings into `out`, or check that they are those of the story that is there."""
+    file = out / "config.yaml"
+    if file.exists():
+        there = settings.load(RunConfig, file)
+        changed = settings.differences(there, config)
+        if changed:
+            shown = "; ".join(changed[:5]) + (f"; and {len(changed) - 5} more" if len(changed) > 5 else "")
+            raise InputError(f"{out} holds a story with other settings ({shown}); give another --out, or delete it")
+        return
+    if out.exists() and any(out.iterdir()):
+        raise InputError(f"{out} is not empty and holds no story; give another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    scratch = out / ".config.yaml"
+    scratch.write_text(
+        yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True), encoding="utf-8"
+    )
+    scratch.replace(file)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a result depends on."""
+    packages = ("numpy", "scipy", "torch", "transformers", "duckdb", "pyarrow")
+    return {
+        "goldpanner": __version__,
+        "python": python_version(),
+        "platform": platform(),
+        **{package: version(package) for package in packages},
+    }
