@@ -1,0 +1,273 @@
+"""What lies in a run's folder, gathered for the page: study, stages, counts, exact P, training records."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from goldpanner.errors import InputError
+from goldpanner.report.canvas import Look
+from goldpanner.store import Store
+from goldpanner.types import Counts, FloatArray, IntArray, Problem
+
+ARM_LOOKS = (
+    (("#56b4e9", "circle"), ("#0072b2", "circle")),
+    (("#e69f00", "square"), ("#d55e00", "square")),
+    (("#cc79a7", "diamond"), ("#882255", "diamond")),
+    (("#66c2a5", "triangle-up"), ("#00735a", "triangle-up")),
+)
+"""A hue and a shape per arm; before RL light, dashed and hollow, after RL dark, full and filled."""
+
+STUDY = "story"
+"""The study whose record a report draws."""
+
+
+@dataclass(frozen=True)
+class Groups:
+    """What became of the groups of every RL step."""
+
+    step_T: IntArray
+    shares_T: FloatArray
+    """(steps, 3): shares of dead-wrong, live and dead-right groups."""
+    unjudged_T: IntArray
+    """Groups with a sample that could not be judged; they count as live unless the rest decides."""
+    rollouts: int
+    """Samples drawn in all steps together."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage with everything measured of it; parts that are not there are empty or None."""
+
+    id: str
+    kind: str
+    """`pretrain`, `sft`, `grpo`, ..."""
+    label: str
+    parent: str | None
+    policy: str
+    record: Mapping[str, Any]
+    counts: Counts
+    """By the answer verifier, over every measured task."""
+    process: Counts | None
+    """By the process verifier, where a further verdict was kept."""
+    truth: Mapping[str, float]
+    """log P (nats) of the canonical chain, by problem id."""
+    metrics: Sequence[Mapping[str, Any]]
+    groups: Groups | None
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything the page is drawn from."""
+
+    study: Mapping[str, Any]
+    stages: Sequence[Stage]
+    arms: Sequence[tuple[Stage, Stage]]
+    """(before RL, after RL)."""
+    tasks: Sequence[str]
+    """Tasks with problems of which something is known, measured ones first."""
+    problems: Mapping[str, Problem]
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """The sampling parameters of the measurement, where they are on record."""
+    responses: Mapping[tuple[str, str], Sequence["Response"]] = field(default_factory=dict)
+    """(stage id, problem id) -> distinct responses, most frequent first."""
+
+    @cached_property
+    def by_task(self) -> dict[str, list[str]]:
+        """Problem ids of each task, in the order of the store."""
+        found: dict[str, list[str]] = {task: [] for task in self.tasks}
+        for problem_id, problem in self.problems.items():
+            if problem.task in found:
+                found[problem.task].append(problem_id)
+        return found
+
+    @cached_property
+    def looks(self) -> dict[str, Look]:
+        """How each stage is drawn on the whole page, by stage id."""
+        found: dict[str, Look] = {}
+        for arm, pair in enumerate(self.arms):
+            for rl, stage in enumerate(pair):
+                color, shape = ARM_LOOKS[arm % len(ARM_LOOKS)][rl]
+                found.setdefault(stage.id, Look(stage.label, color, () if rl else (5, 3), shape, hollow=not rl))
+        for number, stage in enumerate(stage for stage in self.stages if stage.id not in found):
+            color, shape = ARM_LOOKS[number % len(ARM_LOOKS)][1]
+            found[stage.id] = Look(stage.label, color, (), shape)
+        return found
+
+    @property
+    def trained(self) -> Sequence[str]:
+        """Tasks that RL was rewarded on."""
+        return tuple(self.study.get("tasks_trained", ()))
+
+    def counts(self, stage: Stage, task: str, process: bool = False) -> Counts | None:
+        """Return the counts of one stage on one task, None where nothing was sampled."""
+        counts = stage.process if process else stage.counts
+        if counts is None:
+            return None
+        wanted = set(self.by_task[task])
+        keep = np.array([i for i, problem in enumerate(counts.ids) if problem in wanted], np.int64)
+        return counts.select(keep) if len(keep) else None
+
+    def logp(self, stage: Stage, task: str) -> FloatArray | None:
+        """Return log P (nats) of every problem of a task under a stage, None where none is known."""
+        values = [stage.truth[i] for i in self.by_task[task] if i in stage.truth]
+        return np.array(values) if values else None
+
+
+@dataclass(frozen=True)
+class Response:
+    """A distinct response to one problem, with how often it was drawn and what the verifiers said of it."""
+
+    text: str
+    verdict: str
+    """`right`, `lucky` (right answer, wrong way), `wrong` or `unjudged`."""
+    times: int
+    reason: str
+
+
+def gather(root: Path, responses: int = 4) -> Run:
+    """Return what lies in `root`, with at most `responses` of the most frequent responses of each verdict kept.
+
+    Raises InputError if there is no store, or nothing in it that could be drawn.
+    """
+    if not (root / "store").is_dir():
+        raise InputError(f"report: {str(root)!r} holds no store; give the folder that `goldpanner run` wrote to")
+    store = Store(root / "store")
+    study = store.get("studies", STUDY) or {}
+    runs = store.records("runs")
+    names = [name for name in study.get("stages", runs) if name in runs]
+    if not names:
+        raise InputError(
+            f"report: the store in {str(root)!r} holds no finished stage; finish one with `goldpanner run`"
+        )
+    source = _Source(root, store, study, runs)
+    stages = [source.stage(name) for name in names]
+    known = {stage.id: stage for stage in stages}
+    arms = [(known[a], known[b]) for a, b in study.get("arms", ()) if a in known and b in known]
+    seen = {i for stage in stages for i in (*stage.counts.ids, *stage.truth)}
+    problems = {i: p for i, p in source.problems.items() if i in seen}
+    order = [*study.get("tasks_measured", ()), *study.get("tasks_probed", ())]
+    present = {p.task for p in problems.values()}
+    tasks = [task for task in order if task in present] + sorted(present - set(order))
+    kept = {(stage.id, i): found for stage in stages for i, found in source.responses(stage, responses).items()}
+    params = (store.get("params", str(study["params"])) or {}) if study.get("params") else {}
+    return Run(study, stages, arms, tasks, problems, params, kept)
+
+
+class _Source:
+    """Reads one run's folder; asks first what is there, because a store that lacks something says so by raising."""
+
+    def __init__(self, root: Path, store: Store, study: Mapping[str, Any], runs: Mapping[str, Any]) -> None:
+        self.root, self.store, self.study, self.runs = root, store, study, runs
+        self.problems = store.problems()
+        self.params = study.get("params")
+        self.sampled = self._distinct("SELECT DISTINCT policy FROM samples WHERE step IS NULL")
+        self.known = self._distinct("SELECT DISTINCT policy FROM truth")
+        self.rolled = self._distinct("SELECT DISTINCT run FROM samples WHERE step IS NOT NULL")
+        further = sorted(self._distinct("SELECT DISTINCT verifier FROM verdicts"))
+        named = study.get("verifiers", {}).get("process")
+        self.process = named if named in further else further[0] if len(further) == 1 else None
+
+    def _distinct(self, query: str) -> set[str]:
+        return set(self.store.sql(query).column(0).to_pylist())
+
+    def stage(self, name: str) -> Stage:
+        """Return everything known of one stage."""
+        record = self.runs[name]
+        policy = str(record["policy"])
+        folder = self.root / "stages" / name
+        return Stage(
+            id=name,
+            kind=str(record.get("stage", "")),
+            label=self._label(name),
+            parent=record.get("parent"),
+            policy=policy,
+            record=record,
+            counts=self._counts(policy, None),
+            process=self._counts(policy, self.process) if self.process and policy in self.sampled else None,
+            truth=self.store.truth(policy) if policy in self.known else {},
+            metrics=list(_metrics(folder / "metrics.jsonl")),
+            groups=_groups(self.store, name) if name in self.rolled else None,
+        )
+
+    def _label(self, name: str) -> str:
+        """Return the stage's own label, or its line of descent: `base → SFT → GRPO`."""
+        record = self.runs[name]
+        label, parent = record.get("label", name), record.get("parent")
+        if label != name:
+            return str(label)
+        if parent not in self.runs:
+            return name
+        return f"{self._label(parent)} → {str(record.get('stage', name)).upper()}"
+
+    def _counts(self, policy: str, verifier: str | None) -> Counts:
+        """Return the counts of the problems measured, without those of training rollouts drawn from the same policy."""
+        if policy not in self.sampled:
+            return Counts.of([], [])
+        verifier = verifier or self.study.get("verifiers", {}).get("answer")
+        counts = self.store.counts(policy, params=self.params, verifier=verifier)
+        return counts.select(
+            np.array([i for i, problem in enumerate(counts.ids) if problem in self.problems], np.int64)
+        )
+
+    def responses(self, stage: Stage, most: int) -> dict[str, list[Response]]:
+        """Return the distinct responses of a stage to each problem: of every verdict the `most` frequent ones."""
+        if stage.policy not in self.sampled:
+            return {}
+        values = {"process": self.process or "", "policy": stage.policy, "params": self.params, "most": most}
+        found: dict[str, list[Response]] = {}
+        for row in self.store.sql(_RESPONSES, values).to_pylist():
+            response = Response(row["text"], row["verdict"], int(row["times"]), row["reason"] or "")
+            found.setdefault(row["problem"], []).append(response)
+        return found
+
+
+_RESPONSES = """
+    WITH drawn AS (
+        SELECT s.problem, s.text,
+            CASE WHEN s.outcome = 'correct' AND v.outcome = 'wrong' THEN 'lucky'
+                 WHEN s.outcome = 'correct' THEN 'right' ELSE s.outcome END AS verdict,
+            CASE WHEN v.outcome = 'wrong' THEN v.reason ELSE s.reason END AS reason
+        FROM samples s LEFT JOIN verdicts v
+            ON v.problem = s.problem AND v.policy = s.policy AND v.params = s.params
+            AND v.seed = s.seed AND v."index" = s."index" AND v.verifier = $process
+        WHERE s.policy = $policy AND s.step IS NULL AND ($params IS NULL OR s.params = $params)
+    ), distinct_ones AS (
+        SELECT problem, text, verdict, count(*) AS times, min(reason) AS reason
+        FROM drawn GROUP BY problem, text, verdict
+    )
+    SELECT * FROM distinct_ones
+    QUALIFY row_number() OVER (PARTITION BY problem, verdict ORDER BY times DESC, text) <= $most
+    ORDER BY problem, times DESC, text
+"""
+
+
+def _metrics(path: Path) -> Iterator[Mapping[str, Any]]:
+    """Yield the step records of a stage; a last line cut off by a crash is left out."""
+    if not path.exists():
+        return
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, 1):
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError as error:
+            if number < len(lines):
+                raise InputError(
+                    f"{path}, line {number}: not JSON ({error}); restore it or run the stage again"
+                ) from error
+
+
+def _groups(store: Store, name: str) -> Groups | None:
+    table = store.groups(name)
+    if not len(table):
+        return None
+    step, n, c, unjudged = (np.asarray(table.column(k).to_numpy(), np.int64) for k in ("step", "n", "c", "unjudged"))
+    right, wrong = c == n, (c == 0) & (unjudged == 0)
+    steps, place = np.unique(step, return_inverse=True)
+    size = np.bincount(place)
+    shares = np.stack([np.bincount(place, kind) / size for kind in (wrong, ~wrong & ~right, right)], axis=1)
+    return Groups(steps, shares, np.bincount(place, unjudged > 0).astype(np.int64), int(n.sum()))

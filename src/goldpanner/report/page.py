@@ -1,0 +1,182 @@
+"""The page: sections of prose, figures and tables become one HTML file that needs no network and runs no foreign text.
+
+Any command can make a page: build `Section`s from its result and call `render`. Text is escaped by Jinja, data by
+`data`; a content security policy forbids every request, so that nothing is asked for even if something slipped through.
+"""
+
+import base64
+import gzip
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from itertools import count
+from typing import Any, ClassVar
+
+import vl_convert
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from goldpanner.report.canvas import CONFIG, Chart, Look, vega_lite_version
+from goldpanner.types import Estimate
+
+
+@dataclass(frozen=True)
+class Key:
+    """One entry of a legend: a line with its marker, or a filled square."""
+
+    look: Look
+    line: bool = True
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Charts that belong together, with one legend and a caption that says how to read them."""
+
+    kind: ClassVar[str] = "figure"
+    title: str
+    caption: str
+    charts: Sequence[Chart]
+    legend: Sequence[Key] = ()
+    least_width: int = 280
+    """Pixels a chart needs; narrower screens get fewer charts a row."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A table cell: an estimate with its interval, and the exact value beside it where it is known."""
+
+    estimate: Estimate | None
+    exact: float | None = None
+    look: Look | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table."""
+
+    cells: Sequence[Any]
+    """`Interval`s or texts."""
+    look: Look | None = None
+    """Marker drawn before the first cell."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under headings, in named groups."""
+
+    kind: ClassVar[str] = "table"
+    title: str
+    caption: str
+    head: Sequence[str]
+    groups: Sequence[tuple[str, Sequence[Row]]]
+
+
+@dataclass(frozen=True)
+class Card:
+    """One arm's verdict: a word, what it is about, and a sentence."""
+
+    title: str
+    word: str
+    summary: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the data say, in words."""
+
+    kind: ClassVar[str] = "verdict"
+    headline: str
+    paragraphs: Sequence[str]
+    cards: Sequence[Card] = ()
+
+
+@dataclass(frozen=True)
+class Prose:
+    """Paragraphs."""
+
+    kind: ClassVar[str] = "prose"
+    paragraphs: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Explorer:
+    """A table of problems to sort, filter and open; `data` is described in `explorer.py`."""
+
+    kind: ClassVar[str] = "explorer"
+    caption: str
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Names and values, and longer text (a command, a configuration) below them."""
+
+    kind: ClassVar[str] = "facts"
+    pairs: Sequence[tuple[str, str]]
+    listings: Sequence[tuple[str, str]] = ()
+    """(title, text), shown in a fixed-width face and folded away."""
+
+
+Block = Verdict | Prose | Figure | Table | Explorer | Facts
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page under one heading; `id` is its anchor."""
+
+    id: str
+    title: str
+    blocks: Sequence[Block] = field(default_factory=tuple)
+
+
+def render(sections: Sequence[Section], title: str, *, lead: str = "", eyebrow: str = "goldpanner report") -> str:
+    """Return the page as HTML: one file, the same bytes for the same sections."""
+    charts = any(isinstance(block, Figure) and block.charts for section in sections for block in section.blocks)
+    environment = Environment(
+        loader=PackageLoader("goldpanner.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"data": data, "pack": pack}
+    numbers: dict[str, count[int]] = {"figure": count(1), "table": count(1)}
+    environment.globals["number"] = lambda kind: next(numbers[kind])
+    return environment.get_template("template.html.j2").render(
+        title=title,
+        lead=lead,
+        eyebrow=eyebrow,
+        sections=sections,
+        style=Markup(_asset("style.css")),
+        vega=Markup(_vega()) if charts else "",
+        chart_config=CONFIG,
+        script=Markup(_asset("page.js")),
+    )
+
+
+def data(value: Any) -> Markup:
+    """Return `value` as JSON that is safe inside a script element, whatever text it holds."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for char in "<>&\u2028\u2029":
+        text = text.replace(char, f"\\u{ord(char):04x}")
+    return Markup(text)
+
+
+def pack(value: Any) -> str:
+    """Return `value` as JSON, gzipped, in base64: a tenth of the size, and no text a browser could mistake."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return base64.b64encode(gzip.compress(text.encode("utf-8", "replace"), 9, mtime=0)).decode("ascii")
+
+
+def _asset(name: str) -> str:
+    return (files("goldpanner.report") / name).read_text(encoding="utf-8")
+
+
+@cache
+def _vega() -> str:
+    """Return Vega, Vega-Lite and Vega-Embed as one script; every chart of the page uses this one copy."""
+    bundle = str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=vega_lite_version()))
+    return bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--")

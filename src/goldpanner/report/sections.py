@@ -1,0 +1,288 @@
+"""The story's sections: what a run holds, said in words, tables and charts. Every number comes from the run."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from goldpanner.measure import intervals, passk
+from goldpanner.report import charts
+from goldpanner.report.canvas import Chart, Look
+from goldpanner.report.gather import Run, Stage
+from goldpanner.report.page import Card, Facts, Figure, Interval, Key, Row, Section, Table, Verdict
+from goldpanner.types import Counts, Estimate, FloatArray, IntArray
+
+LN10 = float(np.log(10))
+EXACT_K = np.unique(np.round(10 ** np.linspace(0, 6, 49)).astype(np.int64))
+
+
+def verdict(run: Run) -> Section | None:
+    """Return what the data say, as the study worded it from its numbers."""
+    said = run.study.get("verdict")
+    if not said:
+        return None
+    labels = {stage.id: stage.label for stage in run.stages}
+    cards = [
+        Card(labels.get(arm.get("rl"), str(arm.get("rl", ""))), str(arm.get("word", "")), str(arm.get("summary", "")))
+        for arm in said.get("arms", ())
+    ]
+    return Section("verdict", "The verdict", [Verdict(said.get("headline", ""), said.get("paragraphs", ()), cards)])
+
+
+def _measured(run: Run) -> list[str]:
+    """Return the tasks that some stage was sampled on."""
+    return [task for task in run.tasks if any(run.counts(stage, task) is not None for stage in run.stages)]
+
+
+def _name(run: Run, task: str) -> str:
+    if not run.trained:
+        return task
+    return f"{task} · {'trained' if task in run.trained else 'held out'}"
+
+
+def _samples(run: Run) -> int:
+    """Return the n that every sampled problem has at least, 0 if nothing was sampled."""
+    return min((int(stage.counts.n.min()) for stage in run.stages if len(stage.counts)), default=0)
+
+
+def _exact(run: Run, stage: Stage, task: str, k: IntArray) -> FloatArray | None:
+    logp = run.logp(stage, task)
+    return None if logp is None else passk.exact(logp, k)
+
+
+def key_figures(run: Run) -> Section | None:
+    """Return pass@1 and pass@n of every stage on every task, sampled with intervals and exact."""
+    n, style = _samples(run), run.looks
+    ks = np.array(sorted({1, max(n, 1)}), np.int64)
+    groups = []
+    for task in run.tasks:
+        rows = []
+        for stage in run.stages:
+            counts, exact = run.counts(stage, task), _exact(run, stage, task, ks)
+            if counts is None and exact is None:
+                continue
+            estimates = _at(counts, ks)
+            cells: list[Any] = [stage.label]
+            for i, estimate in enumerate(estimates):
+                cells.append(Interval(estimate, None if exact is None else float(exact[i]), style[stage.id]))
+            rows.append(Row(cells, style[stage.id]))
+        if rows:
+            groups.append((_name(run, task), rows))
+    if not groups:
+        return None
+    caption = (
+        "Bold: sampled, then its 95% interval over problems. The strip runs from 0 to 1: dot and bar are the sampled "
+        "value and its interval, the upright tick and the last number are exact, from P(correct) of every problem."
+    )
+    head = ["Stage", *(f"pass@{k}" for k in ks)]
+    table = Table("What each stage can do", caption, head, groups)
+    return Section("figures", "Key figures", [table])
+
+
+def _at(counts: Counts | None, ks: IntArray) -> Sequence[Estimate | None]:
+    if counts is None:
+        return [None] * len(ks)
+    band = passk.curve(counts, ks, simultaneous=False)
+    return [band.at(int(k)) for k in ks]
+
+
+def pass_at_k(run: Run) -> Section | None:
+    """Return the curves before and after RL, one figure an arm, one panel a task."""
+    style = run.looks
+    lines: list[Sequence[Stage]] = [*run.arms] or [run.stages]
+    figures: list[Figure] = []
+    for stages in lines:
+        panels = [chart for task in run.tasks if (chart := curve_panel(run, stages, task, style)) is not None]
+        if panels:
+            title = f"{stages[-1].label}: before and after RL" if run.arms else "All stages"
+            caption = _change(run, stages) if figures else f"{_curve_caption(run)} {_change(run, stages)}"
+            figures.append(Figure(title, caption.strip(), panels, [Key(style[s.id]) for s in stages], 200))
+    return Section("pass-at-k", "pass@k: what k tries find", figures) if figures else None
+
+
+def _curve_caption(run: Run) -> str:
+    n = _samples(run)
+    parts = [f"Thick lines: sampled, up to k = {n}, with a 95% band that holds for the whole curve at once."]
+    if any(stage.truth for stage in run.stages):
+        parts.append("Thin lines: exact, from P(correct), far beyond what could be sampled.")
+    if run.arms:
+        parts.append(
+            "RL lifts the left end, making likely what was possible; right of a crossing, the model before finds more."
+        )
+    return " ".join(parts)
+
+
+def _change(run: Run, stages: Sequence[Stage]) -> str:
+    """Say what RL did to both ends of the curve on each trained task."""
+    if not run.arms:
+        return ""
+    words = []
+    for task in run.trained:
+        ends = [run.counts(stage, task) if task in run.by_task else None for stage in stages]
+        if any(counts is None for counts in ends):
+            continue
+        n = min(int(counts.n.min()) for counts in ends if counts is not None)
+        (one, many), (one_after, many_after) = (
+            passk.curve(counts, np.array([1, n]), simultaneous=False).value for counts in ends if counts is not None
+        )
+        words.append(
+            f"on {task}, pass@1 went from {one:.3f} to {one_after:.3f} and pass@{n} from {many:.3f} to {many_after:.3f}"
+        )
+    text = "; ".join(words)
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
+
+
+def curve_panel(run: Run, stages: Sequence[Stage], task: str, style: dict[str, Look], **more: Any) -> Chart | None:
+    """Return pass@k of some stages on one task, None where none was sampled on it."""
+    curves, ends = [], []
+    for stage in stages:
+        counts = run.counts(stage, task)
+        if counts is None:
+            continue
+        n = int(counts.n.min())
+        k = np.unique(np.append(2 ** np.arange(int(np.log2(n)) + 1), n)).astype(np.int64)
+        band = passk.curve(counts, k)
+        exact = _exact(run, stage, task, EXACT_K)
+        exact_k = None if exact is None else EXACT_K
+        curves.append(charts.Curve(style[stage.id], band.k, band.value, band.low, band.high, exact_k, exact))
+        ends.append(f"{stage.label}: pass@1 {band.value[0]:.3f}, pass@{n} {band.value[-1]:.3f}")
+    if not curves:
+        return None
+    return charts.pass_at_k(curves, _name(run, task), "pass@k against k. " + "; ".join(ends) + ".", **more)
+
+
+def spectrum(run: Run) -> Section | None:
+    """Return the histograms of log10 P(correct), measured tasks and probed ones apart."""
+    if not any(stage.truth for stage in run.stages):
+        return None
+    style, n = run.looks, max(_samples(run), 1)
+    limit = 1 - 0.05 ** (1 / n)
+    measured = _measured(run) or list(run.tasks)
+    figures: list[Figure] = []
+    for title, tasks in (("Problem by problem", measured), ("Probes", [t for t in run.tasks if t not in measured])):
+        panels = [chart for task in tasks if (chart := _spectrum_panel(run, task, style, limit)) is not None]
+        if panels:
+            caption = "Read in the same way: tasks that were not sampled." if figures else _spectrum_caption(n, limit)
+            figures.append(Figure(title, caption, panels, _zone_keys(limit), 300))
+    return Section("spectrum", "How likely is a right answer?", figures) if figures else None
+
+
+def _spectrum_caption(n: int, limit: float) -> str:
+    return (
+        f"Problems by the exact log₁₀ P(correct), one strip a stage. Right of the dashed line (P = {limit:.2g}) {n} "
+        f"samples show a right answer with 95% probability; left of it they mostly show none, and cannot tell rare "
+        "from absent. The percentages are the shares within reach · rare · absent."
+    )
+
+
+def _zone_keys(limit: float) -> list[Key]:
+    names = (f"within reach: P ≥ {limit:.2g}", "rare", "absent: P < 1e-9, less than one in a billion")
+    return [
+        Key(Look(name, color), line=False) for name, color in zip(names, (charts.REACHED, charts.RARE, charts.ABSENT))
+    ]
+
+
+def _spectrum_panel(run: Run, task: str, style: dict[str, Look], limit: float) -> Chart | None:
+    spectra, words = [], []
+    for stage in run.stages:
+        logp = run.logp(stage, task)
+        if logp is not None:
+            spectra.append(charts.Spectrum(style[stage.id], logp / LN10))
+            reach, rare, absent = charts.zones(logp / LN10, limit)
+            words.append(f"{stage.label}: {reach:.0%} within reach, {rare:.0%} rare, {absent:.0%} absent")
+    if not spectra:
+        return None
+    description = "Histogram of log10 P(correct). " + "; ".join(words) + "."
+    return charts.spectrum(spectra, limit, _name(run, task), description)
+
+
+def agreement(run: Run) -> Section | None:
+    """Return sampled counts against exact P, and the share of problems whose interval holds the exact value."""
+    panels, rows = [], []
+    for stage in run.stages:
+        counts = stage.process if stage.process is not None else stage.counts
+        keep = np.array([i for i, problem in enumerate(counts.ids) if problem in stage.truth], np.int64)
+        if not len(keep):
+            continue
+        counts = counts.select(keep)
+        logp = np.minimum([stage.truth[i] for i in counts.ids], 0.0)
+        low, high = intervals.proportion(counts.c, counts.n, counts.unjudged)
+        inside = (np.exp(logp) >= low) & (np.exp(logp) <= high)
+        n = int(np.median(counts.n))
+        share = f"{inside.sum()} of {len(inside)} inside ({inside.mean():.1%})"
+        words = (
+            f"Share of right samples against exact P; {inside.sum()} of {len(inside)} problems inside their intervals."
+        )
+        panels.append(charts.agreement(logp / LN10, counts.c, n, inside, stage.label, words, share))
+        lucky = "–" if stage.process is None else f"{_lucky(stage):.3%}"
+        cells = [stage.label, f"{inside.sum()} of {len(inside)}", f"{inside.mean():.1%}", lucky]
+        rows.append(Row(cells, run.looks[stage.id]))
+    if not panels:
+        return None
+    judged = "with every step right" if any(s.process is not None for s in run.stages) else "judged right"
+    caption = (
+        f"One mark a problem: the share of samples {judged}, against the exact P of its worked answer. The shaded "
+        "funnel holds 95% of fair draws; triangles fell outside their own interval. About 5% should, or fewer."
+    )
+    keys = [
+        Key(Look("inside its 95% interval", charts.REACHED), line=False),
+        Key(Look("outside", charts.OUTSIDE, (), "triangle-up"), line=False),
+    ]
+    head = ["Stage", "inside", "share", "lucky answers"]
+    table_caption = (
+        "How often the 95% interval of a problem's samples holds its exact P. Lucky answers: samples whose last word "
+        "is right although a step is wrong; exact P does not count them."
+    )
+    table = Table("Do samples and exact values agree?", table_caption, head, [("", rows)])
+    return Section(
+        "agreement", "Sampled against exact", [Figure("Problem by problem", caption, panels, keys, 240), table]
+    )
+
+
+def _lucky(stage: Stage) -> float:
+    """Return the share of samples with the right answer and a wrong step."""
+    assert stage.process is not None
+    return float((stage.counts.c - stage.process.c).sum() / max(stage.counts.n.sum(), 1))
+
+
+def provenance(run: Run) -> Section:
+    """Return how it was made: seeds, sampling parameters, versions, time, command and configuration."""
+    study = run.study
+    pairs = [(name, text) for name, text in _facts(run) if text]
+    listings = []
+    if study.get("config"):
+        listings.append(("Configuration", _tree(study["config"])))
+    if study.get("versions"):
+        listings.append(("Versions", _tree(study["versions"])))
+    return Section("made", "How it was made", [Facts(pairs, listings)])
+
+
+def _facts(run: Run) -> Iterator[tuple[str, str]]:
+    study, n = run.study, _samples(run)
+    yield "Command", str(study.get("command", ""))
+    yield "Seed", str(study.get("seed", ""))
+    if n:
+        sampled = max(len(stage.counts) for stage in run.stages)
+        yield "Samples", f"{n} of each of {sampled} problems, from every stage"
+    if any(stage.truth for stage in run.stages):
+        yield "Exact P(correct)", f"{max(len(stage.truth) for stage in run.stages)} problems, from every stage"
+    yield "Sampling parameters", ", ".join(f"{k} {v}" for k, v in run.params.items() if v not in ((), [], ""))
+    yield "Verifiers", ", ".join(study.get("verifiers", {}).values())
+    yield "Trained on", ", ".join(run.trained)
+    versions = study.get("versions", {})
+    yield "Made with", ", ".join(f"{k} {v}" for k, v in versions.items())
+    for stage in run.stages:
+        seconds = stage.record.get("seconds")
+        took = f"{float(seconds):.0f} s, " if seconds is not None else ""
+        yield stage.label, f"{took}policy {stage.policy}"
+
+
+def _tree(value: Any, depth: int = 0) -> str:
+    """Return nested mappings as indented lines."""
+    if not isinstance(value, dict):
+        return str(value)
+    lines = []
+    for key, below in value.items():
+        nested = isinstance(below, dict) and below
+        lines.append("  " * depth + f"{key}:" + ("\n" + _tree(below, depth + 1) if nested else f" {below}"))
+    return "\n".join(lines)
