@@ -1,0 +1,84 @@
+"""The boundary of one model: which problems it reached, which it did not within n, and which nobody can say."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from goldpanner.errors import InputError
+from goldpanner.measure.intervals import proportion, upper_bound
+from goldpanner.types import Counts, FloatArray
+
+State = Literal["reached", "not_reached", "unresolved"]
+Stratum = Literal["easy", "reachable", "rare", "not_reached", "unresolved"]
+
+EASY = 0.8
+"""From this P on a problem is solved easily: a group of 16 has more than 9 right."""
+RARE = 0.05
+"""Below this P a problem is rare: a group of 16 sees no success nearly every other time (0.95^16 = 0.44), or more."""
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """Every problem's state and stratum, with the exact interval of its P(correct).
+
+    *State*: `reached` if a sample was judged correct; `not_reached` (within n) if each of n >= 1 samples was judged and
+    none was correct, with P <= `bound`; `unresolved` if unjudged samples, or a lack of samples, leave it open.
+    *Stratum*: `easy`, `reachable` or `rare` only where the whole interval of P lies in [easy, 1], [rare, easy] or
+    (0, rare]; `not_reached` as the state; else `unresolved`. No state means "unsolvable": n samples cannot show that.
+    """
+
+    counts: Counts
+    state: NDArray[np.str_]
+    """Shape (P,), of `State`."""
+    stratum: NDArray[np.str_]
+    """Shape (P,), of `Stratum`."""
+    value: FloatArray
+    """c over judged samples; NaN where none was judged."""
+    low: FloatArray
+    high: FloatArray
+    """Exact two-sided interval of P (`intervals.proportion`), unjudged samples counted against both ends."""
+    bound: FloatArray
+    """Exact one-sided upper bound of P where the state is `not_reached`, 1 - alpha^(1/n); NaN elsewhere."""
+    level: float
+    easy: float
+    rare: float
+
+    def ids(self, state: State | Stratum) -> list[str]:
+        """Return the ids of the problems in a state or stratum."""
+        return [i for i, s, t in zip(self.counts.ids, self.state, self.stratum) if state in (s, t)]
+
+    @cached_property
+    def states(self) -> dict[str, int]:
+        """Number of problems per state."""
+        return {name: int((self.state == name).sum()) for name in ("reached", "not_reached", "unresolved")}
+
+    @cached_property
+    def strata(self) -> dict[str, int]:
+        """Number of problems per stratum."""
+        names = ("easy", "reachable", "rare", "not_reached", "unresolved")
+        return {name: int((self.stratum == name).sum()) for name in names}
+
+    def to_json(self) -> dict[str, int]:
+        """Return the numbers per state: {"reached", "not_reached", "unresolved"}."""
+        return dict(self.states)
+
+
+def boundary(counts: Counts, level: float = 0.95, easy: float = EASY, rare: float = RARE) -> Boundary:
+    """Return where the boundary runs. Thresholds are values of P with 0 < rare < easy < 1, else InputError."""
+    if not 0 < rare < easy < 1:
+        raise InputError(f"thresholds are rare = {rare!r}, easy = {easy!r}; give 0 < rare < easy < 1")
+    n, c, u = counts.n, counts.c, counts.unjudged
+    low, high = proportion(c, n, u, level)
+    not_reached = (c == 0) & (u == 0) & (n > 0)
+    state = np.select([c > 0, not_reached], ["reached", "not_reached"], "unresolved")
+    stratum = np.select(
+        [not_reached, low >= easy, (low >= rare) & (high <= easy), (c > 0) & (high <= rare)],
+        ["not_reached", "easy", "reachable", "rare"],
+        "unresolved",
+    )
+    bound = np.where(not_reached, upper_bound(c, n, u, level), np.nan)
+    value = np.divide(c, n - u, out=np.full(len(counts), np.nan), where=n > u)
+    return Boundary(counts, state, stratum, value, low, high, bound, level, easy, rare)

@@ -1,0 +1,211 @@
+"""pass@k: the unbiased estimator, its curve over problems with a band, and the exact curve from log P(correct)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import special
+
+from goldpanner.errors import InputError
+from goldpanner.measure.bands import mean_band
+from goldpanner.measure.intervals import check_counts, check_level
+from goldpanner.types import Counts, Estimate, FloatArray, IntArray
+
+DENSE = 4096
+"""Up to this n the default curve has every k; above, as many log-spaced ones."""
+
+
+def log_miss(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> FloatArray:
+    """Return log[C(n-c, k) / C(n, k)]: the log-probability that k samples out of n, without replacement, miss all c.
+
+    The four log-gammas nearly cancel at n = 1e6, so Stirling's leading term is differenced by hand (log1p around n + 1)
+    and only its small remainder is subtracted as is: relative error about 1e-9 at n = 1e6. -inf where n - c < k. Real
+    c are allowed (they interpolate). Needs 0 <= c <= n and 0 <= k <= n.
+    """
+    n_, c_, k_ = (np.asarray(a, dtype=np.float64) for a in (n, c, k))
+    total = n_ + 1
+    corners = (total - c_, total - k_, total - c_ - k_)
+    impossible = corners[2] < 1
+    last = np.where(impossible, 1.0, corners[2])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        leading = (
+            (corners[0] - 0.5) * np.log1p(-c_ / total)
+            + (corners[1] - 0.5) * np.log1p(-k_ / total)
+            - (last - 0.5) * np.log1p(-(total - last) / total)
+        )
+    rest = _stirling_rest(corners[0]) + _stirling_rest(corners[1]) - _stirling_rest(last) - _stirling_rest(total)
+    return np.where(impossible, -np.inf, np.where((c_ == 0) | (k_ == 0), 0.0, np.minimum(leading + rest, 0.0)))
+
+
+def _stirling_rest(z: FloatArray) -> FloatArray:
+    """Return log Gamma(z) - [(z - 1/2) log z - z + log(2 pi)/2] for z >= 1."""
+    small = z < 20
+    near = np.where(small, z, 20.0)
+    far = np.where(small, 20.0, z)
+    exact = special.gammaln(near) - ((near - 0.5) * np.log(near) - near + 0.5 * np.log(2 * np.pi))
+    series = (1 / 12 - (1 / 360 - (1 / 1260 - 1 / 1680 / far**2) / far**2) / far**2) / far
+    rest: FloatArray = np.where(small, exact, series)
+    return rest
+
+
+def pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> FloatArray:
+    """Return 1 - C(n-c, k) / C(n, k), the unbiased estimator of pass@k (Chen et al. 2021, arXiv 2107.03374).
+
+    Any shapes that broadcast. NaN where k > n: n samples say nothing unbiased about more than n. Raises InputError
+    unless counts are whole with 0 <= c <= n and k >= 1 is whole.
+    """
+    c_, n_, _ = check_counts(c, n)
+    k_ = check_k(k)
+    n_, c_, k_ = np.broadcast_arrays(n_, c_, k_)
+    beyond = k_ > n_
+    miss = log_miss(n_, c_, np.where(beyond, 0.0, k_))
+    return np.where(beyond, np.nan, -np.expm1(miss))
+
+
+def check_k(k: ArrayLike) -> FloatArray:
+    """Return k as floats; raise InputError unless every k is a whole number >= 1."""
+    k_ = np.asarray(k, dtype=np.float64)
+    good = np.isfinite(k_) & (k_ >= 1) & (k_ == np.floor(k_))
+    if not good.all():
+        raise InputError(f"k holds {k_[~good].flat[0]!r}; every k is a whole number >= 1")
+    return k_
+
+
+@dataclass(frozen=True)
+class Band:
+    """A curve over k with its confidence band; NaN where the samples cannot say (k > n)."""
+
+    k: IntArray
+    """Shape (K,), increasing."""
+    value: FloatArray
+    low: FloatArray
+    high: FloatArray
+    level: float
+    method: str
+    simultaneous: bool
+    """Whether the band covers the whole curve at once with probability `level`; else each k on its own."""
+    problems: int
+    """Problems the mean is taken over."""
+
+    def at(self, k: int) -> Estimate:
+        """Return the estimate at one k of the grid; undefined (NaN) where k was not measured."""
+        where = np.searchsorted(self.k, k)
+        if where >= len(self.k) or self.k[where] != k or np.isnan(self.low[where]):
+            return Estimate.undefined(self.method, self.level)
+        value, low, high = (float(a[where]) for a in (self.value, self.low, self.high))
+        return Estimate(value, low, high, self.level, self.method, self.problems)
+
+    @property
+    def largest(self) -> int:
+        """The largest k at which the band is defined, 0 if there is none."""
+        defined = self.k[~np.isnan(self.low)]
+        return int(defined[-1]) if len(defined) else 0
+
+    def to_json(self) -> dict[str, dict[str, float | None]]:
+        """Return {k: {"value", "low", "high"}} with string keys, NaN as None."""
+        arrays = (self.value, self.low, self.high)
+        value, low, high = ([x if np.isfinite(x) else None for x in array.tolist()] for array in arrays)
+        rows = zip(self.k.tolist(), value, low, high)
+        return {str(k): {"value": v, "low": a, "high": b} for k, v, a, b in rows}
+
+
+def default_ks(n: int) -> IntArray:
+    """Return every k from 1 to n, or `DENSE` log-spaced ones where n is larger than that."""
+    if n <= DENSE:
+        return np.arange(1, n + 1, dtype=np.int64)
+    return np.unique(np.round(np.geomspace(1, n, DENSE)).astype(np.int64))
+
+
+def choose_ks(k: Sequence[int] | IntArray | None, n: int) -> IntArray:
+    """Return the grid: the given k sorted without repeats, or the default up to n."""
+    if k is None:
+        return default_ks(n)
+    return np.unique(check_k(k)).astype(np.int64)
+
+
+def rows_of(n: IntArray, c: FloatArray | IntArray, k: IntArray) -> FloatArray:
+    """Return every problem's pass@k, shape (problems, K), from whole or real c; needs k <= n. Equal (n, c) cost once."""
+    pairs, where = np.unique(np.column_stack([n, c]).astype(np.float64), axis=0, return_inverse=True)
+    table: FloatArray = -np.expm1(log_miss(pairs[:, :1], pairs[:, 1:], k[None, :].astype(np.float64)))
+    rows: FloatArray = table[where.ravel()]
+    return rows
+
+
+def expected_c(counts: Counts) -> FloatArray:
+    """Return c + u c/(n-u): correct samples if the unjudged ones were like the judged; NaN where none was judged."""
+    judged = counts.n - counts.unjudged
+    share = np.divide(counts.c, judged, out=np.full(len(counts), np.nan), where=judged > 0)
+    return counts.c + counts.unjudged * share
+
+
+def curve(
+    counts: Counts, k: Sequence[int] | IntArray | None = None, level: float = 0.95, simultaneous: bool = True
+) -> Band:
+    """Return mean pass@k over problems with a band for the population's curve, mean over p of 1 - (1-p)^k.
+
+    `k` defaults to every k up to the smallest n. NaN where k exceeds the smallest n (a mean over the other problems
+    would be another quantity). The band (`measure.bands`) covers the sampling of problems and of answers; the
+    simultaneous one is made monotone in k, as the truth is. The value takes unjudged samples to be like the judged; the
+    band's low end takes all of them wrong, its high end all of them right. One problem, or none judged, gives [0, 1].
+    Raises InputError for no problems.
+    """
+    check_level(level)
+    ks, use = _grid(counts, k)
+    low, high, value = (np.full(len(ks), np.nan) for _ in range(3))
+    bottom, top = counts.c, counts.c + counts.unjudged
+    inner = rows_of(counts.n, bottom, ks[use])
+    low[use], high[use] = mean_band(inner, [inner], level, simultaneous)
+    value[use] = inner.mean(0)
+    if counts.unjudged.any():
+        outer = rows_of(counts.n, top, ks[use])
+        high[use] = mean_band(outer, [outer], level, simultaneous)[1]
+        middle = expected_c(counts)
+        known = ~np.isnan(middle)
+        value[use] = rows_of(counts.n[known], middle[known], ks[use]).mean(0) if known.any() else np.nan
+    if simultaneous:
+        low[use], high[use] = np.maximum.accumulate(low[use]), np.minimum.accumulate(high[use][::-1])[::-1]
+    method = f"studentised bootstrap over {len(counts)} problems"
+    return Band(ks, value, np.clip(low, 0, 1), np.clip(high, 0, 1), level, method, simultaneous, len(counts))
+
+
+def _grid(counts: Counts, k: Sequence[int] | IntArray | None) -> tuple[IntArray, Any]:
+    """Return the ks and which of them every problem's n allows."""
+    if not len(counts):
+        raise InputError("there are no problems to measure; give counts of at least one")
+    smallest = int(counts.n.min())
+    ks = choose_ks(k, max(smallest, 1))
+    return ks, ks <= smallest
+
+
+def exact_rows(logp: ArrayLike, k: Sequence[int] | IntArray) -> FloatArray:
+    """Return 1 - (1-P)^k per problem, shape (problems, K), from log P (nats); stable at P = 1e-60 and k = 1e6."""
+    values = np.asarray(logp, dtype=np.float64)
+    if values.ndim != 1 or not len(values):
+        raise InputError(f"log P has shape {values.shape}; give one value per problem, at least one")
+    bad = np.isnan(values) | (values > 1e-9)
+    if bad.any():
+        raise InputError(f"log P holds {values[bad][0]!r}; give natural logarithms of probabilities, values <= 0")
+    with np.errstate(divide="ignore"):
+        log_fail = np.log1p(-np.exp(np.minimum(values, 0.0)))
+        return -np.expm1(check_k(k)[None, :] * log_fail[:, None])
+
+
+def exact(logp: ArrayLike, k: Sequence[int] | IntArray) -> FloatArray:
+    """Return the mean over problems of 1 - (1-P)^k, shape (K,), from exact log P (nats), one per problem.
+
+    No sampling noise and no limit on k. Stable from P = 1e-60 to P = 1: log1p and expm1 throughout.
+    """
+    mean: FloatArray = exact_rows(logp, k).mean(0)
+    return mean
+
+
+def exact_curve(logp: ArrayLike, k: Sequence[int] | IntArray, level: float = 0.95, simultaneous: bool = True) -> Band:
+    """Return `exact` with a band over problems: what is left uncertain is which problems were drawn."""
+    check_level(level)
+    ks = choose_ks(k, 1)
+    rows = exact_rows(logp, ks)
+    low, high = mean_band(rows, [rows], level, simultaneous)
+    method = f"exact P, studentised bootstrap over {len(rows)} problems"
+    return Band(ks, rows.mean(0), np.clip(low, 0, 1), np.clip(high, 0, 1), level, method, simultaneous, len(rows))
