@@ -119,13 +119,15 @@ class LocalPolicy:
         prompts = [self.encode_prompt(request.problem, params.template) for request in requests]
         for prompt in prompts:
             self._check_length(len(prompt) + params.max_tokens, f"a prompt of {len(prompt)} tokens + max_tokens")
+        longest = max(map(len, prompts), default=0) + params.max_tokens
+        cache, limit = preallocated_cache(self.model.config, longest), self._rows_that_fit(longest)
         start = 0
         while start < len(requests):  # a window of a few batches: enough to pack well, little to hold back
             stop, rows = start, 0
-            while stop < len(requests) and (stop == start or rows + len(requests[stop].indices) <= 8 * self.batch_rows):
+            while stop < len(requests) and (stop == start or rows + len(requests[stop].indices) <= 8 * limit):
                 rows += len(requests[stop].indices)
                 stop += 1
-            yield from self._sample_window(requests[start:stop], prompts[start:stop], params)
+            yield from self._sample_window(requests[start:stop], prompts[start:stop], params, cache, limit)
             start = stop
 
     def logprobs(
@@ -189,9 +191,13 @@ class LocalPolicy:
             raise InputError(f"{what}: {tokens} tokens, but the model has {limit} positions; lower max_tokens")
 
     def _sample_window(
-        self, requests: Sequence[Request], prompts: Sequence[list[int]], params: SamplingParams
+        self,
+        requests: Sequence[Request],
+        prompts: Sequence[list[int]],
+        params: SamplingParams,
+        cache: DynamicCache,
+        limit: int,
     ) -> Iterator[list[Completion]]:
-        limit = self._rows_that_fit(max(map(len, prompts)) + params.max_tokens)
         done: list[list[Completion]] = [[] for _ in requests]
         for batch in pack([len(prompt) for prompt in prompts], [len(r.indices) for r in requests], limit):
             uniforms = [
@@ -201,7 +207,7 @@ class LocalPolicy:
                 for i, part in batch
             ]
             owner = np.repeat(np.arange(len(batch)), [len(u) for u in uniforms])
-            rows = self._draw([prompts[i] for i, _ in batch], owner, np.concatenate(uniforms), params)
+            rows = self._draw([prompts[i] for i, _ in batch], owner, np.concatenate(uniforms), params, cache)
             completions = iter(self._complete(*rows, params))
             for (i, _), u in zip(batch, uniforms):
                 done[i] += [next(completions) for _ in range(len(u))]
@@ -215,7 +221,12 @@ class LocalPolicy:
         return int(max(1, min(self.batch_rows, self.batch_bytes // (cache + 24 * config.vocab_size))))
 
     def _draw(
-        self, prompts: Sequence[list[int]], owner: IntArray, uniforms: FloatArray, params: SamplingParams
+        self,
+        prompts: Sequence[list[int]],
+        owner: IntArray,
+        uniforms: FloatArray,
+        params: SamplingParams,
+        cache: DynamicCache,
     ) -> tuple[IntArray, NDArray[np.float32], IntArray, NDArray[np.bool_]]:
         """Return tokens and log-probabilities, shape (rows, max_tokens), lengths, and which rows ended by themselves.
 
@@ -223,7 +234,7 @@ class LocalPolicy:
         """
         with evaluation(self.model):
             ids, mask, positions = left_padded(prompts, self.tokenizer.pad_token_id or 0, self.device)
-            cache = preallocated_cache(self.model.config, ids.shape[1] + params.max_tokens)
+            cache.reset()
             keep = {"logits_to_keep": 1} if self._keeps_logits else {}
             out = self.model(
                 ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True, **keep
@@ -392,31 +403,28 @@ class _PreallocatedLayer(DynamicLayer):  # type: ignore[misc]
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Append the new tokens' keys and values; return all of them. Shapes (rows, heads, tokens, width)."""
-        if not self.is_initialized:  # the prompt: as it comes, since `reorder_cache` is next
+        if not self.is_initialized:  # the prompts: as they come, since `reorder_cache` is next
             self.lazy_initialization(key_states, value_states)
             self.keys, self.values = key_states, value_states
-            return self.keys, self.values
-        start = self.keys.shape[-2]
-        stop = start + key_states.shape[-2]
-        if self.room is None:
-            self._take_room()
-        assert self.room is not None
-        for room, new in zip(self.room, (key_states, value_states)):
-            room[:, :, start:stop] = new
-        self.keys, self.values = (room[:, :, :stop] for room in self.room)
+        else:
+            assert self.room is not None
+            start, stop = self.keys.shape[-2], self.keys.shape[-2] + key_states.shape[-2]
+            rows = len(key_states)
+            for room, new in zip(self.room, (key_states, value_states)):
+                room[:rows, :, start:stop] = new
+            self.keys, self.values = (room[:rows, :, :stop] for room in self.room)
         return self.keys, self.values
 
     def reorder_cache(self, beam_idx: torch.Tensor) -> None:
         """Keep the rows `beam_idx`, in that order, each as often as it stands there."""
-        super().reorder_cache(beam_idx)
-        self._take_room()
-
-    def _take_room(self) -> None:
-        rows, heads, used, width = self.keys.shape
-        room = tuple(self.keys.new_empty((rows, heads, self.capacity, width)) for _ in range(2))
-        room[0][:, :, :used], room[1][:, :, :used] = self.keys, self.values
-        self.room = (room[0], room[1])
-        self.keys, self.values = room[0][:, :, :used], room[1][:, :, :used]
+        _, heads, used, width = self.keys.shape
+        rows = len(beam_idx)
+        if self.room is None or len(self.room[0]) < rows:
+            shape = (rows, heads, self.capacity, width)
+            self.room = (self.keys.new_empty(shape), self.values.new_empty(shape))
+        for room, old in zip(self.room, (self.keys, self.values)):
+            room[:rows, :, :used] = old.index_select(0, beam_idx)
+        self.keys, self.values = (room[:rows, :, :used] for room in self.room)
 
 
 def preallocated_cache(config: Any, capacity: int) -> DynamicCache:
