@@ -37,6 +37,8 @@ class Checkpoint:
         """
         if self.path is None or not self.path.exists():
             return []
+        for left in self.path.parent.glob(f".{self.path.name}.*"):  # by a process that was killed while it saved
+            left.unlink(missing_ok=True)
         try:
             state = torch.load(self.path, map_location="cpu", weights_only=True)
             found, records = dict(state["identity"]), list(state["records"])
@@ -73,11 +75,14 @@ class Checkpoint:
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
         scratch = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        with scratch.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(self.path)
+        try:
+            with scratch.open("wb") as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())
+            scratch.replace(self.path)
+        finally:
+            scratch.unlink(missing_ok=True)
         folder = os.open(self.path.parent, os.O_RDONLY)
         os.fsync(folder)
         os.close(folder)

@@ -5,7 +5,7 @@ Rollouts take the same path as measurements (`goldpanner.rollout`) and are store
 
 import copy
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -163,10 +163,12 @@ def rlvr(
     run: str = "",
     checkpoint: Path | None = None,
     checkpoint_every: int = 10,
+    asked: Callable[[Sequence[Problem]], object] | None = None,
 ) -> Iterator[RolloutRecord]:
     """Train `model` in place; yield a record per step.
 
-    Every rollout goes to `sink` with run, step, group and reward before any filter. With `checkpoint`, a run that was
+    Every rollout goes to `sink` with run, step, group and reward before any filter, and its problem to `asked` before
+    it is sampled (to keep its text, say). With `checkpoint`, a run that was
     killed goes on where the file says; the steps it repeats draw the same samples under the same keys. Raises
     InputError for an unknown reward, a group of one, or a checkpoint of another run.
     """
@@ -190,7 +192,7 @@ def rlvr(
     yield from (RolloutRecord(**record) for record in records)
     for step in range(len(records), config.steps):
         started = time.perf_counter()
-        drawn, kept = draw(policy, domain, verifiers, config, variant, step, sink, run)
+        drawn, kept = draw(policy, domain, verifiers, config, step, sink, run, asked)
         sampled = time.perf_counter()
         shuffle = rng.stream("grpo/minibatches", config.seed, step)
         updated = update(model, optimizer, kept, config, variant, shuffle, reference)
@@ -233,19 +235,20 @@ def draw(
     domain: Prompts,
     verifiers: Sequence[Verifier],
     config: RLVRConfig,
-    variant: grpo.Variant,
     step: int,
     sink: Sink | None = None,
     run: str = "",
+    asked: Callable[[Sequence[Problem]], object] | None = None,
 ) -> tuple[Rollouts, Rollouts]:
     """Sample and judge the groups of a step; return (all that were drawn, those to train on).
 
     They are the same unless the variant samples dynamically (DAPO, arXiv:2503.14476, section 3.2): then dead groups are
     passed over and further prompts drawn, until there are `prompts_per_step` live groups or `max_rounds` are spent.
     """
+    dynamic = grpo.VARIANTS[config.variant].dynamic_sampling
     params = SamplingParams(temperature=config.temperature, max_tokens=config.max_tokens)
     seed = rng.seed_for("grpo/rollouts", config.seed, step)
-    rounds = config.max_rounds if variant.dynamic_sampling else 1
+    rounds = config.max_rounds if dynamic else 1
     candidates = step_problems(domain, config, step, rounds * config.prompts_per_step)
     if rounds > 1:
         candidates = [candidates[i] for i in rng.stream("grpo/rounds", config.seed, step).permutation(len(candidates))]
@@ -256,6 +259,8 @@ def draw(
     while candidates[len(samples) :] and len(live) < config.prompts_per_step:
         done = len(samples)
         problems = candidates[: done + config.prompts_per_step]
+        if asked is not None:
+            asked(problems[done:])
         # the groups already drawn keep their numbers and are not drawn again
         ranges = [range(0)] * done + [range(config.group_size)] * (len(problems) - done)
         drawn = list(rollout(policy, problems, verifiers, params, n=ranges, seed=seed, sink=sink, run=run, step=step))
@@ -266,7 +271,7 @@ def draw(
             rewards.append([float("nan") if sample.reward is None else sample.reward for sample in group])
         live = grpo.live_groups(torch.tensor(rewards)).nonzero().flatten().tolist()
     everything = Rollouts(samples, rows, torch.tensor(rewards))
-    return everything, everything.choose(live[: config.prompts_per_step]) if variant.dynamic_sampling else everything
+    return everything, everything.choose(live[: config.prompts_per_step]) if dynamic else everything
 
 
 def describe(drawn: Rollouts) -> dict[str, Any]:
@@ -306,11 +311,13 @@ def update(
     advantage_B = variant.advantages(rollouts.reward_PG).flatten().to(model.device)
     old = score(model, rollouts.rows, objective) if config.off_policy else None
     size, groups = rollouts.reward_PG.shape[1], len(rollouts.samples)
+    for parameter in model.parameters():  # so that a step without gradient is the same one after a resume
+        parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
     passes: list[Pass] = []
     norms: list[float] = []
     for _ in range(config.epochs):
         order = shuffle.permutation(groups) if config.minibatches > 1 else np.arange(groups)
-        for part in np.array_split(order, min(config.minibatches, groups)):
+        for part in np.array_split(order, max(1, min(config.minibatches, groups))):
             index = [int(g) * size + i for g in part for i in range(size)]
             optimizer.zero_grad(set_to_none=False)
             rows = [rollouts.rows[i] for i in index]

@@ -1,0 +1,182 @@
+"""Checkpoints: killed with SIGKILL at any step and started again, a stage ends with the same weights bit for bit."""
+
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from goldpanner.errors import InputError
+from goldpanner.tasks import World, WorldConfig
+from goldpanner.tasks.domain import Document
+from goldpanner.train.checkpoint import Checkpoint
+from goldpanner.train.model import ModelConfig, build_model, build_tokenizer
+from goldpanner.train.rlvr import RLVRConfig, rlvr
+from goldpanner.train.supervised import SupervisedConfig, epochs, fresh_text, supervised
+
+MODEL = ModelConfig(hidden_size=16, layers=2, heads=2, intermediate_size=24)
+WORLD = WorldConfig(letters=4, word_length=1, known_relations=3, max_depth=2, exposures=(), test_share=0.3)
+DOCUMENTS = [Document(f"Q oak {x}", f"oak {y}") for x, y in zip("abcd", "cdab")]
+STEPS = 12
+
+
+def stage(kind, checkpoint):
+    """Return (model, generator of records) of a small stage, always from the same start."""
+    torch.set_num_threads(1)
+    world = World(WORLD)
+    tokenizer = build_tokenizer(world.vocabulary())
+    model = build_model(MODEL, len(tokenizer), seed=0)
+    if kind == "grpo":
+        config = RLVRConfig(
+            steps=STEPS,
+            tasks={"world/d1": 1.0},
+            prompts_per_step=3,
+            group_size=8,
+            max_tokens=4,
+            kl=0.01,
+            learning_rate=1e-2,
+        )
+        return model, rlvr(model, tokenizer, world, config, checkpoint=checkpoint, checkpoint_every=3)
+    config = SupervisedConfig(steps=STEPS, batch=6, warmup_steps=2, optimizer="adam" if kind == "sft" else "muon")
+    source = epochs(DOCUMENTS, config) if kind == "sft" else fresh_text(world, config)
+    return model, supervised(model, tokenizer, source, config, checkpoint=checkpoint, checkpoint_every=3)
+
+
+def work(kind, checkpoint, out, progress):
+    """What the killed process does: train, and say how far it is."""
+    model, steps = stage(kind, checkpoint)
+    for record in steps:
+        progress.send(record.step)
+    torch.save(model.state_dict(), out)
+
+
+@pytest.fixture(scope="module")
+def fresh_processes():
+    context = multiprocessing.get_context("forkserver")  # imports torch once; every process is new and really killed
+    context.set_forkserver_preload(["goldpanner.train.rlvr", "goldpanner.train.model", "pytest"])
+    return context
+
+
+@pytest.mark.parametrize("kind", ["pretrain", "sft", "grpo"])
+def test_killed_anywhere_and_started_again_the_weights_are_the_same(kind, fresh_processes, tmp_path):
+    model, steps = stage(kind, None)
+    for _ in steps:
+        pass
+    expected = model.state_dict()
+
+    generator = np.random.default_rng(hash_free_seed(kind))
+    checkpoint, out, kills = tmp_path / "checkpoint.pt", tmp_path / "weights.pt", 0
+    while not out.exists():
+        fatal = int(generator.integers(3, STEPS)) if kills < 2 else STEPS
+        reader, writer = fresh_processes.Pipe(duplex=False)
+        process = fresh_processes.Process(target=work, args=(kind, checkpoint, out, writer))
+        process.start()
+        writer.close()
+        try:
+            while reader.recv() < fatal:
+                pass
+            os.kill(process.pid, signal.SIGKILL)
+            kills += 1
+        except EOFError:  # it came to its end
+            pass
+        process.join()
+        assert process.exitcode in (0, -signal.SIGKILL)
+    assert kills == 2
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+    found = torch.load(out)
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def hash_free_seed(kind):
+    return sum(kind.encode())
+
+
+def test_a_finished_stage_is_read_back_and_not_trained_again(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    model, steps = stage("sft", path)
+    records = list(steps)
+    again, steps = stage("sft", path)
+    assert next(steps) == records[0]
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters()))
+    assert list(steps) == records[1:]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint.pt"]
+
+
+def build(config=None, seed=0, documents=DOCUMENTS, checkpoint=None):
+    tokenizer = build_tokenizer(World(WORLD).vocabulary())
+    config = config or SupervisedConfig(steps=2, batch=4)
+    model = build_model(MODEL, len(tokenizer), seed=seed)
+    return supervised(model, tokenizer, epochs(documents, config), config, checkpoint=checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"config": SupervisedConfig(steps=2, batch=4, clip=0.5)}, "config"),
+        ({"seed": 1}, "initial weights"),
+        ({"documents": DOCUMENTS[:2]}, "first batch"),
+    ],
+)
+def test_a_checkpoint_of_another_run_is_refused_and_left_alone(tmp_path, change, named):
+    path = tmp_path / "checkpoint.pt"
+    list(build(checkpoint=path))
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=f"belongs to another run: {named} was .* delete the file"):
+        next(build(**change, checkpoint=path))
+    assert path.read_bytes() == before
+
+
+def test_a_checkpoint_of_another_stage_is_refused(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    list(build(checkpoint=path))
+    with pytest.raises(InputError, match="stage was 'supervised', now it is 'rlvr'"):
+        next(stage("grpo", path)[1])
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 half a file"])
+def test_a_damaged_checkpoint_is_named(tmp_path, content):
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"checkpoint\.pt.* cannot be read .*delete it"):
+        next(build(checkpoint=path))
+
+
+def test_a_save_that_fails_leaves_the_last_one_whole(tmp_path, monkeypatch):
+    model = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.AdamW(model.parameters())
+    keeper = Checkpoint(tmp_path / "deep" / "checkpoint.pt", 1, {"stage": "test"})
+    keeper.save(model, [optimizer], [{"step": 0}])
+    written = torch.save
+
+    def half(state, file):
+        file.write(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(torch, "save", half)
+    with pytest.raises(OSError, match="disk full"):
+        keeper.save(model, [optimizer], [{"step": 0}, {"step": 1}])
+    monkeypatch.setattr(torch, "save", written)
+    assert keeper.restore(model, [optimizer]) == [{"step": 0}]
+    assert [p.name for p in Path(tmp_path / "deep").iterdir()] == ["checkpoint.pt"]
+
+
+def test_the_random_state_is_part_of_it(tmp_path):
+    model = torch.nn.Linear(2, 2)
+    keeper = Checkpoint(tmp_path / "checkpoint.pt", 1, {})
+    with torch.random.fork_rng():
+        keeper.save(model, [], [])
+        expected = torch.rand(3)
+        torch.rand(5)
+        keeper.restore(model, [])
+        assert torch.equal(torch.rand(3), expected)
+
+
+def test_without_a_path_nothing_is_kept():
+    model = torch.nn.Linear(2, 2)
+    keeper = Checkpoint(None, 1, {})
+    keeper.save(model, [], [])
+    assert keeper.restore(model, []) == []
+    assert not keeper.due(1, 1)
