@@ -67,11 +67,7 @@ class Selection:
 def count(reader: Reader, selection: Selection, verifier: str | None) -> Counts:
     """Return the Counts of a selection; see `Store.counts`."""
 
-    def answer() -> Counts:
-        with reader.session(("samples", "verdicts")) as ask:
-            return _count(reader, ask, selection, verifier)
-
-    return reader.retry(answer)
+    return reader.answer(("samples", "verdicts"), lambda ask: _count(reader, ask, selection, verifier))
 
 
 def _count(reader: Reader, ask: Ask, selection: Selection, verifier: str | None) -> Counts:

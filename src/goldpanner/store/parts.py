@@ -1,6 +1,7 @@
 """One dataset as a folder of immutable Parquet parts."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -9,7 +10,7 @@ import pyarrow.parquet as pq
 
 from goldpanner.errors import StoreError
 from goldpanner.store.files import fresh_name, listing, write_atomically
-from goldpanner.store.rows import Kind
+from goldpanner.store.rows import Kind, distinct
 
 ROW_GROUP = 100_000
 """Rows of a row group: what one thread of a query reads at a time, and what its minimum and maximum can skip."""
@@ -22,8 +23,21 @@ class DamagedError(Exception):
     """A part cannot be read; the message says why."""
 
 
+DISTINCT = b"goldpanner.distinct_keys"
+"""Footer entry of a part that holds no key twice: what lets a reader compare parts by their spans alone."""
+
+
 class PartGoneError(Exception):
     """A part was there in the listing and is not any more: compacted, or set aside."""
+
+
+@dataclass(frozen=True)
+class Footer:
+    """What is known of a part without reading its rows."""
+
+    rows: int
+    distinct: bool
+    """Whether no key occurs twice within the part."""
 
 
 class Parts:
@@ -32,7 +46,7 @@ class Parts:
     def __init__(self, root: Path, kind: Kind) -> None:
         self.kind = kind
         self.folder = root / kind.name
-        self._rows: dict[str, int] = {}
+        self._footers: dict[str, Footer] = {}
 
     def path(self, name: str) -> Path:
         """Return the path of part `name`."""
@@ -51,23 +65,23 @@ class Parts:
         damaged = {}
         for name in names:
             try:
-                self.rows(name)
+                self.footer(name)
             except DamagedError as error:
                 damaged[name] = str(error)
         if damaged:
             raise damage_error(self.folder, damaged)
         return names
 
-    def rows(self, name: str) -> int:
-        """Return the number of rows of a part from its footer. Raises DamagedError, PartGoneError."""
-        if name not in self._rows:
+    def footer(self, name: str) -> Footer:
+        """Return what the footer of a part says. Raises DamagedError, PartGoneError."""
+        if name not in self._footers:
             with _open(self.path(name), self.kind) as part:
-                self._rows[name] = part.metadata.num_rows
-        return self._rows[name]
+                self._footers[name] = _footer(part)
+        return self._footers[name]
 
     def read_through(self, name: str) -> int:
         """Read every page of a part against its checksum, return its rows. Raises DamagedError, PartGoneError."""
-        self._rows.pop(name, None)
+        self._footers.pop(name, None)
         with _open(self.path(name), self.kind, page_checksum_verification=True) as part:
             rows = 0
             try:
@@ -78,21 +92,21 @@ class Parts:
                 raise DamagedError(_first_line(error)) from error
             if rows != part.metadata.num_rows:
                 raise DamagedError(f"holds {rows} rows where its footer says {part.metadata.num_rows}")
-        self._rows[name] = rows
+            self._footers[name] = _footer(part)
         return rows
 
     def append(self, table: pa.Table) -> str:
         """Write `table`, which has the columns of the schema, as one part; return its name."""
-        return self.append_batches(table.to_batches(ROW_GROUP), PART)
+        return self.append_batches(table.to_batches(ROW_GROUP), PART, distinct=distinct(table, self.kind.key))
 
-    def append_batches(self, batches: Iterable[pa.RecordBatch], stem: str) -> str:
+    def append_batches(self, batches: Iterable[pa.RecordBatch], stem: str, *, distinct: bool) -> str:
         """Write the batches as one part; return its name. Atomic: the part appears whole or not at all."""
         name = f"{fresh_name(stem)}.parquet"
 
         def write(file: BinaryIO) -> None:
             with pq.ParquetWriter(
                 file,
-                self.kind.schema,
+                self.kind.schema.with_metadata({DISTINCT: b"yes"} if distinct else None),
                 compression="zstd",
                 compression_level=1,
                 use_dictionary=list(self.kind.dictionary),
@@ -129,6 +143,10 @@ def _open(path: Path, kind: Kind, **options: Any) -> pq.ParquetFile:
         part.close()
         raise DamagedError(f"its columns are not those of {kind.name}")
     return part
+
+
+def _footer(part: pq.ParquetFile) -> Footer:
+    return Footer(part.metadata.num_rows, DISTINCT in (part.schema_arrow.metadata or {}))
 
 
 def _first_line(error: Exception) -> str:

@@ -22,6 +22,9 @@ Parameters = Mapping[str, Any]
 Ask = Callable[..., pa.Table]
 T = TypeVar("T")
 
+_LATER = 2**61
+"""Above every place: what moves a row behind those that are preferred."""
+
 _ATTEMPTS = 10
 """How often a query starts over because a compaction took parts away under it."""
 
@@ -29,9 +32,9 @@ _ATTEMPTS = 10
 class Reader:
     """Answers SQL over the parts that lie there at the moment of the question.
 
-    Per dataset D there is a view `D_rows` (every stored row, with `part` and `row` telling where it stands), a table
-    `D_twins` (the rows whose key occurs more than once, without their long columns; mostly empty) and a view `D` (each
-    key once). `once` gives the same for a selection of rows.
+    Per dataset D there is a view `D_rows` (every stored row, with its `place`: number of the part, then of the row)
+    and, where `once` or `twins` asked for it, a table `D_twins` (the rows whose key occurs more than once, without
+    their long columns; mostly empty).
     """
 
     def __init__(self, root: Path) -> None:
@@ -41,18 +44,7 @@ class Reader:
         self._process = -1
         self._connection: Any = None
         self._seen: dict[str, tuple[str, ...]] = {}
-        self._twins: dict[str, int] = {}
-
-    def table(
-        self, query: str, parameters: Parameters | None = None, *, over: Sequence[str] = ("samples",)
-    ) -> pa.Table:
-        """Return the result of `query` over the datasets `over`. Raises StoreError naming a damaged part."""
-
-        def answer() -> pa.Table:
-            with self.session(over) as ask:
-                return ask(query, parameters)
-
-        return self.retry(answer)
+        self._twins: dict[str, tuple[tuple[str, ...], int]] = {}
 
     @contextmanager
     def session(self, over: Sequence[str]) -> Iterator[Ask]:
@@ -63,31 +55,47 @@ class Reader:
                 self._look(name)
             yield lambda query, parameters=None: self._ask(query, parameters or {}, over)
 
-    def retry(self, ask: Callable[[], T]) -> T:
-        """Return `ask()`, once more for each time that a compaction took a part away while it ran."""
+    def answer(self, over: Sequence[str], work: Callable[[Ask], T]) -> T:
+        """Return `work(ask)` of a session, once more for each time that a compaction took parts away while it ran."""
         for _ in range(_ATTEMPTS):
             try:
-                return ask()
+                with self.session(over) as ask:
+                    return work(ask)
             except PartGoneError:
                 continue
         raise StoreError(f"parts of {self.root} keep vanishing while they are read; is something deleting them?")
 
     def once(self, name: str, where: str = "true", *, key: Sequence[str] | None = None, prefer: str = "") -> str:
-        """Return SQL for the rows of dataset `name` that satisfy `where`, each key once.
+        """Return SQL for the rows of dataset `name` that satisfy `where`, each key once; only within a session.
 
         First the selection, then the de-duplication: of two runs that share a sample, each has it. `where` may use the
         columns of the identity, and `task`. Of equal keys the first row wins, or the first for which `prefer` holds.
         """
-        kind = self.parts[name].kind
         rows = f"(SELECT * FROM {name}_rows WHERE {where})"
-        if not self._twins.get(name):
+        if not self.twins(name):
             return rows
-        order = f"({prefer}) DESC, part, row" if prefer else "part, row"
-        losers = (
-            f"SELECT part, row FROM {name}_twins WHERE {where} "
-            f"QUALIFY row_number() OVER (PARTITION BY {columns(key or kind.key)} ORDER BY {order}) > 1"
+        rank = f"CASE WHEN {prefer} THEN place ELSE place + {_LATER} END" if prefer else "place"
+        winners = (
+            f"SELECT min({rank}) % {_LATER} FROM {name}_twins WHERE {where} "
+            f"GROUP BY {columns(key or self.parts[name].kind.key)}"
         )
-        return f"(SELECT * FROM {rows} ANTI JOIN ({losers}) USING (part, row))"
+        losers = f"SELECT place FROM {name}_twins WHERE {where} AND place NOT IN ({winners})"
+        return f"(SELECT * FROM {rows} WHERE place NOT IN ({losers}))"
+
+    def twins(self, name: str) -> int:
+        """Fill the table `D_twins` of dataset `name` if its parts changed; return its rows. Only within a session."""
+        names = self._seen[name]
+        if self._twins.get(name, (None, 0))[0] != names:
+            try:
+                self._twins[name] = (names, self._find_twins(self.parts[name], names))
+            except duckdb.Error as error:
+                raise self.explain(error, {name: names}) from error
+        return self._twins[name][1]
+
+    def show(self, name: str) -> None:
+        """Make the view `D` of dataset `name`: each key once; only within a session."""
+        rows = self.once(name)
+        self._connection.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS SELECT * EXCLUDE (place) FROM {rows}")
 
     def seen(self, name: str) -> tuple[str, ...]:
         """Return the parts that the current session reads of a dataset."""
@@ -115,36 +123,58 @@ class Reader:
         names = parts.sound()
         if self._seen.get(name) == names:
             return
-        self._seen.pop(name, None)
         if names:
             paths = ", ".join(literal(str(parts.path(part).absolute())) for part in names)
-            source = f"SELECT *, file_index AS part, file_row_number AS row FROM read_parquet([{paths}])"
+            place = "(file_index::BIGINT << 40) + file_row_number AS place"
+            source = f"SELECT *, {place} FROM read_parquet([{paths}])"
         else:
             self._connection.register(f"{name}_none", parts.kind.schema.empty_table())
-            source = f"SELECT *, 0 AS part, 0 AS row FROM {name}_none"
+            source = f"SELECT *, 0 AS place FROM {name}_none"
         try:
             self._connection.execute(f"CREATE OR REPLACE VIEW {name}_rows AS {source}")
-            self._find_twins(parts.kind)
-            exclude = "SELECT * EXCLUDE (part, row) FROM "
-            self._connection.execute(f"CREATE OR REPLACE VIEW {name} AS {exclude}{self.once(name)}")
         except duckdb.Error as error:
             raise self.explain(error, {name: names}) from error
         self._seen[name] = names
 
-    def _find_twins(self, kind: Kind) -> None:
-        """Fill `D_twins`. Rows of one key have one hash, so distinct hashes prove distinct keys; that pass is cheap."""
-        name, key = kind.name, f"hash({columns(kind.key)})"
-        twice = f"SELECT h FROM (SELECT {key} AS h FROM {name}_rows) GROUP BY h HAVING count(*) > 1"
-        self._connection.execute(f"CREATE OR REPLACE TEMP TABLE {name}_hashes AS {twice}")
-        light = dict.fromkeys([*kind.identity, *(["task"] if "task" in kind.schema.names else [])])
-        where = f"{key} IN (SELECT h FROM {name}_hashes)" if self._size(f"{name}_hashes") else "false"
-        self._connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE {name}_twins AS "
-            f"SELECT {columns(list(light))}, part, row FROM {name}_rows WHERE {where}"
-        )
-        self._twins[name] = self._size(f"{name}_twins")
+    def _find_twins(self, parts: Parts, names: Sequence[str]) -> int:
+        """Fill `D_twins`; return its rows. Rows of one key have one hash: a hash that occurs once is done with."""
+        name, kind = parts.kind.name, parts.kind
+        light = columns(list(dict.fromkeys([*kind.identity, *(["task"] if "task" in kind.schema.names else [])])))
+        if not self._find_suspects(parts, names):
+            return self._make(f"{name}_twins", f"SELECT {light}, place FROM {name}_rows WHERE false")
+        rows = f"{name}_rows SEMI JOIN suspects USING ({_stem(kind)})"
+        key = f"hash({columns(kind.key)})"
+        self._make("repeated", f"SELECT h FROM (SELECT {key} AS h FROM {rows}) GROUP BY h HAVING count(*) > 1")
+        return self._make(f"{name}_twins", f"SELECT {light}, place FROM {rows} WHERE {key} IN (SELECT h FROM repeated)")
 
-    def _size(self, table: str) -> int:
+    def _find_suspects(self, parts: Parts, names: Sequence[str]) -> int:
+        """Fill `suspects` with the keys, less their index, under which an index may stand twice; return how many.
+
+        Most parts hold no key twice (their footer says so) and hold each problem's samples as a span of indices that
+        no other part's span overlaps. One cheap pass over the spans proves it, and no key has to be looked at.
+        """
+        loose = ", ".join(str(number) for number, part in enumerate(names) if not parts.footer(part).distinct)
+        if len(names) < 2 and not loose:
+            return 0
+        stem, number = _stem(parts.kind), '"index"' if "index" in parts.kind.key else "0"
+        self._make(
+            "spans",
+            f"SELECT {stem}, place >> 40 AS part, min({number}) AS low, max({number}) AS high "
+            f"FROM {parts.kind.name}_rows GROUP BY ALL",
+        )
+        several = f"(SELECT {stem} FROM spans GROUP BY ALL HAVING count(*) > 1)"
+        before = f"PARTITION BY {stem} ORDER BY low ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING"
+        overlapping = (
+            f"SELECT DISTINCT {stem} FROM (SELECT {stem}, low, max(high) OVER ({before}) AS reached "
+            f"FROM spans SEMI JOIN {several} USING ({stem})) WHERE low <= reached"
+        )
+        return self._make(
+            "suspects", overlapping + (f" UNION SELECT {stem} FROM spans WHERE part IN ({loose})" if loose else "")
+        )
+
+    def _make(self, table: str, query: str) -> int:
+        """Fill a table in memory from a query; return its rows."""
+        self._connection.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS {query}")
         return int(self._connection.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0])
 
     def _ask(self, query: str, parameters: Parameters, over: Sequence[str]) -> pa.Table:
@@ -173,6 +203,11 @@ class Reader:
 def columns(names: Sequence[str]) -> str:
     """Return column names quoted for SQL."""
     return ", ".join(f'"{name}"' for name in names)
+
+
+def _stem(kind: Kind) -> str:
+    """Return the columns of a key less the index: what a span of indices belongs to."""
+    return columns([column for column in kind.key if column != "index"])
 
 
 def literal(text: str) -> str:

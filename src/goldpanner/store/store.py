@@ -12,7 +12,7 @@ import pyarrow as pa
 from goldpanner.errors import InputError, StoreError
 from goldpanner.store import upkeep
 from goldpanner.store.counts import Selection, count
-from goldpanner.store.read import Reader
+from goldpanner.store.read import Ask, Reader
 from goldpanner.store.records import Problems, Records
 from goldpanner.store.rows import (
     KEY,
@@ -121,67 +121,66 @@ class Store:
     ) -> list[Sample]:
         """Return stored samples, each key once, sorted by policy, problem, params, seed and index."""
         chosen = Selection(policy, params, None, None if problem is None else [problem], run, step=step)
+        reader, end = self._existing(), "" if limit is None else "LIMIT $limit"
         values = chosen.values | ({} if limit is None else {"limit": int(limit)})
 
-        def answer() -> list[Sample]:
-            with self._reader.session(("samples",)) as ask:
-                rows = self._reader.once("samples", chosen.where)
-                end = "" if limit is None else "LIMIT $limit"
-                query = f'SELECT * FROM {rows} ORDER BY policy, problem, params, seed, "index" {end}'
-                return to_samples(ask(query, values))
+        def work(ask: Ask) -> pa.Table:
+            rows = reader.once("samples", chosen.where)
+            return ask(f'SELECT * FROM {rows} ORDER BY policy, problem, params, seed, "index" {end}', values)
 
-        return self._existing().retry(answer)
+        return to_samples(reader.answer(("samples",), work))
 
     def drawn(self, policy: str, params: str, seed: int) -> dict[str, set[int]]:
         """Return the indices already stored, per problem id: what need not be drawn again."""
         chosen = Selection(policy, params, seed=seed)
-        query = f'SELECT problem, list(DISTINCT "index") AS indices FROM samples_rows WHERE {chosen.where} GROUP BY ALL'
-        table = self._reader.table(query, chosen.values)
-        lists = table.column("indices").to_pylist()
-        return {problem: set(indices) for problem, indices in zip(table.column("problem").to_pylist(), lists)}
+        query = f'SELECT problem, "index" FROM samples_rows WHERE {chosen.where}'
+        table = self._reader.answer(("samples",), lambda ask: ask(query, chosen.values))
+        problems = table.column("problem").combine_chunks().dictionary_encode()
+        codes = problems.indices.to_numpy(zero_copy_only=False)
+        order = np.argsort(codes, kind="stable")
+        ends = np.cumsum(np.bincount(codes, minlength=len(problems.dictionary)))
+        runs = np.split(table.column("index").to_numpy()[order], ends[:-1]) if len(table) else []
+        return {problem: set(run.tolist()) for problem, run in zip(problems.dictionary.to_pylist(), runs)}
 
     def groups(self, run: str) -> pa.Table:
         """Return the RL rollouts of a run: step, group, problem, task, n, c, unjudged, one row per group, in order.
 
         Raises InputError where the run stored no rollouts.
         """
-        chosen = Selection(run=run)
+        reader = self._existing()
 
-        def answer() -> pa.Table:
-            with self._reader.session(("samples",)) as ask:
-                rows = self._reader.once("samples", chosen.where, key=(*KEY, "step", "group"))
-                return ask(
-                    f"""
-                    SELECT step, "group", problem, any_value(task) AS task, count(*) AS n,
-                        count(*) FILTER (outcome = 'correct') AS c, count(*) FILTER (outcome = 'unjudged') AS unjudged
-                    FROM {rows} WHERE step IS NOT NULL GROUP BY step, "group", problem ORDER BY ALL
-                    """,
-                    chosen.values,
-                )
+        def work(ask: Ask) -> pa.Table:
+            rows = reader.once("samples", "run = $run", key=(*KEY, "step", "group"))
+            table = ask(
+                f"""
+                SELECT step, "group", problem, any_value(task) AS task, count(*) AS n,
+                    count(*) FILTER (outcome = 'correct') AS c, count(*) FILTER (outcome = 'unjudged') AS unjudged
+                FROM {rows} WHERE step IS NOT NULL GROUP BY step, "group", problem ORDER BY ALL
+                """,
+                {"run": run},
+            )
+            if not len(table):
+                runs = ask("SELECT DISTINCT run FROM samples_rows WHERE step IS NOT NULL ORDER BY run")
+                known = ", ".join(map(repr, runs.column(0).to_pylist())) or "none"
+                raise InputError(f"run {run!r} has no RL rollouts in {self.root}; runs that have some: {known}")
+            return table
 
-        self._existing()
-        table = self._reader.retry(answer)
-        if not len(table):
-            runs = self._reader.table("SELECT DISTINCT run FROM samples_rows WHERE step IS NOT NULL ORDER BY run")
-            known = ", ".join(map(repr, runs.column(0).to_pylist())) or "none"
-            raise InputError(f"run {run!r} has no RL rollouts in {self.root}; runs that have some: {known}")
-        return table
+        return reader.answer(("samples",), work)
 
     def truth(self, policy: str, kind: str = "chain") -> dict[str, float]:
         """Return the exact log P(correct), in nats, per problem id, sorted. Raises InputError where none is stored."""
-        self._existing()
+        reader = self._existing()
 
-        def answer() -> pa.Table:
-            with self._reader.session(("truth",)) as ask:
-                rows = self._reader.once("truth", "policy = $policy AND kind = $kind")
-                table = ask(f"SELECT problem, logp FROM {rows} ORDER BY problem", {"policy": policy, "kind": kind})
-                if not len(table):
-                    known = ask("SELECT DISTINCT policy, kind FROM truth_rows ORDER BY ALL LIMIT 8").to_pylist()
-                    there = ", ".join(f"{row['policy']} ({row['kind']})" for row in known) or "none"
-                    raise InputError(f"no exact truth of kind {kind!r} for policy {policy!r}; stored: {there}")
-                return table
+        def work(ask: Ask) -> pa.Table:
+            rows = reader.once("truth", "policy = $policy AND kind = $kind")
+            table = ask(f"SELECT problem, logp FROM {rows} ORDER BY problem", {"policy": policy, "kind": kind})
+            if not len(table):
+                known = ask("SELECT DISTINCT policy, kind FROM truth_rows ORDER BY ALL LIMIT 8").to_pylist()
+                there = ", ".join(f"{row['policy']} ({row['kind']})" for row in known) or "none"
+                raise InputError(f"no exact truth of kind {kind!r} for policy {policy!r}; stored: {there}")
+            return table
 
-        table = self._reader.retry(answer)
+        table = reader.answer(("truth",), work)
         return dict(zip(table.column("problem").to_pylist(), table.column("logp").to_pylist()))
 
     def sql(self, query: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
@@ -189,7 +188,15 @@ class Store:
 
         Values go in as `$name` and `parameters`. Raises InputError with DuckDB's words where the query is wrong.
         """
-        return self._existing().table(query, parameters, over=("samples", "verdicts", "truth"))
+        reader = self._existing()
+        names = tuple(reader.parts)
+
+        def work(ask: Ask) -> pa.Table:
+            for name in names:
+                reader.show(name)
+            return ask(query, parameters)
+
+        return reader.answer(names, work)
 
     def _existing(self) -> Reader:
         if not self.root.is_dir():

@@ -1,9 +1,10 @@
 """Check and compact: nothing is lost, nothing counts twice, at whatever instant they are killed."""
 
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -102,7 +103,7 @@ def check(reader: Reader) -> CheckReport:
     return CheckReport(
         parts=sum(len(parts.names()) for parts in reader.parts.values()),
         rows=rows,
-        duplicates=reader.retry(lambda: _all_duplicates(reader)),
+        duplicates=reader.answer(tuple(reader.parts), partial(_duplicates, reader)),
         problems=len(problems),
         records=records,
         damaged=tuple(damaged),
@@ -121,54 +122,52 @@ def compact(reader: Reader) -> CompactReport:
     report = CompactReport()
     with _one_at_a_time(reader.root):
         for name, parts in reader.parts.items():
-            merged = reader.retry(lambda name=name, parts=parts: _merge(reader, name, parts))  # type: ignore[misc]
+            merged = reader.answer((name,), partial(_merge, reader, parts))
             if merged:
                 report.parts_before[name], report.rows_before[name], report.rows[name] = merged
     return report
 
 
-def _merge(reader: Reader, name: str, parts: Parts) -> tuple[int, int, int] | None:
+def _merge(reader: Reader, parts: Parts, ask: Ask) -> tuple[int, int, int] | None:
     """Merge one dataset; return (parts before, rows before, rows after), None where there was nothing to do."""
-    with reader.session((name,)) as ask:
-        old = reader.seen(name)
-        if not old or (len(old) == 1 and old[0].startswith(COMPACTED)):
-            return None
-        damaged = {}
-        for part in old:  # never copy flipped bits into a part whose checksums then agree
-            try:
-                parts.read_through(part)
-            except DamagedError as error:
-                damaged[part] = str(error)
-        if damaged:
-            raise damage_error(parts.folder, damaged)
-        before = sum(parts.rows(part) for part in old)
-        kind = parts.kind
-        expected = before - _duplicates(ask, kind)
-        rows = reader.once(name, key=kind.identity)
-        query = f"SELECT {columns(kind.schema.names)} FROM {rows} ORDER BY {columns(kind.order)}"
+    kind = parts.kind
+    old = reader.seen(kind.name)
+    if not old or (len(old) == 1 and old[0].startswith(COMPACTED)):
+        return None
+    damaged = {}
+    for part in old:  # never copy flipped bits into a part whose checksums then agree
         try:
-            new = parts.append_batches(reader.stream(query, ROW_GROUP), COMPACTED)
-        except duckdb.Error as error:
-            raise reader.explain(error, {name: old}) from error
-        if (after := parts.read_through(new)) != expected:
-            parts.path(new).unlink()
-            raise StoreError(f"compacting {parts.folder} gave {after} rows where {expected} were due; nothing removed")
-        for part in old:
-            parts.path(part).unlink(missing_ok=True)
-        sync_folder(parts.folder)
+            parts.read_through(part)
+        except DamagedError as error:
+            damaged[part] = str(error)
+    if damaged:
+        raise damage_error(parts.folder, damaged)
+    before = sum(parts.footer(part).rows for part in old)
+    rows = reader.once(kind.name, key=kind.identity)
+    due = before - repeated(reader, ask, kind, kind.identity)
+    distinct = due == before - repeated(reader, ask, kind, kind.key)
+    query = f"SELECT {columns(kind.schema.names)} FROM {rows} ORDER BY {columns(kind.order)}"
+    try:
+        new = parts.append_batches(reader.stream(query, ROW_GROUP), COMPACTED, distinct=distinct)
+    except duckdb.Error as error:
+        raise reader.explain(error, {kind.name: old}) from error
+    if (after := parts.footer(new).rows) != due:
+        parts.path(new).unlink()
+        raise StoreError(f"compacting {parts.folder} gave {after} rows where {due} were due; nothing was removed")
+    for part in old:
+        parts.path(part).unlink(missing_ok=True)
+    sync_folder(parts.folder)
     return len(old), before, after
 
 
-def _duplicates(ask: Ask, kind: Kind) -> int:
-    """Return how many rows of a dataset say again what another row says."""
-    twins = f"{kind.name}_twins"
-    distinct = f"SELECT count(*) FROM (SELECT DISTINCT {columns(kind.identity)} FROM {twins})"
-    return int(ask(f"SELECT count(*) - ({distinct}) FROM {twins}").column(0)[0].as_py())
+def repeated(reader: Reader, ask: Ask, kind: Kind, key: Sequence[str]) -> int:
+    """Return how many rows of a dataset agree in `key` with a row before them."""
+    twins = reader.twins(kind.name)
+    return twins - len(ask(f"SELECT DISTINCT {columns(key)} FROM {kind.name}_twins"))
 
 
-def _all_duplicates(reader: Reader) -> dict[str, int]:
-    with reader.session(tuple(reader.parts)) as ask:
-        return {name: _duplicates(ask, parts.kind) for name, parts in reader.parts.items()}
+def _duplicates(reader: Reader, ask: Ask) -> dict[str, int]:
+    return {name: repeated(reader, ask, parts.kind, parts.kind.identity) for name, parts in reader.parts.items()}
 
 
 def _check_parts(root: Path, parts: Parts, damaged: list[Damaged]) -> int:

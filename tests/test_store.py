@@ -1,0 +1,812 @@
+"""The store: nothing is lost, nothing counts twice, nothing damaged is skipped in silence."""
+
+import dataclasses
+import itertools
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from goldpanner.errors import InputError, StoreError
+from goldpanner.store import Store
+from goldpanner.store.files import HOST, OLD_SECONDS
+from goldpanner.store.rows import SAMPLES, samples_table
+from goldpanner.types import Completion, Counts, Outcome, Problem, Sample, Verdict
+
+POLICY, PARAMS = "policy-1", "params-1"
+
+
+def sample(problem="p1", index=0, outcome="correct", verifier="answer@1", finish="stop", **fields) -> Sample:
+    completion = fields.pop("completion", None) or Completion(f"{problem}/{index}", finish=finish)
+    verdict = Verdict(Outcome(outcome), verifier)
+    known = {"policy": POLICY, "params": PARAMS, "seed": 0, "task": "world/d1"} | fields
+    return Sample(problem=problem, index=index, completion=completion, verdict=verdict, **known)
+
+
+def many(problems=3, n=8) -> list[Sample]:
+    outcomes = itertools.cycle(["correct", "wrong", "unjudged", "wrong", "wrong"])
+    return [
+        sample(f"p{p}", i, next(outcomes), finish="length" if i % 3 == 0 else "stop")
+        for p in range(problems)
+        for i in range(n)
+    ]
+
+
+def tally(samples: Sequence[Sample]) -> dict[str, tuple[int, int, int, int]]:
+    """Counts by plain Python, the first of each key counting."""
+    seen, found = set(), {}
+    for s in samples:
+        if s.key not in seen:
+            seen.add(s.key)
+            n, c, u, t = found.get(s.problem, (0, 0, 0, 0))
+            outcome = s.verdict.outcome
+            found[s.problem] = (
+                n + 1,
+                c + (outcome == "correct"),
+                u + (outcome == "unjudged"),
+                t + (s.completion.finish == "length"),
+            )
+    return dict(sorted(found.items()))
+
+
+def as_dict(counts: Counts) -> dict[str, tuple[int, int, int, int]]:
+    columns = (counts.n, counts.c, counts.unjudged, counts.truncated)
+    return dict(zip(counts.ids, zip(*(c.tolist() for c in columns))))
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    return Store(tmp_path / "store")
+
+
+@contextmanager
+def fresh_store() -> Iterator[Store]:
+    with tempfile.TemporaryDirectory() as folder:
+        yield Store(folder)
+
+
+def parts_of(store: Store, kind="samples") -> list[Path]:
+    return sorted((store.root / kind).glob("*.parquet"))
+
+
+# --- round trips
+
+texts = st.text(max_size=30) | st.sampled_from(
+    ["", "\0", "a\0b", "\r\n\t\x1b[31m", "'\"; --", "é漢\U0001f600", "\u2028"]
+)
+reals = st.floats(allow_nan=False, width=32)
+integers = st.integers(-(2**63), 2**63 - 1)
+any_samples = st.builds(
+    Sample,
+    problem=texts,
+    policy=texts,
+    params=texts,
+    seed=integers,
+    index=st.integers(0, 2**40),
+    completion=st.builds(
+        Completion,
+        text=texts,
+        tokens=st.none() | st.lists(st.integers(-(2**31), 2**31 - 1), max_size=5).map(tuple),
+        logprob=st.none() | st.floats(allow_nan=False),
+        finish=st.sampled_from(["stop", "length", "error"]),
+        token_logprobs=st.none() | st.lists(reals, max_size=5).map(tuple),
+    ),
+    verdict=st.builds(Verdict, st.sampled_from(Outcome), texts, st.none() | texts, texts),
+    task=texts,
+    run=texts,
+    reward=st.none() | st.floats(allow_nan=False),
+    step=st.none() | integers,
+    group=st.none() | integers,
+)
+few = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@few
+@given(st.lists(any_samples, min_size=1, max_size=6, unique_by=lambda s: s.key))
+def test_every_field_of_every_sample_comes_back(samples):
+    with fresh_store() as store:
+        assert store.append(samples) == len(samples)
+        found = store.samples()
+        assert sorted(found, key=lambda s: s.key) == sorted(samples, key=lambda s: s.key)
+        assert {type(s.verdict.outcome) for s in found} == {Outcome}
+        store.compact()
+        assert store.samples() == found
+
+
+def test_lists_of_tokens_keep_empty_and_absent_apart(store):
+    completions = [Completion("", None), Completion("", ()), Completion("", (5,), token_logprobs=(-0.5,))]
+    store.append([sample(index=i, completion=c) for i, c in enumerate(completions)])
+    assert [s.completion for s in store.samples()] == completions
+
+
+def test_text_that_is_not_unicode_is_stored_with_the_replacement_character(store):
+    store.append([sample(completion=Completion("a\ud800b \ud83d\ude00"))])
+    assert store.samples()[0].completion.text == "a\ufffdb \U0001f600"
+
+
+def test_columns_and_objects_are_stored_alike(store, tmp_path):
+    samples = many()
+    other = Store(tmp_path / "other")
+    narrow = samples_table(samples).drop_columns(["tokens", "reward"])
+    narrow = narrow.set_column(5, "seed", narrow.column("seed").cast(pa.int32()))
+    narrow = narrow.set_column(1, "policy", narrow.column("policy").dictionary_encode())
+    assert store.append(samples) == other.append_table(narrow) == len(samples)
+    assert store.samples() == other.samples()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.drop_columns(["verifier"]), "'verifier' is missing"),
+        (lambda t: t.append_column("mood", t.column("text")), "unknown column 'mood'"),
+        (lambda t: t.set_column(5, "seed", t.column("text")), "'seed' is string, not int64"),
+        (lambda t: t.set_column(7, "text", pa.nulls(len(t), pa.string())), "'text' has 24 nulls"),
+        (lambda t: t.set_column(12, "outcome", pa.array(["right"] * len(t))), "outcome is 'right'"),
+        (lambda t: t.set_column(11, "finish", pa.array(["eos"] * len(t))), "finish is 'eos'"),
+    ],
+)
+def test_a_table_with_other_columns_is_refused_by_name(store, change, message):
+    with pytest.raises(InputError, match=message):
+        store.append_table(change(samples_table(many())))
+    assert not store.root.exists()
+
+
+def test_values_that_no_column_holds_are_refused(store):
+    for bad, message in [
+        (sample(seed=2**63), "seed cannot be stored"),
+        (sample(completion=Completion("", (2**40,))), "token id"),
+        (sample(problem=7), "not a string"),
+        (sample(finish="eos"), "finish is 'eos'"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            store.append([bad])
+
+
+def test_ids_and_paths_with_quotes_stay_what_they_are(tmp_path):
+    (tmp_path / "it's 1 x").mkdir()
+    store = Store(tmp_path / "it's [1] *" / 'a "b"; drop')
+    Store(tmp_path / "it's 1 x" / 'a "b"; drop').append(many())  # what the path above would match as a pattern
+    evil = "x' OR 1=1 --"
+    store.append([sample(evil, policy=evil, params=evil, run=evil, task=evil, step=0, group=0), sample("p2")])
+    counts = store.counts(evil, params=evil, tasks=[evil], problems=[evil], run=evil, verifier="answer@1")
+    assert as_dict(counts) == {evil: (1, 1, 0, 0)}
+    assert len(store.samples()) == 2
+    assert store.groups(evil).num_rows == 1
+    assert store.drawn(evil, evil, 0) == {evil: {0}}
+
+
+# --- counting each key once
+
+
+def test_counts_of_a_known_store(store):
+    store.append(many())
+    assert as_dict(store.counts(POLICY)) == {"p0": (8, 2, 2, 3), "p1": (8, 2, 1, 3), "p2": (8, 1, 2, 3)}
+    assert as_dict(store.counts(POLICY)) == tally(many())
+    assert as_dict(store.counts(POLICY, problems=["p1"])) == {"p1": (8, 2, 1, 3)}
+
+
+keyed = st.builds(
+    sample,
+    problem=st.sampled_from(["a", "b"]),
+    index=st.integers(0, 5),
+    outcome=st.sampled_from(["correct", "wrong", "unjudged"]),
+    finish=st.sampled_from(["stop", "length"]),
+    seed=st.integers(0, 1),
+)
+
+
+@few
+@given(st.lists(st.lists(keyed, min_size=1, max_size=8), min_size=1, max_size=5))
+def test_of_equal_keys_the_first_part_and_row_counts_whatever_the_partition(parts):
+    with fresh_store() as store:
+        for part in parts:
+            store.append(part)
+        expected = tally([s for part in parts for s in part])
+        assert as_dict(store.counts(POLICY)) == expected
+        assert store.sql("SELECT count(*) AS n FROM samples").to_pylist() == [
+            {"n": sum(v[0] for v in expected.values())}
+        ]
+        assert store.check().duplicates["samples"] == sum(map(len, parts)) - sum(v[0] for v in expected.values())
+        store.compact()
+        assert as_dict(store.counts(POLICY)) == expected
+        assert store.check().duplicates["samples"] == 0
+        store.append(parts[-1])
+        assert as_dict(store.counts(POLICY)) == expected
+
+
+@few
+@given(st.data())
+def test_appending_twice_in_any_partition_changes_nothing(data):
+    samples = many(3, 6)
+    twice = data.draw(st.permutations(samples + samples))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(twice)), max_size=4)))
+    with fresh_store() as store:
+        for start, end in itertools.pairwise([0, *cuts, len(twice)]):
+            store.append(twice[start:end])
+        assert as_dict(store.counts(POLICY)) == tally(samples)
+        assert {s.key: s for s in store.samples()} == {s.key: s for s in samples}
+        assert store.drawn(POLICY, PARAMS, 0) == {f"p{p}": set(range(6)) for p in range(3)}
+
+
+def test_a_store_of_many_parts_is_the_same_after_compacting(store):
+    rng = np.random.default_rng(0)
+    samples = many(20, 30)
+    for block in np.array_split(rng.permutation(len(samples)), 12):
+        store.append([samples[i] for i in block])
+    store.append(samples[:100])
+    store.append_verdicts([(s, Verdict(Outcome.WRONG, "process@1")) for s in samples[:50]])
+    store.append_verdicts([(s, Verdict(Outcome.CORRECT, "process@1")) for s in samples[:50]])
+    for _ in range(2):
+        store.append_truth(POLICY, {"p0": -1.0, "p1": -2.0})
+    before = [store.counts(POLICY), store.samples(), store.truth(POLICY), store.counts(POLICY, verifier="process@1")]
+    assert store.check().duplicates == {"samples": 100, "verdicts": 50, "truth": 2}
+    report = store.compact()
+    assert report.parts_before == {"samples": 13, "verdicts": 2, "truth": 2}
+    assert report.rows == {"samples": 600, "verdicts": 50, "truth": 2}
+    assert "samples: 13 parts to 1, 700 rows to 600" in str(report)
+    for reader in (store, Store(store.root)):
+        after = [
+            reader.counts(POLICY), reader.samples(), reader.truth(POLICY), reader.counts(POLICY, verifier="process@1")
+        ]  # fmt: skip
+        assert as_dict(after[0]) == as_dict(before[0])
+        assert after[1:3] == before[1:3]
+        assert as_dict(after[3]) == as_dict(before[3])
+    assert len(parts_of(store)) == 1
+    table = pq.read_table(parts_of(store)[0])
+    order = table.select(["policy", "problem", "index"]).to_pylist()
+    assert order == sorted(order, key=lambda row: tuple(row.values()))
+    assert str(store.compact()) == "nothing to compact"
+
+
+def test_two_runs_that_share_a_sample_both_have_it_and_it_counts_once(store):
+    """Two RL runs from one base policy draw the same samples in their first step."""
+    for run in ("a", "b"):
+        store.append([sample("p1", i, "wrong", run=run, step=0, group=0, reward=0.0) for i in range(4)])
+    for _ in range(2):
+        assert as_dict(store.counts(POLICY)) == {"p1": (4, 0, 0, 0)}
+        for run in ("a", "b"):
+            assert as_dict(store.counts(POLICY, run=run)) == {"p1": (4, 0, 0, 0)}
+            assert store.groups(run).to_pylist() == [
+                {"step": 0, "group": 0, "problem": "p1", "task": "world/d1", "n": 4, "c": 0, "unjudged": 0}
+            ]
+        store.compact()
+
+
+def test_groups_come_in_order_and_leave_measurements_out(store):
+    rollouts = [
+        sample(f"p{g}", i + 4 * step, "correct" if i < g else "wrong", run="rl", step=step, group=g)
+        for step in (1, 0)
+        for g in range(3)
+        for i in range(4)
+    ]
+    store.append([*rollouts, sample("p9", run="rl"), *rollouts[:7]])
+    table = store.groups("rl")
+    assert table.column("step").to_pylist() == [0, 0, 0, 1, 1, 1]
+    assert table.column("group").to_pylist() == [0, 1, 2] * 2
+    assert table.column("n").to_pylist() == [4] * 6
+    assert table.column("c").to_pylist() == [0, 1, 2] * 2
+    assert {s.step for s in store.samples(run="rl", step=1)} == {1}
+    with pytest.raises(InputError, match=r"'other' has no RL rollouts.*'rl'"):
+        store.groups("other")
+
+
+# --- what may be pooled, and what must be said
+
+
+def test_seeds_pool_and_params_do_not(store):
+    store.append([sample("p1", 0, seed=0), sample("p1", 0, "wrong", seed=1)])
+    assert as_dict(store.counts(POLICY)) == {"p1": (2, 1, 0, 0)}
+    assert as_dict(store.counts(POLICY, seed=1)) == {"p1": (1, 0, 0, 0)}
+    store.append([sample("p1", 0, params="params-2")])
+    with pytest.raises(InputError, match=r"2 sampling parameters: params-1 \(2 samples\), params-2 \(1 samples\)"):
+        store.counts(POLICY)
+    assert as_dict(store.counts(POLICY, params="params-2")) == {"p1": (1, 1, 0, 0)}
+
+
+def test_several_verifiers_must_be_told_apart(store):
+    store.append([sample("p1", 0), sample("p1", 1, "wrong", verifier="answer@2")])
+    with pytest.raises(InputError, match=r"2 verifiers: answer@1 \(1 samples\), answer@2 \(1 samples\)"):
+        store.counts(POLICY)
+    assert as_dict(store.counts(POLICY, verifier="answer@1")) == {"p1": (2, 1, 1, 0)}
+    assert as_dict(store.counts(POLICY, verifier="answer@2")) == {"p1": (2, 0, 1, 0)}
+
+
+def test_later_verdicts_count_for_their_verifier_and_the_first_one_stands(store):
+    samples = [sample("p1", i, "wrong", finish="length") for i in range(4)]
+    store.append(samples)
+    store.append_verdicts([(s, Verdict(Outcome.CORRECT, "process@1", "x", "y")) for s in samples[:2]])
+    store.append_verdicts([(s, Verdict(Outcome.WRONG, "process@1")) for s in samples[1:3]])
+    store.append_verdicts([(sample("p1", 0, policy="other"), Verdict(Outcome.WRONG, "process@1"))])
+    assert as_dict(store.counts(POLICY)) == {"p1": (4, 0, 0, 4)}
+    assert as_dict(store.counts(POLICY, verifier="process@1")) == {"p1": (4, 2, 1, 4)}
+    assert store.sql("SELECT DISTINCT extracted, reason FROM verdicts WHERE outcome = 'correct'").to_pylist() == [
+        {"extracted": "x", "reason": "y"}
+    ]
+    with pytest.raises(InputError, match=r"'nobody@1' has judged none.*answer@1, process@1"):
+        store.counts(POLICY, verifier="nobody@1")
+
+
+def test_a_sample_appended_again_with_another_verdict_keeps_both(store):
+    store.append([sample("p1", 0, "wrong")])
+    store.append([sample("p1", 0, "correct", verifier="answer@2")])
+    for _ in range(2):
+        assert as_dict(store.counts(POLICY, verifier="answer@1")) == {"p1": (1, 0, 0, 0)}
+        assert as_dict(store.counts(POLICY, verifier="answer@2")) == {"p1": (1, 1, 0, 0)}
+        store.compact()
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        ({"policy": "nope"}, "no samples of policy 'nope'; it has: 'policy-1'"),
+        ({"params": "nope"}, "no samples of params 'nope'; it has: 'params-1'"),
+        ({"run": "nope"}, "no samples of run 'nope'; it has: ''"),
+        ({"seed": 7}, "no samples of seed 7; it has: 0, 1"),
+        ({"tasks": ["nope"]}, "no samples of tasks .*it has: 'world/d1', 'world/d2'"),
+        ({"problems": ["nope"]}, "taken together"),
+        ({"seed": 1, "tasks": ["world/d1"]}, "taken together"),
+        ({"problems": ["p1", "nope"]}, r"1 of the problems asked for have no samples \(nope"),
+    ],
+)
+def test_a_selection_without_samples_says_which_choice_is_to_blame(store, chosen, message):
+    store.append([sample("p1"), sample("p2", seed=1, task="world/d2")])
+    with pytest.raises(InputError, match=message):
+        store.counts(**{"policy": POLICY} | chosen)
+
+
+def test_a_store_that_is_not_there_is_an_error_and_is_not_created(store):
+    for ask in (
+        lambda: store.counts(POLICY),
+        store.samples,
+        store.check,
+        store.compact,
+        lambda: store.groups("r"),
+        lambda: store.truth(POLICY),
+        lambda: store.sql("SELECT 1"),
+    ):
+        with pytest.raises(StoreError, match="there is no store at"):
+            ask()
+    assert store.drawn(POLICY, PARAMS, 0) == store.problems() == store.records("runs") == {}
+    assert store.get("runs", "x") is None
+    assert store.append([]) == store.append_verdicts([]) == store.append_truth(POLICY, {}) == 0
+    assert not store.root.exists()
+
+
+def test_an_empty_store_says_so(store):
+    store.put("runs", "r", {})
+    with pytest.raises(InputError, match="holds no samples yet"):
+        store.counts(POLICY)
+    assert store.samples() == []
+    assert store.sql("SELECT count(*) AS n FROM samples").to_pylist() == [{"n": 0}]
+    assert store.check().ok
+
+
+def test_a_file_where_a_folder_should_be_is_named(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("x")
+    with pytest.raises(StoreError, match="is a file"):
+        Store(path)
+    with pytest.raises(StoreError, match="cannot create the folder"):
+        Store(path / "below").append(many())
+    store = Store(tmp_path / "store")
+    store.root.mkdir()
+    (store.root / "samples").write_text("x")
+    with pytest.raises(StoreError, match="is a file where the store keeps a folder"):
+        store.samples()
+
+
+def test_samples_are_chosen_sorted_and_limited(store):
+    store.append([sample(f"p{p}", i, policy=policy) for i in (2, 0, 1) for p in (1, 0) for policy in ("b", "a")])
+    assert [s.key[:2] + s.key[4:] for s in store.samples(policy="a", problem="p1")] == [
+        ("p1", "a", i) for i in range(3)
+    ]
+    keys = [(s.policy, s.problem, s.index) for s in store.samples()]
+    assert keys == sorted(keys)
+    assert [(s.policy, s.problem, s.index) for s in store.samples(limit=5)] == keys[:5]
+    assert store.samples(params="none") == []
+
+
+def test_sql_takes_parameters_and_blames_wrong_queries(store):
+    store.append(many())
+    query = "SELECT problem FROM samples WHERE outcome = $outcome GROUP BY ALL ORDER BY ALL"
+    assert store.sql(query, {"outcome": "correct"}).column(0).to_pylist() == ["p0", "p1", "p2"]
+    for wrong in ("SELECT nothing FROM samples", "SELEC", "SELECT $missing"):
+        with pytest.raises(InputError, match="the query cannot be answered"):
+            store.sql(wrong)
+
+
+# --- truth, problems, records
+
+
+def test_truth_is_exact_and_the_first_one_stands(store):
+    logp = {"p1": -0.1, "p2": float("-inf"), "p3": -138.155105579642741}
+    store.append_truth(POLICY, logp)
+    store.append_truth(POLICY, {"p1": -9.0, "p4": 0.0})
+    store.append_truth(POLICY, {"p1": -5.0}, kind="any")
+    assert store.truth(POLICY) == logp | {"p4": 0.0}
+    assert store.truth(POLICY, "any") == {"p1": -5.0}
+    with pytest.raises(InputError, match=r"no exact truth of kind 'chain' for policy 'x'.*policy-1 \(any\)"):
+        store.truth("x")
+    for bad in (0.5, float("nan")):
+        with pytest.raises(InputError, match="'p9' is"):
+            store.append_truth(POLICY, {"p9": bad})
+
+
+def test_problems_are_stored_once_and_come_back_equal(store):
+    one = Problem("world/d1", "a\nb", "é", {"chain": ["x", "y"], "depth": 1})
+    two = Problem("world/d2", "c", "d")
+    assert store.put_problems([one, one]) == 1
+    assert store.put_problems([one, two]) == 1
+    assert store.put_problems([two]) == 0
+    assert Store(store.root).problems() == {one.id: one, two.id: two}
+    assert store.problems("world/d2") == store.problems(["world/d2"]) == {two.id: two}
+    with pytest.raises(InputError, match="meta is not JSON"):
+        store.put_problems([dataclasses.replace(one, meta={"x": {1j}})])
+
+
+def test_records_are_replaced_whole_under_any_id(store):
+    ids = ["plain", "Plain", "a/b: é'\"", "", "..", "x" * 500, "\ud800"]
+    for record_id in ids:
+        store.put("runs", record_id, {"id": record_id[:3].encode("utf-8", "replace").hex(), "n": 1.5, "none": None})
+    store.put("runs", "plain", {"again": True})
+    assert set(store.records("runs")) == set(ids)
+    assert store.get("runs", "plain") == {"again": True}
+    assert store.get("runs", "Plain") == {"id": b"Pla".hex(), "n": 1.5, "none": None}
+    assert store.records("policies") == {}
+    assert len({path.name.lower() for path in (store.root / "records/runs").iterdir()}) == len(ids)
+    for bad in ("../x", "", "A"):
+        with pytest.raises(InputError, match="cannot name a folder"):
+            store.put(bad, "x", {})
+    with pytest.raises(InputError, match="is not JSON"):
+        store.put("runs", "x", {"x": object()})
+
+
+# --- the writer
+
+
+def test_a_writer_makes_a_part_per_block_and_keeps_what_it_has_when_work_fails(store):
+    def work():
+        with store.writer(block_rows=10) as writer:
+            for s in many(3, 8):
+                writer.write([s])
+                writer.write_verdicts([(s, Verdict(Outcome.WRONG, "process@1"))])
+            raise RuntimeError("the policy failed")
+
+    with pytest.raises(RuntimeError, match="the policy failed"):
+        work()
+    sizes = [pq.read_metadata(part).num_rows for part in parts_of(store)]
+    assert (sum(sizes), max(sizes)) == (24, 10)
+    assert as_dict(store.counts(POLICY)) == tally(many(3, 8))
+    assert store.counts(POLICY, verifier="process@1").unjudged.sum() == 0
+
+
+def test_a_large_write_is_split_and_a_slow_one_does_not_wait(store):
+    with store.writer(block_rows=5) as writer:
+        writer.write(many(2, 6))
+        assert len(parts_of(store)) == 3
+    with store.writer(block_rows=1000, block_seconds=0.0) as writer:
+        writer.write([sample("slow")])
+        assert "slow" in store.drawn(POLICY, PARAMS, 0)
+    with pytest.raises(InputError, match="block_rows is 0"):
+        store.writer(block_rows=0)
+
+
+def test_a_store_can_be_sent_to_another_process(store):
+    store.append(many())
+    twin = pickle.loads(pickle.dumps(store))
+    assert twin.root == store.root
+    assert as_dict(twin.counts(POLICY)) == tally(many())
+    assert repr(twin) == f"Store({str(store.root)!r})"
+
+
+def test_threads_may_share_a_store(store):
+    store.append(many())
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(as_dict(store.counts(POLICY)))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [tally(many())] * 4
+
+
+# --- several processes, and processes that die
+
+CHILD = """
+import os, signal, sys
+from goldpanner.store import Store
+from goldpanner.types import Completion, Outcome, Sample, Verdict
+store = Store(sys.argv[1])
+def sample(problem, index):
+    outcome = Outcome.CORRECT if index % 3 == 0 else Outcome.WRONG
+    return Sample(problem, "policy-1", "params-1", 0, index, Completion("x" * 50), Verdict(outcome, "answer@1"))
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def child(store: Store, code: str, *arguments: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-c", CHILD + textwrap.dedent(code), str(store.root), *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+def end(process: subprocess.Popen) -> str:
+    output, _ = process.communicate(timeout=60)
+    return output
+
+
+def test_three_processes_append_the_same_samples_at_once_while_a_fourth_reads_and_compacts(store):
+    store.append([sample("shared", i, "wrong") for i in range(2)])
+    code = """
+        own = sys.argv[2]
+        for block in range(12):
+            with store.writer(block_rows=40) as writer:
+                writer.write(sample(problem, 10 * block + i) for problem in ("shared", own) for i in range(10))
+    """
+    writers = [child(store, code, f"own-{number}") for number in range(3)]
+    last, compactions = 0, 0
+    while any(writer.poll() is None for writer in writers):
+        total = int(store.counts(POLICY).n.sum())
+        assert total >= last
+        last = total
+        store.compact()
+        compactions += 1
+    assert [end(writer) and writer.returncode for writer in writers] == [""] * 3
+    assert compactions >= 1
+    assert as_dict(store.counts(POLICY)) == {
+        "own-0": (120, 40, 0, 0), "own-1": (120, 40, 0, 0), "own-2": (120, 40, 0, 0), "shared": (120, 39, 0, 0),
+    }  # fmt: skip
+    report = store.check()
+    assert report.ok
+    assert report.removed == report.unfinished == ()
+
+
+DEATHS = {  # the instants of one append, and whether its block is there afterwards
+    "while the part is written": ("import pyarrow.parquet as pq; pq.ParquetWriter.write_table = die", False),
+    "before the part is durable": ("os.fsync = die", False),
+    "before the part is renamed": ("import pathlib; pathlib.Path.replace = die", False),
+    "before the folder is durable": ("import goldpanner.store.files as files; files.sync_folder = die", True),
+}
+
+
+@pytest.mark.parametrize("instant", DEATHS)
+def test_a_writer_killed_at_any_instant_loses_its_block_at_most(store, instant):
+    patch, there = DEATHS[instant]
+    process = child(
+        store, f"store.append([sample('p1', i) for i in range(9)])\n{patch}\nstore.append([sample('p1', 9)])"
+    )
+    end(process)
+    assert process.returncode == -signal.SIGKILL
+    assert as_dict(store.counts(POLICY)) == {"p1": (10, 4, 0, 0) if there else (9, 3, 0, 0)}
+    assert len(list(store.root.rglob("*.tmp"))) == (0 if there else 1)
+    report = store.check()
+    assert report.ok
+    assert len(report.removed) == (0 if there else 1)
+    assert list(store.root.rglob("*.tmp")) == []
+    store.append([sample("p1", i) for i in range(9, 12)])
+    assert store.counts(POLICY).n.tolist() == [12]
+
+
+def test_a_writer_killed_in_the_middle_of_its_work_keeps_what_it_said_was_written(store):
+    code = """
+        for block in range(100_000):
+            store.append([sample("p1", 50 * block + i) for i in range(50)])
+            print(block + 1, flush=True)
+    """
+    process = child(store, code)
+    for _ in range(5):
+        said = process.stdout.readline()
+    time.sleep(0.0123)
+    process.kill()
+    said = ([said, *end(process).splitlines()])[-1]
+    n = store.counts(POLICY).n
+    assert n[0] >= 50 * int(said)
+    assert n[0] % 50 == 0
+    assert store.check().ok
+
+
+COMPACTION_DEATHS = {
+    "while the part is written": "import pyarrow.parquet as pq; pq.ParquetWriter.write_table = die",
+    "before any old part is removed": """
+import pathlib
+pathlib.Path.unlink = lambda self, **_: self.suffix == ".tmp" or die()""",
+    "when two old parts are removed": """
+import pathlib
+real, gone = pathlib.Path.unlink, []
+def unlink(self, **options):
+    if self.suffix != ".tmp":
+        gone.append(self)
+    return die() if len(gone) == 3 else real(self, **options)
+pathlib.Path.unlink = unlink""",
+}
+
+
+@pytest.mark.parametrize("instant", COMPACTION_DEATHS)
+def test_a_compaction_killed_at_any_instant_loses_and_doubles_nothing(store, instant):
+    samples = many(4, 10)
+    for start in range(0, 40, 8):
+        store.append(samples[start : start + 8])
+    process = child(store, COMPACTION_DEATHS[instant] + "\nstore.compact()")
+    end(process)
+    assert process.returncode == -signal.SIGKILL
+    assert as_dict(store.counts(POLICY)) == tally(samples)
+    assert store.samples() == sorted(samples, key=lambda s: s.key)
+    store.compact()  # the dead process holds no lock
+    assert len(parts_of(store)) == 1
+    assert as_dict(store.counts(POLICY)) == tally(samples)
+    assert store.check().ok
+    assert list(store.root.rglob("*.tmp")) == []
+
+
+def test_two_compactions_at_once_do_the_work_once(store):
+    store.append(many())
+    store.append(many())
+    code = "import goldpanner.store.parts as p\np.Parts.read_through = lambda *_: print('in', flush=True) or input()\n"
+    process = subprocess.Popen(
+        [sys.executable, "-c", CHILD + code + "store.compact()", str(store.root)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout.readline() == "in\n"
+    with pytest.raises(StoreError, match="another process is compacting"):
+        store.compact()
+    process.communicate("\n\n\n", timeout=60)
+    assert process.returncode == 0
+    assert as_dict(store.counts(POLICY)) == tally(many())
+
+
+def test_unfinished_files_are_removed_only_when_old_or_their_writer_is_dead(store):
+    store.append(many())
+    folder = store.root / "samples"
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    names = {
+        f"part-1.parquet.{HOST}.{dead.pid}.00.tmp": "removed",
+        f"part-2.parquet.{HOST}.{os.getpid()}.00.tmp": "kept",
+        f"part-3.parquet.ffffff.{dead.pid}.00.tmp": "kept",  # written on another machine
+        "strange.tmp": "kept",
+        f"part-4.parquet.{HOST}.{os.getpid()}.01.tmp": "old",
+    }
+    for name, fate in names.items():
+        (folder / name).write_bytes(b"half")
+        if fate == "old":
+            long_ago = time.time() - OLD_SECONDS - 1
+            os.utime(folder / name, (long_ago, long_ago))
+    assert as_dict(store.counts(POLICY)) == tally(many())
+    report = store.check()
+    assert {Path(name).name for name in report.unfinished} == {n for n, fate in names.items() if fate == "kept"}
+    assert {Path(name).name for name in report.removed} == {n for n, fate in names.items() if fate != "kept"}
+    assert "which a dead writer left" in str(report)
+    assert {path.name for path in folder.glob("*.tmp")} == {n for n, fate in names.items() if fate == "kept"}
+
+
+# --- damage
+
+
+def flip_a_page(path: Path) -> None:
+    column = pq.read_metadata(path).row_group(0).column(SAMPLES.schema.get_field_index("text"))
+    content = bytearray(path.read_bytes())
+    content[column.data_page_offset + column.total_compressed_size - 3] ^= 0xFF
+    path.write_bytes(content)
+
+
+DAMAGE = {
+    "empty": lambda path: path.write_bytes(b""),
+    "garbage": lambda path: path.write_bytes(b"PAR1" + os.urandom(500) + b"PAR1"),
+    "no parquet at all": lambda path: path.write_text("hello " * 40),
+    "cut at the end": lambda path: path.write_bytes(path.read_bytes()[:-7]),
+    "cut in half": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "another schema": lambda path: pq.write_table(pa.table({"problem": ["p1"], "n": [3]}), path),
+    "a column of another type": lambda path: pq.write_table(
+        pq.read_table(path).set_column(5, "seed", pa.array(["0"] * 24)), path
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_part_is_named_set_aside_and_never_skipped(store, kind):
+    store.append(many())
+    store.append([sample("p9")])
+    victim = parts_of(store)[0]
+    DAMAGE[kind](victim)
+    fresh = Store(store.root)
+    for ask in (
+        lambda: fresh.counts(POLICY),
+        fresh.samples,
+        lambda: fresh.drawn(POLICY, PARAMS, 0),
+        lambda: fresh.sql("SELECT 1"),
+        fresh.compact,
+    ):
+        with pytest.raises(StoreError, match=rf"{victim.name} is damaged: .*goldpanner store check"):
+            ask()
+    report = fresh.check()
+    assert not report.ok
+    assert [(d.name, d.moved_to.exists()) for d in report.damaged] == [(f"samples/{victim.name}", True)]
+    assert f"DAMAGED samples/{victim.name}" in str(report)
+    assert report.rows["samples"] == report.parts == 1
+    assert as_dict(fresh.counts(POLICY)) == {"p9": (1, 1, 0, 0)}
+    assert fresh.check().ok
+
+
+def test_a_part_damaged_after_it_was_first_read_is_named_too(store):
+    store.append(many())
+    store.append([sample("p9")])
+    assert len(store.counts(POLICY)) == 4
+    victim = parts_of(store)[1]
+    victim.write_bytes(b"x" * 300)
+    with pytest.raises(StoreError, match=f"{victim.name} is damaged"):
+        store.samples()
+
+
+def test_flipped_bits_are_found_by_check_and_not_laundered_by_compact(store):
+    store.append(many())
+    flip_a_page(parts_of(store)[0])
+    with pytest.raises(StoreError, match="is damaged"):
+        store.compact()
+    assert len(parts_of(store)) == 1
+    assert len(store.check().damaged) == 1
+    assert parts_of(store) == []
+
+
+def test_damaged_records_and_problems_are_named_and_set_aside(store):
+    store.put("runs", "good", {})
+    store.put("runs", "bad", {"x": 1})
+    store.put_problems([Problem("t", "a", "b")])
+    store.put_problems([Problem("t", "c", "d"), Problem("t", "e", "f")])
+    record = store.root / "records/runs/bad.json"
+    record.write_bytes(record.read_bytes()[:9])
+    batch = sorted((store.root / "problems").iterdir())[1]
+    whole = batch.read_text()
+    fresh = Store(store.root)
+    for text, message in [
+        (whole[:-5], "at line 2: the file ends"),
+        (whole.replace('"c"', '"C"'), "at line 1: its content hashes to"),
+        ("[]\n", "at line 1"),
+    ]:
+        batch.write_text(text)
+        with pytest.raises(StoreError, match=message):
+            fresh.problems()
+    with pytest.raises(StoreError, match=r"bad\.json is damaged"):
+        fresh.records("runs")
+    report = fresh.check()
+    assert sorted(d.name for d in report.damaged) == [f"problems/{batch.name}", "records/runs/bad.json"]
+    assert (report.problems, report.records) == (1, 1)
+    assert list(fresh.records("runs")) == ["good"]
+    assert len(fresh.problems()) == 1
+    batch.write_text("[]\n")  # damaged a second time under the same name: both are kept
+    assert len(fresh.check().damaged) == 1
+    assert len(list((store.root / "damaged/problems").iterdir())) == 2
+    assert json.loads(record.with_name("good.json").read_text()) == {"id": "good", "record": {}}
+
+
+def test_a_full_disk_is_an_error_that_leaves_nothing_behind(store, monkeypatch):
+    store.append(many())
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreError, match="No space left on device; free some space"):
+        store.append([sample("p9")])
+    monkeypatch.undo()
+    assert list(store.root.rglob("*.tmp")) == []
+    assert as_dict(store.counts(POLICY)) == tally(many())
