@@ -1,6 +1,7 @@
 """A run's folder whose numbers are known: problems of the world, scripted P, samples drawn from it, and exact truth."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -30,13 +31,14 @@ def write_run(
     samples: int = 16,
     steps: int = 6,
     stages: tuple[str, ...] = tuple(STAGES),
+    measured: tuple[str, ...] = ("world/d1", "world/d3"),
+    probed: tuple[str, ...] = ("world/exposure-0.1%",),
 ) -> dict[str, dict[str, float]]:
     """Write a run to `root`; return P(correct) by stage and problem id."""
     world = World(WorldConfig())
     rng = np.random.default_rng(7)
     store = Store(root / "store")
-    measured, probed = ["world/d1", "world/d3"], ["world/exposure-0.1%"]
-    by_task = {task: world.problems(task, problems, np.random.default_rng(1)) for task in measured + probed}
+    by_task = {task: world.problems(task, problems, np.random.default_rng(1)) for task in (*measured, *probed)}
     by_task["world/d1"][0] = Problem("world/d1", HOSTILE, "a b c", {"chain": "oak a b c"})
     for asked in by_task.values():
         store.put_problems(asked)
@@ -111,7 +113,7 @@ def _write_rollouts(
     store.append(samples)
 
 
-def _write_metrics(folder: Path, kind: str, steps: int, tasks: list[str]) -> None:
+def _write_metrics(folder: Path, kind: str, steps: int, tasks: Sequence[str]) -> None:
     folder.mkdir(parents=True)
     lines = []
     for step in range(steps):
@@ -128,15 +130,15 @@ def _write_metrics(folder: Path, kind: str, steps: int, tasks: list[str]) -> Non
     )  # cut off by a kill
 
 
-def _study(stages: tuple[str, ...], measured: list[str], probed: list[str]) -> dict[str, object]:
+def _study(stages: Sequence[str], measured: Sequence[str], probed: Sequence[str]) -> dict[str, object]:
     arms = [arm for arm in (["base", "base-grpo"], ["sft", "sft-grpo"]) if set(arm) <= set(stages)]
     return {
         "title": "What RL did to a model of the world",
         "claim": "RL makes likely what the model could already do; it adds nothing that was not there.",
         "stages": list(stages),
         "arms": arms,
-        "tasks_measured": measured,
-        "tasks_probed": probed,
+        "tasks_measured": list(measured),
+        "tasks_probed": list(probed),
         "tasks_trained": ["world/d1"],
         "params": PARAMS.hash,
         "group_size": GROUP,

@@ -201,7 +201,7 @@ def test_group_map_stacks_to_one():
 
 def test_agreement_draws_zero_apart_from_small():
     inside = np.array([True, True, False])
-    chart = charts.agreement(np.array([-30.0, -2.0, -0.01]), np.array([0, 1, 0]), 64, inside, "t", "d", "s")
+    chart = charts.agreement(np.array([-30.0, -2.0, -0.01]), np.array([0, 1, 0]), 64, inside, "t", "d", ["s"])
     dots = [row for data in chart.spec["datasets"].values() for row in data if "where" in row]
     assert [d["where"] for d in dots] == ["inside", "inside", "outside"]
     assert dots[0]["y"] < dots[1]["y"] == pytest.approx(1 / 64)
@@ -238,7 +238,7 @@ def test_responses_keep_every_verdict_apart(run):
     assert {r.verdict for r in found} == {"right", "lucky", "wrong"}
     assert all(r.text.startswith("hum hum") and r.reason for r in found if r.verdict == "lucky")
     for (stage, problem), responses in run.responses.items():
-        assert len({(r.text, r.verdict) for r in responses}) == len(responses)
+        assert len({(r.text, r.verdict, r.reason) for r in responses}) == len(responses)
         drawn = sum(r.times for r in responses if r.verdict in ("right", "lucky"))
         counts = next(s for s in run.stages if s.id == stage).counts
         assert drawn == counts.c[counts.ids.index(problem)]
@@ -275,9 +275,30 @@ def test_key_figures_are_those_of_the_counts(run):
     assert last.exact == pytest.approx((1 - (1 - np.exp(logp)) ** 16).mean())
 
 
-def test_a_task_that_was_not_sampled_shows_its_exact_value_only(run):
-    _, rows = sections.key_figures(run).blocks[0].groups[-1]
-    assert all(cell.estimate is None and cell.exact is not None for cell in rows[0].cells[1:])
+def test_a_task_that_was_not_sampled_shows_its_exact_median(run):
+    assert [name for name, _ in sections.key_figures(run).blocks[0].groups] == [
+        "world/d1 · trained",
+        "world/d3 · held out",
+    ]
+    table = sections.spectrum(run).blocks[-1]
+    (row,) = table.groups[0][1]
+    assert row.cells[0] == "world/exposure-0.1%"
+    p = np.exp(np.median(run.logp(run.stages[1], "world/exposure-0.1%")))
+    assert float(row.cells[2]) == pytest.approx(p, rel=0.05)
+
+
+def test_lead_says_who_is_ahead_and_from_where():
+    k = sections.EXACT_K
+    low, high = np.full(len(k), 0.2), np.full(len(k), 0.3)
+    assert sections.lead(low, high) == ("after RL ahead at every k,", "by up to 10.0 points")
+    assert sections.lead(high, low) == ("before RL ahead at every k,", "by up to 10.0 points")
+    assert sections.lead(np.where(k >= 100, high, low), np.full(len(k), 0.25)) == (
+        "before RL ahead from k = 100,",
+        "by up to 5.0 points",
+    )
+    assert sections.lead(np.where(k <= 100, high, low), np.full(len(k), 0.25))[0] == "before RL ahead up to k = 100,"
+    mixed = np.where((k > 10) & (k < 100), high, low)
+    assert sections.lead(mixed, np.full(len(k), 0.25))[0] == "before RL ahead at some k from 12,"
 
 
 def test_prediction_of_groups_follows_the_law(run):

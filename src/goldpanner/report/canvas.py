@@ -68,9 +68,9 @@ class Chart:
     description: str
 
 
-def finish(chart: Any, title: str, description: str, height: int, subtitle: str = "") -> Chart:
+def finish(chart: Any, title: str, description: str, height: int, subtitle: Sequence[str] = ()) -> Chart:
     """Return `chart` with its title, its description, its size, and no reference to an outside schema."""
-    heading = alt.TitleParams(title, subtitle=subtitle) if subtitle else title
+    heading = alt.TitleParams(title, subtitle=list(subtitle)) if subtitle else title
     fit = alt.AutoSizeParams(type="fit-x", contains="padding")
     spec = chart.properties(
         title=heading, description=description, height=height, width="container", autosize=fit

@@ -40,7 +40,13 @@ class Curve:
 
 
 def pass_at_k(
-    curves: Sequence[Curve], title: str, description: str, height: int = 190, subtitle: str = "", *, names: bool = False
+    curves: Sequence[Curve],
+    title: str,
+    description: str,
+    height: int = 190,
+    subtitle: Sequence[str] = (),
+    *,
+    names: bool = False,
 ) -> Chart:
     """Return pass@k against k (log axis): thick lines and bands where sampled, thin lines where exact.
 
@@ -204,7 +210,7 @@ class GroupMap:
     """(3,) predicted from the exact P of the policy after the last step."""
 
 
-def group_map(groups: GroupMap, title: str, description: str, height: int = 220, subtitle: str = "") -> Chart:
+def group_map(groups: GroupMap, title: str, description: str, height: int = 220, subtitle: Sequence[str] = ()) -> Chart:
     """Return the groups of every RL step as a stacked area, between thin bars of what the exact P predicts."""
     rows, flanks, notes = [], [], []
     first, last = int(groups.step_T.min()), int(groups.step_T.max())
@@ -315,7 +321,7 @@ def agreement(
     inside_P: Any,
     title: str,
     description: str,
-    subtitle: str,
+    subtitle: Sequence[str],
     height: int = 230,
 ) -> Chart:
     """Return sampled c/n against exact P, problem by problem, over the funnel that 95% of fair draws fall into."""

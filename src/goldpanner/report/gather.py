@@ -98,6 +98,12 @@ class Run:
             found[stage.id] = Look(stage.label, color, (), shape)
         return found
 
+    @cached_property
+    def measured(self) -> list[str]:
+        """Tasks that some stage was sampled on; if nothing was sampled, every task."""
+        sampled = {self.problems[i].task for stage in self.stages for i in stage.counts.ids}
+        return [task for task in self.tasks if task in sampled] or list(self.tasks)
+
     @property
     def trained(self) -> Sequence[str]:
         """Tasks that RL was rewarded on."""
@@ -237,12 +243,11 @@ _RESPONSES = """
             AND v.seed = s.seed AND v."index" = s."index" AND v.verifier = $process
         WHERE s.policy = $policy AND s.step IS NULL AND ($params IS NULL OR s.params = $params)
     ), distinct_ones AS (
-        SELECT problem, text, verdict, count(*) AS times, min(reason) AS reason
-        FROM drawn GROUP BY problem, text, verdict
+        SELECT problem, text, verdict, reason, count(*) AS times FROM drawn GROUP BY ALL
     )
     SELECT * FROM distinct_ones
-    QUALIFY row_number() OVER (PARTITION BY problem, verdict ORDER BY times DESC, text) <= $most
-    ORDER BY problem, times DESC, text
+    QUALIFY row_number() OVER (PARTITION BY problem, verdict ORDER BY times DESC, text, reason) <= $most
+    ORDER BY problem, times DESC, text, reason
 """
 
 

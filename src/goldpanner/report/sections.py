@@ -13,7 +13,7 @@ from goldpanner.report.page import Card, Facts, Figure, Interval, Key, Row, Sect
 from goldpanner.types import Counts, Estimate, FloatArray, IntArray
 
 LN10 = float(np.log(10))
-EXACT_K = np.unique(np.round(10 ** np.linspace(0, 6, 49)).astype(np.int64))
+EXACT_K = np.unique(np.round(10 ** np.linspace(0, 6, 73)).astype(np.int64))
 
 
 def verdict(run: Run) -> Section | None:
@@ -29,13 +29,8 @@ def verdict(run: Run) -> Section | None:
     return Section("verdict", "The verdict", [Verdict(said.get("headline", ""), said.get("paragraphs", ()), cards)])
 
 
-def _measured(run: Run) -> list[str]:
-    """Return the tasks that some stage was sampled on."""
-    return [task for task in run.tasks if any(run.counts(stage, task) is not None for stage in run.stages)]
-
-
 def _name(run: Run, task: str) -> str:
-    if not run.trained:
+    if not run.trained or task not in run.measured:
         return task
     return f"{task} · {'trained' if task in run.trained else 'held out'}"
 
@@ -55,7 +50,7 @@ def key_figures(run: Run) -> Section | None:
     n, style = _samples(run), run.looks
     ks = np.array(sorted({1, max(n, 1)}), np.int64)
     groups = []
-    for task in run.tasks:
+    for task in run.measured:
         rows = []
         for stage in run.stages:
             counts, exact = run.counts(stage, task), _exact(run, stage, task, ks)
@@ -96,7 +91,7 @@ def pass_at_k(run: Run) -> Section | None:
         if panels:
             title = f"{stages[-1].label}: before and after RL" if run.arms else "All stages"
             caption = _change(run, stages) if figures else f"{_curve_caption(run)} {_change(run, stages)}"
-            figures.append(Figure(title, caption.strip(), panels, [Key(style[s.id]) for s in stages], 200))
+            figures.append(Figure(title, caption.strip(), panels, [Key(style[s.id]) for s in stages], 170))
     return Section("pass-at-k", "pass@k: what k tries find", figures) if figures else None
 
 
@@ -134,7 +129,7 @@ def _change(run: Run, stages: Sequence[Stage]) -> str:
 
 def curve_panel(run: Run, stages: Sequence[Stage], task: str, style: dict[str, Look], **more: Any) -> Chart | None:
     """Return pass@k of some stages on one task, None where none was sampled on it."""
-    curves, ends = [], []
+    curves, ends, exacts = [], [], []
     for stage in stages:
         counts = run.counts(stage, task)
         if counts is None:
@@ -144,11 +139,31 @@ def curve_panel(run: Run, stages: Sequence[Stage], task: str, style: dict[str, L
         band = passk.curve(counts, k)
         exact = _exact(run, stage, task, EXACT_K)
         exact_k = None if exact is None else EXACT_K
+        exacts.append(exact)
         curves.append(charts.Curve(style[stage.id], band.k, band.value, band.low, band.high, exact_k, exact))
         ends.append(f"{stage.label}: pass@1 {band.value[0]:.3f}, pass@{n} {band.value[-1]:.3f}")
     if not curves:
         return None
-    return charts.pass_at_k(curves, _name(run, task), "pass@k against k. " + "; ".join(ends) + ".", **more)
+    two = [curve for curve in exacts if curve is not None]
+    said = lead(*two) if len(two) == len(stages) == 2 else ()
+    description = f"pass@k against k. {'; '.join(ends)}. {' '.join(said)}".strip()
+    return charts.pass_at_k(curves, _name(run, task), description, subtitle=said, **more)
+
+
+def lead(before: FloatArray, after: FloatArray) -> tuple[str, str]:
+    """Say in two short lines which exact curve over `EXACT_K` is ahead, from which k on, and by how much at most."""
+    gain = after - before
+    behind = np.flatnonzero(gain < 0)
+    if not len(behind):
+        return "after RL ahead at every k,", f"by up to {100 * gain.max():.1f} points"
+    most = f"by up to {-100 * gain.min():.1f} points"
+    if len(behind) == len(gain):
+        return "before RL ahead at every k,", most
+    if (gain[behind[0] :] < 0).all():
+        return f"before RL ahead from k = {EXACT_K[behind[0]]:,},", most
+    if (gain[: behind[-1] + 1] < 0).all():
+        return f"before RL ahead up to k = {EXACT_K[behind[-1]]:,},", most
+    return f"before RL ahead at some k from {EXACT_K[behind[0]]:,},", most
 
 
 def spectrum(run: Run) -> Section | None:
@@ -157,14 +172,30 @@ def spectrum(run: Run) -> Section | None:
         return None
     style, n = run.looks, max(_samples(run), 1)
     limit = 1 - 0.05 ** (1 / n)
-    measured = _measured(run) or list(run.tasks)
-    figures: list[Figure] = []
-    for title, tasks in (("Problem by problem", measured), ("Probes", [t for t in run.tasks if t not in measured])):
+    probes = [task for task in run.tasks if task not in run.measured]
+    blocks: list[Figure | Table] = []
+    for title, tasks in (("Problem by problem", run.measured), ("Probes: exact P only", probes)):
         panels = [chart for task in tasks if (chart := _spectrum_panel(run, task, style, limit)) is not None]
         if panels:
-            caption = "Read in the same way: tasks that were not sampled." if figures else _spectrum_caption(n, limit)
-            figures.append(Figure(title, caption, panels, _zone_keys(limit), 300))
-    return Section("spectrum", "How likely is a right answer?", figures) if figures else None
+            caption = "Read in the same way, on tasks that were not sampled." if blocks else _spectrum_caption(n, limit)
+            blocks.append(Figure(title, caption, panels, _zone_keys(limit), 300))
+    if probes:
+        blocks.append(_probe_table(run, probes))
+    return Section("spectrum", "How likely is a right answer?", blocks) if blocks else None
+
+
+def _probe_table(run: Run, probes: Sequence[str]) -> Table:
+    rows = []
+    for task in probes:
+        logs = [run.logp(stage, task) for stage in run.stages]
+        rows.append(Row([task, *("–" if x is None else _small(float(np.exp(np.median(x)))) for x in logs)]))
+    caption = "The median of exact P(correct) over the problems of each probe, stage by stage."
+    return Table("Probes in figures", caption, ["Task", *(stage.label for stage in run.stages)], [("", rows)])
+
+
+def _small(p: float) -> str:
+    """Return a probability to two or three digits, as a power of ten where it is small."""
+    return f"{p:.3f}" if p >= 0.001 else f"{p:.1e}".replace("e-0", "e-")
 
 
 def _spectrum_caption(n: int, limit: float) -> str:
@@ -213,7 +244,7 @@ def agreement(run: Run) -> Section | None:
         words = (
             f"Share of right samples against exact P; {inside.sum()} of {len(inside)} problems inside their intervals."
         )
-        panels.append(charts.agreement(logp / LN10, counts.c, n, inside, stage.label, words, share))
+        panels.append(charts.agreement(logp / LN10, counts.c, n, inside, stage.label, words, [share]))
         lucky = "–" if stage.process is None else f"{_lucky(stage):.3%}"
         cells = [stage.label, f"{inside.sum()} of {len(inside)}", f"{inside.mean():.1%}", lucky]
         rows.append(Row(cells, run.looks[stage.id]))
