@@ -1,3 +1,82 @@
-"""goldpanner."""
+"""goldpanner: what RL with verifiable rewards does to a language model, measured before and after, with intervals.
+
+Everything public is listed in `__all__` and loaded when it is first used, so that `import goldpanner` is fast and needs
+no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Completion": "types",
+    "Counts": "types",
+    "Estimate": "types",
+    "Outcome": "types",
+    "Problem": "types",
+    "Sample": "types",
+    "SamplingParams": "types",
+    "Verdict": "types",
+    "GoldpannerError": "errors",
+    "InputError": "errors",
+    "StoreError": "errors",
+    "Store": "store",
+    "load": "tasks",
+    "read_problems": "tasks",
+    "World": "tasks",
+    "WorldConfig": "tasks",
+    "Arithmetic": "tasks",
+    "ArithmeticConfig": "tasks",
+    "ScriptedPolicy": "policies.scripted",
+    "LocalPolicy": "policies.local",
+    "rollout": "rollout",
+    "count": "rollout",
+    "Band": "measure.passk",
+    "pass_at_k": "measure.passk",
+    "curve": "measure.passk",
+    "compare": "measure.compare",
+    "Comparison": "measure.compare",
+    "plan": "measure.plan",
+    "read_log": "interop",
+    "report": "report",
+}
+"""Public name -> the module it lives in."""
+
+_RENAMED = {"read_log": "read", "report": "build"}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'goldpanner' has no attribute {name!r}; public names: {', '.join(_HOMES)}")
+    return getattr(import_module(f"goldpanner.{_HOMES[name]}"), _RENAMED.get(name, name))
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+if TYPE_CHECKING:  # for type checkers and editors: the same names, imported plainly
+    from goldpanner.errors import GoldpannerError, InputError, StoreError
+    from goldpanner.interop import read as read_log
+    from goldpanner.measure.compare import Comparison, compare
+    from goldpanner.measure.passk import Band, curve, pass_at_k
+    from goldpanner.measure.plan import plan
+    from goldpanner.policies.local import LocalPolicy
+    from goldpanner.policies.scripted import ScriptedPolicy
+    from goldpanner.report import build as report
+    from goldpanner.rollout import count, rollout
+    from goldpanner.store import Store
+    from goldpanner.tasks import Arithmetic, ArithmeticConfig, World, WorldConfig, load, read_problems
+    from goldpanner.types import (
+        Completion,
+        Counts,
+        Estimate,
+        Outcome,
+        Problem,
+        Sample,
+        SamplingParams,
+        Verdict,
+    )

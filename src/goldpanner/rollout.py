@@ -1,11 +1,13 @@
 """The one sampling path, for training and for measuring: policy + problems + SamplingParams -> verified Samples."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
+
+import numpy as np
 
 from goldpanner.errors import InputError
 from goldpanner.policies import Policy, Request
-from goldpanner.types import Completion, Outcome, Problem, Sample, SamplingParams, Verdict
+from goldpanner.types import Completion, Counts, Outcome, Problem, Sample, SamplingParams, Verdict
 from goldpanner.verify import Verifier
 
 
@@ -94,3 +96,25 @@ def judge(verifier: Verifier, problem: Problem, completion: Completion) -> Verdi
         return verifier(problem, completion)
     except Exception as error:  # a broken verifier must never turn into a wrong answer
         return Verdict(Outcome.UNJUDGED, verifier.id, reason=f"verifier raised {type(error).__name__}: {error}"[:300])
+
+
+def count(samples: Iterable[Sequence[Sample]]) -> Counts:
+    """Return n, c, unjudged and truncated per problem of what `rollout` yields (or of any lists of samples).
+
+    A key that comes twice is counted once. Raises InputError when there is no sample.
+    """
+    rows = list({sample.key: sample for group in samples for sample in group}.values())
+    if not rows:
+        raise InputError("count: there is no sample; draw some first")
+    ids = list(dict.fromkeys(sample.problem for sample in rows))
+    place = {problem: i for i, problem in enumerate(ids)}
+    table = np.zeros((4, len(ids)), np.int64)
+    for sample in rows:
+        outcome = sample.verdict.outcome
+        table[:, place[sample.problem]] += (
+            1,
+            outcome is Outcome.CORRECT,
+            outcome is Outcome.UNJUDGED,
+            sample.completion.finish == "length",
+        )
+    return Counts.of(table[0], table[1], ids, table[2], table[3])

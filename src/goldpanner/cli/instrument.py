@@ -1,1 +1,198 @@
-"""`measure`, `compare` and `plan`: from counts to a verdict."""
+"""`measure`, `compare` and `plan`: from counts to a verdict. Works without torch."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from goldpanner.cli import app
+from goldpanner.cli.lab import AsJson
+from goldpanner.cli.sources import Choice, Source, load_source, origins
+from goldpanner.errors import InputError
+
+StoreFolder = Annotated[Path | None, typer.Option("--store", help="Store (or run folder) that holds the policies.")]
+Task = Annotated[list[str] | None, typer.Option(help="Only these tasks of the store.")]
+Verifier = Annotated[str | None, typer.Option(help="Whose verdicts to count, e.g. world-process@1.")]
+Params = Annotated[str | None, typer.Option(help="Hash of the sampling parameters, where there are several.")]
+Level = Annotated[float, typer.Option(help="Coverage of every interval and band.")]
+Format = Annotated[str | None, typer.Option("--format", help="Format of a file, where it is not found by itself.")]
+Threshold = Annotated[float | None, typer.Option(help="A reward from here up is correct (rewards that are not 0/1).")]
+Step = Annotated[int | None, typer.Option(help="Only this training step of a log.")]
+Ks = Annotated[str, typer.Option("--k", help="Further k, separated by commas, beyond n too: 1,100,10000.")]
+Page = Annotated[Path | None, typer.Option("--html", help="Write the result as a page, too.")]
+Speak = Annotated[
+    bool,
+    typer.Option("--speak-of-support", help="Go on although truncated or tempered sampling makes zeros of its own."),
+]
+
+
+def whole_numbers(text: str, option: str) -> list[int]:
+    """Return the numbers of a comma-separated option; raises InputError naming the part that is none."""
+    numbers = []
+    for part in text.split(","):
+        if part.strip():
+            try:
+                numbers.append(int(float(part)) if float(part) == int(float(part)) else int(part))
+            except (ValueError, OverflowError):
+                raise InputError(
+                    f"{option} {text!r}: {part.strip()!r} is no whole number; write, say, 1,100,10000"
+                ) from None
+    return numbers
+
+
+@app.command()
+def measure(
+    what: Annotated[str, typer.Argument(help="A counts file or another tool's log, or a policy of --store.")],
+    store: StoreFolder = None,
+    k: Ks = "",
+    task: Task = None,
+    verifier: Verifier = None,
+    params: Params = None,
+    level: Level = 0.95,
+    format_: Format = None,
+    threshold: Threshold = None,
+    step: Step = None,
+    pool_steps: Annotated[bool, typer.Option(help="Count all training steps of a log together.")] = False,
+    answer_space: Annotated[
+        float | None, typer.Option(help="Number of possible answers: corrects for guessing.")
+    ] = None,
+    false_positive: Annotated[
+        str | None, typer.Option(help="Audit: wrong answers passed / audited, e.g. 3/200.")
+    ] = None,
+    false_negative: Annotated[
+        str | None, typer.Option(help="Audit: right answers failed / audited, e.g. 5/200.")
+    ] = None,
+    speak_of_support: Speak = False,
+    html: Page = None,
+    as_json: AsJson = False,
+) -> None:
+    """One model's boundary: pass@k with a band, every problem's P, groups, and pass@k beyond n.
+
+    Example: goldpanner measure counts.jsonl --k 1,100,10000
+    """
+    from goldpanner.cli import tables
+    from goldpanner.measure.profile import profile
+
+    choice = Choice(store, tuple(task or ()), verifier, params, format_, threshold, step, pool_steps)
+    source = load_source(what, choice)
+    found = profile(
+        source.counts,
+        whole_numbers(k, "--k"),
+        level=level,
+        params=source.params,
+        override_support=speak_of_support,
+        answer_space=answer_space,
+        verifier=audit(false_positive, false_negative),
+    )
+    extra = source.confounds(level)
+    if as_json:
+        typer.echo(json.dumps({**found.to_json(), **extra}, allow_nan=False))
+    else:
+        tables.profile(found, source.name, extra, speak_of_support)
+    if html is not None:
+        from goldpanner.report.instrument import profile_page
+
+        profile_page(found, source.name, html, extra)
+        typer.echo(str(html), err=True)
+
+
+@app.command()
+def compare(
+    base: Annotated[str, typer.Argument(help="The model before RL: a counts file, a log, or a policy of --store.")],
+    rl: Annotated[str, typer.Argument(help="The model after RL, on the same problems.")],
+    store: StoreFolder = None,
+    task: Task = None,
+    verifier: Verifier = None,
+    params: Params = None,
+    level: Level = 0.95,
+    fdr: Annotated[float, typer.Option(help="False discovery rate of established gains and losses.")] = 0.05,
+    format_: Format = None,
+    threshold: Threshold = None,
+    speak_of_support: Speak = False,
+    html: Page = None,
+    as_json: AsJson = False,
+) -> None:
+    """Did the boundary move? A verdict in words, bands of the difference, and each problem's fate with a test.
+
+    Example: goldpanner compare base.jsonl rl.jsonl --json
+    """
+    from goldpanner.cli import tables
+    from goldpanner.measure.compare import compare as compare_counts
+
+    choice = Choice(store, tuple(task or ()), verifier, params, format_, threshold)
+    before, after = load_source(base, choice), load_source(rl, choice)
+    refused = same_conditions(before, after, speak_of_support)
+    found = compare_counts(before.counts, after.counts, level=level, fdr=fdr)
+    found = origins(found, before, after, level)
+    if as_json:
+        typer.echo(json.dumps({**found.to_json(), "support_refused": refused}, allow_nan=False))
+    else:
+        tables.comparison(found, refused)
+    if html is not None:
+        from goldpanner.report.instrument import comparison_page
+
+        comparison_page(found, before.name, after.name, html, refused)
+        typer.echo(str(html), err=True)
+
+
+@app.command()
+def plan(
+    base: Annotated[str, typer.Argument(help="The pilot: a counts file, a log, or a policy of --store.")],
+    store: StoreFolder = None,
+    steps: Annotated[int, typer.Option(help="RL steps you could pay for.", min=1)] = 100,
+    prompts: Annotated[int, typer.Option(help="Prompts (groups) a step.", min=1)] = 64,
+    group: Annotated[int | None, typer.Option(help="Fix the group size instead of choosing it.", min=2)] = None,
+    task: Task = None,
+    verifier: Verifier = None,
+    params: Params = None,
+    level: Level = 0.95,
+    format_: Format = None,
+    threshold: Threshold = None,
+    as_json: AsJson = False,
+) -> None:
+    """Before paying for a run: which group size, and which problems now, later, after SFT, or not at all.
+
+    Example: goldpanner plan pilot.jsonl --steps 200 --prompts 64
+    """
+    from goldpanner.cli import tables
+    from goldpanner.measure.plan import plan as make_plan
+
+    source = load_source(base, Choice(store, tuple(task or ()), verifier, params, format_, threshold))
+    found = make_plan(source.counts, steps=steps, prompts_per_step=prompts, group=group, level=level)
+    if as_json:
+        typer.echo(json.dumps(found.to_json(), allow_nan=False))
+    else:
+        tables.plan(found, base)
+
+
+def audit(false_positive: str | None, false_negative: str | None) -> Any:
+    """Return a verifier's audit from two `errors/audited` options, None without them. Raises InputError for one alone."""
+    if false_positive is None and false_negative is None:
+        return None
+    if false_positive is None or false_negative is None:
+        raise InputError("a verifier's audit needs both --false-positive and --false-negative, e.g. 3/200 and 5/200")
+    from goldpanner.measure.confounds import VerifierErrors
+
+    numbers = []
+    for option, text in (("--false-positive", false_positive), ("--false-negative", false_negative)):
+        errors, slash, audited = text.partition("/")
+        if not slash or not errors.isdigit() or not audited.isdigit():
+            raise InputError(f"{option} is {text!r}; write errors/audited, e.g. 3/200")
+        numbers += [int(errors), int(audited)]
+    return VerifierErrors(numbers[0], numbers[1], numbers[2], numbers[3])
+
+
+def same_conditions(base: Source, rl: Source, override: bool) -> str | None:
+    """Return why nothing can be said of support, if so; raise InputError where the two were sampled differently."""
+    from goldpanner.measure.confounds import support_refusal
+
+    if base.params is not None and rl.params is not None and base.params != rl.params:
+        raise InputError(
+            f"{base.name} was sampled with {base.params}, {rl.name} with {rl.params}; sample both alike, or name --params"
+        )
+    params = base.params or rl.params
+    refused = support_refusal(params, override) if params else None
+    if refused and not override:
+        raise InputError(f"{refused}; or go on with --speak-of-support, and every page will say so")
+    return refused

@@ -1,13 +1,16 @@
 """What a word on the command line stands for: a counts file, a log, a policy in a store, a policy to sample."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from goldpanner.errors import InputError
 from goldpanner.types import Counts, Problem, SamplingParams
 
 if TYPE_CHECKING:
+    from goldpanner.measure.compare import Comparison
     from goldpanner.policies import Policy
     from goldpanner.store import Store
 
@@ -36,6 +39,45 @@ class Source:
     """None: unknown."""
     policy: str | None = None
     store: "Store | None" = None
+    choice: Choice = field(default_factory=Choice)
+
+    def confounds(self, level: float) -> dict[str, Any]:
+        """Return what the texts show that counts cannot: P(parses) x P(correct | parses), and the guess floor.
+
+        Empty for counts without texts. `guess_floor` is the mean chance that the model's answer to another problem
+        would have been right here.
+        """
+        if self.store is None or self.policy is None:
+            return {}
+        from goldpanner.measure import confounds
+
+        query = """
+            SELECT problem, extracted, outcome, count(*) AS times FROM samples
+            WHERE policy = $policy AND step IS NULL AND ($params IS NULL OR params = $params) GROUP BY ALL
+        """
+        rows = self.store.sql(query, {"policy": self.policy, "params": self.choice.params}).to_pylist()
+        place = {problem: i for i, problem in enumerate(self.counts.ids)}
+        n, c, parsed = (np.zeros(len(place), np.int64) for _ in range(3))
+        answers: dict[str, list[str | None]] = {}
+        for row in rows:
+            if row["problem"] in place and row["outcome"] != "unjudged":
+                at = place[row["problem"]]
+                n[at] += row["times"]
+                c[at] += row["times"] * (row["outcome"] == "correct")
+                parsed[at] += row["times"] * (row["extracted"] is not None or row["outcome"] == "correct")
+                answers.setdefault(row["problem"], []).extend([row["extracted"]] * row["times"])
+        if not n.sum():
+            return {}
+        split = confounds.parse_split(n, c, parsed, level)
+        problems = self.store.problems()
+        known = {problem: found for problem, found in answers.items() if problem in problems}
+        floor = confounds.guess_floor(known, {problem: problems[problem].answer for problem in known})
+        values = [value for value in floor.values() if np.isfinite(value)]
+        return {
+            "parses": split.parses.to_json(),
+            "correct_given_parsed": split.correct_given_parsed.to_json(),
+            "guess_floor": float(np.mean(values)) if values else None,
+        }
 
 
 def open_store(folder: Path) -> "Store":
@@ -56,7 +98,7 @@ def load_source(name: str, choice: Choice) -> Source:
         from goldpanner import interop
 
         log = interop.read(path, choice.format, threshold=choice.threshold, step=choice.step)
-        return Source(path.stem, log.counts(pool_steps=choice.pool_steps))
+        return Source(path.stem, log.counts(pool_steps=choice.pool_steps), choice=choice)
     if choice.store is None:
         raise InputError(
             f"{name!r} is no file; give a counts file or a log, or name the store of a policy with --store DIR"
@@ -64,7 +106,7 @@ def load_source(name: str, choice: Choice) -> Source:
     store = open_store(choice.store)
     policy = find_policy(store, name)
     counts = store.counts(policy, params=choice.params, tasks=choice.tasks or None, verifier=choice.verifier)
-    return Source(name, counts, drawn_with(store, policy, choice.params), policy, store)
+    return Source(name, counts, drawn_with(store, policy, choice.params), policy, store, choice)
 
 
 def find_policy(store: "Store", name: str) -> str:
@@ -127,3 +169,38 @@ def load_problems(task: str, n: int, seed: int, config: Path | None, overrides: 
     from goldpanner.cli.lab import load_config
 
     return tasks.load(task, n, seed, config=load_config(config, None, overrides).domain)
+
+
+def origins(found: "Comparison", base: Source, rl: Source, level: float) -> "Comparison":
+    """Return the comparison with the origin of every gained problem whose RL samples were scored under the base.
+
+    The scores are those of `goldpanner score`; without them nothing is added.
+    """
+    gained = found.changes.of("gained")
+    if not gained or rl.store is None or base.policy is None or rl.policy is None:
+        return found
+    from goldpanner.measure.rare import origin
+
+    full = rl.params is not None and rl.params.full_softmax
+    place = {problem: i for i, problem in enumerate(base.counts.ids)}
+    labels = {}
+    for problem, rows in rl.store.scored(rl.policy, base.policy, gained, params=rl.choice.params).items():
+        at = place[problem]
+        labels[problem] = origin(
+            rows["correct"],
+            rows["logp"],
+            rows["own"],
+            base_n=int(base.counts.n[at] - base.counts.unjudged[at]),
+            base_c=int(base.counts.c[at]),
+            full_softmax=full,
+            level=level,
+        )
+    if not labels:
+        return found
+    tally = {
+        name: sum(o.label == name for o in labels.values())
+        for name in ("amplified", "new at this resolution", "cannot say")
+    }
+    told = ", ".join(f"{count} {name}" for name, count in tally.items() if count)
+    summary = f"{found.summary} Origin of {len(labels)} gained problems, by importance sampling: {told}."
+    return replace(found, origin=labels, summary=summary)

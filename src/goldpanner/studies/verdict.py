@@ -85,7 +85,8 @@ def read(store: Store, stage: str, study: Mapping[str, Any], problems: Mapping[s
 
     def counts(verifier: str) -> dict[str, Counts]:
         return {
-            task: store.counts(policy, params=study["params"], tasks=[task], verifier=verifier)
+            # the run tells measurements from RL rollouts: those of its first step were drawn from the same policy
+            task: store.counts(policy, params=study["params"], tasks=[task], verifier=verifier, run=stage)
             for task in study["tasks_measured"]
         }
 
@@ -104,7 +105,7 @@ def headline(arms: Sequence[Mapping[str, Any]], measured: Mapping[str, Measured]
     sentences = []
     for arm in arms:
         k = largest_k(measured[arm["base"]], trained)
-        one = [passk.exact(measured[s].exact(trained), [1, k]).value for s in (arm["base"], arm["rl"])]
+        one = [passk.exact(measured[s].exact(trained), [1, k]) for s in (arm["base"], arm["rl"])]
         what = said.get(arm["word"], "did something that these samples cannot decide")
         sentences.append(
             f"From {arm['base']}, RL {what}: pass@1 {one[0][0]:.2f} → {one[1][0]:.2f}, "
@@ -134,7 +135,7 @@ def arm_paragraph(
 def equivalent_sentence(old: FloatArray, new: FloatArray) -> str:
     """Say at which k the base's pass@k equals RL's pass@1, and from which k on the base is ahead, from exact P."""
     ks = np.unique(np.round(np.logspace(0, 6, 400)).astype(np.int64))
-    base, rl = passk.exact(old, ks).value, passk.exact(new, ks).value
+    base, rl = passk.exact(old, ks), passk.exact(new, ks)
     reached = base >= rl[0]
     ahead = (base > rl) & (ks > 1)
     first = (
@@ -236,7 +237,7 @@ def cell(measured: Measured, task: str) -> dict[str, Any]:
     """Return pass@1 and pass@k of one stage and task, sampled with intervals and exact."""
     counts, logp = measured.counts[task], measured.exact([task])
     k = int(counts.n.min())
-    band, exact = passk.curve(counts, [1, k]), passk.exact(logp, [1, k]).value
+    band, exact = passk.curve(counts, [1, k]), passk.exact(logp, [1, k])
     return {
         "k": k,
         "pass_at_1": band.at(1).to_json(),
@@ -253,9 +254,7 @@ def largest_k(measured: Measured, tasks: Sequence[str]) -> int:
 
 def difference(old: FloatArray, new: FloatArray, k: int, level: float = 0.95) -> Estimate:
     """Return exact pass@k after minus before with a paired t interval over problems."""
-    gain = -np.expm1(k * np.log1p(-np.exp(np.minimum(new, -1e-15)))) + np.expm1(
-        k * np.log1p(-np.exp(np.minimum(old, -1e-15)))
-    )
+    gain = (passk.exact_rows(new, [k]) - passk.exact_rows(old, [k]))[:, 0]
     mean, error = float(gain.mean()), float(stats.sem(gain))
     half = float(stats.t.ppf(0.5 + level / 2, len(gain) - 1)) * error
     return Estimate(mean, mean - half, mean + half, level, "paired t over problems", len(gain))
@@ -263,7 +262,7 @@ def difference(old: FloatArray, new: FloatArray, k: int, level: float = 0.95) ->
 
 def change(old: FloatArray, new: FloatArray, k: int) -> str:
     """Return `before → after` of exact pass@k."""
-    values = [float(passk.exact(x, [k]).value[0]) for x in (old, new)]
+    values = [float(passk.exact(x, [k])[0]) for x in (old, new)]
     return f"{values[0]:.3g} → {values[1]:.3g}"
 
 

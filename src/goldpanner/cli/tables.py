@@ -1,0 +1,151 @@
+"""`measure`, `compare` and `plan` as text: the same numbers as their JSON, fewer of them."""
+
+from typing import Any
+
+from rich.table import Table
+
+from goldpanner.cli.display import console
+from goldpanner.measure.compare import Comparison
+from goldpanner.measure.plan import ASSIGNMENTS, Plan
+from goldpanner.measure.profile import Profile
+from goldpanner.types import Estimate
+
+SHOWN = 12
+"""Problems that a table lists; the JSON has all of them."""
+
+
+def profile(found: Profile, name: str, extra: dict[str, Any], override: bool) -> None:
+    """Print one model's boundary."""
+    counts, strata, states = found.counts, found.boundary.strata, found.boundary.states
+    console.print(
+        f"[bold]{name}[/]: {len(counts)} problems, {int(counts.n.sum()):,} samples "
+        f"({int(counts.unjudged.sum()):,} unjudged, {int(counts.truncated.sum()):,} truncated)",
+        highlight=False,
+    )
+    if found.support_refused:
+        console.print(f"[bold]Not about support:[/] {found.support_refused}", highlight=False)
+    if override or not found.support_refused:
+        console.print(
+            f"boundary: {states['reached']} reached, {states['not_reached']} not reached within n, "
+            f"{states['unresolved']} unresolved\n"
+            f"strata:   {strata['easy']} easy (P >= {found.boundary.easy:g}), {strata['reachable']} reachable, "
+            f"{strata['rare']} rare (P <= {found.boundary.rare:g}), {strata['not_reached']} not reached, "
+            f"{strata['unresolved']} unresolved\n"
+            f"share of problems that cannot be told from P = 0: {shown(found.unseen)}",
+            highlight=False,
+        )
+    console.print(_curve_table(found))
+    if found.groups:
+        table = _table("groups of G samples, expected shares", "G", "live", "dead-wrong", "dead-right")
+        for size, shares in found.groups.items():
+            table.add_row(str(size), *(shown(e) for e in (shares.live, shares.dead_wrong, shares.dead_right)))
+        console.print(table)
+    for label, corrected in (
+        ("less lucky guesses", found.chance_corrected),
+        ("as a perfect verifier sees it", found.verified),
+    ):
+        for k, estimate in corrected.items():
+            console.print(f"pass@{k} {label}: {shown(estimate)}", highlight=False)
+    if extra:
+        parses, given = extra["parses"], extra["correct_given_parsed"]
+        floor = "unknown" if extra["guess_floor"] is None else f"{extra['guess_floor']:.2g}"
+        console.print(
+            f"P(parses) {parses['value']:.3f} x P(correct given parsed) {given['value']:.3f}; guess floor {floor}",
+            highlight=False,
+        )
+
+
+def _curve_table(found: Profile) -> Table:
+    table = _table(f"pass@k, {found.curve.level:.0%} simultaneous band", "k", "pass@k", "method")
+    for k in found.at_a_glance:
+        table.add_row(f"{k:,}", shown(found.curve.at(k)), "unbiased")
+    if found.beyond is not None:
+        plug_in = found.beyond.models["plug-in"]
+        for k, estimate, naive in zip(found.beyond.k.tolist(), found.beyond.estimates, plug_in):
+            if k > found.curve.largest:
+                note = f"beyond n, {found.beyond.method} (the plug-in would say {naive:.3f}: do not use it)"
+                table.add_row(f"{k:,}", shown(estimate), note)
+    return table
+
+
+def comparison(found: Comparison, refused: str | None) -> None:
+    """Print the verdict first, then the numbers it rests on."""
+    console.print(found.summary, highlight=False, soft_wrap=False)
+    if refused:
+        console.print(f"[bold]Not about support:[/] {refused}", highlight=False)
+    table = _table(f"pass@k, {found.level:.0%} simultaneous bands", "k", "base", "RL", "difference")
+    largest = found.difference.largest
+    for k in sorted({2**i for i in range(40) if 2**i <= largest} | ({largest} if largest else set())):
+        if k in found.difference.k:
+            table.add_row(
+                f"{k:,}", shown(found.base.at(k)), shown(found.rl.at(k)), shown(found.difference.at(k), sign=True)
+            )
+    console.print(table)
+    console.print(
+        f"crossover k* {shown(found.crossover_k)}   equivalent k {shown(found.equivalent_k)}",
+        highlight=False,
+        markup=False,
+    )
+    console.print(
+        "; ".join(
+            f"SRR {s.srr:.2f} NDR {s.ndr:.2f} SDS {s.sds:.2f} NSCR {s.nscr:+.2f} {how}"
+            for s, how in ((found.support, "as published"), (found.support_established, "with the test"))
+        ),
+        highlight=False,
+    )
+    for change in ("gained", "lost"):
+        ids = found.changes.of(change, established=True)
+        if ids:
+            more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
+            console.print(f"established {change}: {', '.join(ids[:SHOWN])}{more}", highlight=False, markup=False)
+    for problem, origin in list(found.origin.items())[:SHOWN]:
+        console.print(f"{problem}: {origin.label}: {origin.summary}", highlight=False, markup=False)
+
+
+def plan(found: Plan, name: str) -> None:
+    """Print the recommended group size, the problems by class, and how sure that is."""
+    console.print(
+        f"[bold]{name}[/]: groups of [bold]{found.recommended}[/]; then each problem gets about "
+        f"{found.rollouts_per_problem:,.0f} rollouts",
+        highlight=False,
+    )
+    table = _table("by group size", "G", "live share", "live groups a step", "rollouts per live group")
+    for option in found.sizes:
+        mark = " <-" if option.size == found.recommended else ""
+        table.add_row(
+            f"{option.size}{mark}", *(shown(e) for e in (option.live_share, option.live_per_step, option.cost))
+        )
+    console.print(table)
+    classes = _table("problems", "class", "problems", "first ids")
+    for assignment in reversed(ASSIGNMENTS):
+        ids = found.ids(assignment)
+        classes.add_row(assignment, str(len(ids)), ", ".join(ids[:4]) + (" ..." if len(ids) > 4 else ""))
+    if found.unknown:
+        classes.add_row("unknown (nothing judged)", str(len(found.unknown)), ", ".join(found.unknown[:4]))
+    console.print(classes)
+    console.print(
+        f"expected to stand in the wrong class: {shown(found.misplaced)} of {len(found.problems)} problems. "
+        "Rule of thumb: a 95% chance of one success takes about 3/p rollouts.",
+        highlight=False,
+        markup=False,
+    )
+
+
+def shown(estimate: Estimate, sign: bool = False) -> str:
+    """Return `value [low, high]`; a dash where the samples cannot say, an arrow where an end is open."""
+
+    def number(x: float) -> str:
+        if x != x:
+            return "-"
+        if x in (float("inf"), float("-inf")):
+            return "beyond n"
+        return f"{x:+.3f}" if sign else f"{x:.3f}" if abs(x) < 10 else f"{x:,.0f}"
+
+    return f"{number(estimate.value)} [{number(estimate.low)}, {number(estimate.high)}]"
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="left" if i == 0 else "right")
+    return table
