@@ -4,6 +4,7 @@
 that becomes `counts()`, `samples()`, or rows of a store by `into(store)`.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ __all__ = [
     "write_verl",
 ]
 
+_DIGITS = re.compile(r"(\d+)")
 write_counts = counts.write
 write_inspect = inspect_log.write
 write_trl = trl.write
@@ -140,9 +142,9 @@ def _named(name: str) -> Format:
     return FORMATS[name]
 
 
-def _natural(path: Path) -> tuple[str, int, str]:
+def _natural(path: Path) -> tuple[str, list[tuple[int, str]]]:
     """Sort `9.jsonl` before `10.jsonl`."""
-    return (str(path.parent), int(path.stem) if path.stem.isdecimal() and len(path.stem) < 19 else -1, path.name)
+    return str(path.parent), [(len(part), part) if part.isdecimal() else (0, part) for part in _DIGITS.split(path.name)]
 
 
 def _files(path: Path, found: Format) -> list[Path]:

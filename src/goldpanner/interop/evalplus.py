@@ -26,7 +26,7 @@ def document(path: Path) -> dict[str, Any]:
             raise InputError(
                 f"{path}, line {error.lineno} is not JSON ({error.msg}); expected one JSON object. Was the file cut?"
             ) from None
-        except (ValueError, RecursionError, OSError, EOFError) as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{path} is not JSON ({error}); expected one JSON object") from None
     if not isinstance(value, dict):
         raise InputError(f"{path} is {brief(value)}; expected one JSON object")
@@ -64,7 +64,7 @@ def read(reading: Reading) -> Iterator[Record]:
 def _said(solution: Row, reading: Reading) -> tuple[Outcome, str, str]:
     base, plus = solution.need("base_status"), solution.fields.get("plus_status")
     for status in (base, plus):
-        if status is not None and status not in _STATUS:
+        if status is not None and not (isinstance(status, str) and status in _STATUS):
             solution.fail(f"a status is {brief(status)}; expected pass, fail or timeout")
     which = reading.score or ("base" if plus is None else "plus")
     if which == "plus" and plus is None:
@@ -79,6 +79,6 @@ def _said(solution: Row, reading: Reading) -> tuple[Outcome, str, str]:
         reading.report.warn("a time-out is unjudged here; evalplus itself counts it as wrong")
     return (
         outcome,
-        f"evalplus/{which}@log",
+        reading.judge(f"evalplus/{which}"),
         "" if outcome is Outcome.CORRECT else f"tests: {'/'.join(map(str, needed))}",
     )

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from goldpanner.errors import InputError
 from goldpanner.interop.records import ImportReport, Reading, Record
 from goldpanner.rng import seed_for
-from goldpanner.types import Counts, Problem, Sample, SamplingParams, content_hash
+from goldpanner.types import Counts, Problem, Sample, SamplingParams, Verdict, content_hash
 
 BLOCK = 10_000
 """Samples written to a store at a time."""
@@ -21,6 +21,9 @@ class SampleStore(Protocol):
 
     def append(self, samples: Iterable[Sample]) -> int:
         """Append samples; keys that are there already change nothing."""
+
+    def append_verdicts(self, rows: Iterable[tuple[Sample, Verdict]]) -> int:
+        """Append further verdicts on samples."""
 
     def put(self, kind: str, id: str, record: Mapping[str, Any]) -> None:  # noqa: A002
         """Keep a small JSON record."""
@@ -56,7 +59,7 @@ class Imported:
         reading = self._reading
         reading.report = ImportReport(self.format, [str(f) for f in reading.files])
         problems: set[str] = set()
-        for record in self._stream(reading):
+        for record in self._guarded(reading):
             if reading.step is not None and record.step != reading.step:
                 reading.report.skip(f"not of training step {reading.step}", str(record.origin.file))
                 continue
@@ -71,6 +74,13 @@ class Imported:
             names = ", ".join(reading.report.files)
             why = "; ".join(f"{s.count} skipped: {r}" for r, s in reading.report.skipped.items())
             raise InputError(f"nothing was imported from {names}: {why or 'it holds no record'}")
+
+    def _guarded(self, reading: Reading) -> Iterator[Record]:
+        try:
+            yield from self._stream(reading)
+        except RecursionError:
+            files, row = ", ".join(reading.report.files), reading.report.rows
+            raise InputError(f"{files}: record {row} nests its values too deeply for a {self.format} log") from None
 
     def counts(self, *, pool_steps: bool = False) -> Counts:
         """Return counts per problem, sorted by id.
@@ -124,25 +134,30 @@ class Imported:
             marks[mark["content"]] = mark
         block: list[Sample] = []
         fresh: dict[str, Problem] = {}
-        kept: set[tuple[str, str]] = set()
+        known = {(kind, name) for kind in ("policies", "params") for name in store.records(kind)}
+        kept: set[str] = set()
         for sample, record in self._keyed(policy, run, seeds, None):
             for kind, name, content in _described(sample, record):
-                if (kind, name) not in kept:
-                    kept.add((kind, name))
+                if (kind, name) not in known:
+                    known.add((kind, name))
                     store.put(kind, name, content)
-            if record.problem is not None and record.id == record.problem.id and ("", record.id) not in kept:
-                kept.add(("", record.id))
+            if record.problem is not None and record.id == record.problem.id and record.id not in kept:
+                kept.add(record.id)
                 fresh[record.id] = record.problem
             block.append(sample)
             if len(block) >= BLOCK:
-                store.put_problems(fresh.values())
-                store.append(block)
+                self._write(store, block, fresh)
                 block, fresh = [], {}
-        store.put_problems(fresh.values())
-        store.append(block)
+        self._write(store, block, fresh)
         for content_id, mark in marks.items():
             store.put("imports", content_id, mark | {"report": self.report.to_json()})
         return self.report
+
+    def _write(self, store: SampleStore, samples: list[Sample], problems: dict[str, Problem]) -> None:
+        store.put_problems(problems.values())
+        store.append(samples)
+        if self._reading.verifier is not None:  # samples that were there already keep their verdict: add the new one
+            store.append_verdicts((sample, sample.verdict) for sample in samples)
 
     def _keyed(
         self, policy: str | None, run: str, seeds: dict[Path, int], seed: int | None
@@ -154,7 +169,7 @@ class Imported:
         sizes: dict[int | None, int] = {}
         for record in self:
             drawn_by = policy_id(record, policy)
-            params = params_id(record.origin.params)
+            params = record.origin.params_id or params_id(record.origin.params)
             file = record.origin.file
             if seed is None and file not in seeds:
                 seeds[file] = seed_for("import", record.origin.identity or _mark(file, {})[0]["content"])
@@ -169,10 +184,11 @@ class Imported:
                 counter = (record.id, drawn_by, params, at)
                 index = next_index.get(counter, 0)
                 next_index[counter] = index + 1
+                number = draw.key or (at, index)
                 task = record.problem.task if record.problem is not None else ""
                 yield (
                     Sample(
-                        record.id, drawn_by, params, at, index, draw.completion, draw.verdict,
+                        record.id, drawn_by, params, *number, draw.completion, draw.verdict,
                         task=task, run=run, reward=draw.reward, step=record.step, group=group,
                     ),
                     record,
@@ -206,7 +222,8 @@ def _described(sample: Sample, record: Record) -> Iterator[tuple[str, str, dict[
     yield "params", sample.params, asdict(SamplingParams(**said)) if whole else {**said, "unknown": unknown}
     model = dict(record.origin.model or {})
     step = {} if sample.step is None else {"step": sample.step}
-    yield "policies", sample.policy, {"kind": "imported", "model": model, **step}
+    name = str(model.get("name", sample.policy)) + (f"@{sample.step}" if step else "") if model else sample.policy
+    yield "policies", sample.policy, {"kind": "imported", "name": name, "model": model, **step}
 
 
 def _mark(path: Path, earlier: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], int]:

@@ -5,6 +5,7 @@ Epochs of one sample id are the n draws of one problem. NaN scores and samples w
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -35,16 +36,16 @@ def read(reading: Reading) -> Iterator[Record]:
     for path in reading.files:
         if not path.is_file():
             raise InputError(f"{path} cannot be read: no such file")
-        rows = reading.report.rows
+        rows, names = reading.report.rows, dict[str, str]()
         samples = _samples(inspect, path, reading)
-        origin, task = _origin(next(samples))
+        origin, task = _origin(next(samples), path)
         while True:
             try:
                 sample = next(samples)
             except StopIteration:
                 break
             reading.report.rows += 1
-            yield _record(sample, Row(path, reading.report.rows - rows, {}, "sample"), reading, origin, task)
+            yield _record(sample, Row(path, reading.report.rows - rows, {}, "sample"), reading, origin, task, names)
         if reading.report.rows == rows:
             raise InputError(f"{path} holds no samples; was the evaluation stopped, or run with log_samples=False?")
 
@@ -75,7 +76,7 @@ def _samples(inspect: Any, path: Path, reading: Reading) -> Iterator[Any]:
         ) from None
 
 
-def _origin(log: Any) -> tuple[Origin, str]:
+def _origin(log: Any, path: Path) -> tuple[Origin, str]:
     spec, ours = log.eval, (log.eval.metadata or {}).get(_META)
     ours = ours if isinstance(ours, dict) else {}
     settings = {**spec.model_generate_config.model_dump(), **log.plan.config.model_dump(exclude_none=True)}
@@ -87,19 +88,24 @@ def _origin(log: Any) -> tuple[Origin, str]:
     model = {"tool": "inspect_ai", "name": spec.model, "args": spec.model_args, "base_url": spec.model_base_url}
     if isinstance(ours.get("policy"), str):
         model = {"policy": ours["policy"], "name": spec.model}
-    return Origin(
-        Path(log.location), model=model, params=known_params(said), identity=f"inspect:{spec.eval_id}"
-    ), spec.task
+    identity, hashed = f"inspect:{spec.eval_id}", ours.get("params_id")
+    hashed = hashed if isinstance(hashed, str) else None
+    return Origin(path, model=model, params=known_params(said), params_id=hashed, identity=identity), spec.task
 
 
-def _record(sample: Any, row: Row, reading: Reading, origin: Origin, task: str) -> Record:
+def _record(sample: Any, row: Row, reading: Reading, origin: Origin, task: str, names: dict[str, str]) -> Record:
     asked = sample.input if isinstance(sample.input, str) else [m.model_dump() for m in sample.input]
     prompt = message_text(asked) or ""
     target = sample.target if isinstance(sample.target, str) else json.dumps(sample.target)
     ours = (sample.metadata or {}).get(_META)
     ours = ours if isinstance(ours, dict) else {}
     meta = ours["meta"] if isinstance(ours.get("meta"), dict) else {}
+    unseen = {k: getattr(sample, k) for k in ("choices", "files", "setup") if getattr(sample, k)}
+    if unseen and not meta:  # samples may share their prompt and differ in what the sandbox holds
+        meta = {"setup": content_hash(unseen)}
     problem = Problem(str(ours.get("task", task)), prompt, unicode_text(target), meta)
+    if names.setdefault(problem.id, str(sample.id)) != str(sample.id):
+        reading.report.warn("several sample ids have the same input and target: they count as one problem")
     choice = sample.output.choices[0] if sample.output.choices else None
     finish: FinishReason = "length" if choice and choice.stop_reason in ("max_tokens", "model_length") else "stop"
     if sample.limit is not None:  # a token, message or time limit ended the sample before the model did
@@ -108,30 +114,39 @@ def _record(sample: Any, row: Row, reading: Reading, origin: Origin, task: str) 
     text = unicode_text(sample.output.completion)
     if failed:
         text = text or unicode_text(sample.error.message if sample.error else "no output")
+    seed, index, verifier = ours.get("seed"), ours.get("index"), ours.get("verifier")
+    outcome, judge, reason = _said(sample, row, reading)
     draw = reading.draw(
-        problem, text, said=_said(sample, row, reading), finish="error" if failed else finish, reward=None
+        problem,
+        text,
+        said=(outcome, verifier if isinstance(verifier, str) else judge, reason),
+        finish="error" if failed else finish,
+        key=(seed, index) if isinstance(seed, int) and isinstance(index, int) else None,
     )
     return record_of(problem, [draw], origin, name=f"{task}/{sample.id}")
 
 
 def _said(sample: Any, row: Row, reading: Reading) -> tuple[Outcome, str, str]:
     scores = sample.scores or {}
+    judge = "inspect" if reading.score is None else f"inspect/{reading.score}"
     if reading.verifier is not None:
-        return Outcome.UNJUDGED, "inspect@log", ""
+        return Outcome.UNJUDGED, "", ""
     if sample.error is not None:
-        return Outcome.UNJUDGED, "inspect@log", unicode_text(f"the sample failed: {brief(sample.error.message)}")
+        return Outcome.UNJUDGED, reading.judge(judge), unicode_text(f"the sample failed: {sample.error.message[:200]}")
     if not scores:
-        return Outcome.UNJUDGED, "inspect@log", "the sample was not scored"
+        return Outcome.UNJUDGED, reading.judge(judge), "the sample was not scored"
     name = reading.score or (next(iter(scores)) if len(scores) == 1 else None)
     if name is None or name not in scores:
         row.fail(f"the sample has the scores {', '.join(scores)}; name the one that decides with --score")
     value = scores[name].value
-    if isinstance(value, str) and value in _LETTERS:
-        said = judged(row, _LETTERS[value], f"score {value!r} =", f"inspect/{name}", reading)
-        return said
+    if isinstance(value, float) and value != value:
+        return Outcome.UNJUDGED, reading.judge(judge), unicode_text(scores[name].explanation or "the score is NaN")
     if isinstance(value, list | dict):
         row.fail(f"score {name!r} is {brief(value)}; expected one value (C, I, N, P, a number), not several")
-    return judged(row, value, f"score {name!r}", f"inspect/{name}", reading)
+    label = f"score {name!r}"
+    if isinstance(value, str) and value in _LETTERS:
+        label, value = f"{label} {value!r} =", _LETTERS[value]
+    return judged(row, value, label, judge, reading)
 
 
 def write(
@@ -177,8 +192,6 @@ def _same(samples: list[Sample], problems: Mapping[str, Problem]) -> None:
 def _log(
     inspect: Any, samples: list[Sample], problems: Mapping[str, Problem], model: str, params: Any, task: str
 ) -> Any:
-    from dataclasses import asdict
-
     from inspect_ai.log import EvalConfig, EvalDataset, EvalLog, EvalSpec, EvalStats
     from inspect_ai.model import GenerateConfig
 
@@ -221,8 +234,7 @@ def _results(samples: list[Sample]) -> Any:
 
 
 def _sample(sample: Sample, problem: Problem, epoch: int, model: str) -> Any:
-    from inspect_ai._util.error import EvalError
-    from inspect_ai.log import EvalSample
+    from inspect_ai.log import EvalError, EvalSample
     from inspect_ai.model import ChatCompletionChoice, ChatMessageAssistant, ChatMessageUser, ModelOutput
     from inspect_ai.scorer import Score
 
@@ -238,6 +250,7 @@ def _sample(sample: Sample, problem: Problem, epoch: int, model: str) -> Any:
         metadata={"verifier": verdict.verifier},
     )
     meta = {"task": problem.task, "meta": dict(problem.meta), "seed": sample.seed, "index": sample.index}
+    meta |= {"verifier": verdict.verifier, "logprob": completion.logprob}
     return EvalSample(
         id=sample.problem,
         epoch=epoch,
@@ -246,6 +259,6 @@ def _sample(sample: Sample, problem: Problem, epoch: int, model: str) -> Any:
         messages=[ChatMessageUser(content=problem.prompt), reply],
         output=ModelOutput(model=model, choices=[ChatCompletionChoice(message=reply, stop_reason=stop)]),
         scores=None if failed else {"verdict": score},
-        metadata={_META: meta | {"logprob": completion.logprob}},
+        metadata={_META: meta},
         error=EvalError(message=completion.text, traceback="", traceback_ansi="") if failed else None,
     )

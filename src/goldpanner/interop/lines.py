@@ -17,6 +17,8 @@ from goldpanner.errors import InputError
 from goldpanner.interop.records import Reading
 from goldpanner.types import Outcome
 
+DAMAGE = (OSError, EOFError, zlib.error)
+"""What reading a torn or corrupt (gzip) file raises."""
 TORN = "a last line that is cut in the middle"
 LONGEST_LINE = 1 << 28
 """Bytes (256 MiB) of one line at most, so that a file without line ends cannot fill the memory."""
@@ -110,14 +112,17 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         handle = path.open("rb")
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}; give an existing file") from None
-    with handle:
-        zipped = handle.read(2) == b"\x1f\x8b"
-        handle.seek(0)
-        if zipped:
-            with gzip.open(handle) as inner:
-                yield io.BufferedReader(inner)
-        else:
-            yield handle
+    try:
+        with handle:
+            zipped = handle.read(2) == b"\x1f\x8b"
+            handle.seek(0)
+            if zipped:
+                with gzip.open(handle) as inner:
+                    yield io.BufferedReader(inner)
+            else:
+                yield handle
+    except DAMAGE as error:
+        raise InputError(f"{path}: {error}; the file is cut or damaged, copy it again") from None
 
 
 def json_rows(path: Path, torn: Callable[[str], None] | None = None) -> Iterator[Row]:
@@ -130,7 +135,7 @@ def json_rows(path: Path, torn: Callable[[str], None] | None = None) -> Iterator
         while True:
             try:
                 raw = handle.readline(LONGEST_LINE)
-            except (OSError, EOFError, zlib.error) as error:  # gzip: torn or corrupt
+            except DAMAGE as error:
                 raise InputError(
                     f"{path}, after line {number}: {error}; the file is cut or damaged, copy it again"
                 ) from None
@@ -180,7 +185,7 @@ def judged(row: Row, value: Any, name: str, judge: str, reading: Reading) -> tup
     Raises InputError for any other value, naming it and other values of the field.
     """
     threshold = reading.threshold
-    judge = f"{judge}@log" if threshold is None else f"{judge}>={threshold:g}@log"
+    judge = reading.judge(judge)
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return Outcome.UNJUDGED, judge, f"{name} is {'null' if value is None else 'NaN'}"
     if not isinstance(value, bool | int | float):

@@ -25,7 +25,7 @@ _KEPT_ONE = "lm-evaluation-harness scored one repeat of this document, not this 
 def read(reading: Reading) -> Iterator[Record]:
     """Yield one record a document, with every repeat as a draw.
 
-    Raises InputError when several filters or metrics could decide and none is named, and on log-likelihood tasks.
+    Raises InputError when several filters or metrics could decide and none is named.
     """
     if reading.verifier is None and reading.filter is None:
         _one_filter(reading)
@@ -48,7 +48,10 @@ def read(reading: Reading) -> Iterator[Record]:
                 f"document {document!r} stands twice under the filter {kept_by!r}; was one run appended to another?"
             )
         seen.add((row.file, document))
-        yield _record(row, reading, origin, task, kept_by)
+        if _is_sampled(row):
+            yield _record(row, reading, origin, task, kept_by)
+        else:
+            reading.report.skip("a log-likelihood (multiple-choice) record: nothing was sampled", row.where)
     if reading.filter is not None and not seen:
         names = sorted({str(r.fields.get("filter", "none")) for f in reading.files for r in json_rows(f)})
         row.fail(f"no record has the filter {reading.filter!r}; the log has {', '.join(names)}")
@@ -95,15 +98,7 @@ def _origin(path: Path, reading: Reading) -> tuple[Origin, str]:
 
 def _record(row: Row, reading: Reading, origin: Origin, task: str, kept_by: str) -> Record:
     prompt, settings = _request(row)
-    resps = row.need("resps")
-    if not isinstance(resps, list) or not resps or not isinstance(resps[0], list):
-        row.fail(f"the field 'resps' is {brief(resps)}; expected a list (requests) of lists (repeats)")
-    if len(resps) > 1 or any(not isinstance(text, str) for text in resps[0]):
-        row.fail(
-            "this is a log-likelihood (multiple-choice) record: nothing was sampled, so it says nothing of P(correct); "
-            "import a generate_until task"
-        )
-    texts = [unicode_text(text) for text in resps[0]]
+    texts = [unicode_text(text) for text in row.need("resps")[0]]
     if not texts:
         row.fail("the field 'resps' holds no repeat; was the run stopped?")
     if len(texts) > 1 and settings.get("do_sample") is False:
@@ -121,6 +116,14 @@ def _record(row: Row, reading: Reading, origin: Origin, task: str, kept_by: str)
         count, of = correct
         record = replace(record, c=count, unjudged=len(texts) - of)
     return record
+
+
+def _is_sampled(row: Row) -> bool:
+    """Whether the record's `resps` are texts, not the log-likelihoods of choices."""
+    resps = row.need("resps")
+    if not isinstance(resps, list) or not resps or not all(isinstance(repeats, list) for repeats in resps):
+        row.fail(f"the field 'resps' is {brief(resps)}; expected a list (requests) of lists (repeats)")
+    return len(resps) == 1 and all(isinstance(text, str) for text in resps[0])
 
 
 def _request(row: Row) -> tuple[str, dict[str, Any]]:
@@ -157,7 +160,7 @@ def _verdicts(
     the first repeat's text; or when it is pass@k over a list of repeats, whose value gives their number correct.
     """
     if reading.verifier is not None:
-        return [(Outcome.UNJUDGED, "lm-eval@log", "")] * repeats, None
+        return [(Outcome.UNJUDGED, "", "")] * repeats, None
     name = _metric(row, reading)
     value = row.fields[name]
     judge = f"lm-eval/{name},{kept_by}"
@@ -165,13 +168,17 @@ def _verdicts(
         return [judged(row, value, name, judge, reading)], None
     kept = row.fields.get("filtered_resps")
     kept = kept[0] if isinstance(kept, list) and kept else None
-    unknown = (Outcome.UNJUDGED, f"{judge}@log", _KEPT_ONE)
+    unknown = (Outcome.UNJUDGED, reading.judge(judge), _KEPT_ONE)
     if kept == first:
         reading.report.warn("only the first repeat was scored; the others are unjudged: judge them with --verifier")
         return [judged(row, value, name, judge, reading), *[unknown] * (repeats - 1)], None
     if isinstance(kept, list) and (correct := _invert_pass_at_k(name, value, len(kept))) is not None:
         if correct in (0, len(kept)):
-            all_same = (Outcome.CORRECT if correct else Outcome.WRONG, f"{judge}@log", "" if correct else f"{name} 0")
+            all_same = (
+                Outcome.CORRECT if correct else Outcome.WRONG,
+                reading.judge(judge),
+                "" if correct else f"{name} 0",
+            )
             return [all_same] * len(kept) + [unknown] * (repeats - len(kept)), None
         reading.report.warn(
             f"{name} tells how many repeats are correct, not which: the counts hold, the samples are unjudged"

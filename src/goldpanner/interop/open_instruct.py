@@ -1,6 +1,6 @@
 """open-instruct: `{run}_rollouts_{shard}.jsonl` (written with `--save_traces`): token ids, reward, finish reason a row.
 
-The rows hold no text; give `tokenizer=` a function from token ids to text to have it, else texts stay empty.
+The rows hold no text: problems are known by their prompt's token ids, and texts stay empty.
 """
 
 import json
@@ -41,7 +41,7 @@ def _record(row: Row, reading: Reading, origin: Origin) -> Record:
     )
     name = reading.score or "reward"
     said = judged(row, row.need(name), name, f"open-instruct/{name}", reading)
-    finish: FinishReason = "stop" if row.fields.get("finish_reason", "stop") == "stop" else "length"
+    finish: FinishReason = "stop" if row.fields.get("finish_reason") in ("stop", None) else "length"
     draw = reading.draw(
         problem,
         "",

@@ -21,6 +21,8 @@ class Origin:
     """The log's record of the model that drew the samples; None where it has none."""
     params: Mapping[str, Any] = field(default_factory=dict)
     """The fields of SamplingParams that the log states. What it does not state is unknown, never a default."""
+    params_id: str | None = None
+    """Hash of the sampling parameters, in a log that we exported."""
     identity: str | None = None
     """The log's own unique name for itself, where it has one; else the file's content identifies it."""
 
@@ -32,6 +34,8 @@ class Draw:
     completion: Completion
     verdict: Verdict
     reward: float | None = None
+    key: tuple[int, int] | None = None
+    """Seed and index of the sample, in a log that we exported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +171,10 @@ class Reading:
     torn_tail: bool = False
     """Leave out a last line that was cut in the middle."""
 
+    def judge(self, name: str) -> str:
+        """Return the id of the log's own verdicts by the score `name`: one for all samples of an import."""
+        return f"{name}@log" if self.threshold is None else f"{name}>={self.threshold:g}@log"
+
     def draw(
         self,
         problem: Problem,
@@ -177,14 +185,19 @@ class Reading:
         reward: float | None = None,
         logprobs: tuple[float, ...] | None = None,
         tokens: tuple[int, ...] | None = None,
+        key: tuple[int, int] | None = None,
     ) -> Draw:
         """Return the draw with the log's verdict (`said`: outcome, who said it, why), or the verifier's if given."""
         total = sum(logprobs) if logprobs else None
         completion = Completion(text, tokens, total, finish, logprobs or None)
-        if self.verifier is not None and finish != "error":
-            return Draw(completion, self.verifier(problem, completion), reward)
         outcome, judge, reason = said
-        return Draw(completion, Verdict(outcome, judge, reason=reason), reward)
+        verdict = Verdict(outcome, judge, reason=reason)
+        if self.verifier is not None:
+            failed = Verdict(
+                Outcome.UNJUDGED, getattr(self.verifier, "id", judge), reason=reason or "the sample failed"
+            )
+            verdict = failed if finish == "error" else self.verifier(problem, completion)
+        return Draw(completion, verdict, reward, key)
 
 
 def known_params(said: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from goldpanner.errors import InputError
 from goldpanner.interop.lines import Row, brief, judged, message_text, reward_of
 from goldpanner.interop.records import Origin, Reading, Record, record_of
@@ -15,17 +18,14 @@ from goldpanner.types import Problem
 COLUMNS = frozenset({"step", "prompt", "completion", "advantage"})
 _NAME = re.compile(r"completions_(\d+)\.parquet$")
 LAST_BATCH = (
-    "TRL writes this log once per logging interval and holds one generation batch (generation_batch_size rows): with "
-    "logging_steps > steps_per_generation only the last batch of each interval is in it, the others are lost"
+    "TRL writes this log when it logs (every logging_steps) and keeps the last generation batch alone: of the batches "
+    "generated since the log before, all but the last are lost (checked with TRL 1.16)"
 )
-_BLOCK = 4096
+REUSED = "the same generation batch, logged again at a later step"
 
 
 def columns_of(path: Path) -> set[str]:
     """Return the column names of a parquet file. Raises InputError where it is none."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
         return set(pq.read_schema(path).names)
     except (pa.ArrowException, OSError) as error:
@@ -35,34 +35,40 @@ def columns_of(path: Path) -> set[str]:
 
 
 def read(reading: Reading) -> Iterator[Record]:
-    """Yield one record a completion, from each file in turn, a block of rows at a time."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+    """Yield one record a completion, from each file in turn; a batch that is logged twice is taken once."""
     reading.report.warn(LAST_BATCH)
     reading.report.warn("TRL does not log whether a completion was cut at the length limit: truncated counts as 0")
+    before: pa.Table | None = None
     for path in reading.files:
-        missing = COLUMNS - columns_of(path)
-        if missing:
-            raise InputError(
-                f"{path} lacks the column(s) {', '.join(sorted(missing))} of TRL's completions log; "
-                "give completions_{step}.parquet, or name the right format with --format"
-            )
-        number = 0
+        table = _table(path)
         origin = Origin(path)
-        try:
-            with pq.ParquetFile(path) as file:
-                for batch in file.iter_batches(batch_size=_BLOCK):
-                    for fields in batch.to_pylist():
-                        number += 1
-                        reading.report.rows += 1
-                        yield _record(Row(path, number, fields, "row"), reading, origin)
-        except (pa.ArrowException, OSError) as error:
-            raise InputError(
-                f"{path}, after row {number}: {_first_line(error)}; the file is damaged, copy it again"
-            ) from None
-        if number == 0:
-            raise InputError(f"{path} is empty: it holds no completion")
+        batch = table.drop_columns("step")
+        again = before is not None and batch.equals(before)
+        before = batch
+        for number, fields in enumerate(table.to_pylist(), 1):
+            row = Row(path, number, fields, "row")
+            reading.report.rows += 1
+            if again:  # num_iterations or steps_per_generation > 1: one batch serves several steps
+                reading.report.skip(REUSED, row.where)
+            else:
+                yield _record(row, reading, origin)
+
+
+def _table(path: Path) -> pa.Table:
+    """Return one file, which holds one generation batch and no more."""
+    missing = COLUMNS - columns_of(path)
+    if missing:
+        raise InputError(
+            f"{path} lacks the column(s) {', '.join(sorted(missing))} of TRL's completions log; "
+            "give completions_{step}.parquet, or name the right format with --format"
+        )
+    try:
+        table = pq.read_table(path, partitioning=None)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path}: {_first_line(error)}; the file is damaged, copy it again") from None
+    if table.num_rows == 0:
+        raise InputError(f"{path} is empty: it holds no completion")
+    return table
 
 
 def _first_line(error: Exception) -> str:
@@ -103,9 +109,6 @@ def write(selection: Selection, path: Path | str, *, chat: bool = False) -> Path
 
     They are `answer, goldpanner_id, n, c, unjudged, p, weight`; TRL hands them to reward functions by keyword.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     rows: list[dict[str, Any]] = [
         {
             "prompt": [{"role": "user", "content": problem.prompt}] if chat else problem.prompt,

@@ -8,7 +8,7 @@ from typing import Any
 
 from goldpanner.interop.lines import Row, brief, judged, message_text, reward_of, rows_of, unicode_text
 from goldpanner.interop.records import Draw, Origin, Reading, Record, known_params, record_of
-from goldpanner.types import FinishReason, Outcome, Problem
+from goldpanner.types import FinishReason, Outcome, Problem, content_hash
 
 KEYS = frozenset({"example_id", "prompt", "completion", "reward"})
 TRACE_KEYS = frozenset({"task", "traces", "ok"})
@@ -25,7 +25,10 @@ def read(reading: Reading) -> Iterator[Record]:
         if prompt is None:
             reading.report.skip("the prompt is missing (the rollout failed before its first turn)", row.where)
             continue
-        problem = Problem(task, prompt, unicode_text(str(row.fields.get("answer") or "")))
+        info = row.fields.get("info")
+        # two examples may differ in what only the rubric sees
+        meta = {"info": content_hash(json.dumps(info))} if info else {}
+        problem = Problem(task, prompt, unicode_text(str(row.fields.get("answer") or "")), meta)
         draw = _draw(row, reading, problem)
         yield record_of(problem, [draw], origin, name=f"{task}/{row.need('example_id')}")
 
@@ -39,7 +42,11 @@ def _draw(row: Row, reading: Reading, problem: Problem) -> Draw:
         return reading.draw(
             problem,
             unicode_text(brief(why) if text is None or text == "" else text),
-            said=(Outcome.UNJUDGED, f"verifiers/{name}@log", unicode_text(f"the rollout failed: {brief(why)}")),
+            said=(
+                Outcome.UNJUDGED,
+                reading.judge(f"verifiers/{name}"),
+                unicode_text(f"the rollout failed: {brief(why)}"),
+            ),
             finish="error",
         )
     value = row.need(name)
@@ -85,20 +92,22 @@ def _trace_record(trace: Row, episode: Row, reading: Reading) -> Record:
     for name, value in (("nodes", nodes), ("calls", calls)):
         if not isinstance(value, list) or not all(isinstance(x, dict) for x in value):
             trace.fail(f"the field {name!r} is {brief(value)}; expected a list of objects")
-    asked = [n.get("message") for n in nodes if n.get("sampled") is not True]
-    first = next((i for i, n in enumerate(nodes) if n.get("sampled") is True), len(nodes))
-    prompt = message_text(asked[:first])
-    said_text = message_text([n.get("message") for n in nodes if n.get("sampled") is True])
-    if prompt is None or said_text is None:
-        trace.fail("the field 'nodes' holds something that is no chat message")
     task = _part(trace.need("task"))
     data = _part(task.get("data"))
-    info = _part(_part(episode.fields.get("env")))
+    said_text = message_text([n.get("message") for n in nodes if n.get("sampled") is True])
+    first = next((i for i, n in enumerate(nodes) if n.get("sampled") is True), len(nodes))
+    asked = data["prompt"] if data.get("prompt") is not None else [n.get("message") for n in nodes[:first]]
+    prompt = message_text(asked)
+    if prompt is None or said_text is None:
+        trace.fail("the task's prompt or a node is no text and no chat message")
+    info = _part(episode.fields.get("env"))
     answer = data.get("answer", "")
+    key = task.get("key") or task.get("hash")
     problem = Problem(
         unicode_text(str(info.get("id") or task.get("type") or "verifiers")),
         prompt,
         unicode_text(answer if isinstance(answer, str) else json.dumps(answer)),
+        {"key": unicode_text(key)} if isinstance(key, str) else {},
     )
     draw = _trace_draw(trace, reading, problem, said_text, nodes, calls)
     work = _part(_part(episode.fields.get("run")).get("work"))
@@ -125,7 +134,7 @@ def _trace_draw(
         why = (
             _part(errors[-1]).get("type") if isinstance(errors, list) and errors else trace.fields.get("stop_condition")
         )
-        said = (Outcome.UNJUDGED, f"verifiers/{name}@log", unicode_text(f"the rollout failed: {brief(why)}"))
+        said = (Outcome.UNJUDGED, reading.judge(f"verifiers/{name}"), unicode_text(f"the rollout failed: {brief(why)}"))
         return reading.draw(problem, text, said=said, finish="error")
     if reading.score is not None and reading.score not in rewards:
         trace.fail(f"no reward {reading.score!r}; the trace has {', '.join(rewards) or 'none'}")

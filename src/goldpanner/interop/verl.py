@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from goldpanner.interop.lines import Row, brief, judged, reward_of, rows_of, unicode_text
 from goldpanner.interop.records import Origin, Reading, Record, record_of
 from goldpanner.interop.selection import Selection
@@ -78,9 +81,6 @@ def write(selection: Selection, path: Path | str, *, split: str = "train", abili
 
     Our problem id stands in `extra_info.id`, its measured n, c, p and weight beside it.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     rows: list[dict[str, Any]] = [
         {
             "data_source": problem.task,
