@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 from goldpanner.errors import InputError
 from goldpanner.train import grpo
 from goldpanner.train.model import ModelConfig, build_model, build_tokenizer
-from goldpanner.train.objective import Objective, add_gradient, score
+from goldpanner.train.objective import Objective, add_gradient, distinct, score
 from goldpanner.train.rows import Row
 
 CENTRED = (grpo.group_advantages, grpo.centred_advantages, grpo.rloo_advantages, grpo.maxrl_advantages)
@@ -277,9 +277,21 @@ def gradient_of(model, rows, advantage, objective, **options):
     return result, torch.cat([p.grad.flatten() for p in model.parameters()])
 
 
+def in_double(model):
+    """Return a float64 copy that is float64 throughout: Llama's own RMSNorm goes through float32."""
+    model = copy.deepcopy(model).double()
+    for module in list(model.modules()):
+        for name, part in module.named_children():
+            if type(part).__name__ == "LlamaRMSNorm":
+                norm = torch.nn.RMSNorm(part.weight.shape, eps=part.variance_epsilon)
+                norm.weight = part.weight
+                setattr(module, name, norm)
+    return model
+
+
 @pytest.fixture(scope="module")
 def double(tiny):
-    return copy.deepcopy(tiny[0]).double()
+    return in_double(tiny[0])
 
 
 @pytest.mark.parametrize("variant", grpo.VARIANTS)
@@ -291,12 +303,40 @@ def test_skipping_dead_groups_changes_neither_loss_nor_gradient(double, variant)
     objective = Objective(grpo.VARIANTS[variant].reduction, max_tokens=10)
     assert (advantage == 0).sum() >= 5
     (skipping, fast), (full, slow) = (
-        gradient_of(double, rows, advantage, objective, skip=skip) for skip in (True, False)
+        gradient_of(double, rows, advantage, objective, every_row=every) for every in (False, True)
     )
     assert abs(skipping.loss - full.loss) < 1e-12
     assert (fast - slow).abs().max() < 1e-12
     assert slow.abs().max() > 1e-4
     assert skipping.clipped == full.clipped == 0
+
+
+@pytest.mark.parametrize("terms", [{}, {"kl": 0.1, "unbiased_kl": True, "entropy": 0.05}])
+@pytest.mark.parametrize("reduction", get_args(grpo.Reduction))
+def test_equal_rows_are_computed_once_and_counted_as_often_as_they_occur(double, reduction, terms):
+    rows, reward = some_rows()
+    rows = [row for row in rows[::4] for _ in range(4)]  # every member of a group says the same ...
+    rows[9], rows[14] = rows[8]._replace(response=[5, 6]), rows[12]._replace(response=[7])  # ... but two
+    advantage = grpo.group_advantages(reward.double()).flatten()
+    generator = np.random.default_rng(0)
+    noise = {tuple(row.response): torch.from_numpy(generator.normal(0, 0.3, len(row.response))) for row in rows}
+    old = [logp + noise[tuple(row.response)] for row, logp in zip(rows, scores(double, rows))]
+    reference = copy.deepcopy(double)
+    with torch.no_grad():
+        reference.lm_head.weight.mul_(1.1)
+    objective = Objective(reduction, max_tokens=10, **terms)
+    (once, fast), (each, slow) = (
+        gradient_of(double, rows, advantage, objective, old_logp=old, reference=reference, every_row=every)
+        for every in (False, True)
+    )
+    assert len(distinct(rows, advantage.tolist(), objective)) < len(rows) / 2
+    assert sum(distinct(rows, advantage.tolist(), Objective(reduction, 10, kl=0.1)).values()) == len(rows)
+    assert (fast - slow).abs().max() < 1e-12
+    assert (once.loss, once.clipped) == pytest.approx((each.loss, each.clipped), abs=1e-12)
+    assert once.clipped > 0
+    if terms:
+        assert once.kl > 0
+        assert once.kl == pytest.approx(each.kl, abs=1e-12)
 
 
 @pytest.mark.parametrize("term", [{"kl": 0.1}, {"entropy": 0.1}])

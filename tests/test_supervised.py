@@ -1,5 +1,6 @@
 """Pretraining and SFT: the loss against the written formula, the masks, the optimizers, the schedule."""
 
+import copy
 import math
 from collections import Counter
 
@@ -61,10 +62,22 @@ def gradient(model):
     return torch.cat([p.grad.flatten() for p in model.parameters()])
 
 
+def in_double(model):
+    """Return a float64 copy that is float64 throughout: Llama's own RMSNorm goes through float32."""
+    model = copy.deepcopy(model).double()
+    for module in list(model.modules()):
+        for name, part in module.named_children():
+            if type(part).__name__ == "LlamaRMSNorm":
+                norm = torch.nn.RMSNorm(part.weight.shape, eps=part.variance_epsilon)
+                norm.weight = part.weight
+                setattr(module, name, norm)
+    return model
+
+
 @pytest.mark.parametrize("loss_on", ["response", "all"])
 @pytest.mark.parametrize("cells", [1, 40, 10**6])
 def test_loss_and_gradient_are_the_mean_over_response_tokens_written_out(tokenizer, model, loss_on, cells):
-    model = model.double()
+    model = in_double(model)
     documents = some_documents(9)
     rows = encode(tokenizer, documents, loss_on)
     loss = backward(model, rows, cells)
@@ -147,7 +160,7 @@ def test_records_say_what_happened(tokenizer, model):
 @pytest.mark.parametrize("optimizer", ["muon", "adam"])
 def test_it_learns_and_does_so_the_same_way_twice(tokenizer, optimizer):
     rate = 0.03 if optimizer == "muon" else 0.01
-    config = SupervisedConfig(steps=200, batch=12, optimizer=optimizer, learning_rate=rate, warmup_steps=5)
+    config = SupervisedConfig(steps=120, batch=12, optimizer=optimizer, learning_rate=rate, warmup_steps=5)
     documents = [Document(f"w{i}", f"w{(i * 5 + 3) % 12} w{i}") for i in range(12)]
     results = []
     for _ in range(2):

@@ -53,19 +53,17 @@ def add_gradient(
     *,
     old_logp: Sequence[Tensor] | None = None,
     reference: Any = None,
-    skip: bool = True,
+    every_row: bool = False,
 ) -> Pass:
     """Add the gradient of the objective over B rows to the model's; return what was seen on the way.
 
-    Rows of advantage 0 (all of a dead group; unjudged members) have no gradient unless there is a KL or an entropy
-    term; with `skip` they are left out of both passes, while every denominator still counts them. `old_logp` holds
-    each row's token log-probabilities under the policy that drew it; None means the present one (on-policy).
+    Only `distinct` rows are computed, unless `every_row` asks for all; the result is the same. `old_logp` holds each
+    row's token log-probabilities under the policy that drew it; None means the present one (on-policy).
     """
     totals = grpo.Totals(len(rows), sum(len(row.response) for row in rows), objective.max_tokens)
-    needed = advantage_B != 0
-    if objective.needs_every_row or not skip:
-        needed = torch.ones_like(needed)
-    chosen = needed.nonzero().flatten().tolist()
+    advantages = advantage_B.tolist()
+    weights = dict.fromkeys(range(len(rows)), 1) if every_row else distinct(rows, advantages, objective)
+    chosen = list(weights)
     clip = {"clip_low": objective.clip_low, "clip_high": objective.clip_high}
     loss_sum = kl_sum = clipped = pushed = 0.0
     for chunk in by_length([rows[i] for i in chosen], objective.cells):
@@ -73,25 +71,43 @@ def add_gradient(
         batch = collate([rows[i] for i in index], model.device)
         logits = response_logits(model, batch, objective.temperature)
         logp_BT = token_logprobs(logits, batch)
-        advantage = advantage_B[index].to(logp_BT)
+        advantage, weight = advantage_B[index].to(logp_BT), logp_BT.new_tensor([weights[i] for i in index])[:, None]
         old_BT = logp_BT.detach() if old_logp is None else batch.scatter(torch.cat([old_logp[i] for i in index]))
         loss_BT = grpo.policy_loss(logp_BT, old_BT, advantage, **clip)
         if reference is not None:
             with torch.no_grad():
                 reference_BT = token_logprobs(response_logits(reference, batch, objective.temperature), batch)
             kl_BT = grpo.kl_k3(logp_BT, reference_BT)
-            kl_sum += float(kl_BT.detach().sum())
+            kl_sum += float((weight * kl_BT.detach()).sum())
             if objective.unbiased_kl:
                 kl_BT = kl_BT * grpo.ratio(logp_BT, old_BT)
             loss_BT = loss_BT + objective.kl * kl_BT
-        loss = grpo.reduce_loss(loss_BT, batch.mask_BL, objective.reduction, totals)
+        loss = grpo.reduce_loss(weight * loss_BT, batch.mask_BL, objective.reduction, totals)
         if objective.entropy > 0:
-            loss = loss - objective.entropy * grpo.entropy(logits).sum() / totals.tokens
+            entropy_BT = batch.scatter(grpo.entropy(logits))
+            loss = loss - objective.entropy * (weight * entropy_BT).sum() / totals.tokens
         loss.backward()
         loss_sum += float(loss.detach())
-        clipped += int((grpo.clipped(logp_BT.detach(), old_BT, advantage, **clip) & batch.mask_BL).sum())
-        pushed += int((batch.mask_BL & (advantage != 0)[:, None]).sum())
+        pushed_BT = weight * (batch.mask_BL & (advantage != 0)[:, None])
+        pushed += float(pushed_BT.sum())
+        clipped += float((pushed_BT * grpo.clipped(logp_BT.detach(), old_BT, advantage, **clip)).sum())
     return Pass(loss_sum, kl_sum / max(totals.tokens, 1) if reference is not None else None, clipped / max(pushed, 1))
+
+
+def distinct(rows: Sequence[Row], advantages: Sequence[float], objective: Objective) -> dict[int, int]:
+    """Return which rows must be computed, and how often each counts.
+
+    Rows of advantage 0 (all of a dead group; unjudged members) have no gradient unless there is a KL or an entropy
+    term, and are left out; denominators still count them. Equal rows, of which a confident policy draws many, are
+    computed once.
+    """
+    first: dict[Any, int] = {}
+    count: dict[int, int] = {}
+    for i, (row, advantage) in enumerate(zip(rows, advantages)):
+        if advantage != 0 or objective.needs_every_row:
+            i = first.setdefault((tuple(row.prompt), tuple(row.response), advantage), i)
+            count[i] = count.get(i, 0) + 1
+    return count
 
 
 def score(model: Any, rows: Sequence[Row], objective: Objective) -> list[Tensor]:
