@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 from goldpanner.errors import InputError, StoreError
 from goldpanner.store import Store
 from goldpanner.store.files import HOST, OLD_SECONDS
+from goldpanner.store.parts import Parts
 from goldpanner.store.rows import SAMPLES, samples_table
 from goldpanner.types import Completion, Counts, Outcome, Problem, Sample, Verdict
 
@@ -276,8 +277,8 @@ def test_a_store_of_many_parts_is_the_same_after_compacting(store):
 
 def test_two_runs_that_share_a_sample_both_have_it_and_it_counts_once(store):
     """Two RL runs from one base policy draw the same samples in their first step."""
-    for run in ("a", "b"):
-        store.append([sample("p1", i, "wrong", run=run, step=0, group=0, reward=0.0) for i in range(4)])
+    for run, extra in (("b", 1.0), ("a", 2.0)):
+        store.append([sample("p1", i, "wrong", run=run, step=0, group=0, reward=extra) for i in range(4)])
     for _ in range(2):
         assert as_dict(store.counts(POLICY)) == {"p1": (4, 0, 0, 0)}
         for run in ("a", "b"):
@@ -285,6 +286,7 @@ def test_two_runs_that_share_a_sample_both_have_it_and_it_counts_once(store):
             assert store.groups(run).to_pylist() == [
                 {"step": 0, "group": 0, "problem": "p1", "task": "world/d1", "n": 4, "c": 0, "unjudged": 0}
             ]
+        assert {s.run for s in store.samples()} == {"b"}  # the first, also after compacting
         store.compact()
 
 
@@ -422,11 +424,14 @@ def test_samples_are_chosen_sorted_and_limited(store):
     assert store.samples(params="none") == []
 
 
-def test_sql_takes_parameters_and_blames_wrong_queries(store):
+def test_sql_takes_parameters_and_blames_wrong_queries(store, monkeypatch):
     store.append(many())
     query = "SELECT problem FROM samples WHERE outcome = $outcome GROUP BY ALL ORDER BY ALL"
     assert store.sql(query, {"outcome": "correct"}).column(0).to_pylist() == ["p0", "p1", "p2"]
-    for wrong in ("SELECT nothing FROM samples", "SELEC", "SELECT $missing"):
+    with pytest.raises(InputError, match="parameters: missing"):
+        store.sql("SELECT $missing")
+    monkeypatch.setattr(Parts, "read_through", None)  # a wrong query is no reason to read everything
+    for wrong in ("SELECT nothing FROM samples", "SELEC"):
         with pytest.raises(InputError, match="the query cannot be answered"):
             store.sql(wrong)
 
@@ -458,6 +463,8 @@ def test_problems_are_stored_once_and_come_back_equal(store):
     assert store.problems("world/d2") == store.problems(["world/d2"]) == {two.id: two}
     with pytest.raises(InputError, match="meta is not JSON"):
         store.put_problems([dataclasses.replace(one, meta={"x": {1j}})])
+    with pytest.raises(InputError, match="changes as JSON"):
+        store.put_problems([dataclasses.replace(one, meta={2: "a", 10: "b"})])
 
 
 def test_records_are_replaced_whole_under_any_id(store):
@@ -496,13 +503,17 @@ def test_a_writer_makes_a_part_per_block_and_keeps_what_it_has_when_work_fails(s
     assert store.counts(POLICY, verifier="process@1").unjudged.sum() == 0
 
 
-def test_a_large_write_is_split_and_a_slow_one_does_not_wait(store):
+def test_a_large_write_is_split_and_a_slow_or_long_one_does_not_wait(store, monkeypatch):
     with store.writer(block_rows=5) as writer:
         writer.write(many(2, 6))
         assert len(parts_of(store)) == 3
     with store.writer(block_rows=1000, block_seconds=0.0) as writer:
         writer.write([sample("slow")])
         assert "slow" in store.drawn(POLICY, PARAMS, 0)
+    with store.writer() as writer:
+        monkeypatch.setattr("goldpanner.store.store.BLOCK_CHARACTERS", 10)
+        writer.write([sample("long", completion=Completion("x" * 10))])
+        assert "long" in store.drawn(POLICY, PARAMS, 0)
     with pytest.raises(InputError, match="block_rows is 0"):
         store.writer(block_rows=0)
 
@@ -513,6 +524,19 @@ def test_a_store_can_be_sent_to_another_process(store):
     assert twin.root == store.root
     assert as_dict(twin.counts(POLICY)) == tally(many())
     assert repr(twin) == f"Store({str(store.root)!r})"
+
+
+def test_a_forked_child_can_use_the_store_its_parent_has_read(store):
+    store.append(many())
+    code = """
+        store.counts("policy-1")
+        child = os.fork()
+        if not child:
+            store.append([sample("forked", 0)])
+            os._exit(7 if "forked" in store.counts("policy-1").ids else 8)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), "forked" in store.counts("policy-1").ids)
+    """
+    assert end(child(store, code)) == "7 True\n"
 
 
 def test_threads_may_share_a_store(store):
@@ -658,6 +682,26 @@ def test_a_compaction_killed_at_any_instant_loses_and_doubles_nothing(store, ins
     assert list(store.root.rglob("*.tmp")) == []
 
 
+def test_a_compaction_between_listing_and_reading_is_not_noticed(store, monkeypatch):
+    samples = many(4, 10)
+    look = Parts.sound
+
+    def look_then_compact(self):
+        names = look(self)
+        monkeypatch.setattr(Parts, "sound", look)
+        Store(store.root).compact()
+        return names
+
+    for ask in (lambda: as_dict(store.counts(POLICY)), lambda: as_dict(Store(store.root).counts(POLICY))):
+        for start in range(0, 40, 8):
+            store.append(samples[start : start + 8])
+        monkeypatch.setattr(Parts, "sound", look_then_compact)
+        assert ask() == tally(samples)
+    monkeypatch.setattr(Parts, "sound", lambda self: ("part-gone.parquet",))
+    with pytest.raises(StoreError, match="keep vanishing"):
+        store.samples()
+
+
 def test_two_compactions_at_once_do_the_work_once(store):
     store.append(many())
     store.append(many())
@@ -767,6 +811,20 @@ def test_flipped_bits_are_found_by_check_and_not_laundered_by_compact(store):
     assert parts_of(store) == []
 
 
+def test_a_part_that_may_not_be_read_is_not_taken_for_damaged(store, monkeypatch):
+    store.append(many())
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(pq, "ParquetFile", refuse)
+    for ask in (store.samples, store.check, store.compact):
+        with pytest.raises(StoreError, match=r"cannot read .*Permission denied"):
+            ask()
+    monkeypatch.undo()
+    assert len(store.samples()) == 24
+
+
 def test_damaged_records_and_problems_are_named_and_set_aside(store):
     store.put("runs", "good", {})
     store.put("runs", "bad", {"x": 1})
@@ -800,6 +858,8 @@ def test_damaged_records_and_problems_are_named_and_set_aside(store):
 
 def test_a_full_disk_is_an_error_that_leaves_nothing_behind(store, monkeypatch):
     store.append(many())
+    monkeypatch.setattr("goldpanner.store.upkeep.ROW_GROUP", 5)
+    monkeypatch.setattr("goldpanner.store.parts.ROW_GROUP", 5)
 
     def full(_):
         raise OSError(28, "No space left on device")
@@ -808,5 +868,11 @@ def test_a_full_disk_is_an_error_that_leaves_nothing_behind(store, monkeypatch):
     with pytest.raises(StoreError, match="No space left on device; free some space"):
         store.append([sample("p9")])
     monkeypatch.undo()
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", lambda *_, **__: full(0))
+    with pytest.raises(StoreError, match="No space left on device"):
+        store.compact()  # in the middle of the rows: the reader must be usable afterwards
+    monkeypatch.undo()
     assert list(store.root.rglob("*.tmp")) == []
+    assert as_dict(store.counts(POLICY)) == tally(many())
+    store.compact()
     assert as_dict(store.counts(POLICY)) == tally(many())

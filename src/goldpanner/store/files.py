@@ -5,7 +5,7 @@ import os
 import platform
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -89,11 +89,11 @@ def listing(folder: Path, suffix: str) -> tuple[str, ...]:
         previous = names
 
 
-def leftovers(root: Path) -> tuple[list[Path], list[Path]]:
-    """Return the `*.tmp` files under `root` as (those of dead writers, those that a living writer may still finish)."""
+def leftovers(folders: Iterable[Path]) -> tuple[list[Path], list[Path]]:
+    """Return the `*.tmp` files below `folders` as (those of dead writers, those a living one may finish)."""
     dead: list[Path] = []
     alive: list[Path] = []
-    for path in sorted(root.rglob("*.tmp")):
+    for path in sorted(path for folder in folders for path in folder.rglob("*.tmp")):
         try:
             age = time.time() - path.stat().st_mtime
         except FileNotFoundError:

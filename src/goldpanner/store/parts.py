@@ -89,7 +89,7 @@ class Parts:
                     batch.validate(full=True)
                     rows += len(batch)
             except (pa.ArrowException, OSError) as error:
-                raise DamagedError(_first_line(error)) from error
+                raise _damage(error, self.path(name)) from error
             if rows != part.metadata.num_rows:
                 raise DamagedError(f"holds {rows} rows where its footer says {part.metadata.num_rows}")
             self._footers[name] = _footer(part)
@@ -112,8 +112,8 @@ class Parts:
                 use_dictionary=list(self.kind.dictionary),
                 write_page_checksum=True,
             ) as writer:
-                for batch in _regroup(batches, self.kind.schema):
-                    writer.write_table(batch, row_group_size=ROW_GROUP)
+                for table in _regroup(batches, self.kind.schema):
+                    writer.write_table(table, row_group_size=len(table))
 
         write_atomically(self.path(name), write)
         return name
@@ -138,7 +138,7 @@ def _open(path: Path, kind: Kind, **options: Any) -> pq.ParquetFile:
     except FileNotFoundError as error:
         raise PartGoneError(path.name) from error
     except (pa.ArrowException, OSError) as error:
-        raise DamagedError(_first_line(error)) from error
+        raise _damage(error, path) from error
     if not part.schema_arrow.equals(kind.schema):
         part.close()
         raise DamagedError(f"its columns are not those of {kind.name}")
@@ -149,8 +149,11 @@ def _footer(part: pq.ParquetFile) -> Footer:
     return Footer(part.metadata.num_rows, DISTINCT in (part.schema_arrow.metadata or {}))
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0].rstrip(". ")
+def _damage(error: Exception, path: Path) -> Exception:
+    """Tell a damaged file from one that the system will not let us read: only the first may be set aside."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return StoreError(f"cannot read {path}: {error.strerror}; check the rights and the disk")
+    return DamagedError(str(error).strip().split("\n")[0].rstrip(". "))
 
 
 def _regroup(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:

@@ -25,6 +25,9 @@ T = TypeVar("T")
 _LATER = 2**61
 """Above every place: what moves a row behind those that are preferred."""
 
+_WRONG_QUERY = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException, duckdb.ConversionException)
+"""Errors that no file can cause: no part needs to be read through."""
+
 _ATTEMPTS = 10
 """How often a query starts over because a compaction took parts away under it."""
 
@@ -43,6 +46,7 @@ class Reader:
         self._lock = threading.RLock()
         self._process = -1
         self._connection: Any = None
+        self._inherited: Any = None
         self._seen: dict[str, tuple[str, ...]] = {}
         self._twins: dict[str, tuple[tuple[str, ...], int]] = {}
 
@@ -106,8 +110,9 @@ class Reader:
         yield from self._connection.sql(query).to_arrow_reader(batch_rows)
 
     def _connect(self) -> None:
-        """Open the database once per process: a forked child must not use its parent's threads."""
+        """Open the database once per process: a forked child has none of its parent's threads."""
         if self._process != os.getpid():
+            self._inherited = self._connection  # kept: to close it, it would wait for those threads
             spill = Path(tempfile.gettempdir()) / f"goldpanner-duckdb-{os.getpid()}"
             settings = {
                 "autoinstall_known_extensions": "false",
@@ -185,7 +190,7 @@ class Reader:
 
     def explain(self, error: Exception, asked: Mapping[str, tuple[str, ...]]) -> Exception:
         """Return what a failed query over parts means: one was compacted away or is damaged, or the query is wrong."""
-        for name, part_names in asked.items():
+        for name, part_names in ({} if isinstance(error, _WRONG_QUERY) else asked).items():
             parts = self.parts[name]
             damaged = {}
             for part in part_names:

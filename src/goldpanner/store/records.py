@@ -83,6 +83,9 @@ class Problems:
             ]
         except (TypeError, ValueError) as error:
             raise InputError(f"a problem's meta is not JSON: {error}; give plain values") from error
+        for line, (problem_id, problem) in zip(lines, new.items(), strict=True):
+            if _load_problem(line)[0].id != problem_id:
+                raise InputError(f"meta of problem {problem_id} changes as JSON: {problem.meta!r}; give it text keys")
         path = self.folder / f"{fresh_name('batch')}.jsonl"
         write_atomically(path, lambda file: _write(file, "".join(line + "\n" for line in lines)))
         return len(new)
@@ -106,15 +109,19 @@ def load_problems(path: Path) -> dict[str, Problem]:
         raise _damaged_batch(path, content.count(b"\n") + 1, "the file ends in the middle of a line")
     for number, line in enumerate(content.splitlines(), 1):
         try:
-            row = json.loads(line)
-            problem = Problem(row["task"], row["prompt"], row["answer"], row["meta"])
-            stored = row["id"]
+            problem, stored = _load_problem(line)
         except (ValueError, KeyError, TypeError) as error:
             raise _damaged_batch(path, number, repr(error)) from error
         if problem.id != stored:
             raise _damaged_batch(path, number, f"its content hashes to {problem.id}, not to its id {stored!r}")
         found[problem.id] = problem
     return found
+
+
+def _load_problem(line: str | bytes) -> tuple[Problem, str]:
+    """Return a problem and the id it was stored under."""
+    row = json.loads(line)
+    return Problem(row["task"], row["prompt"], row["answer"], row["meta"]), row["id"]
 
 
 def _damaged_batch(path: Path, line: int, reason: str) -> StoreError:

@@ -221,7 +221,7 @@ def _build(kind: Kind, columns: list[Any]) -> pa.Table:
     arrays = []
     for field, column in zip(kind.schema, columns, strict=True):
         try:
-            arrays.append(column if isinstance(column, pa.Array) else pa.array(column, field.type))
+            arrays.append(column if isinstance(column, pa.Array | pa.ChunkedArray) else pa.array(column, field.type))
         except (pa.ArrowException, OverflowError, TypeError) as error:
             raise InputError(f"{kind.name}: {field.name} cannot be stored as {field.type}: {error}") from error
     return conform(pa.Table.from_arrays(arrays, schema=kind.schema), kind)

@@ -27,6 +27,9 @@ from goldpanner.store.rows import (
 )
 from goldpanner.types import Counts, Problem, Sample, Verdict
 
+BLOCK_CHARACTERS = 200_000_000
+"""Text of one block: long chains of thought must not fill the memory."""
+
 
 class Store:
     """A folder of samples. It is made by the first thing written to it; reading never creates anything.
@@ -36,7 +39,7 @@ class Store:
     """
 
     def __init__(self, root: Path | str) -> None:
-        self.root = Path(root)
+        self.root = Path(root).absolute()
         if self.root.exists() and not self.root.is_dir():
             raise StoreError(f"the store {self.root} is a file; give the path of a folder")
         self._reader = Reader(self.root)
@@ -240,8 +243,9 @@ class Store:
 class Writer:
     """Gathers samples and verdicts and writes a part per block; what is not flushed is all that a kill can lose.
 
-    A block is written when it has `block_rows` rows, when its oldest row has waited `block_seconds` at the next write,
-    and at the end of the `with` block, also when that ends in an exception: samples already judged are worth keeping.
+    A block is written when it has `block_rows` rows or long texts fill it, when `block_seconds` have passed since the
+    last one, looked at on each write, and at the end of the `with` block, also when that ends in an exception: samples
+    already judged are worth keeping.
     """
 
     def __init__(self, store: Store, block_rows: int = 50_000, block_seconds: float = 30.0) -> None:
@@ -252,11 +256,14 @@ class Writer:
         self.block_seconds = block_seconds
         self._samples: list[Sample] = []
         self._verdicts: list[tuple[Sample, Verdict]] = []
+        self._characters = 0
         self._since = time.monotonic()
 
     def write(self, samples: Iterable[Sample]) -> None:
         """Take samples into the block; writes it when it is full."""
-        self._samples.extend(samples)
+        for sample in samples:
+            self._samples.append(sample)
+            self._characters += len(sample.completion.text)
         self._flush_if_due()
 
     def write_verdicts(self, rows: Iterable[tuple[Sample, Verdict]]) -> None:
@@ -271,11 +278,13 @@ class Writer:
         self._samples = []
         self.store.append_verdicts(self._verdicts)
         self._verdicts = []
+        self._characters = 0
         self._since = time.monotonic()
 
     def _flush_if_due(self) -> None:
         waited = time.monotonic() - self._since
-        if max(len(self._samples), len(self._verdicts)) >= self.block_rows or waited >= self.block_seconds:
+        rows = max(len(self._samples), len(self._verdicts))
+        if rows >= self.block_rows or self._characters >= BLOCK_CHARACTERS or waited >= self.block_seconds:
             self.flush()
 
     def __enter__(self) -> Self:

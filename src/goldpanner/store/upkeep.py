@@ -2,7 +2,7 @@
 
 import fcntl
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -82,7 +82,8 @@ class CompactReport:
 def check(reader: Reader) -> CheckReport:
     """Read every file of the store through; see `Store.check`."""
     root = reader.root
-    dead, alive = leftovers(root)
+    folders = [*(parts.folder for parts in reader.parts.values()), root / "problems", root / "records"]
+    dead, alive = leftovers(folders)
     for path in dead:
         path.unlink(missing_ok=True)
     damaged: list[Damaged] = []
@@ -146,7 +147,7 @@ def _merge(reader: Reader, parts: Parts, ask: Ask) -> tuple[int, int, int] | Non
     rows = reader.once(kind.name, key=kind.identity)
     due = before - repeated(reader, ask, kind, kind.identity)
     distinct = due == before - repeated(reader, ask, kind, kind.key)
-    query = f"SELECT {columns(kind.schema.names)} FROM {rows} ORDER BY {columns(kind.order)}"
+    query = f"SELECT {columns(kind.schema.names)} FROM {rows} ORDER BY {columns(kind.order)}, place"
     try:
         new = parts.append_batches(reader.stream(query, ROW_GROUP), COMPACTED, distinct=distinct)
     except duckdb.Error as error:
@@ -189,7 +190,8 @@ def _set_aside(root: Path, path: Path, reason: str) -> Damaged:
     target = folder / path.name
     if target.exists():
         target = folder / f"{fresh_name('again')}-{path.name}"
-    path.rename(target)
+    with suppress(FileNotFoundError):  # another check was faster
+        path.rename(target)
     sync_folder(path.parent)
     return Damaged(str(path.relative_to(root)), reason, target)
 
@@ -201,9 +203,16 @@ def _one_at_a_time(root: Path) -> Iterator[None]:
     Two compactions at once would lose nothing either (each removes only what its own, finished part holds), but both
     would do the work.
     """
-    with (root / "compact.lock").open("a") as file:
+    path = root / "compact.lock"
+    try:
+        lock = path.open("a")
+    except OSError as error:
+        raise StoreError(
+            f"cannot write {path}: {error.strerror}; a store is compacted where it can be written"
+        ) from error
+    with lock:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise StoreError(f"another process is compacting {root}; wait until it is done") from error
         yield
