@@ -14,7 +14,9 @@ from scipy import stats
 from goldpanner import rng
 from goldpanner.errors import InputError
 from goldpanner.policies import Policy, Request
-from goldpanner.policies.local import LocalPolicy, adjust, pack, pick
+from goldpanner.policies.decode import RowCache, SharedCache, decoding_cache
+from goldpanner.policies.local import LocalPolicy, pack
+from goldpanner.policies.pick import adjust, pick
 from goldpanner.policies.scripted import Route, ScriptedPolicy
 from goldpanner.train.model import ModelConfig, build_model, build_tokenizer, save_model
 from goldpanner.types import Problem, SamplingParams
@@ -211,6 +213,41 @@ def test_any_causal_model_is_sampled_by_its_own_distribution(family):
         assert np.allclose(scored, [c.logprob for c in completions], atol=1e-4)
 
 
+def long_problem(words, size):
+    return problem(" ".join((words * 9)[:size]))
+
+
+@pytest.mark.parametrize("family", ["llama", "llama-grouped", "qwen2-grouped", "qwen3-grouped"])
+def test_prompts_shared_by_their_samples_give_the_models_own_distribution(family, monkeypatch):
+    from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config, Qwen3Config
+
+    shape = {"vocab_size": 15, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "pad_token_id": 0}
+    shape |= {"num_attention_heads": 4, "initializer_range": 0.4, "eos_token_id": 1, "bos_token_id": None}
+    config = {
+        "llama": lambda: LlamaConfig(**shape),
+        "llama-grouped": lambda: LlamaConfig(**shape, num_key_value_heads=2),
+        "qwen2-grouped": lambda: Qwen2Config(**shape, num_key_value_heads=1),
+        "qwen3-grouped": lambda: Qwen3Config(**shape, num_key_value_heads=2, head_dim=6),
+    }[family]()
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(1)
+        model = AutoModelForCausalLM.from_config(config).eval()
+    policy = LocalPolicy(model, build_tokenizer(WORDS))
+    problems = [long_problem("abc", 33), long_problem("dabe", 40), problem("a b"), long_problem("lk", 33)]
+    assert isinstance(decoding_cache(model, 40, 12), SharedCache)
+    shared = draw(policy, problems, 12, max_tokens=12)
+    assert model.config._attn_implementation == "sdpa"
+    for problem_, completions in zip(problems, shared):
+        for c in completions[:4]:
+            assert np.allclose(c.token_logprobs, naive_logprobs(policy, problem_.prompt, c.tokens), atol=1e-4)
+        scored = policy.logprobs([problem_] * 12, [c.tokens for c in completions])
+        assert np.allclose(scored, [c.logprob for c in completions], atol=1e-4)
+    monkeypatch.setattr("goldpanner.policies.decode.SHARING_FAMILIES", ())
+    assert isinstance(decoding_cache(model, 40, 12), RowCache)
+    for a, b in zip(shared, draw(policy, problems, 12, max_tokens=12)):
+        assert [c.tokens for c in a] == [c.tokens for c in b]
+
+
 # --- picking one token -----------------------------------------------------------------------------------------------
 
 P = torch.tensor([[0.1, 0.4, 0.2, 0.3]])
@@ -256,6 +293,24 @@ def test_small_probabilities_keep_their_share_of_the_unit_interval():
     logits = torch.tensor([[1.0, small, small]]).log()
     edges = torch.tensor([1 - 2 * small - 2**-45, 1 - 1.5 * small, 1 - 0.5 * small], dtype=torch.float64)
     assert pick(logits.expand(3, 3), edges, SamplingParams())[0].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("vocabulary", [1025, 3000, 4096])
+def test_a_large_vocabulary_is_searched_exactly(vocabulary):
+    generator = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn((200, vocabulary), generator=generator)
+    logits[:, -300:] = -torch.inf  # whole blocks without mass, at the end and in the middle
+    logits[:, 500:1000] = -torch.inf
+    u = torch.rand(200, dtype=torch.float64, generator=generator)
+    u[:3] = torch.tensor([0.0, 1 - 2**-53, 0.5])
+    token, logprob = pick(logits, u, SamplingParams())
+    exact = logits.double().softmax(-1)
+    above = exact.cumsum(-1).gather(1, token[:, None]).squeeze(1)
+    mass = exact.gather(1, token[:, None]).squeeze(1)
+    assert bool((mass > 0).all())
+    assert bool((u < above + 1e-6).all())
+    assert bool((u >= above - mass - 1e-6).all())
+    assert torch.allclose(logprob, mass.log(), rtol=0, atol=1e-5)
 
 
 def test_packing_covers_every_sample_once_within_the_limit():
@@ -456,3 +511,18 @@ def test_scripted_mistakes():
 def test_scripted_policies_need_no_torch():
     code = "import sys, goldpanner.policies.scripted; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_the_id_follows_every_optimizer_step(fused):
+    """A fused optimizer writes weights without raising their version: ids that trusted it merged all steps' samples."""
+    model, tokenizer = build_model(ModelConfig(), 13, seed=0), build_tokenizer("abcdefghij")
+    policy = LocalPolicy(model, tokenizer)
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-4, fused=fused)
+    ids = [policy.id]
+    for _ in range(3):
+        model(torch.tensor([[3, 4, 5]])).logits.sum().backward()
+        optimizer.step()
+        ids.append(policy.id)
+    assert len(set(ids)) == 4
+    assert policy.id == LocalPolicy(model, tokenizer).id

@@ -7,7 +7,6 @@ size of a batch; a sample changes only where its uniform falls within that dista
 """
 
 import hashlib
-import inspect
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,11 +18,12 @@ import torch
 import transformers
 from numpy.typing import NDArray
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from goldpanner import rng
 from goldpanner.errors import InputError
 from goldpanner.policies import Request
+from goldpanner.policies.decode import Decoder, RowCache, SharedCache, decoding_cache, last_logits
+from goldpanner.policies.pick import pick
 from goldpanner.types import Completion, FinishReason, FloatArray, IntArray, Problem, SamplingParams
 
 Response = str | Sequence[int]
@@ -64,8 +64,7 @@ class LocalPolicy:
         self.batch_rows = batch_rows
         self.batch_bytes = batch_bytes
         self.name = name
-        self._id: tuple[tuple[int, ...], str] | None = None
-        self._keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
+        self._id: tuple[bytes, str] | None = None
         generation = getattr(model, "generation_config", None)
         ends = [tokenizer.eos_token_id, model.config.eos_token_id, getattr(generation, "eos_token_id", None)]
         self.eos_ids = sorted({i for e in ends if e is not None for i in (e if isinstance(e, list) else [e])})
@@ -85,10 +84,10 @@ class LocalPolicy:
 
     @property
     def id(self) -> str:
-        """16 hex digits over weights and tokenizer; computed anew when a weight was written since the last time."""
+        """16 hex digits over weights and tokenizer, computed anew when the weights have changed."""
         state = self.model.state_dict()
-        versions = tuple(n for t in state.values() for n in (t.data_ptr(), 0 if t.is_inference() else t._version))
-        if self._id is None or self._id[0] != versions:
+        marks = self._fingerprint(state)
+        if self._id is None or self._id[0] != marks:
             digest = hashlib.sha256()
             for name, tensor in sorted(state.items()):
                 digest.update(f"{name}\x1f{tensor.dtype}\x1f{tuple(tensor.shape)}\x1f".encode())
@@ -96,8 +95,21 @@ class LocalPolicy:
             backend = getattr(self.tokenizer, "backend_tokenizer", None)
             words = backend.to_str() if backend is not None else json.dumps(self.tokenizer.get_vocab(), sort_keys=True)
             digest.update(f"{words}\x1f{getattr(self.tokenizer, 'chat_template', None)}\x1f{self.eos_ids}".encode())
-            self._id = (versions, digest.hexdigest()[:16])
+            self._id = (marks, digest.hexdigest()[:16])
         return self._id[1]
+
+    @staticmethod
+    def _fingerprint(state: dict[str, torch.Tensor]) -> bytes:
+        """Return values of every tensor, all of a small one, spread over a large one.
+
+        PyTorch's own version counters do not do: its fused optimizers write weights without counting.
+        """
+        digest = hashlib.sha256()
+        for tensor in state.values():
+            flat = tensor.detach().flatten()
+            some = flat[:: max(1, len(flat) // 16_384)]
+            digest.update(some.cpu().contiguous().view(torch.uint8).numpy().data)
+        return digest.digest()
 
     def describe(self) -> dict[str, Any]:
         """Return a JSON record: id, name, architecture, size, dtype, device, versions."""
@@ -119,8 +131,9 @@ class LocalPolicy:
         prompts = [self.encode_prompt(request.problem, params.template) for request in requests]
         for prompt in prompts:
             self._check_length(len(prompt) + params.max_tokens, f"a prompt of {len(prompt)} tokens + max_tokens")
-        longest = max(map(len, prompts), default=0) + params.max_tokens
-        cache, limit = preallocated_cache(self.model.config, longest), self._rows_that_fit(longest)
+        longest = max(map(len, prompts), default=0)
+        cache = decoding_cache(self.model, longest, params.max_tokens)
+        limit = self._rows_that_fit(params.max_tokens + (0 if cache.shares_prompts else longest))
         start = 0
         while start < len(requests):  # a window of a few batches: enough to pack well, little to hold back
             stop, rows = start, 0
@@ -195,7 +208,7 @@ class LocalPolicy:
         requests: Sequence[Request],
         prompts: Sequence[list[int]],
         params: SamplingParams,
-        cache: DynamicCache,
+        cache: RowCache | SharedCache,
         limit: int,
     ) -> Iterator[list[Completion]]:
         done: list[list[Completion]] = [[] for _ in requests]
@@ -226,33 +239,24 @@ class LocalPolicy:
         owner: IntArray,
         uniforms: FloatArray,
         params: SamplingParams,
-        cache: DynamicCache,
-    ) -> tuple[IntArray, NDArray[np.float32], IntArray, NDArray[np.bool_]]:
+        cache: RowCache | SharedCache,
+    ) -> tuple[IntArray, FloatArray, IntArray, NDArray[np.bool_]]:
         """Return tokens and log-probabilities, shape (rows, max_tokens), lengths, and which rows ended by themselves.
 
-        `owner` names each row's prompt. Past a row's length the entries mean nothing.
+        `owner` (ascending) names each row's prompt. Past a row's length the entries mean nothing.
         """
+        n, width = uniforms.shape
+        u = torch.from_numpy(uniforms).to("cpu" if self.device.type == "mps" else self.device)  # MPS has no float64
+        tokens = torch.zeros((n, width), dtype=torch.int64, device=u.device)
+        logprobs = torch.zeros((n, width), dtype=torch.float64, device=u.device)
+        length = torch.full((n,), width, device=u.device)
+        ended = torch.zeros(n, dtype=torch.bool, device=u.device)
+        eos = torch.tensor(self.eos_ids, device=u.device)
+        rows = torch.arange(n, device=u.device)  # which samples the computed batch holds
         with evaluation(self.model):
-            ids, mask, positions = left_padded(prompts, self.tokenizer.pad_token_id or 0, self.device)
-            cache.reset()
-            keep = {"logits_to_keep": 1} if self._keeps_logits else {}
-            out = self.model(
-                ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True, **keep
-            )
-            row = torch.from_numpy(owner).to(self.device)
-            logits, next_position = out.logits[:, -1].index_select(0, row), positions[:, -1].index_select(0, row)
-            mask = None if mask is None else mask.index_select(0, row)
-            cache.reorder_cache(row)
-            n, width = uniforms.shape
-            u = torch.from_numpy(uniforms).to("cpu" if self.device.type == "mps" else self.device)
-            tokens = torch.zeros((n, width), dtype=torch.int64, device=u.device)
-            logprobs = torch.zeros((n, width), device=u.device)
-            length = torch.full((n,), width, device=u.device)
-            ended = torch.zeros(n, dtype=torch.bool, device=u.device)
-            eos = torch.tensor(self.eos_ids, device=u.device)
-            rows = torch.arange(n, device=u.device)  # which samples the computed batch holds
+            decoder = Decoder(self.model, cache, prompts, owner, self.tokenizer.pad_token_id or 0)
             for t in range(width):
-                token, logprob = pick(logits.to(u.device, torch.float32), u[rows, t], params)
+                token, logprob = pick(decoder.logits.to(u.device, torch.float32), u[rows, t], params)
                 tokens[rows, t], logprobs[rows, t] = token, logprob
                 stops = torch.isin(token, eos)
                 if params.stop:
@@ -265,21 +269,9 @@ class LocalPolicy:
                     break
                 if count < COMPACT_BELOW * len(rows):
                     chosen = live.nonzero().squeeze(1)
-                    rows, token, local = rows[chosen], token[chosen], chosen.to(self.device)
-                    next_position = next_position[local]
-                    mask = None if mask is None else mask[local]
-                    cache.reorder_cache(local)
-                next_position = next_position + 1
-                mask = None if mask is None else torch.nn.functional.pad(mask, (0, 1), value=1)
-                # without padding all rows stand at one position: one row of angles serves the batch
-                where = next_position[:1, None] if mask is None else next_position[:, None]
-                logits = self.model(
-                    token.to(self.device)[:, None],
-                    attention_mask=mask,
-                    position_ids=where,
-                    past_key_values=cache,
-                    use_cache=True,
-                ).logits[:, -1]
+                    rows, token = rows[chosen], token[chosen]
+                    decoder.keep(chosen.to(self.device))
+                decoder.step(token.to(self.device))
         return tokens.cpu().numpy(), logprobs.cpu().numpy(), length.cpu().numpy(), ended.cpu().numpy()
 
     def _hits_stop(self, tokens: torch.Tensor, stop: Sequence[str]) -> torch.Tensor:
@@ -290,7 +282,7 @@ class LocalPolicy:
     def _complete(
         self,
         tokens: IntArray,
-        logprobs: NDArray[np.float32],
+        logprobs: FloatArray,
         length: IntArray,
         ended: NDArray[np.bool_],
         params: SamplingParams,
@@ -300,7 +292,7 @@ class LocalPolicy:
         bodies = [row[:-1] if row[-1] in ends else row for row in ids]
         texts = self.tokenizer.batch_decode(bodies, clean_up_tokenization_spaces=False)
         out = []
-        for row, text, values, stopped in zip(ids, texts, logprobs.astype(np.float64), ended):
+        for row, text, values, stopped in zip(ids, texts, logprobs, ended):
             for stop in params.stop:
                 text = text.split(stop, 1)[0]
             each = tuple(values[: len(row)].tolist())
@@ -315,8 +307,8 @@ class LocalPolicy:
         for row, prompt, target in zip(ids, prompts, targets):
             row[: len(prompt) + len(target)] = prompt + target
         with evaluation(self.model):
-            keep = {"logits_to_keep": width - first} if self._keeps_logits else {}
-            logits = self.model(torch.from_numpy(ids).to(self.device), use_cache=False, **keep).logits
+            inputs = torch.from_numpy(ids).to(self.device)
+            logits = self.model(inputs, use_cache=False, **last_logits(self.model, width - first)).logits
             logits = logits[:, logits.shape[1] - (width - first) :]
             row = np.repeat(np.arange(len(targets)), [len(t) for t in targets])
             at = np.concatenate([np.arange(len(t)) + len(p) - 1 - first for p, t in zip(prompts, targets)])
@@ -324,40 +316,6 @@ class LocalPolicy:
             picked = logits[torch.from_numpy(row), torch.from_numpy(at)].cpu().double().log_softmax(-1)
             values = picked.gather(1, wanted[:, None]).squeeze(1).numpy()
         return np.split(values, np.cumsum([len(t) for t in targets])[:-1])
-
-
-def pick(logits: torch.Tensor, u: torch.Tensor, params: SamplingParams) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return each row's token and its log-probability under the unadjusted softmax.
-
-    `logits` is float32 of shape (rows, vocabulary), `u` float64 in [0, 1) of shape (rows,). Inverse CDF: the first
-    token whose cumulative probability exceeds u, in the order of the vocabulary. Adjustments come in the usual order:
-    temperature, top-k (ties with the k-th kept), top-p (the fewest most likely tokens that hold at least top_p).
-    """
-    logprobs = logits.log_softmax(-1)
-    if params.temperature == 0:
-        token = logits.argmax(-1)
-    else:
-        adjusted = logprobs if params.full_softmax else adjust(logits, params)
-        mass = adjusted.exp().cumsum(-1, dtype=torch.float64)
-        total = mass[:, -1:].contiguous()
-        token = torch.searchsorted(mass, u[:, None] * total, right=True)
-        last = torch.searchsorted(mass, total)  # u * total may round up to total: the last token with mass takes it
-        token = torch.minimum(token, last).squeeze(1)
-    return token, logprobs.gather(1, token[:, None]).squeeze(1)
-
-
-def adjust(logits: torch.Tensor, params: SamplingParams) -> torch.Tensor:
-    """Return the log-probabilities after temperature, top-k and top-p; a token cut off has -inf."""
-    logprobs = (logits / params.temperature).log_softmax(-1)
-    if 0 < params.top_k < logprobs.shape[-1]:
-        kth = logprobs.topk(params.top_k).values[:, -1:]
-        logprobs = logprobs.masked_fill(logprobs < kth, -torch.inf).log_softmax(-1)
-    if params.top_p < 1:
-        ordered, order = logprobs.sort(descending=True, stable=True)
-        mass = ordered.exp().cumsum(-1, dtype=torch.float64)
-        cut = (mass - ordered.exp() >= params.top_p).scatter(-1, order, mass - ordered.exp() >= params.top_p)
-        logprobs = logprobs.masked_fill(cut, -torch.inf).log_softmax(-1)
-    return logprobs
 
 
 def pack(lengths: Sequence[int], counts: Sequence[int], limit: int) -> list[list[tuple[int, slice]]]:
@@ -378,60 +336,6 @@ def pack(lengths: Sequence[int], counts: Sequence[int], limit: int) -> list[list
             batches[-1].append((i, slice(start, stop)))
             size, start, previous = size + stop - start, stop, lengths[i]
     return batches
-
-
-def left_padded(
-    prompts: Sequence[list[int]], pad: int, device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
-    """Return token ids, attention mask (None where all prompts are equally long) and positions, (prompts, width)."""
-    width = max(map(len, prompts))
-    ids = torch.tensor([[pad] * (width - len(p)) + p for p in prompts], device=device)
-    mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
-    positions = (mask.cumsum(-1) - 1).clamp(min=0)
-    return ids, None if bool(mask.all()) else mask, positions
-
-
-class _PreallocatedLayer(DynamicLayer):  # type: ignore[misc]
-    """Keys and values of one layer in memory taken once, instead of a copy of everything at each token."""
-
-    def __init__(self, capacity: int) -> None:
-        super().__init__()
-        self.capacity = capacity
-        self.room: tuple[torch.Tensor, torch.Tensor] | None = None
-
-    def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Append the new tokens' keys and values; return all of them. Shapes (rows, heads, tokens, width)."""
-        if not self.is_initialized:  # the prompts: as they come, since `reorder_cache` is next
-            self.lazy_initialization(key_states, value_states)
-            self.keys, self.values = key_states, value_states
-        else:
-            assert self.room is not None
-            start, stop = self.keys.shape[-2], self.keys.shape[-2] + key_states.shape[-2]
-            rows = len(key_states)
-            for room, new in zip(self.room, (key_states, value_states)):
-                room[:rows, :, start:stop] = new
-            self.keys, self.values = (room[:rows, :, :stop] for room in self.room)
-        return self.keys, self.values
-
-    def reorder_cache(self, beam_idx: torch.Tensor) -> None:
-        """Keep the rows `beam_idx`, in that order, each as often as it stands there."""
-        _, heads, used, width = self.keys.shape
-        rows = len(beam_idx)
-        if self.room is None or len(self.room[0]) < rows:
-            shape = (rows, heads, self.capacity, width)
-            self.room = (self.keys.new_empty(shape), self.values.new_empty(shape))
-        for room, old in zip(self.room, (self.keys, self.values)):
-            room[:rows, :, :used] = old.index_select(0, beam_idx)
-        self.keys, self.values = (room[:rows, :, :used] for room in self.room)
-
-
-def preallocated_cache(config: Any, capacity: int) -> DynamicCache:
-    """Return a cache for `capacity` tokens; layers of another kind than full attention keep their own sort."""
-    cache = DynamicCache(config=config)
-    cache.layers = [_PreallocatedLayer(capacity) if type(x) is DynamicLayer else x for x in cache.layers]
-    return cache
 
 
 @contextmanager
