@@ -98,6 +98,7 @@ def _write_rollouts(
 ) -> None:
     """Write RL rollouts; the first step's come from the parent's policy, as in a real run."""
     problems = world.problems("world/d1", 6, np.random.default_rng(5), "train")
+    store.put_problems(problems)
     samples = []
     for step in range(steps):
         policy = f"policy-{parent}" if step == 0 else f"policy-{stage}-{step}"

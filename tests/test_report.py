@@ -116,7 +116,7 @@ def test_hostile_text_stays_text(html):
     assert "img" not in tags
     assert not any("alert(1)" in text for kind, text in reader.scripts if kind != "application/json")
     assert not any(name.startswith("on") for _, attributes in reader.elements for name in attributes)
-    assert "49" not in "".join(reader.words).split(HOSTILE)[0].split("How it was made")[-1]
+    assert "</script> 49" not in "".join(reader.words)
     assert "".join(reader.words).count("{{7*7}}") >= 3  # verdict, command, configuration
 
 
@@ -290,15 +290,15 @@ def test_a_task_that_was_not_sampled_shows_its_exact_median(run):
 def test_lead_says_who_is_ahead_and_from_where():
     k = sections.EXACT_K
     low, high = np.full(len(k), 0.2), np.full(len(k), 0.3)
-    assert sections.lead(low, high) == ("after RL ahead at every k,", "by up to 10.0 points")
-    assert sections.lead(high, low) == ("before RL ahead at every k,", "by up to 10.0 points")
+    assert sections.lead(low, high) == ("RL ahead at every k,", "by up to 10.0 points")
+    assert sections.lead(high, low) == ("RL behind at every k,", "by up to 10.0 points")
     assert sections.lead(np.where(k >= 100, high, low), np.full(len(k), 0.25)) == (
-        "before RL ahead from k = 100,",
+        "RL behind from k = 100,",
         "by up to 5.0 points",
     )
-    assert sections.lead(np.where(k <= 100, high, low), np.full(len(k), 0.25))[0] == "before RL ahead up to k = 100,"
+    assert sections.lead(np.where(k <= 100, high, low), np.full(len(k), 0.25))[0] == "RL behind up to k = 100,"
     mixed = np.where((k > 10) & (k < 100), high, low)
-    assert sections.lead(mixed, np.full(len(k), 0.25))[0] == "before RL ahead at some k from 12,"
+    assert sections.lead(mixed, np.full(len(k), 0.25))[0] == "RL behind at some k from 12,"
 
 
 def test_prediction_of_groups_follows_the_law(run):
@@ -331,6 +331,15 @@ def test_table_of_problems_stays_within_its_budget(run, monkeypatch, budget, mos
     assert max(verdicts.count("wrong") for verdicts in kept) == most
     assert (f"the {most} most" in block.caption) == (most > 0)
     assert ("no responses" in block.caption) == (most == 0)
+
+
+def test_verdict_cards_show_both_ends_of_every_curve(run):
+    block = sections.verdict(run).blocks[0]
+    card = block.cards[1]
+    assert (card.title, card.word, card.summary) == ("base → SFT → GRPO", "sharpened", "More of the same, sooner.")
+    assert card.rows[0] == ("", "pass@1", "pass@16")
+    p = [np.exp(run.logp(stage, "world/d1")).mean() for stage in run.arms[1]]
+    assert card.rows[1][:2] == ("world/d1 · trained", f"{p[0]:.3f} → {p[1]:.3f}")
 
 
 # --- parts that are missing
@@ -400,7 +409,7 @@ def test_a_page_without_charts_carries_no_charting_library():
 
 @pytest.mark.parametrize("ending", [".png", ".svg"])
 def test_picture_is_saved(root, tmp_path, ending):
-    path = picture(root, tmp_path / f"picture{ending}", tasks=1)
+    path = picture(root, tmp_path / f"picture{ending}", tasks=["world/d3"])
     content = path.read_bytes()
     assert content.startswith(b"\x89PNG" if ending == ".png" else b"<svg")
     if ending == ".svg":
@@ -411,6 +420,11 @@ def test_picture_is_saved(root, tmp_path, ending):
 def test_picture_of_an_unknown_kind_is_refused(root, tmp_path):
     with pytest.raises(InputError, match=r"\.gif"):
         picture(root, tmp_path / "picture.gif")
+
+
+def test_picture_of_a_task_not_sampled_is_refused(root, tmp_path):
+    with pytest.raises(InputError, match="world/d2.*world/d1, world/d3"):
+        picture(root, tmp_path / "picture.png", tasks=["world/d2"])
 
 
 def test_sampling_parameters_are_told(html):

@@ -159,7 +159,7 @@ def spectrum(
             for bin_, problems in enumerate(np.histogram(log10_P[inside], edges)[0]):
                 if problems:
                     low, share = tops[bin_], problems / len(log10_P)
-                    tops[bin_] += 0.74 * share / tallest
+                    tops[bin_] += 0.7 * share / tallest
                     bars.append(
                         {"stage": one.look.label, "x": edges[bin_] + 0.04, "x2": edges[bin_] + 0.46, "y": low,
                          "y2": tops[bin_], "zone": name, "problems": problems, "share": share,
@@ -167,7 +167,7 @@ def spectrum(
                     )  # fmt: skip
         reach, rare, absent = zones(one.log10_P, limit)
         text = f"{one.look.label}:  {reach:.0%} · {rare:.0%} · {absent:.0%}"
-        heads.append({"y": offset, "top": offset + 0.95, "text": text, "x": floor, "x2": 0.0})
+        heads.append({"y": offset, "top": offset + 0.97, "text": text, "x": floor, "x2": 0.0})
     axis = alt.Axis(
         title="log₁₀ P(correct), exact", values=list(np.arange(floor, 1, 4)), grid=False, format="d", labelFlush=False,
         labelExpr=f"datum.value == {floor} ? '≤' + format(datum.value, 'd') : format(datum.value, 'd')",

@@ -6,6 +6,7 @@ from goldpanner.report.gather import Run
 from goldpanner.report.page import Explorer, Section, pack
 from goldpanner.types import Problem
 
+LN10 = 2.302585092994046
 BUDGET = 700_000
 """Characters that the packed table may take; beyond it fewer responses are kept, as the caption says."""
 
@@ -56,7 +57,7 @@ def _problem(run: Run, problem_id: str, drawn: list[dict[str, list[int]]], most:
         "a": problem.answer,
         "chain": str(problem.meta.get("chain", "")),
         "notes": _notes(problem),
-        "p": [None if x is None else round(min(x, 0.0) / 2.302585092994046, 2) + 0.0 for x in logs],
+        "p": [None if x is None else round(min(x, 0.0) / LN10, 4) + 0.0 for x in logs],
         "c": [counts.get(problem_id) for counts in drawn],
         "r": [_responses(run, stage.id, problem_id, most) for stage in run.stages],
     }

@@ -211,14 +211,16 @@ class _Source:
         return f"{self._label(parent)} → {str(record.get('stage', name)).upper()}"
 
     def _counts(self, policy: str, verifier: str | None) -> Counts:
-        """Return the counts of the problems measured, without those of training rollouts drawn from the same policy."""
+        """Return the counts of the problems measured: those with samples outside of RL steps.
+
+        RL rollouts of a run's first step come from the policy before it and would count as that policy's too.
+        """
         if policy not in self.sampled:
             return Counts.of([], [])
+        query = "SELECT DISTINCT problem FROM samples WHERE step IS NULL AND policy = $policy"
+        drawn = set(self.store.sql(query, {"policy": policy}).column(0).to_pylist()) & self.problems.keys()
         verifier = verifier or self.study.get("verifiers", {}).get("answer")
-        counts = self.store.counts(policy, params=self.params, verifier=verifier)
-        return counts.select(
-            np.array([i for i, problem in enumerate(counts.ids) if problem in self.problems], np.int64)
-        )
+        return self.store.counts(policy, params=self.params, problems=sorted(drawn), verifier=verifier)
 
     def responses(self, stage: Stage, most: int) -> dict[str, list[Response]]:
         """Return the distinct responses of a stage to each problem: of every verdict the `most` frequent ones."""

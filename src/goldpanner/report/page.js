@@ -35,7 +35,8 @@ document.querySelectorAll(".explorer").forEach(async (explorer) => {
   const probability = (log10) => {
     if (log10 === null) return "–";
     if (log10 > -3) return Math.pow(10, log10).toFixed(3);
-    return "1e" + log10.toFixed(1);
+    const exponent = Math.floor(log10 + 1e-9);
+    return Math.pow(10, log10 - exponent).toFixed(1) + "e" + exponent;
   };
   const share = (drawn) => (drawn ? drawn[0] / drawn[1] : null);
   // What a stage is sorted and compared by: the exact value where known, else the share of right samples.

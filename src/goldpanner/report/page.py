@@ -75,12 +75,12 @@ class Table:
 
 @dataclass(frozen=True)
 class Card:
-    """One arm's verdict: a word, what it is about, and a sentence."""
+    """One arm's verdict: what it is about, a word, a sentence, and a small table, its first row the heading."""
 
     title: str
     word: str
-    summary: str
-    note: str = ""
+    summary: str = ""
+    rows: Sequence[Sequence[str]] = ()
 
 
 @dataclass(frozen=True)

@@ -38,14 +38,13 @@ def group_panel(run: Run, stage: Stage, **more: Any) -> Chart | None:
     if stage.groups is None:
         return None
     parent = next((s for s in run.stages if s.id == stage.parent), None)
-    seen, last = stage.groups.shares_T[0], stage.groups.shares_T[-1]
-    description = (
-        f"Shares of groups over RL steps. First step: {seen[1]:.0%} live, {seen[0]:.0%} dead-wrong, {seen[2]:.0%} "
-        f"dead-right; last step: {last[1]:.0%}, {last[0]:.0%}, {last[2]:.0%}."
-    )
+    tenth = max(len(stage.groups.step_T) // 10, 1)
+    first, last = stage.groups.shares_T[:tenth].mean(axis=0), stage.groups.shares_T[-tenth:].mean(axis=0)
+    words = [f"{kind} {old:.0%} → {new:.0%}" for kind, old, new in zip(charts.GROUP_KINDS, first, last)]
+    description = f"Shares of groups over RL steps, from the first {tenth} to the last {tenth}: {', '.join(words)}."
     before = None if parent is None else _predicted(run, parent)
     shown = charts.GroupMap(stage.groups.step_T, stage.groups.shares_T, before, _predicted(run, stage))
-    return charts.group_map(shown, stage.label, description, **more)
+    return charts.group_map(shown, stage.label, description, subtitle=[f"{words[1]} of groups", words[0]], **more)
 
 
 def _predicted(run: Run, stage: Stage) -> FloatArray | None:
@@ -118,7 +117,7 @@ def _losses(run: Run) -> Figure | None:
     for stage in run.stages:
         losses = [(m["step"], m["loss"]) for m in stage.metrics if m.get("loss") is not None and "reward" not in m]
         if losses:
-            trace = charts.Trace(run.looks[stage.id], *_columns(losses), points=False)
+            trace = charts.Trace(Look(stage.label, run.looks[stage.id].color), *_columns(losses), points=False)
             words = f"Loss over {len(losses)} steps, from {losses[0][1]:.2f} to {losses[-1][1]:.2f} nats a token."
             panels.append(
                 charts.training([trace], stage.label, words, "loss, nats a token", unit_range=False, height=170)

@@ -17,16 +17,38 @@ EXACT_K = np.unique(np.round(10 ** np.linspace(0, 6, 73)).astype(np.int64))
 
 
 def verdict(run: Run) -> Section | None:
-    """Return what the data say, as the study worded it from its numbers."""
+    """Return what the data say, as the study worded it from its numbers, and both ends of every curve beside it."""
     said = run.study.get("verdict")
     if not said:
         return None
-    labels = {stage.id: stage.label for stage in run.stages}
-    cards = [
-        Card(labels.get(arm.get("rl"), str(arm.get("rl", ""))), str(arm.get("word", "")), str(arm.get("summary", "")))
-        for arm in said.get("arms", ())
-    ]
-    return Section("verdict", "The verdict", [Verdict(said.get("headline", ""), said.get("paragraphs", ()), cards)])
+    paragraphs = said.get("paragraphs", ())
+    known = {after.id: (before, after) for before, after in run.arms}
+    cards = []
+    for arm in said.get("arms", ()):
+        pair, summary = known.get(arm.get("rl")), str(arm.get("summary", ""))
+        title = pair[1].label if pair else str(arm.get("rl", ""))
+        told = any(summary in text for text in paragraphs)
+        cards.append(Card(title, str(arm.get("word", "")), "" if told else summary, _ends(run, *pair) if pair else ()))
+    return Section("verdict", "The verdict", [Verdict(said.get("headline", ""), paragraphs, cards)])
+
+
+def _ends(run: Run, before: Stage, after: Stage) -> list[tuple[str, ...]]:
+    """Return pass@1 and pass@n before and after RL on every measured task: exact where known, else sampled."""
+    n = max(_samples(run), 1)
+    ks = np.array(sorted({1, n}), np.int64)
+    rows = [("", *(f"pass@{k}" for k in ks))]
+    for task in run.measured:
+        ends = [_value(run, stage, task, ks) for stage in (before, after)]
+        if ends[0] is not None and ends[1] is not None:
+            rows.append((_name(run, task), *(f"{old:.3f} → {new:.3f}" for old, new in zip(*ends))))
+    return rows if len(rows) > 1 else []
+
+
+def _value(run: Run, stage: Stage, task: str, ks: IntArray) -> FloatArray | None:
+    exact, counts = _exact(run, stage, task, ks), run.counts(stage, task)
+    if exact is not None or counts is None:
+        return exact
+    return passk.curve(counts, ks, simultaneous=False).value
 
 
 def _name(run: Run, task: str) -> str:
@@ -66,12 +88,23 @@ def key_figures(run: Run) -> Section | None:
     if not groups:
         return None
     caption = (
-        "Bold: sampled, then its 95% interval over problems. The strip runs from 0 to 1: dot and bar are the sampled "
-        "value and its interval, the upright tick and the last number are exact, from P(correct) of every problem."
+        f"Bold: sampled ({_sizes(run)}), then its 95% interval over problems. The strip runs from 0 to 1: dot and bar "
+        "are the sampled value and its interval, the upright tick and the last number are exact, from P(correct)."
     )
     head = ["Stage", *(f"pass@{k}" for k in ks)]
     table = Table("What each stage can do", caption, head, groups)
     return Section("figures", "Key figures", [table])
+
+
+def _sizes(run: Run) -> str:
+    """Say on how many problems of a task the sampled and the exact values rest."""
+    sampled = [len(c) for s in run.stages for t in run.measured if (c := run.counts(s, t)) is not None]
+    exact = [len(p) for s in run.stages for t in run.measured if (p := run.logp(s, t)) is not None]
+    said = []
+    for what, sizes in (("on", sampled), ("exact on", exact)):
+        if sizes:
+            said.append(f"{what} {min(sizes)}{f' to {max(sizes)}' if max(sizes) > min(sizes) else ''}")
+    return ", ".join(said) + " problems a task"
 
 
 def _at(counts: Counts | None, ks: IntArray) -> Sequence[Estimate | None]:
@@ -155,15 +188,15 @@ def lead(before: FloatArray, after: FloatArray) -> tuple[str, str]:
     gain = after - before
     behind = np.flatnonzero(gain < 0)
     if not len(behind):
-        return "after RL ahead at every k,", f"by up to {100 * gain.max():.1f} points"
+        return "RL ahead at every k,", f"by up to {100 * gain.max():.1f} points"
     most = f"by up to {-100 * gain.min():.1f} points"
     if len(behind) == len(gain):
-        return "before RL ahead at every k,", most
+        return "RL behind at every k,", most
     if (gain[behind[0] :] < 0).all():
-        return f"before RL ahead from k = {EXACT_K[behind[0]]:,},", most
+        return f"RL behind from k = {EXACT_K[behind[0]]:,},", most
     if (gain[: behind[-1] + 1] < 0).all():
-        return f"before RL ahead up to k = {EXACT_K[behind[-1]]:,},", most
-    return f"before RL ahead at some k from {EXACT_K[behind[0]]:,},", most
+        return f"RL behind up to k = {EXACT_K[behind[-1]]:,},", most
+    return f"RL behind at some k from {EXACT_K[behind[0]]:,},", most
 
 
 def spectrum(run: Run) -> Section | None:

@@ -1,11 +1,13 @@
 """From a run's folder to its page and its picture."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from goldpanner.errors import InputError
 from goldpanner.report import progress, sections
 from goldpanner.report.canvas import save
 from goldpanner.report.explorer import explorer
-from goldpanner.report.gather import Run, gather
+from goldpanner.report.gather import gather
 from goldpanner.report.page import render
 
 
@@ -35,17 +37,20 @@ def build(root: Path, *, title: str | None = None) -> Path:
     return path
 
 
-def picture(root: Path, path: Path, tasks: int = 2) -> Path:
+def picture(root: Path, path: Path, tasks: Sequence[str] | None = None) -> Path:
     """Save a static picture of the run in `root` as PNG or SVG: pass@k before and after RL, and the map of groups.
 
-    One row an arm: its curves on the first `tasks` measured tasks, then the groups of its RL steps.
+    One row an arm: its curves on `tasks` (by default the first two that were sampled), then the groups of its RL steps.
+    Raises InputError for another ending of `path`, and where the run has no arms or did not sample a task.
     """
-    run: Run = gather(root, responses=0)
-    chosen = [task for task in run.tasks if run.counts(run.stages[0], task) is not None][:tasks]
+    run = gather(root, responses=0)
+    chosen = run.measured[:2] if tasks is None else list(tasks)
+    if unknown := [task for task in chosen if task not in run.measured]:
+        raise InputError(f"picture: task {unknown[0]!r} was not sampled; there are {', '.join(run.measured)}")
+    if not run.arms:
+        raise InputError(f"picture: the run in {str(root)!r} has no model before and after RL to compare")
     panels = []
-    for base, after in run.arms:
-        for task in chosen:
-            panels.append(sections.curve_panel(run, (base, after), task, run.looks, names=True))
-        panels.append(progress.group_panel(run, after, height=190))
-    found = [panel for panel in panels if panel is not None]
-    return save(found, path, columns=len(chosen) + 1)
+    for before, after in run.arms:
+        curves = [sections.curve_panel(run, (before, after), task, run.looks, names=True) for task in chosen]
+        panels += [*curves, progress.group_panel(run, after, height=190)]
+    return save([panel for panel in panels if panel is not None], path, columns=len(chosen) + 1)
