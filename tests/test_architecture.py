@@ -90,3 +90,16 @@ def test_nothing_names_this_workplace():
         path = ROOT / name
         if path.is_file() and path.suffix in {".py", ".md", ".toml", ".lock", ".yaml", ".json", ".jsonl", ""}:
             assert not hosts.search(path.read_text(encoding="utf-8", errors="ignore")), name
+
+
+def test_public_names_stay_themselves_whatever_is_imported():
+    """A module of the package with a public function's name would take its place once it is imported."""
+    code = (
+        "import pkgutil, importlib, goldpanner as gp\n"
+        "before = {n: getattr(gp, n) for n in gp.__all__}\n"
+        "[importlib.import_module(m.name) for m in pkgutil.walk_packages(gp.__path__, 'goldpanner.')"
+        " if not m.name.endswith('__main__')]\n"
+        "assert all(getattr(gp, n) is thing for n, thing in before.items())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -30,20 +30,22 @@ _HOMES = {
     "ArithmeticConfig": "tasks",
     "ScriptedPolicy": "policies.scripted",
     "LocalPolicy": "policies.local",
-    "rollout": "rollout",
+    "sample": "rollout",
     "count": "rollout",
     "Band": "measure.passk",
     "pass_at_k": "measure.passk",
     "curve": "measure.passk",
     "compare": "measure.compare",
     "Comparison": "measure.compare",
+    "profile": "measure.profile",
     "plan": "measure.plan",
     "read_log": "interop",
-    "report": "report",
+    "build_report": "report",
 }
 """Public name -> the module it lives in."""
 
-_RENAMED = {"read_log": "read", "report": "build"}
+_RENAMED = {"read_log": "read", "build_report": "build", "sample": "rollout"}
+"""Where the public name says more than the name at home, or would hide a module."""
 
 __all__ = ["__version__", *_HOMES]
 
@@ -64,10 +66,12 @@ if TYPE_CHECKING:  # for type checkers and editors: the same names, imported pla
     from goldpanner.measure.compare import Comparison, compare
     from goldpanner.measure.passk import Band, curve, pass_at_k
     from goldpanner.measure.plan import plan
+    from goldpanner.measure.profile import profile
     from goldpanner.policies.local import LocalPolicy
     from goldpanner.policies.scripted import ScriptedPolicy
-    from goldpanner.report import build as report
-    from goldpanner.rollout import count, rollout
+    from goldpanner.report import build as build_report
+    from goldpanner.rollout import count
+    from goldpanner.rollout import rollout as sample
     from goldpanner.store import Store
     from goldpanner.tasks import Arithmetic, ArithmeticConfig, World, WorldConfig, load, read_problems
     from goldpanner.types import (

@@ -167,7 +167,7 @@ def plan(
 
 
 def audit(false_positive: str | None, false_negative: str | None) -> Any:
-    """Return a verifier's audit from two `errors/audited` options, None without them. Raises InputError for one alone."""
+    """Return a verifier's audit from two `errors/audited` options, None without. Raises InputError for one alone."""
     if false_positive is None and false_negative is None:
         return None
     if false_positive is None or false_negative is None:
@@ -189,7 +189,7 @@ def same_conditions(base: Source, rl: Source, override: bool) -> str | None:
 
     if base.params is not None and rl.params is not None and base.params != rl.params:
         raise InputError(
-            f"{base.name} was sampled with {base.params}, {rl.name} with {rl.params}; sample both alike, or name --params"
+            f"{base.name} was sampled with {base.params}, {rl.name} with {rl.params}; sample both alike"
         )
     params = base.params or rl.params
     refused = support_refusal(params, override) if params else None

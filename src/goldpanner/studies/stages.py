@@ -84,7 +84,6 @@ def train(kind: str, config: RunConfig, folder: Path, parent: Path | None, store
     if kind == "grpo":  # the store knows every question that was asked
         for step in range(config.grpo.steps):
             store.put_problems(step_problems(domain, config.grpo, step, config.grpo.prompts_per_step))
-    save_model(model, tokenizer, folder / "model")
     record = {
         "stage": kind,
         "parent": parent.parent.name if parent else None,
@@ -97,6 +96,7 @@ def train(kind: str, config: RunConfig, folder: Path, parent: Path | None, store
     }
     store.put("policies", policy.id, {**policy.describe(), "run": name})
     store.put("runs", name, record)
+    save_model(model, tokenizer, folder / "model")  # last: a stage with a model is finished
 
 
 def _steps(
@@ -162,4 +162,3 @@ def measure(config: RunConfig, folder: Path, store: Store, notify: Notify) -> No
         for _ in draws:
             done += 1
             notify(Event(folder.name, "measure", done, len(wanted)))
-    notify(Event(folder.name, "measure", len(wanted), len(wanted)))

@@ -67,9 +67,8 @@ def _listen(queue: Any, processes: Sequence[BaseProcess], progress: Notify) -> N
             dead = [p for p in processes if p.exitcode not in (None, 0)]
             if dead and queue.empty():
                 code = dead[0].exitcode
-                raise WorkerError(
-                    f"a worker process died with exit code {code} (memory?); run the command again to go on"
-                ) from None
+                why = "was killed (out of memory?)" if code and code < 0 else "ended with its own message, above"
+                raise WorkerError(f"a worker process {why}, exit code {code}; run the command again to go on") from None
             continue
         if isinstance(message, Event):
             progress(message)

@@ -1,0 +1,261 @@
+"""The command line as people meet it: known answers in, the JSON contract out, mistakes told without a traceback."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from goldpanner import __version__
+from goldpanner.cli import app, instrument, lab, samples  # noqa: F401  (registers the commands)
+from goldpanner.errors import GoldpannerError
+
+runner = CliRunner()
+
+
+def call(*arguments, code=0):
+    result = runner.invoke(app, [str(a) for a in arguments])
+    if isinstance(result.exception, GoldpannerError):
+        assert code == 2, result.exception
+        return str(result.exception)
+    assert result.exit_code == code, (result.output, result.exception)
+    return result.stdout
+
+
+def write_counts(path, n, c, **more):
+    rows = [{"id": f"p{i}", "n": int(a), "c": int(b)} for i, (a, b) in enumerate(zip(n, c))]
+    for name, values in more.items():
+        for row, value in zip(rows, values):
+            row[name] = int(value)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture
+def pilot(tmp_path):
+    p = np.random.default_rng(0).beta(0.4, 1.0, 60)
+    return write_counts(tmp_path / "base.jsonl", [64] * 60, np.random.default_rng(1).binomial(64, p))
+
+
+def is_estimate(thing):
+    return {"value", "low", "high"} <= set(thing)
+
+
+def test_version_and_help():
+    assert call("--version").strip() == f"goldpanner {__version__}"
+    text = call("--help")
+    for command in (
+        "run",
+        "sample",
+        "measure",
+        "compare",
+        "plan",
+        "import",
+        "export",
+        "train",
+        "report",
+        "tasks",
+        "store",
+    ):
+        assert command in text
+    for command in ("run", "sample", "measure", "compare", "plan", "import", "export", "report", "tasks"):
+        assert "Example: goldpanner" in call(command, "--help")
+
+
+def test_measure_keeps_the_json_contract(pilot):
+    found = json.loads(call("measure", pilot, "--k", "1,100,10000", "--json"))
+    assert found["problems"] == 60
+    assert is_estimate(found["pass_at_k"]["1"])
+    assert found["pass_at_k"]["10000"] == {"value": None, "low": None, "high": None}
+    for k in ("1", "100", "10000"):
+        assert is_estimate(found["beyond_n"][k])
+        assert found["beyond_n"][k]["method"]
+    for shares in found["groups"].values():
+        assert {"live", "dead_wrong", "dead_right"} <= set(shares)
+        assert abs(sum(shares[s]["value"] for s in ("live", "dead_wrong", "dead_right")) - 1) < 0.02
+    assert set(found["boundary"]) == {"reached", "not_reached", "unresolved"}
+    assert sum(found["boundary"].values()) == 60
+
+
+def test_compare_keeps_the_json_contract(pilot, tmp_path):
+    rng = np.random.default_rng(2)
+    rl = write_counts(tmp_path / "rl.jsonl", [64] * 60, rng.binomial(64, rng.beta(0.9, 0.6, 60)))
+    found = json.loads(call("compare", pilot, rl, "--json"))
+    assert found["problems"] == 60
+    for part in ("base", "rl", "difference"):
+        assert is_estimate(found["pass_at_k"][part]["1"])
+        assert is_estimate(found["pass_at_k"][part]["64"])
+    assert is_estimate(found["crossover_k"])
+    assert is_estimate(found["equivalent_k"])
+    assert sum(found["four_way"][name] for name in ("kept", "lost", "gained", "neither")) == 60
+    assert set(found["established"]) >= {"lost", "gained"}
+    assert found["verdict"]
+    assert found["summary"]
+
+
+def test_plan_sorts_every_problem(pilot):
+    found = json.loads(call("plan", pilot, "--json"))
+    assert sum(found["assigned"].values()) == 60
+    assert found["recommended_G"] in (2, 4, 8, 16, 32, 64, 128, 256)
+
+
+def test_a_policy_of_known_p_through_the_whole_command_line(tmp_path):
+    """Known answer: p = .3 is sampled, stored, exported, measured; the interval covers it at every step."""
+    store = tmp_path / "store"
+    drawn = json.loads(
+        call("sample", "scripted:0.3", "world/d2", "--store", store, "-n", 64, "--problems", 40, "--json")
+    )
+    assert drawn["n"] == 64 * 40
+    again = json.loads(
+        call("sample", "scripted:0.3", "world/d2", "--store", store, "-n", 64, "--problems", 40, "--json")
+    )
+    assert again == drawn, "drawing the same again draws nothing"
+    out = tmp_path / "counts.jsonl"
+    call("export", drawn["policy"], out, "--store", store)
+    for what in ((out,), (drawn["policy"], "--store", store)):
+        found = json.loads(call("measure", *what, "--json"))
+        one = found["pass_at_k"]["1"]
+        assert one["low"] <= 0.3 <= one["high"]
+        assert found["pass_at_k"]["16"]["low"] <= 1 - 0.7**16 <= found["pass_at_k"]["16"]["high"]
+        inside = [p["p"]["low"] <= 0.3 <= p["p"]["high"] for p in found["per_problem"]]
+        assert np.mean(inside) > 0.85
+    text = call("measure", drawn["policy"], "--store", store)
+    assert "P(parses)" in text
+    assert json.loads(call("store", "check", store, "--json"))["damaged"] == []
+    call("store", "compact", store)
+    assert json.loads(call("measure", drawn["policy"], "--store", store, "--json"))["problems"] == 40
+
+
+def test_topping_up_draws_only_what_is_missing(tmp_path):
+    from goldpanner.store import Store
+
+    call("sample", "scripted:0.3", "world/d1", "--store", tmp_path, "-n", 8, "--problems", 5)
+    drawn = json.loads(
+        call("sample", "scripted:0.3", "world/d1", "--store", tmp_path, "-n", 20, "--problems", 7, "--json")
+    )
+    assert drawn["n"] == 140
+    assert Store(tmp_path).counts(drawn["policy"]).n.tolist() == [20] * 7
+
+
+def test_truncated_sampling_may_not_speak_of_support(tmp_path):
+    for p in ("0.2", "0.6"):
+        call("sample", f"scripted:{p}", "world/d1", "--store", tmp_path, "-n", 16, "--problems", 6, "--top-p", "0.9")
+    text = call("measure", "scripted:0.2", "--store", tmp_path)
+    assert "Not about support" in text
+    assert "boundary:" not in text
+    assert "top_p" in call("compare", "scripted:0.2", "scripted:0.6", "--store", tmp_path, code=2)
+    spoken = call("compare", "scripted:0.2", "scripted:0.6", "--store", tmp_path, "--speak-of-support")
+    assert "Not about support" in spoken
+
+
+def test_different_sampling_parameters_are_not_compared(tmp_path):
+    call("sample", "scripted:0.2", "world/d1", "--store", tmp_path, "-n", 8, "--problems", 6)
+    call("sample", "scripted:0.6", "world/d1", "--store", tmp_path, "-n", 8, "--problems", 6, "--max-tokens", "9")
+    assert "max_tokens=9" in call("compare", "scripted:0.2", "scripted:0.6", "--store", tmp_path, code=2)
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ("", "empty"),
+        ('{"id": "a", "n": 4, "c": 5}\n', "more than n"),
+        ('{"id": "a", "n": -4, "c": 0}\n', "-4"),
+        ('{"id": "a", "n": 4, "c": 1.5}\n', "1.5"),
+        ('{"id": "a", "n": 4, "c": 1}\n{"id": "a", "n": 4, "c": 1}\n', "twice"),
+        ('{"id": "a", "n": 4, "c": 1}\n{"id": "b", "n": 4', "cut|JSON|line 2|:2"),
+        ('{"id": "a", "n": 4, "c": NaN}\n', "NaN|nan"),
+    ],
+)
+@pytest.mark.parametrize("command", ["measure", "plan"])
+def test_counts_that_cannot_be_read(tmp_path, rows, says, command):
+    file = tmp_path / "c.jsonl"
+    file.write_text(rows)
+    import re
+
+    assert re.search(says, call(command, file, "--json", code=2)), call(command, file, "--json", code=2)
+
+
+@pytest.mark.parametrize(
+    ("n", "c", "u"),
+    [
+        ([8], [3], [0]),
+        ([1, 1], [0, 1], [0, 0]),
+        ([9] * 4, [9] * 4, [0] * 4),
+        ([9] * 4, [0] * 4, [0] * 4),
+        ([9] * 3, [0] * 3, [9] * 3),
+        ([4, 9], [2, 2], [1, 7]),
+    ],
+)
+def test_odd_but_honest_counts_are_measured_and_compared(tmp_path, n, c, u):
+    file = write_counts(tmp_path / "c.jsonl", n, c, unjudged=u)
+    found = json.loads(call("measure", file, "--k", "1,1000", "--json"))
+    assert found["problems"] == len(n)
+    call("measure", file)
+    assert json.loads(call("compare", file, file, "--json"))["four_way"]["gained"] == 0
+    call("compare", file, file)
+    if np.sum(n) > np.sum(u):
+        call("plan", file)
+    else:
+        assert "judged" in call("plan", file, code=2)
+
+
+def test_mismatched_problems_are_named(tmp_path, pilot):
+    other = tmp_path / "other.jsonl"
+    other.write_text('{"id": "zebra", "n": 4, "c": 1}\n')
+    assert "zebra" in call("compare", pilot, other, code=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("measure", "nowhere.jsonl"), "nowhere.jsonl"),
+        (("tasks", "world/d99"), "did you mean"),
+        (("sample", "scripted:2", "world/d1", "--store", "x"), "between 0 and 1"),
+        (("sample", "no-such-model", "world/d1", "--store", "x"), "config.json"),
+        (("report", "no-such-run"), "no store"),
+        (("run", "--set", "grpo.stepz=1"), "grpo.steps"),
+        (("train", "grpo", "--model", "nowhere", "--out", "x"), "config.json"),
+        (("measure", "base", "--store", "no-such-store"), "no store"),
+    ],
+)
+def test_mistakes_say_what_happened(tmp_path, monkeypatch, arguments, says):
+    monkeypatch.chdir(tmp_path)
+    assert says in call(*arguments, code=2)
+
+
+def test_mistakes_on_the_real_command_line_exit_with_2_and_no_traceback(tmp_path):
+    command = [sys.executable, "-m", "goldpanner.cli", "measure", "nowhere.jsonl"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_tasks_are_listed_and_shown():
+    ids = json.loads(call("tasks", "--json"))["tasks"]
+    assert {"world/d1", "world/exposure-0.1%", "world/klingon", "arithmetic/add-2d"} <= set(ids)
+    shown = json.loads(call("tasks", "world/d3", "-n", 2, "--json"))["problems"]
+    assert len(shown) == 2
+    assert shown[0]["worked"].endswith(shown[0]["answer"])
+
+
+def test_import_says_what_it_read(tmp_path, pilot):
+    out = tmp_path / "again.jsonl"
+    report = json.loads(call("import", pilot, "--counts", out, "--json"))
+    assert report["format"] == "counts"
+    assert report["problems"] == 60
+    assert out.read_text() == pilot.read_text()
+
+
+def test_single_stages(tmp_path):
+    wanted = "pretrain.steps=3 pretrain.batch=8 sft.steps=2 grpo.steps=2 grpo.prompts_per_step=2 grpo.group_size=2"
+    small = [f"--set={s}" for s in (*wanted.split(), "measure.problems=4", "measure.sampled=4")]
+    base = call("train", "pretrain", "--out", tmp_path / "base", *small).strip()
+    tuned = call("train", "sft", "--model", base, "--out", tmp_path / "sft", *small).strip()
+    call("train", "grpo", "--model", tuned, "--out", tmp_path / "rl", *small, "--set", "grpo.variant=dr-grpo")
+    assert len((tmp_path / "rl" / "metrics.jsonl").read_text().splitlines()) == 2
+    model, few = tmp_path / "rl" / "model", ("-n", 4, "--problems", 3, "--json")
+    assert json.loads(call("sample", model, "world/d1", "--store", tmp_path / "s", *few))["n"] == 12

@@ -1,0 +1,111 @@
+"""The story's verdict follows the numbers: opposite data, opposite words; the same data, the same words."""
+
+import numpy as np
+import pytest
+
+from goldpanner.measure.compare import compare
+from goldpanner.studies import verdict
+from goldpanner.studies.verdict import Measured
+from goldpanner.types import Counts, Problem
+
+TASK, SIZE, N = "world/d1", 120, 256
+
+
+def measured(p, seed):
+    """A stage whose exact P are `p` and whose counts were drawn from them."""
+    ids = [f"p{i:03}" for i in range(len(p))]
+    c = np.random.default_rng(seed).binomial(N, p)
+    counts = Counts.of([N] * len(p), c, ids)
+    logp = {TASK: dict(zip(ids, np.log(np.maximum(p, 1e-60))))}
+    return Measured({TASK: counts}, {TASK: counts}, logp)
+
+
+def paragraph(before, after):
+    base, rl = measured(before, 1), measured(after, 2)
+    comparison = compare(base.pooled([TASK]), rl.pooled([TASK]))
+    arms = [{"base": "base", "rl": "rl", "word": comparison.verdict}]
+    text = verdict.arm_paragraph("base", "rl", [TASK], base, rl, comparison)
+    return verdict.headline(arms, {"base": base, "rl": rl}, [TASK]), text, comparison.verdict
+
+
+REACHED = np.r_[np.full(80, 0.3), np.full(40, 1e-9)]
+
+
+def test_mass_moved_onto_what_was_there_is_sharpening():
+    headline, text, word = paragraph(REACHED, np.r_[np.full(80, 0.95), np.full(40, 1e-9)])
+    assert word == "sharpened"
+    assert "sharpened what was there" in headline
+    assert "pass@1 0.20 → 0.63" in headline
+    assert "0 of the 40 problems that stood below P = 1e-06" in text
+
+
+def test_new_problems_solved_is_expansion():
+    headline, text, word = paragraph(REACHED, np.full(120, 0.9))
+    assert word == "expanded"
+    assert "expanded the boundary" in headline
+    assert "40 of the 40 problems that stood below P = 1e-06" in text
+
+
+def test_problems_lost_are_not_called_sharpening_alone():
+    headline, _, word = paragraph(REACHED, np.r_[np.full(40, 0.3), np.full(80, 1e-9)])
+    assert word == "narrowed"
+    assert "narrowed the boundary" in headline
+
+
+def test_gains_against_losses_are_a_shift():
+    headline, _, word = paragraph(REACHED, np.r_[np.full(40, 1e-9), np.full(80, 0.3)])
+    assert word == "shifted"
+    assert "gained some problems and lost others" in headline
+
+
+def test_nothing_done_is_nothing_shown():
+    headline, _, word = paragraph(REACHED, REACHED)
+    assert word == "no difference shown"
+    assert "made no difference" in headline
+
+
+def test_too_little_data_is_said_to_be_too_little():
+    headline, _, word = paragraph(np.array([0.1, 0.9, 0.3, 0.5]), np.array([0.3, 0.9, 0.4, 0.4]))
+    assert word == "cannot be decided from these samples"
+    assert "cannot decide" in headline
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        (np.full(9, 0.1), np.full(9, 0.9), "the base reaches with k = 22 samples"),
+        (np.full(9, 1e-9), np.full(9, 0.9), "more than the base reaches with k = 1,000,000"),
+        (np.r_[np.full(5, 0.3), np.full(4, 0.01)], np.r_[np.full(5, 0.9), np.full(4, 1e-9)], "on the base is ahead"),
+        (np.full(9, 0.1), np.full(9, 0.9), "no k up to 1e6 puts the base ahead"),
+    ],
+)
+def test_equivalent_k_and_crossover_of_exact_curves(before, after, says):
+    assert says in verdict.equivalent_sentence(np.log(before), np.log(after))
+
+
+def test_why_problems_were_not_reached():
+    ids = [f"p{i:03}" for i in range(SIZE)]
+    weakest = [0.99] * 80 + [0.0] * 40
+    problems = {i: Problem(TASK, i, "a", {"weakest": w}) for i, w in zip(ids, weakest)}
+    text = verdict.unreached_paragraph("rl", [TASK], measured(REACHED, 0), problems)
+    assert "40 of 120" in text
+    assert "100% of them need a fact" in text
+    assert "of the reached ones 0% do" in text
+    plain = {i: Problem(TASK, i, "a") for i in ids}
+    assert "need a fact" not in verdict.unreached_paragraph("rl", [TASK], measured(REACHED, 0), plain)
+
+
+def test_agreement_is_found_and_its_absence_too():
+    honest = {"base": measured(REACHED, 3)}
+    assert verdict.agreement_paragraph(verdict.agreement(honest)).startswith("Sampled and exact agree")
+    stage = measured(REACHED, 3)
+    wrong = Measured(stage.counts, stage.process, {TASK: {i: lp - 1.0 for i, lp in stage.logp[TASK].items()}})
+    assert verdict.agreement_paragraph(verdict.agreement({"base": wrong})).startswith("Sampled and exact DISAGREE")
+
+
+def test_difference_is_paired():
+    rng = np.random.default_rng(0)
+    p = 0.98 * rng.beta(0.5, 0.5, 400)
+    found = verdict.difference(np.log(p), np.log(p + 0.01 * rng.uniform(0.5, 1.5, 400)), 1)
+    assert found.low <= 0.01 <= found.high
+    assert found.high - found.low < 0.003, "the same problems before and after: their spread cancels"
