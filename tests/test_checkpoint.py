@@ -115,7 +115,7 @@ def build(config=None, seed=0, documents=DOCUMENTS, checkpoint=None):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"config": SupervisedConfig(steps=2, batch=4, clip=0.5)}, "config"),
+        ({"config": SupervisedConfig(steps=2, batch=4, clip=0.5)}, r"config\.clip"),
         ({"seed": 1}, "initial weights"),
         ({"documents": DOCUMENTS[:2]}, "first batch"),
     ],

@@ -182,7 +182,7 @@ def rlvr(
     reference = copy.deepcopy(model).requires_grad_(False) if config.kl else None
     identity = {
         "stage": "rlvr",
-        "config": config.model_dump_json(),
+        **{f"config.{name}": value for name, value in config.model_dump(mode="json").items()},
         "reward": verifiers[0].id,
         "first prompts": [problem.id for problem in step_problems(domain, config, 0, config.prompts_per_step)],
         "initial weights": policy.id,

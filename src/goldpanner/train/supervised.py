@@ -139,7 +139,7 @@ def supervised(
         checkpoint_every,
         {
             "stage": "supervised",
-            "config": config.model_dump_json(),
+            **{f"config.{name}": value for name, value in config.model_dump(mode="json").items()},
             "first batch": content_hash(first),
             "initial weights": LocalPolicy(model, tokenizer).id,
         },
