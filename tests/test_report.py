@@ -15,7 +15,7 @@ from goldpanner.measure import passk
 from goldpanner.report import Section, build, charts, explorer, gather, page, picture, progress, render, sections
 from goldpanner.report.canvas import Look
 from goldpanner.store import Store
-from goldpanner.types import Counts, Estimate, Problem
+from goldpanner.types import Completion, Counts, Estimate, Outcome, Problem, Sample, Verdict
 from synthetic_run import GROUP, HOSTILE, PARAMS, write_run
 
 
@@ -227,6 +227,24 @@ def test_group_shares_are_those_of_the_rollouts(root, run):
     assert stage.groups.shares_T.sum(axis=1) == pytest.approx(1)
     assert stage.groups.rollouts == 6 * 6 * GROUP
     assert run.stages[0].groups is None
+
+
+def test_groups_that_hang_on_unjudged_samples_are_left_open(tmp_path):
+    write_run(tmp_path, problems=4, sampled=3, samples=4, steps=3, stages=("base", "base-grpo"))
+    store = Store(tmp_path / "store")
+    outcomes = {0: "uuuu", 1: "rrru", 2: "wwwu", 3: "rwuu", 4: "rrrr", 5: "wwww", 6: "rwww", 7: "rrrw"}
+    named = {"u": Outcome.UNJUDGED, "r": Outcome.CORRECT, "w": Outcome.WRONG}
+    store.append(
+        Sample(
+            "x", "p", PARAMS.hash, 0, i + 10 * group, Completion("x"), Verdict(named[o], "v@1"),
+            "world/d1", "base-grpo", None, 99, group,
+        )
+        for group, letters in outcomes.items()
+        for i, o in enumerate(letters)
+    )  # fmt: skip
+    groups = gather.gather(tmp_path).stages[1].groups
+    assert groups.shares_T[-1].tolist() == [1 / 8, 3 / 8, 1 / 8]
+    assert "White: up to 38%" in build(tmp_path).read_text(encoding="utf-8")
 
 
 def test_stages_are_named_by_their_descent(run):

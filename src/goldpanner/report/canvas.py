@@ -56,6 +56,7 @@ class Look:
     dash: tuple[int, ...] = ()
     """Lengths of strokes and gaps in pixels; empty: a full line."""
     shape: str = "circle"
+    """`circle`, `square`, `diamond`, `triangle-up`; empty for a line without marks."""
     hollow: bool = False
 
 

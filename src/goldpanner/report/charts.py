@@ -15,7 +15,7 @@ from goldpanner.report.canvas import INK, RULE, Chart, Look, by_look, finish, in
 from goldpanner.types import FloatArray, IntArray
 
 LIVE, DEAD_WRONG, DEAD_RIGHT = "#009e73", "#5d6670", "#cfd4d9"
-REACHED, RARE, ABSENT = "#0072b2", "#e69f00", "#aab1b8"
+REACHED, RARE, ABSENT = "#0072b2", "#e69f00", "#b9c0c7"
 OUTSIDE = "#d55e00"
 SEQUENTIAL = ("#30123b", "#3b528b", "#21908c", "#5dc863", "#c9b400", "#b35806", "#7f3b08", "#1f2328")
 """Dark to light and round to brown, one per depth; lines carry their names too."""
@@ -53,43 +53,18 @@ def pass_at_k(
     `names` writes the stages into the lower right corner, for a picture that stands alone; a page draws its own legend.
     """
     looks = [curve.look for curve in curves]
-    sampled = [
-        {"stage": c.look.label, "k": k, "pass": v, "low": lo, "high": hi, "marked": int(k).bit_length() % 2 == 1}
-        for c in curves
-        if c.k is not None and c.value is not None and c.low is not None and c.high is not None
-        for k, v, lo, hi in zip(c.k, c.value, c.low, c.high)
-    ]
-    exact = [
-        {"stage": c.look.label, "k": k, "pass": v}
-        for c in curves
-        if c.exact_k is not None and c.exact is not None
-        for k, v in zip(c.exact_k, c.exact)
-    ]
-    largest = max([row["k"] for row in sampled + exact], default=1)
-    decades = [10**d for d in range(0, int(np.ceil(np.log10(max(largest, 10)))) + 1)]
-    labels = "datum.value >= 1e6 ? datum.value/1e6 + 'M' : datum.value >= 1e3 ? datum.value/1e3 + 'k' : datum.value"
-    if len(decades) > 4:  # name every second one
-        labels = f"round(log(datum.value) / LN10) % 2 ? '' : ({labels})"
-    x = alt.X(
-        "k:Q",
-        scale=alt.Scale(type="log", domain=[1, decades[-1]], nice=False),
-        axis=alt.Axis(title="k, samples per problem", values=decades, labelExpr=labels, grid=False, labelFlush=True),
-    )
-    y = alt.Y(
-        "pass:Q",
-        scale=alt.Scale(domain=[0, 1]),
-        axis=y_axis("pass@k", values=[0, 0.2, 0.4, 0.6, 0.8, 1], format=".1f"),
-    )
+    sampled, exact = _curve_rows(curves)
+    largest = max([int(row["k"]) for row in sampled + exact], default=1)
+    x = _k_axis(largest)
+    ticks = y_axis("pass@k", values=[0, 0.2, 0.4, 0.6, 0.8, 1], format=".1f")
+    y = alt.Y("pass:Q", scale=alt.Scale(domain=[0, 1]), axis=ticks)
     color, dash = by_look(looks), by_look(looks, channels="dash")
     tip = [alt.Tooltip("stage:N"), alt.Tooltip("k:Q", format=","), alt.Tooltip("pass:Q", title="pass@k", format=".3f")]
     ends = [alt.Tooltip("low:Q", format=".3f"), alt.Tooltip("high:Q", format=".3f")]
     layers: list[Any] = []
     if exact:
-        layers.append(
-            alt.Chart(inline(exact))
-            .mark_line(strokeWidth=1.3, clip=True)
-            .encode(x=x, y=y, color=color, strokeDash=dash)
-        )
+        thin = alt.Chart(inline(exact)).mark_line(strokeWidth=1.3, clip=True)
+        layers.append(thin.encode(x=x, y=y, color=color, strokeDash=dash))
     if sampled:
         base = alt.Chart(inline(sampled))
         marked = alt.Chart(inline([row for row in sampled if row["marked"]]))
@@ -102,13 +77,42 @@ def pass_at_k(
             ),
         ]  # fmt: skip
     if names:
-        layers += _names(looks, decades[-1], x, y, color, dash)
+        layers += _names(looks, largest, x, y, color, dash)
     return finish(alt.layer(*layers), title, description, height, subtitle)
 
 
-def _names(looks: Sequence[Look], k_max: int, x: Any, y: Any, color: Any, dash: Any) -> list[Any]:
+def _curve_rows(curves: Sequence[Curve]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the rows of the sampled and of the exact curves; points are marked at powers of 4 and at the last k."""
+    powers = 4 ** np.arange(12)
+    sampled = [
+        {"stage": c.look.label, "k": k, "pass": v, "low": lo, "high": hi, "marked": bool(k in powers or k == c.k[-1])}
+        for c in curves
+        if c.k is not None and c.value is not None and c.low is not None and c.high is not None
+        for k, v, lo, hi in zip(c.k, c.value, c.low, c.high)
+        if np.isfinite(v)
+    ]
+    exact = [
+        {"stage": c.look.label, "k": k, "pass": v}
+        for c in curves
+        if c.exact_k is not None and c.exact is not None
+        for k, v in zip(c.exact_k, c.exact)
+    ]
+    return sampled, exact
+
+
+def _k_axis(largest: int) -> Any:
+    """Return a log axis from 1 to the decade of the largest k; of many decades it names every second one."""
+    decades = [10**d for d in range(0, int(np.ceil(np.log10(max(largest, 10)))) + 1)]
+    labels = "datum.value >= 1e6 ? datum.value/1e6 + 'M' : datum.value >= 1e3 ? datum.value/1e3 + 'k' : datum.value"
+    if len(decades) > 4:
+        labels = f"round(log(datum.value) / LN10) % 2 ? '' : ({labels})"
+    axis = alt.Axis(title="k, samples per problem", values=decades, labelExpr=labels, grid=False, labelFlush=True)
+    return alt.X("k:Q", scale=alt.Scale(type="log", domain=[1, decades[-1]], nice=False), axis=axis)
+
+
+def _names(looks: Sequence[Look], largest: int, x: Any, y: Any, color: Any, dash: Any) -> list[Any]:
     """Return a legend as marks: a stroke and a name for each line."""
-    left, right, text = k_max**0.5, k_max**0.58, k_max**0.6
+    left, right, text = largest**0.5, largest**0.58, largest**0.6
     rows = [
         {"stage": look.label, "k": k, "pass": 0.05 + 0.09 * (len(looks) - 1 - i)}
         for i, look in enumerate(looks)
@@ -338,6 +342,7 @@ def agreement(
          "where": "inside" if ok else "outside"}
         for x, count, ok in zip(log10_P, c, inside_P)
     ]  # fmt: skip
+    dots.sort(key=lambda dot: str(dot["where"]))  # those outside are drawn last, on top
     decades = [10.0**d for d in range(int(np.ceil(np.log10(1 / n))), 1)]
     x_axis = alt.Axis(
         title="log₁₀ P(correct), exact", grid=False, tickMinStep=1, format="d",
@@ -357,10 +362,11 @@ def agreement(
     tip = [alt.Tooltip("log10 P:Q", format=".2f"), alt.Tooltip("c:Q", title=f"right of {n}"), alt.Tooltip("where:N")]
     layers = [
         alt.Chart(inline(funnel)).mark_area(color="#dfe6ec", interpolate="monotone").encode(x=x, y=y, y2="y2:Q"),
-        alt.Chart(inline(dots)).mark_point(size=22, opacity=0.75, filled=True).encode(
+        alt.Chart(inline(dots)).mark_point(opacity=0.75, filled=True).encode(
             x=x, y=y,
             color=alt.Color("where:N", scale=alt.Scale(domain=where, range=[REACHED, OUTSIDE]), legend=None),
             shape=alt.Shape("where:N", scale=alt.Scale(domain=where, range=["circle", "triangle-up"]), legend=None),
+            size=alt.condition("datum.where == 'outside'", alt.value(60), alt.value(20)),
             tooltip=tip,
         ),
     ]  # fmt: skip

@@ -32,9 +32,7 @@ class Groups:
 
     step_T: IntArray
     shares_T: FloatArray
-    """(steps, 3): shares of dead-wrong, live and dead-right groups."""
-    unjudged_T: IntArray
-    """Groups with a sample that could not be judged; they count as live unless the rest decides."""
+    """(steps, 3): shares of dead-wrong, live and dead-right groups; what is missing to 1 hangs on unjudged samples."""
     rollouts: int
     """Samples drawn in all steps together."""
 
@@ -273,8 +271,9 @@ def _groups(store: Store, name: str) -> Groups | None:
     if not len(table):
         return None
     step, n, c, unjudged = (np.asarray(table.column(k).to_numpy(), np.int64) for k in ("step", "n", "c", "unjudged"))
-    right, wrong = c == n, (c == 0) & (unjudged == 0)
+    # Live for certain: a right and a wrong sample among the judged ones. Dead: all judged, all alike.
+    live, right, wrong = (c > 0) & (c + unjudged < n), c == n, (c == 0) & (unjudged == 0)
     steps, place = np.unique(step, return_inverse=True)
     size = np.bincount(place)
-    shares = np.stack([np.bincount(place, kind) / size for kind in (wrong, ~wrong & ~right, right)], axis=1)
-    return Groups(steps, shares, np.bincount(place, unjudged > 0).astype(np.int64), int(n.sum()))
+    shares = np.stack([np.bincount(place, kind) / size for kind in (wrong, live, right)], axis=1)
+    return Groups(steps, shares, int(n.sum()))

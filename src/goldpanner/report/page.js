@@ -70,6 +70,9 @@ document.querySelectorAll(".explorer").forEach(async (explorer) => {
     changes.push([`${stage.label}: raised tenfold or more`, (p) => known(p) && after(p) - before(p) >= 1]);
     changes.push([`${stage.label}: lowered tenfold or more`, (p) => known(p) && after(p) - before(p) <= -1]);
   });
+  const sampled = (p) => p.c.some((drawn) => drawn);
+  changes.push(["no stage was ever right", (p) => sampled(p) && p.c.every((drawn) => !drawn || !drawn[0])]);
+  changes.push(["sampled problems", sampled]);
   changes.push(["a lucky answer among the responses", (p) => p.r.some((list) => list.some((r) => r[1] === "lucky"))]);
   form.change.append(...changes.map(([name], i) => make("option", { value: i }, name)));
 

@@ -24,10 +24,11 @@ from goldpanner.types import Estimate
 
 @dataclass(frozen=True)
 class Key:
-    """One entry of a legend: a line with its marker, or a filled square."""
+    """One entry of a legend: a line with its marker, a marker alone, or (neither) a filled square."""
 
     look: Look
     line: bool = True
+    point: bool = False
 
 
 @dataclass(frozen=True)

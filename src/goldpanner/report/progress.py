@@ -29,6 +29,9 @@ def _groups(run: Run) -> Figure | None:
         f"A group {law}teaches only if some answers are right and some wrong (live). All wrong or all right: dead, no "
         "gradient. The bars at either side are predicted from exact P before and after: live = 1 - pᴳ - (1-p)ᴳ."
     )
+    undecided = max(1 - float(s.groups.shares_T.sum(axis=1).min()) for s in run.stages if s.groups is not None)
+    if undecided > 1e-9:
+        caption += f" White: up to {undecided:.0%} of a step's groups hang on samples that could not be judged."
     keys = [Key(Look(k, c), line=False) for k, c in zip(charts.GROUP_KINDS, charts.GROUP_COLORS)]
     return Figure("Which groups still teach", caption, panels, keys, 400)
 
@@ -67,7 +70,7 @@ def _progress(run: Run) -> Figure | None:
                    ("circle", "square", "diamond", "triangle-up")[i % 4])
         for i, task in enumerate(tasks)
     }  # fmt: skip
-    reward = Look("reward in training", "#9aa2aa")
+    reward = Look("reward in training", "#9aa2aa", shape="")
     panels = [
         charts.training(_traces(run, stage, depth, reward), stage.label, _progress_words(stage), "pass@1")
         for stage in run.stages

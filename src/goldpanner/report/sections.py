@@ -87,24 +87,21 @@ def key_figures(run: Run) -> Section | None:
             groups.append((_name(run, task), rows))
     if not groups:
         return None
-    caption = (
-        f"Bold: sampled ({_sizes(run)}), then its 95% interval over problems. The strip runs from 0 to 1: dot and bar "
-        "are the sampled value and its interval, the upright tick and the last number are exact, from P(correct)."
-    )
+    sampled = [len(c) for s in run.stages for t in run.measured if (c := run.counts(s, t)) is not None]
+    exact_on = [len(p) for s in run.stages for t in run.measured if (p := run.logp(s, t)) is not None]
+    caption = ""
+    if sampled:
+        caption += f"Bold: sampled on {_range(sampled)} problems a task, then its 95% interval over problems. "
+    caption += "The strip runs from 0 to 1: dot and bar are the sampled value and its interval"
+    if exact_on:
+        caption += f", the upright tick and the last number are exact, from P(correct) of {_range(exact_on)} problems"
     head = ["Stage", *(f"pass@{k}" for k in ks)]
-    table = Table("What each stage can do", caption, head, groups)
+    table = Table("What each stage can do", f"{caption}.", head, groups)
     return Section("figures", "Key figures", [table])
 
 
-def _sizes(run: Run) -> str:
-    """Say on how many problems of a task the sampled and the exact values rest."""
-    sampled = [len(c) for s in run.stages for t in run.measured if (c := run.counts(s, t)) is not None]
-    exact = [len(p) for s in run.stages for t in run.measured if (p := run.logp(s, t)) is not None]
-    said = []
-    for what, sizes in (("on", sampled), ("exact on", exact)):
-        if sizes:
-            said.append(f"{what} {min(sizes)}{f' to {max(sizes)}' if max(sizes) > min(sizes) else ''}")
-    return ", ".join(said) + " problems a task"
+def _range(sizes: Sequence[int]) -> str:
+    return f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
 
 
 def _at(counts: Counts | None, ks: IntArray) -> Sequence[Estimate | None]:
@@ -289,8 +286,8 @@ def agreement(run: Run) -> Section | None:
         "funnel holds 95% of fair draws; triangles fell outside their own interval. About 5% should, or fewer."
     )
     keys = [
-        Key(Look("inside its 95% interval", charts.REACHED), line=False),
-        Key(Look("outside", charts.OUTSIDE, (), "triangle-up"), line=False),
+        Key(Look("inside its 95% interval", charts.REACHED), line=False, point=True),
+        Key(Look("outside", charts.OUTSIDE, (), "triangle-up"), line=False, point=True),
     ]
     head = ["Stage", "inside", "share", "lucky answers"]
     table_caption = (
