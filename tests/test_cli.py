@@ -259,3 +259,53 @@ def test_single_stages(tmp_path):
     assert len((tmp_path / "rl" / "metrics.jsonl").read_text().splitlines()) == 2
     model, few = tmp_path / "rl" / "model", ("-n", 4, "--problems", 3, "--json")
     assert json.loads(call("sample", model, "world/d1", "--store", tmp_path / "s", *few))["n"] == 12
+
+
+def test_origin_of_gained_problems_is_told_from_scored_samples(tmp_path):
+    """The base has the answer at 1e-6: never seen in 128 samples, yet found by scoring the RL model's samples."""
+    from goldpanner.policies.scripted import ScriptedPolicy
+    from goldpanner.rollout import rollout
+    from goldpanner.store import Store
+    from goldpanner.tasks import World, load
+    from goldpanner.types import SamplingParams
+
+    store, problems = Store(tmp_path), load("world/d1", 12)
+    names = {"base": 1e-6, "rl": 0.7}
+    policies = {name: ScriptedPolicy.with_p(p, name=name) for name, p in names.items()}
+    store.put_problems(problems)
+    store.put("params", SamplingParams().hash, {**SamplingParams().__dict__})
+    for name, policy in policies.items():
+        store.put("policies", policy.id, {**policy.describe(), "name": name})
+        with store.writer() as sink:
+            list(rollout(policy, problems, World().verifiers(), SamplingParams(), n=128, sink=sink))
+    before = json.loads(call("compare", "base", "rl", "--store", tmp_path, "--json"))
+    assert before["four_way"]["gained"] == 12
+    assert before["origin"] == {}
+    for problem in problems:
+        drawn = store.samples(policy=policies["rl"].id, problem=problem.id)
+        logp = policies["base"].logprobs([problem] * len(drawn), [s.completion.text for s in drawn])
+        store.append_scores(policies["base"].id, zip(drawn, map(float, logp)))
+    after = json.loads(call("compare", "base", "rl", "--store", tmp_path, "--json"))
+    assert len(after["origin"]) == 12
+    for origin in after["origin"].values():
+        assert origin["label"] == "amplified"
+        assert 0.5e-6 < origin["p_base"]["value"] < 2e-6
+    assert "12 amplified" in after["summary"]
+
+
+def test_score_draws_nothing_and_fills_in_the_log_probabilities(tmp_path):
+    from goldpanner.store import Store
+
+    drawn = json.loads(
+        call("sample", "scripted:0.7", "world/d1", "--store", tmp_path, "-n", 16, "--problems", 4, "--json")
+    )
+    call("score", "scripted:0.2", drawn["policy"], "--store", tmp_path)
+    call("score", "scripted:0.2", drawn["policy"], "--store", tmp_path)
+    rows = (
+        Store(tmp_path)
+        .sql('SELECT s.outcome, x.logp FROM samples s JOIN scores x USING (problem, "index")')
+        .to_pylist()
+    )
+    assert len(rows) == 64
+    for row in rows:
+        assert row["logp"] == pytest.approx(np.log(0.2 if row["outcome"] == "correct" else 0.8))

@@ -73,14 +73,14 @@ def test_too_little_data_is_said_to_be_too_little():
 @pytest.mark.parametrize(
     ("before", "after", "says"),
     [
-        (np.full(9, 0.1), np.full(9, 0.9), "the base reaches with k = 22 samples"),
-        (np.full(9, 1e-9), np.full(9, 0.9), "more than the base reaches with k = 1,000,000"),
-        (np.r_[np.full(5, 0.3), np.full(4, 0.01)], np.r_[np.full(5, 0.9), np.full(4, 1e-9)], "on the base is ahead"),
-        (np.full(9, 0.1), np.full(9, 0.9), "no k up to 1e6 puts the base ahead"),
+        (np.full(9, 0.1), np.full(9, 0.9), "base reaches with k = 22 samples"),
+        (np.full(9, 1e-9), np.full(9, 0.9), "more than base reaches with k = 1,000,000"),
+        (np.r_[np.full(5, 0.3), np.full(4, 0.01)], np.r_[np.full(5, 0.9), np.full(4, 1e-9)], "on base is ahead"),
+        (np.full(9, 0.1), np.full(9, 0.9), "no k up to 1e6 puts base ahead"),
     ],
 )
 def test_equivalent_k_and_crossover_of_exact_curves(before, after, says):
-    assert says in verdict.equivalent_sentence(np.log(before), np.log(after))
+    assert says in verdict.equivalent_sentence(np.log(before), np.log(after), "base")
 
 
 def test_why_problems_were_not_reached():

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any, Protocol
 
-from goldpanner.errors import Interrupted
+from goldpanner.errors import InputError, Interrupted
 from goldpanner.policies import Policy
 from goldpanner.rollout import rollout
 from goldpanner.store import Store
@@ -52,3 +53,41 @@ def verifiers_for(problems: Sequence[Problem]) -> Sequence[Verifier]:
         if problems and problems[0].task.startswith(f"{domain.name}/"):
             return domain.verifiers()
     return (Exact(),)
+
+
+class Scorer(Protocol):
+    """A policy that gives log-probabilities."""
+
+    @property
+    def id(self) -> str:
+        """Hash of its content."""
+
+    def logprobs(self, problems: Sequence[Problem], responses: Sequence[Any]) -> Any:
+        """Return log P(response | prompt) in nats, one per pair."""
+
+
+def score_samples(
+    scorer: Scorer, policy: str, store: Store, params: str | None, tasks: Sequence[str] | None, notify: Notify
+) -> tuple[int, str]:
+    """Store log P of a policy's completions under `scorer`, problem by problem; return how many, and the scorer's id.
+
+    Samples are scored by their tokens, so that what is scored is exactly what was drawn; without tokens, by their text.
+    Raises InputError for completions without either (cut ones without tokens have no end to score).
+    """
+    problems = store.problems(tasks)
+    table = store.sql(
+        "SELECT DISTINCT problem FROM samples WHERE policy = $policy AND step IS NULL ORDER BY problem",
+        {"policy": policy},
+    )
+    wanted = [i for i in table.column(0).to_pylist() if i in problems]
+    total = 0
+    for done, problem in enumerate(wanted, 1):
+        samples = store.samples(policy=policy, problem=problem, params=params)
+        kept = [s for s in samples if s.step is None and s.completion.finish != "error"]
+        if any(s.completion.tokens is None and s.completion.finish == "length" for s in kept):
+            raise InputError(f"problem {problem}: a cut completion has no tokens, so its probability is not defined")
+        responses = [s.completion.tokens or s.completion.text for s in kept]
+        logp = scorer.logprobs([problems[problem]] * len(kept), responses)
+        total += store.append_scores(scorer.id, [(s, min(float(x), 0.0)) for s, x in zip(kept, logp)])
+        notify(Event(policy, "score", done, len(wanted)))
+    return total, scorer.id

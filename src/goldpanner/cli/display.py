@@ -96,32 +96,29 @@ def story(record: dict[str, Any], folder: Path, page: Path) -> None:
     console.print()
     console.print(f"[bold]{verdict['headline']}[/]", highlight=False)
     for paragraph in verdict["paragraphs"]:
-        console.print(Padding(paragraph, (1, 0, 0, 0)), highlight=False, markup=False)
+        console.print(Padding(paragraph, (1, 0, 0, 2)), highlight=False, markup=False)
     console.print()
     console.print(stage_table(verdict["table"], record["stages"], record["tasks_measured"], record["tasks_trained"]))
     console.print(f"\nreport   {page}\nsamples  {folder / 'store'}\nmodels   {folder / 'stages'}", highlight=False)
 
 
 def stage_table(cells: dict[str, Any], stages: list[str], tasks: list[str], trained: list[str]) -> Table:
-    """Return the table of pass@1 and pass@k, stage by task: sampled with its interval, exact below."""
-    table = Table(
-        title="pass@1 / pass@k, sampled [95% interval], exact below", title_justify="left", box=None, padding=(0, 2)
-    )
+    """Return the table of pass@1 and pass@k by task and stage: sampled with its interval, and exact."""
+    k = cells[stages[0]][tasks[0]]["k"]
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("task")
     table.add_column("stage")
+    for column in ("pass@1, sampled", "exact", f"pass@{k}, sampled", "exact"):
+        table.add_column(column, justify="right")
     for task in tasks:
-        table.add_column(f"{task}{'' if task in trained else ' (held out)'}", justify="right")
-    for stage in stages:
-        row = cells[stage]
-        table.add_row(stage, *(_cell(row[task]) for task in tasks))
+        name = task if task in trained else f"{task} (held out)"
+        for i, stage in enumerate(stages):
+            cell = cells[stage][task]
+            row = [_interval(cell["pass_at_1"]), f"{cell['exact_at_1']:.3f}"]
+            row += [_interval(cell["pass_at_k"]), f"{cell['exact_at_k']:.3f}"]
+            table.add_row(name if i == 0 else "", stage, *row, end_section=i == len(stages) - 1)
     return table
 
 
-def _cell(cell: dict[str, Any]) -> str:
-    k = cell["k"]
-    first, last = cell["pass_at_1"], cell["pass_at_k"]
-    return (
-        f"@1 {first['value']:.3f} [{first['low']:.2f}, {first['high']:.2f}]\n"
-        f"[dim]exact {cell['exact_at_1']:.3f}[/]\n"
-        f"@{k} {last['value']:.3f} [{last['low']:.2f}, {last['high']:.2f}]\n"
-        f"[dim]exact {cell['exact_at_k']:.3f}[/]\n"
-    )
+def _interval(estimate: dict[str, Any]) -> str:
+    return f"{estimate['value']:.3f} [{estimate['low']:.2f}, {estimate['high']:.2f}]"

@@ -188,9 +188,7 @@ def same_conditions(base: Source, rl: Source, override: bool) -> str | None:
     from goldpanner.measure.confounds import support_refusal
 
     if base.params is not None and rl.params is not None and base.params != rl.params:
-        raise InputError(
-            f"{base.name} was sampled with {base.params}, {rl.name} with {rl.params}; sample both alike"
-        )
+        raise InputError(f"{base.name} was sampled with {base.params}, {rl.name} with {rl.params}; sample both alike")
     params = base.params or rl.params
     refused = support_refusal(params, override) if params else None
     if refused and not override:

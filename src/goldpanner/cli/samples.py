@@ -211,3 +211,30 @@ def report(folder: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> 
     if not (folder / "store").is_dir():
         raise InputError(f"{folder} holds no store; give the folder of a run, e.g. runs/world-seed0")
     typer.echo(str(build(folder)))
+
+
+@app.command()
+def score(
+    scorer: Annotated[str, typer.Argument(help="The policy that scores: a model folder, or scripted:P.")],
+    policy: Annotated[str, typer.Argument(help="The policy of the store whose samples are scored.")],
+    store: StoreFolder,
+    params: Annotated[
+        str | None, typer.Option(help="Hash of the sampling parameters, where there are several.")
+    ] = None,
+    task: Annotated[list[str] | None, typer.Option(help="Only these tasks.")] = None,
+) -> None:
+    """Compute log P of stored completions under another policy, for `compare` to tell where gained problems came from.
+
+    Example: goldpanner score runs/world-seed0/stages/base/model base-grpo --store runs/world-seed0
+    """
+    from goldpanner.cli import display
+    from goldpanner.cli.collect import score_samples
+
+    place = open_store(store)
+    with display.Bars() as bars:
+        count, scorer_id = score_samples(
+            load_policy(scorer), find_policy(place, policy), place, params, task, bars.update
+        )
+    typer.echo(
+        f"{count:,} samples scored under {scorer_id}; next: goldpanner compare {scorer_id} {policy} --store {store}"
+    )

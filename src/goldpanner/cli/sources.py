@@ -11,7 +11,8 @@ from goldpanner.types import Counts, Problem, SamplingParams
 
 if TYPE_CHECKING:
     from goldpanner.measure.compare import Comparison
-    from goldpanner.policies import Policy
+    from goldpanner.policies.local import LocalPolicy
+    from goldpanner.policies.scripted import ScriptedPolicy
     from goldpanner.store import Store
 
 
@@ -136,7 +137,7 @@ def drawn_with(store: "Store", policy: str, params: str | None) -> SamplingParam
     return SamplingParams(**known)
 
 
-def load_policy(name: str) -> "Policy":
+def load_policy(name: str) -> "ScriptedPolicy | LocalPolicy":
     """Return a policy to sample: `scripted:0.3` (right with that probability) or a Hugging Face model folder."""
     if name.startswith("scripted:"):
         from goldpanner.policies.scripted import ScriptedPolicy

@@ -5,6 +5,7 @@ A store is a folder. Nothing runs beside it, and every file in it is written onc
     samples/*.parquet    one row per sample (`rows.SAMPLES`)
     verdicts/*.parquet   further verdicts on stored samples, keyed by (sample key, verifier)
     truth/*.parquet      exact log P(correct) of problems under policies
+    scores/*.parquet     log P of samples under policies that did not draw them
     problems/*.jsonl     batches of problems
     records/KIND/*.json  small JSON records of runs, policies and sampling params (the only files ever replaced)
     damaged/             what `check` found unreadable and set aside

@@ -99,7 +99,24 @@ TRUTH = Kind(
     dictionary=("policy", "kind"),
 )
 
-KINDS = (SAMPLES, VERDICTS, TRUTH)
+SCORES = Kind(
+    "scores",
+    _schema(
+        problem=(_TEXT, False),
+        policy=(_TEXT, False),
+        params=(_TEXT, False),
+        seed=(_INTEGER, False),
+        index=(_INTEGER, False),
+        scorer=(_TEXT, False),
+        logp=(_REAL, False),
+    ),
+    key=(*KEY, "scorer"),
+    identity=(*KEY, "scorer"),
+    order=("policy", "scorer", "problem", "params", "seed", "index"),
+    dictionary=("problem", "policy", "params", "scorer"),
+)
+
+KINDS = (SAMPLES, VERDICTS, TRUTH, SCORES)
 
 _ALLOWED = {"outcome": tuple(_OUTCOMES), "finish": get_args(FinishReason)}
 
@@ -130,6 +147,12 @@ def verdicts_table(rows: Sequence[tuple[Sample, Verdict]]) -> pa.Table:
     policy, problem, params, seed, index = _keys([sample for sample, _ in rows], task=False)
     outcome, extracted, reason, verifier = _verdicts([verdict for _, verdict in rows])
     return _build(VERDICTS, [problem, policy, params, seed, index, verifier, outcome, extracted, reason])
+
+
+def scores_table(scorer: str, rows: Sequence[tuple[Sample, float]]) -> pa.Table:
+    """Return log-probabilities of samples under another policy as columns, each with the key of its sample."""
+    policy, problem, params, seed, index = _keys([sample for sample, _ in rows], task=False)
+    return _build(SCORES, [problem, policy, params, seed, index, _texts([scorer] * len(rows)), [x for _, x in rows]])
 
 
 def to_samples(table: pa.Table) -> list[Sample]:

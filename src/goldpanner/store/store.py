@@ -17,11 +17,13 @@ from goldpanner.store.records import Problems, Records
 from goldpanner.store.rows import (
     KEY,
     SAMPLES,
+    SCORES,
     TRUTH,
     VERDICTS,
     Kind,
     conform,
     samples_table,
+    scores_table,
     to_samples,
     verdicts_table,
 )
@@ -75,6 +77,14 @@ class Store:
         """Store further verdicts on samples; keyed by (sample key, verifier), so judging again never samples again."""
         pairs = list(rows)
         return self._append(VERDICTS, verdicts_table(pairs)) if pairs else 0
+
+    def append_scores(self, scorer: str, rows: Iterable[tuple[Sample, float]]) -> int:
+        """Store log P (nats) of samples' completions under the policy `scorer`. Raises InputError on NaN or above 0."""
+        pairs = list(rows)
+        for sample, logp in pairs:
+            if not logp <= 1e-6:
+                raise InputError(f"log-probability of sample {sample.key} is {logp!r}; it must be a number <= 0")
+        return self._append(SCORES, scores_table(scorer, pairs)) if pairs else 0
 
     def append_truth(self, policy: str, logp: Mapping[str, float], kind: str = "chain") -> int:
         """Store the exact log P(correct), in nats, per problem id. Raises InputError on NaN or a value above 0."""
@@ -170,6 +180,40 @@ class Store:
 
         return reader.answer(("samples",), work)
 
+    def scored(
+        self, policy: str, scorer: str, problems: Sequence[str], *, params: str | None = None
+    ) -> dict[str, dict[str, Any]]:
+        """Return, per problem whose samples were all scored, arrays `correct`, `logp` (under `scorer`) and `own`.
+
+        RL rollouts, unjudged samples and samples without a log-probability of their own are left out; so is a whole
+        problem of which some sample has no score, since the rest would be a biased choice.
+        """
+        chosen = Selection(policy, params, problems=list(problems))
+        reader = self._existing()
+
+        def work(ask: Ask) -> pa.Table:
+            rows = reader.once("samples", chosen.where)
+            scores = reader.once("scores", "policy = $policy AND scorer = $scorer")
+            return ask(
+                f"""
+                SELECT s.problem, s.outcome = 'correct' AS correct, s.logprob AS own, coalesce(x.logp, 'nan') AS logp
+                FROM {rows} s LEFT JOIN {scores} x USING (problem, policy, params, seed, "index")
+                WHERE s.step IS NULL AND s.logprob IS NOT NULL AND s.outcome <> 'unjudged'
+                ORDER BY s.problem, params, seed, "index"
+                """,
+                chosen.values | {"scorer": scorer},
+            )
+
+        table = reader.answer(("samples", "scores"), work)
+        names = np.array(table.column("problem").to_pylist(), dtype=object)
+        columns = {name: table.column(name).to_numpy() for name in ("correct", "own", "logp")}
+        found: dict[str, dict[str, Any]] = {}
+        for problem in dict.fromkeys(names.tolist()):
+            at = names == problem
+            if not np.isnan(columns["logp"][at]).any():
+                found[problem] = {name: values[at] for name, values in columns.items()}
+        return found
+
     def truth(self, policy: str, kind: str = "chain") -> dict[str, float]:
         """Return the exact log P(correct), in nats, per problem id, sorted. Raises InputError where none is stored."""
         reader = self._existing()
@@ -187,7 +231,7 @@ class Store:
         return dict(zip(table.column("problem").to_pylist(), table.column("logp").to_pylist()))
 
     def sql(self, query: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
-        """Return the result of an SQL query (DuckDB) over the views `samples`, `verdicts` and `truth`, each key once.
+        """Return the result of an SQL query (DuckDB) over the views samples, verdicts, truth and scores, each key once.
 
         Values go in as `$name` and `parameters`. Raises InputError with DuckDB's words where the query is wrong.
         """

@@ -126,27 +126,27 @@ def arm_paragraph(
     return (
         f"{base} → {rl}, trained tasks ({', '.join(tasks)}). Exact, over {len(old)} held-out problems: pass@1 "
         f"{change(old, new, 1)} ({signed(first)}), pass@{k} {change(old, new, k)} ({signed(last)}). "
-        f"{equivalent_sentence(old, new)} RL lifted {rose.sum()} problems above P = {MASTERED:g}; "
+        f"{equivalent_sentence(old, new, base)} RL lifted {rose.sum()} problems above P = {MASTERED:g}; "
         f"{(rose & rare).sum()} of the {rare.sum()} problems that stood below P = {RARE:g} were among them. "
-        f"The samples alone: {comparison.summary}"
+        f"What {k} samples of {comparison.problems} problems say without knowing the truth: {comparison.verdict}."
     )
 
 
-def equivalent_sentence(old: FloatArray, new: FloatArray) -> str:
+def equivalent_sentence(old: FloatArray, new: FloatArray, name: str) -> str:
     """Say at which k the base's pass@k equals RL's pass@1, and from which k on the base is ahead, from exact P."""
     ks = np.unique(np.round(np.logspace(0, 6, 400)).astype(np.int64))
-    base, rl = passk.exact(old, ks), passk.exact(new, ks)
-    reached = base >= rl[0]
-    ahead = (base > rl) & (ks > 1)
+    before, after = passk.exact(old, ks), passk.exact(new, ks)
+    reached = before >= after[0]
+    ahead = (before > after) & (ks > 1)
     first = (
-        f"RL's pass@1 is what the base reaches with k = {ks[np.argmax(reached)]:,} samples"
+        f"RL's pass@1 is what {name} reaches with k = {ks[np.argmax(reached)]:,} samples"
         if reached.any()
-        else f"RL's pass@1 is more than the base reaches with k = {ks[-1]:,} samples"
+        else f"RL's pass@1 is more than {name} reaches with k = {ks[-1]:,} samples"
     )
     second = (
-        f"; from k = {ks[np.argmax(ahead)]:,} on the base is ahead"
+        f"; from k = {ks[np.argmax(ahead)]:,} on {name} is ahead"
         if ahead.any()
-        else "; no k up to 1e6 puts the base ahead"
+        else f"; no k up to 1e6 puts {name} ahead"
     )
     return first + second + "."
 
