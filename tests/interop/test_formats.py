@@ -8,6 +8,7 @@ import pytest
 
 from goldpanner import interop
 from goldpanner.errors import InputError, MissingExtraError
+from goldpanner.interop import inspect_log
 from goldpanner.interop.imported import params_id
 from goldpanner.types import Outcome, SamplingParams, Verdict
 
@@ -142,6 +143,13 @@ def test_inspect_epochs_are_draws(end):
     assert (
         params_id(record.origin.params) != SamplingParams(temperature=0.7, top_p=0.9, max_tokens=32, stop=("\n",)).hash
     )
+
+
+def test_a_large_inspect_log_is_read_a_sample_at_a_time(monkeypatch):
+    path = FIXTURES / "inspect" / "epochs.eval"
+    at_once = list(interop.read(path))
+    monkeypatch.setattr(inspect_log, "AT_ONCE", 0)
+    assert sorted(map(repr, interop.read(path))) == sorted(map(repr, at_once))
 
 
 def test_inspect_names_the_missing_extra(monkeypatch):

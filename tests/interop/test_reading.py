@@ -87,6 +87,32 @@ def test_foreign_files_list_the_formats(tmp_path):
         interop.read(jsonl(tmp_path / "both.jsonl", [both]))
 
 
+@pytest.mark.parametrize(
+    ("model", "temperature", "message"),
+    [("base", 1.0, None), ("rl", 1.0, "different models"), ("base", 0.5, "different sampling parameters")],
+)
+def test_logs_of_several_models_are_not_counted_together(tmp_path, model, temperature, message):
+    for day, name, t in (("01", "base", 1.0), ("02", model, temperature)):
+        settings = {"do_sample": True, "temperature": t}
+        row = {
+            "doc_id": 0, "doc": {}, "target": "2", "resps": [["2"]], "filtered_resps": ["2"], "metrics": ["m"],
+            "m": 1.0, "arguments": {"gen_args_0": {"arg_0": "1 + 1 =", "arg_1": settings}},
+        }  # fmt: skip
+        jsonl(tmp_path / f"samples_toy_2026-11-{day}T00-00-00.0.jsonl", [row])
+        (tmp_path / f"results_2026-11-{day}T00-00-00.0.json").write_text(json.dumps({"model_name": name, "config": {}}))
+    imported = interop.read(tmp_path)
+    if message is None:
+        assert imported.counts().n.tolist() == [2]
+    else:
+        with pytest.raises(InputError, match=message):
+            imported.counts()
+    assert len({(s.policy, s.params, s.seed, s.index) for s in imported.samples()}) == 2
+
+
+def test_json_lines_under_another_name_are_found(tmp_path):
+    assert interop.detect(jsonl(tmp_path / "counts.json", [{"id": "a", "n": 1, "c": 1}] * 2)).name == "counts"
+
+
 def test_rewards_need_a_threshold_unless_they_are_0_or_1(tmp_path):
     scores = [1, 0.5, None, float("nan"), True]
     path = jsonl(tmp_path / "1.jsonl", [{**VERL, "score": s} for s in scores])

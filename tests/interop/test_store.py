@@ -80,6 +80,21 @@ def test_two_logs_of_one_policy_add_up_and_a_grown_log_adds_what_is_new(tmp_path
     assert put("a", [1.0, 0.0, 1.0]) == (6, 5)  # the first log, grown by a line
     assert put("a", [1.0, 0.0, 1.0]) == (6, 5)
     assert put("c", [1.0, 1.0, 1.0]) == (6, 5)  # a copy of the second
+    assert put("d", [1.0, 0.0, 1.0]) == (6, 5)  # a copy of the first, grown
+
+
+def test_both_ends_of_an_inspect_log_are_one_log(tmp_path):
+    store = Store(tmp_path)
+    for name in ("epochs.eval", "epochs.json"):
+        interop.read(FIXTURES / "inspect" / name).into(store, policy="toy")
+        assert store.counts("toy").n.sum() == 12
+
+
+def test_training_rollouts_keep_their_groups(tmp_path):
+    store = Store(tmp_path)
+    interop.read(FIXTURES / "verl" / "with_uid").into(store, policy="toy")
+    table = store.groups("toy").to_pydict()
+    assert (table["step"], table["group"], table["n"], table["c"]) == ([3, 3], [0, 1], [4, 4], [3, 1])
 
 
 def test_rescoring_adds_a_verdict_to_samples_that_are_there(tmp_path):

@@ -6,6 +6,7 @@ that becomes `counts()`, `samples()`, or rows of a store by `into(store)`.
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -182,6 +183,8 @@ def detect(path: Path | str) -> Format:
             return FORMATS["inspect"]
         raise _unclear(path, [], "a zip archive whose name does not end in .eval")
     if path.suffix == ".json":
+        with suppress(InputError):  # JSON lines by another name
+            return _by_first_row(path)
         value = evalplus.document(path)
         found = [FORMATS["evalplus"]] if evalplus.is_results(value) else []
         if {"version", "status", "eval"} <= set(value) and not found:

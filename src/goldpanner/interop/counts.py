@@ -15,14 +15,14 @@ KEYS = frozenset({"id", "n", "c"})
 def read(reading: Reading) -> Iterator[Record]:
     """Yield one record a line. Raises InputError on a duplicate id, c + unjudged > n, or a count that is none."""
     origin: Origin | None = None
-    seen: dict[str, str] = {}
+    seen: dict[str, int] = {}
     for row in rows_of(reading):
         if origin is None or origin.file != row.file:
             origin = Origin(row.file)
         name = _name(row)
         if name in seen:
-            row.fail(f"problem id {name!r} stands twice (first at {seen[name]}); give every problem one row")
-        seen[name] = row.where
+            row.fail(f"problem id {name!r} stands twice (first on line {seen[name]}); give every problem one row")
+        seen[name] = row.line
         n, c = row.integer("n"), row.integer("c")
         unjudged = row.integer("unjudged") if row.fields.get("unjudged") is not None else 0
         truncated = row.integer("truncated") if row.fields.get("truncated") is not None else 0

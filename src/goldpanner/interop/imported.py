@@ -1,13 +1,14 @@
 """What `read` returns: a stream of records that becomes counts, samples, or rows of a store."""
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
 from goldpanner.errors import InputError
-from goldpanner.interop.records import ImportReport, Reading, Record
+from goldpanner.interop.records import ImportReport, Origin, Reading, Record
 from goldpanner.rng import seed_for
 from goldpanner.types import Counts, Problem, Sample, SamplingParams, Verdict, content_hash
 
@@ -86,11 +87,13 @@ class Imported:
         """Return counts per problem, sorted by id.
 
         Raises InputError when the log holds several training steps (each is another policy), neither was one chosen nor
-        `pool_steps` given.
+        `pool_steps` given; and when its files come from several models, or one task's from several sampling parameters.
         """
         table: dict[str, list[int]] = {}
         step: int | None = None
+        drawn: dict[str, Origin] = {}
         for record in self:
+            _same_policy(record, drawn)
             if not pool_steps and step is not None and record.step != step:
                 raise InputError(
                     f"the log holds several training steps ({step} and {record.step} at least), and each is another "
@@ -98,8 +101,10 @@ class Imported:
                 )
             step = record.step
             row = table.setdefault(record.id, [0, 0, 0, 0])
-            for i, number in enumerate((record.n, record.c, record.unjudged, record.truncated)):
-                row[i] += number
+            row[0] += record.n
+            row[1] += record.c
+            row[2] += record.unjudged
+            row[3] += record.truncated
         ids = sorted(table)
         columns = [[table[name][i] for name in ids] for i in range(4)]
         return Counts.of(columns[0], columns[1], ids, columns[2], columns[3])
@@ -108,30 +113,35 @@ class Imported:
         """Return the problems of the log by id."""
         return {r.id: r.problem for r in self if r.problem is not None}
 
-    def samples(self, *, policy: str | None = None, run: str = "", seed: int | None = None) -> Iterator[Sample]:
+    def samples(
+        self, *, policy: str | None = None, run: str | None = None, seed: int | None = None
+    ) -> Iterator[Sample]:
         """Yield the samples, numbered per problem in the order of the log.
 
         `policy` is the policy's id; without it the hash of the log's own record of its model. A training step is
         another policy: its id is `{policy}@{step}`. The sampling parameters' hash is that of SamplingParams where the
         log states every field of it, else of what it states. `seed` keeps the keys of different logs apart: by default
-        it is made of the log's own id, or of the content of its file.
+        it is made of the log's own id, or of the content of its file. `run` is by default the policy, for training
+        rollouts, and empty else.
         """
         for sample, _ in self._keyed(policy, run, {}, seed):
             yield sample
 
-    def into(self, store: SampleStore, *, policy: str | None = None, run: str = "") -> ImportReport:
+    def into(self, store: SampleStore, *, policy: str | None = None, run: str | None = None) -> ImportReport:
         """Write samples, problems, and records of policy, sampling parameters and import to a store; return the report.
 
-        The same file again changes nothing. A file that has grown since adds what is new.
+        The same file again changes nothing. A file that begins with all of a file imported before is that file, grown:
+        what is new in it is added. Any other file adds to what the policy has.
         """
         if not self.has_samples:
             raise InputError("a counts file holds no samples to store; use it as it is: goldpanner measure FILE")
         seeds: dict[Path, int] = {}
         marks: dict[str, dict[str, Any]] = {}
+        earlier = store.records("imports")
         for path in self._reading.files:
-            earlier = {k: v for k, v in store.records("imports").items() if v.get("name") == path.name}
             mark, seeds[path] = _mark(path, earlier)
             marks[mark["content"]] = mark
+            store.put("imports", mark["content"], mark)  # now, so that an interrupted import is known too
         block: list[Sample] = []
         fresh: dict[str, Problem] = {}
         known = {(kind, name) for kind in ("policies", "params") for name in store.records(kind)}
@@ -160,7 +170,7 @@ class Imported:
             store.append_verdicts((sample, sample.verdict) for sample in samples)
 
     def _keyed(
-        self, policy: str | None, run: str, seeds: dict[Path, int], seed: int | None
+        self, policy: str | None, run: str | None, seeds: dict[Path, int], seed: int | None
     ) -> Iterator[tuple[Sample, Record]]:
         if not self.has_samples:
             raise InputError("a counts file holds no samples, only their numbers; use counts()")
@@ -169,11 +179,9 @@ class Imported:
         sizes: dict[int | None, int] = {}
         for record in self:
             drawn_by = policy_id(record, policy)
+            of_run = ("" if record.step is None else drawn_by.rsplit("@", 1)[0]) if run is None else run
             params = record.origin.params_id or params_id(record.origin.params)
-            file = record.origin.file
-            if seed is None and file not in seeds:
-                seeds[file] = seed_for("import", record.origin.identity or _mark(file, {})[0]["content"])
-            at = seeds[file] if seed is None else seed
+            at = _seed(record.origin, seeds) if seed is None else seed
             group: int | None = None
             if record.group is not None:
                 key = (record.step, record.group)
@@ -189,10 +197,26 @@ class Imported:
                 yield (
                     Sample(
                         record.id, drawn_by, params, *number, draw.completion, draw.verdict,
-                        task=task, run=run, reward=draw.reward, step=record.step, group=group,
+                        task=task, run=of_run, reward=draw.reward, step=record.step, group=group,
                     ),
                     record,
                 )  # fmt: skip
+
+
+def _same_policy(record: Record, drawn: dict[str, Origin]) -> None:
+    """Raise InputError where a record is of another model than those before, or drawn otherwise than its task's."""
+    origin = record.origin
+    any_task = drawn.setdefault("", origin)
+    same_task = drawn.setdefault(f"task {record.problem.task if record.problem else ''}", origin)
+    for what, a, b, before in (
+        ("models", any_task.model, origin.model, any_task),
+        ("sampling parameters", same_task.params, origin.params, same_task),
+    ):
+        if a != b:
+            raise InputError(
+                f"the samples come from different {what}: {a} ({before.file}) and {b} ({origin.file}), which cannot be "
+                "counted together; import one file at a time, or all into a store with --store"
+            )
 
 
 def policy_id(record: Record, policy: str | None) -> str:
@@ -226,6 +250,15 @@ def _described(sample: Sample, record: Record) -> Iterator[tuple[str, str, dict[
     yield "policies", sample.policy, {"kind": "imported", "name": name, "model": model, **step}
 
 
+def _seed(origin: Origin, seeds: dict[Path, int]) -> int:
+    """Return the seed of a file's samples; `seeds` remembers those that take reading the file."""
+    if origin.identity is not None:
+        return seed_for("import", origin.identity)
+    if origin.file not in seeds:
+        seeds[origin.file] = _mark(origin.file, {})[1]
+    return seeds[origin.file]
+
+
 def _mark(path: Path, earlier: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], int]:
     """Return (name, bytes, content hash) of a file, and the seed of its samples.
 
@@ -235,13 +268,13 @@ def _mark(path: Path, earlier: Mapping[str, Mapping[str, Any]]) -> tuple[dict[st
     stops = sorted({int(r["bytes"]) for r in earlier.values()})
     with path.open("rb") as handle:
         while True:
-            stop = next((s for s in stops if s > read), None)
-            chunk = handle.read(_CHUNK if stop is None else min(_CHUNK, stop - read))
+            at = bisect_right(stops, read)
+            chunk = handle.read(min(_CHUNK, stops[at] - read) if at < len(stops) else _CHUNK)
             if not chunk:
                 break
             digest.update(chunk)
             read += len(chunk)
-            before = earlier.get(digest.hexdigest()[:32]) if read in stops else None
+            before = earlier.get(digest.hexdigest()[:32]) if read in stops[at : at + 1] else None
             seed = seed if before is None else int(before["seed"])
     content = digest.hexdigest()[:32]
     seed = seed_for("import", content) if seed is None else seed

@@ -18,6 +18,8 @@ from goldpanner.types import FinishReason, Outcome, Problem, Sample, SamplingPar
 
 _LETTERS = {"C": 1, "I": 0, "N": 0, "P": 0.5}
 """inspect_ai's values: correct, incorrect, no answer given, partial."""
+AT_ONCE = 1 << 26
+"""Bytes (64 MiB) of an `.eval` file up to which it is read at once."""
 _META = "goldpanner"
 """Key of our own metadata in logs that we write, so that they come back as they went."""
 
@@ -51,22 +53,24 @@ def read(reading: Reading) -> Iterator[Record]:
 
 
 def _samples(inspect: Any, path: Path, reading: Reading) -> Iterator[Any]:
-    """Yield the log's header, then its samples one at a time. inspect_ai's own errors become InputErrors."""
-    fields = {"store", "events", "timelines"}
+    """Yield the log's header, then its samples. inspect_ai's own errors become InputErrors.
+
+    A large `.eval` is read one sample at a time, which bounds the memory; at once is about ten times as fast.
+    """
+    options = {"resolve_attachments": "core", "exclude_fields": {"store", "events", "events_data", "timelines"}}
     try:
-        whole = path.suffix != ".eval"
-        log = inspect.read_eval_log(str(path), header_only=not whole, resolve_attachments="core" if whole else False)
+        whole = path.suffix != ".eval" or path.stat().st_size <= AT_ONCE
+        log = inspect.read_eval_log(str(path), header_only=not whole, **options)
         if log.status != "success":
             reading.report.warn(f"{path.name}: the evaluation's status is {log.status!r}, samples may be missing")
         yield log
-        if whole:
-            yield from log.samples or []
-        elif log.eval.dataset.sample_ids is None:
-            yield from inspect.read_eval_log(str(path), resolve_attachments="core").samples or []
+        if not whole and log.eval.dataset.sample_ids is None:
+            log, whole = inspect.read_eval_log(str(path), **options), True
+        if whole:  # in the order in which they are read one at a time, which numbers them
+            order = {name: i for i, name in enumerate(log.eval.dataset.sample_ids or [])}
+            yield from sorted(log.samples or [], key=lambda s: (order.get(s.id, len(order)), str(s.id), s.epoch))
         else:
-            yield from inspect.read_eval_log_samples(
-                str(path), all_samples_required=False, resolve_attachments="core", exclude_fields=fields
-            )
+            yield from inspect.read_eval_log_samples(str(path), all_samples_required=False, **options)
     except GeneratorExit:
         raise
     except Exception as error:

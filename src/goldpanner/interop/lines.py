@@ -24,7 +24,7 @@ LONGEST_LINE = 1 << 28
 """Bytes (256 MiB) of one line at most, so that a file without line ends cannot fill the memory."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Row:
     """One JSON object of a log, and where it stands."""
 

@@ -24,7 +24,7 @@ def read(reading: Reading) -> Iterator[Record]:
             reading.report.warn("open-instruct logs token ids, no text: problems are known by their token ids")
             if reading.verifier is not None:
                 row.fail(
-                    "open-instruct logs token ids, no text, so a verifier has nothing to read; leave --verifier out"
+                    "open-instruct logs token ids, no text, so a verifier has nothing to read; leave --rescore out"
                 )
         yield _record(row, reading, origin)
 

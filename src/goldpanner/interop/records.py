@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ class Origin:
     """The log's own unique name for itself, where it has one; else the file's content identifies it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Draw:
     """One sample: what was drawn, what is said of it, and the reward it was trained on, if any."""
 
@@ -38,7 +39,7 @@ class Draw:
     """Seed and index of the sample, in a log that we exported."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Record:
     """What one record of a log says of one problem: some draws and their counts, or (a counts file) counts alone."""
 
@@ -57,6 +58,12 @@ class Record:
     """What the members of one group share within a step, for training rollouts."""
     name: str = ""
     """What the log itself calls the problem, if anything."""
+
+
+@lru_cache(maxsize=2048)
+def problem_of(task: str, prompt: str, answer: str) -> Problem:
+    """Return the problem of this content; its many samples share one object, whose id is computed once."""
+    return Problem(task, prompt, answer)
 
 
 def record_of(

@@ -10,10 +10,9 @@ import pyarrow.parquet as pq
 
 from goldpanner.errors import InputError
 from goldpanner.interop.lines import Row, brief, judged, message_text, reward_of
-from goldpanner.interop.records import Origin, Reading, Record, record_of
+from goldpanner.interop.records import Origin, Reading, Record, problem_of, record_of
 from goldpanner.interop.selection import Selection
 from goldpanner.interop.writing import replacing
-from goldpanner.types import Problem
 
 COLUMNS = frozenset({"step", "prompt", "completion", "advantage"})
 _NAME = re.compile(r"completions_(\d+)\.parquet$")
@@ -79,7 +78,7 @@ def _record(row: Row, reading: Reading, origin: Origin) -> Record:
     prompt, completion = (message_text(row.need(key)) for key in ("prompt", "completion"))
     if prompt is None or completion is None:
         row.fail("prompt and completion must be text or chat messages")
-    problem = Problem("trl", prompt, "")
+    problem = problem_of("trl", prompt, "")
     name = _reward(row, reading)
     said = judged(row, row.fields[name], name, f"trl/{name}", reading)
     draw = reading.draw(problem, completion, said=said, reward=reward_of(row.fields[name]))

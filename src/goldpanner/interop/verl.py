@@ -13,10 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from goldpanner.interop.lines import Row, brief, judged, reward_of, rows_of, unicode_text
-from goldpanner.interop.records import Origin, Reading, Record, record_of
+from goldpanner.interop.records import Origin, Reading, Record, problem_of, record_of
 from goldpanner.interop.selection import Selection
 from goldpanner.interop.writing import replacing
-from goldpanner.types import Problem
 
 KEYS = frozenset({"input", "output", "score", "step"})
 _UID = re.compile(r"(?P<group>.+)_(?P<rollout>\d+)_(?P<output>\d+)")
@@ -56,7 +55,7 @@ def read(reading: Reading) -> Iterator[Record]:
 def _record(row: Row, reading: Reading, origin: Origin) -> Record:
     gts = row.fields.get("gts")
     answer = gts if isinstance(gts, str) else "" if gts is None else str(gts)
-    problem = Problem("verl", row.text("input"), unicode_text(answer))
+    problem = problem_of("verl", row.text("input"), unicode_text(answer))
     name = reading.score or "score"
     value = row.need(name)
     said = judged(row, value, name, f"verl/{name}", reading)
