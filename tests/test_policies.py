@@ -102,19 +102,28 @@ def test_logprobs_are_the_models_own_under_any_temperature(policy):
 
 
 def test_a_sample_does_not_depend_on_batch_order_or_mates(policy):
-    together = draw(policy, PROBLEMS, 40)
-    for rows in (1, 7, 64):
+    together = draw(policy, PROBLEMS, 16)
+    for rows in (1, 7, 30):
         policy.batch_rows = rows
-        assert [[c.tokens for c in cs] for cs in draw(policy, PROBLEMS, 40)] == [
+        assert [[c.tokens for c in cs] for cs in draw(policy, PROBLEMS, 16)] == [
             [c.tokens for c in cs] for cs in together
         ]
     policy.batch_rows = 1024
-    backwards = draw(policy, PROBLEMS[::-1], 40)[::-1]
+    backwards = draw(policy, PROBLEMS[::-1], 16)[::-1]
     assert [[c.text for c in cs] for cs in backwards] == [[c.text for c in cs] for cs in together]
-    picked = next(policy.sample([Request(PROBLEMS[2], (31, 5))], SamplingParams(max_tokens=6)))
-    assert [c.tokens for c in picked] == [together[2][31].tokens, together[2][5].tokens]
-    shorter = draw(policy, PROBLEMS, 40, max_tokens=3)
+    picked = next(policy.sample([Request(PROBLEMS[2], (13, 5))], SamplingParams(max_tokens=6)))
+    assert [c.tokens for c in picked] == [together[2][13].tokens, together[2][5].tokens]
+    shorter = draw(policy, PROBLEMS, 16, max_tokens=3)
     assert all(s.tokens == c.tokens[:3] for a, b in zip(shorter, together) for s, c in zip(a, b))
+
+
+def test_little_memory_means_small_batches_and_the_same_samples(policy):
+    whole = draw(policy, PROBLEMS, 10)
+    policy.batch_bytes, before = 20_000, policy.batch_bytes
+    assert 1 < policy._rows_that_fit(11) < 10
+    small = draw(policy, PROBLEMS, 10)
+    policy.batch_bytes = before
+    assert [[c.tokens for c in cs] for cs in small] == [[c.tokens for c in cs] for cs in whole]
 
 
 def test_seeds_and_indices_give_different_samples(policy):
@@ -275,6 +284,7 @@ def test_adjusted_distributions_known_answers():
     assert probabilities(temperature=0.5) == pytest.approx([1 / 30, 16 / 30, 4 / 30, 9 / 30], abs=1e-6)
     assert probabilities(temperature=2.0) == pytest.approx((P**0.5 / (P**0.5).sum()).squeeze().tolist(), abs=1e-6)
     assert probabilities(top_k=2) == pytest.approx([0, 4 / 7, 0, 3 / 7], abs=1e-6)
+    assert probabilities(temperature=1e-30) == pytest.approx([0, 1, 0, 0])
     assert probabilities(top_k=9) == pytest.approx(P.squeeze().tolist(), abs=1e-6)
     assert probabilities(top_p=0.71) == pytest.approx([0, 4 / 9, 2 / 9, 3 / 9], abs=1e-6)
     assert probabilities(temperature=0.5, top_k=3, top_p=0.8) == pytest.approx([0, 16 / 25, 0, 9 / 25], abs=1e-6)

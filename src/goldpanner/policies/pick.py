@@ -49,7 +49,8 @@ def inverse_cdf(logits: torch.Tensor, u: torch.Tensor) -> tuple[torch.Tensor, to
 
 def adjust(logits: torch.Tensor, params: SamplingParams) -> torch.Tensor:
     """Return the log-probabilities after temperature, top-k and top-p; a token cut off has -inf."""
-    logprobs = (logits / params.temperature).log_softmax(-1)
+    shifted = logits - logits.amax(-1, keepdim=True)  # so that a tiny temperature cannot overflow
+    logprobs = (shifted / params.temperature).log_softmax(-1)
     if 0 < params.top_k < logprobs.shape[-1]:
         kth = logprobs.topk(params.top_k).values[:, -1:]
         logprobs = logprobs.masked_fill(logprobs < kth, -torch.inf).log_softmax(-1)
