@@ -91,7 +91,8 @@ def key_figures(run: Run) -> Section | None:
     exact_on = [len(p) for s in run.stages for t in run.measured if (p := run.logp(s, t)) is not None]
     caption = ""
     if sampled:
-        caption += f"Bold: sampled on {_range(sampled)} problems a task, then its 95% interval over problems. "
+        caption += f"Bold: sampled on {_range(sampled)} problems a task, then its 95% interval over problems, "
+        caption += "for both columns at once. "
     caption += "The strip runs from 0 to 1: dot and bar are the sampled value and its interval"
     if exact_on:
         caption += f", the upright tick and the last number are exact, from P(correct) of {_range(exact_on)} problems"
@@ -107,7 +108,7 @@ def _range(sizes: Sequence[int]) -> str:
 def _at(counts: Counts | None, ks: IntArray) -> Sequence[Estimate | None]:
     if counts is None:
         return [None] * len(ks)
-    band = passk.curve(counts, ks, simultaneous=False)
+    band = passk.curve(counts, ks)
     return [band.at(int(k)) for k in ks]
 
 
