@@ -13,9 +13,10 @@ the sampling within them. Three things make a plain sup-t band fail on few probl
    mu = (sum + 1/2) / (m + 1).
 3. *Problems of a kind that was not met.* Of m problems that all behaved alike, a share of up to
    eps = 1 - (alpha/2)^(1/m) of the population may behave otherwise (the exact bound of Clopper & Pearson for m of m).
-   Where every part is solved by all but a share eps, or by none, the band is no narrower than eps.
+   Where every part is solved by all but a share 2 eps, or by none, the band is no narrower than +-eps, and the critical
+   value need not pay for what that covers. (The exact binomial interval is wider than eps there, too.)
 
-What remains short at few problems is taken out of alpha: alpha (1 - 1/sqrt(m)), chosen by simulation
+What remains short at few problems is taken out of alpha: alpha / (1 + 2/sqrt(m)), chosen by simulation
 (`benchmarks/truth_bands.py`; figures and rejected methods in `dev/LOG.md`).
 """
 
@@ -33,32 +34,39 @@ GRID = 48
 """Columns at which the critical value is found: curves in k are smooth, so a log-spaced subset gives the same sup."""
 
 
-def mean_band(
-    rows: FloatArray, parts: Sequence[FloatArray], level: float, simultaneous: bool
-) -> tuple[FloatArray, FloatArray]:
-    """Return (low, high), shape (K,): the band for the mean of `rows`, shape (m, K), whose columns are smooth along K.
+def mean_band(parts: Sequence[FloatArray], level: float, simultaneous: bool) -> tuple[FloatArray, FloatArray]:
+    """Return (low, high), shape (K,): the band for the mean over problems of the first part minus the others.
 
-    `parts` are the arrays in [0, 1] that the rows are made of, each (m, K) or (m, 1): the rows themselves for pass@k,
-    both models' rows for a difference. The result is not clipped to the range of the rows. Needs m >= 2; one row gives
-    (-inf, inf). `simultaneous=False` gives every column its own critical value.
+    `parts` are one or two arrays in [0, 1], each (m, K) or (m, 1), smooth along K: pass@k of one model, or of two whose
+    difference is asked for. The result is not clipped to the range of the rows. One problem gives (-inf, inf).
+    `simultaneous=False` gives every column its own critical value.
     """
+    rows = _combine(parts)
     m, size = rows.shape
     if m < 2:
         return np.full(size, -np.inf), np.full(size, np.inf)
-    alpha = (1 - level) * (1 - m**-0.5)
+    alpha = (1 - level) / (1 + 2 * m**-0.5)
     unseen = 1 - ((1 - level) / 2) ** (1 / m)
     mean, means = rows.mean(0), [p.mean(0) for p in parts]
     error = _standard_error(((rows - mean) ** 2).sum(0), means, m)
     grid = np.unique(np.round(np.geomspace(1, size, min(size, GRID))).astype(np.int64)) - 1
-    sup = _pivots(rows[:, grid] - mean[grid], [p[:, grid] if p.shape[1] > 1 else p for p in parts], unseen)
+    pivots = _pivots([p[:, grid] if p.shape[1] > 1 else p for p in parts], unseen)
     critical: float | FloatArray
     if simultaneous:
-        critical = float(np.quantile(sup.max(1), 1 - alpha))
+        critical = float(np.quantile(pivots.max(1), 1 - alpha))
     else:
-        critical = np.interp(np.log1p(np.arange(size)), np.log1p(grid), np.quantile(sup, 1 - alpha, axis=0))
+        critical = np.interp(np.log1p(np.arange(size)), np.log1p(grid), np.quantile(pivots, 1 - alpha, axis=0))
     half = critical * error
     half = np.where(_alike(means, unseen), np.maximum(half, unseen), half)
     return mean - half, mean + half
+
+
+def _combine(parts: Sequence[FloatArray]) -> FloatArray:
+    """Return the first part minus the others."""
+    rows = parts[0]
+    for part in parts[1:]:
+        rows = rows - part
+    return rows
 
 
 def _standard_error(squares: FloatArray, means: Sequence[FloatArray], m: int) -> FloatArray:
@@ -70,25 +78,28 @@ def _standard_error(squares: FloatArray, means: Sequence[FloatArray], m: int) ->
 
 
 def _alike(means: Sequence[FloatArray], unseen: float) -> NDArray[np.bool_]:
-    """Return where every part is solved by all but a share `unseen` of the problems, or by none at all ."""
+    """Return where every part is solved by all but a share 2 `unseen` of the problems, or by none at all."""
     lowest, highest = np.minimum.reduce(np.broadcast_arrays(*means)), np.maximum.reduce(np.broadcast_arrays(*means))
-    alike: NDArray[np.bool_] = (lowest >= 1 - unseen) | (highest <= 0)
+    alike: NDArray[np.bool_] = (1 - lowest <= 2 * unseen) | (highest <= 0)
     return alike
 
 
-def _pivots(centred: FloatArray, parts: Sequence[FloatArray], unseen: float) -> FloatArray:
+def _pivots(parts: Sequence[FloatArray], unseen: float) -> FloatArray:
     """Return |mean* - mean| / se* of every resample, shape (RESAMPLES, K); 0 where the unseen share covers it."""
-    m = len(centred)
+    rows = _combine(parts)
+    m = len(rows)
+    mean = rows.mean(0)
+    squared = (rows - mean) ** 2
     generator = rng.stream("measure/bands", m)
-    out = np.empty((RESAMPLES, centred.shape[1]))
+    out = np.empty((RESAMPLES, rows.shape[1]))
     step = max(1, 2_000_000 // m)
     for start in range(0, RESAMPLES, step):
         count = min(step, RESAMPLES - start)
         picks = generator.integers(0, m, (count, m)) + np.arange(count)[:, None] * m
         weight = np.bincount(picks.ravel(), minlength=count * m).reshape(count, m).astype(np.float64)
-        shift = weight @ centred / m
-        squares = np.maximum(weight @ centred**2 - m * shift**2, 0)
         means = [weight @ p / m for p in parts]
+        shift = _combine(means) - mean
+        squares = np.maximum(weight @ squared - m * shift**2, 0)
         covered = _alike(means, unseen) & (np.abs(shift) <= unseen)
         out[start : start + count] = np.where(covered, 0.0, np.abs(shift) / _standard_error(squares, means, m))
     return out

@@ -10,7 +10,7 @@ from goldpanner.errors import InputError
 from goldpanner.measure import passk
 from goldpanner.measure.bands import mean_band
 from goldpanner.measure.intervals import check_level
-from goldpanner.measure.passk import Band
+from goldpanner.measure.passk import Band, smallest_n
 from goldpanner.measure.support import CHANGES, Changes, SupportChange, changes, support
 from goldpanner.types import Counts, Estimate, FloatArray, IntArray
 
@@ -42,8 +42,8 @@ class Comparison:
     """RL minus base."""
     crossover_k: Estimate
     """First k at which the base catches up with RL, log-interpolated. NaN: RL does not lead at k = 1. Infinite: not
-    within n. Its interval is the confidence set from the band of the difference: from the last k up to which RL leads to the
-    first at which the base does."""
+    within n. Its interval is the confidence set from the band of the difference: from the last k up to which RL surely
+    leads to the first at which the base surely does."""
     equivalent_k: Estimate
     """Smallest k with pass@k of the base >= pass@1 of RL, log-interpolated; infinite where n is too small to see it."""
     changes: Changes
@@ -72,7 +72,8 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that `goldpanner compare --json` prints."""
-        per_problem = zip(self.changes.ids, self.changes.change, self.changes.p_value, self.changes.established)
+        found = self.changes
+        per_problem = zip(found.ids, found.change, found.p_value, found.q_value, found.established)
         return {
             "problems": self.problems,
             "level": self.level,
@@ -81,20 +82,26 @@ class Comparison:
                 "rl": self.rl.to_json(),
                 "difference": self.difference.to_json(),
             },
-            "crossover_k": self.crossover_k.to_json(),
-            "equivalent_k": self.equivalent_k.to_json(),
+            "crossover_k": self.crossover_k.to_json() | {"beyond": _beyond(self.crossover_k, self.difference.largest)},
+            "equivalent_k": self.equivalent_k.to_json() | {"beyond": _beyond(self.equivalent_k, self.base.largest)},
             "four_way": self.four_way,
-            "established": {name: self.changes.of(name, established=True) for name in ("lost", "gained")},
-            "fdr": self.changes.fdr,
+            "established": {name: found.of(name, established=True) for name in ("lost", "gained")},
+            "fdr": found.fdr,
             "support": {"as_published": self.support.to_json(), "established": self.support_established.to_json()},
             "per_problem": [
-                {"id": i, "change": str(c), "p_value": float(p), "established": bool(e)} for i, c, p, e in per_problem
+                {"id": i, "change": str(c), "p_value": float(p), "q_value": float(q), "established": bool(e)}
+                for i, c, p, q, e in per_problem
             ],
             "origin": {i: (o.to_json() if hasattr(o, "to_json") else o) for i, o in self.origin.items()},
             "verdict": self.verdict,
             "more_per_problem": self.more_per_problem,
             "summary": self.summary,
         }
+
+
+def _beyond(estimate: Estimate, largest: int) -> int | None:
+    """Return the k up to which an infinite estimate was looked for in vain."""
+    return largest if np.isinf(estimate.value) else None
 
 
 def compare(
@@ -115,7 +122,7 @@ def compare(
     """
     check_level(level), check_level(fdr)
     rl = align(base, rl)
-    ks = passk.choose_ks(k, max(1, min(_smallest(base), _smallest(rl))))
+    ks = passk.choose_ks(k, max(1, min(smallest_n(base), smallest_n(rl))))
     of_base, of_rl = passk.curve(base, ks, level), passk.curve(rl, ks, level)
     gap = difference(base, rl, ks, level)
     found = changes(base, rl, fdr)
@@ -144,12 +151,6 @@ def align(base: Counts, rl: Counts) -> Counts:
     return rl.select([where[i] for i in base.ids])
 
 
-def _smallest(counts: Counts) -> int:
-    if not len(counts):
-        raise InputError("there are no problems to compare; give counts of at least one")
-    return int(counts.n.min())
-
-
 def difference(
     base: Counts, rl: Counts, k: Sequence[int] | IntArray, level: float = 0.95, simultaneous: bool = True
 ) -> Band:
@@ -159,19 +160,19 @@ def difference(
     worst. One problem gives [-1, 1].
     """
     ks = passk.choose_ks(k, 1)
-    use = ks <= min(_smallest(base), _smallest(rl))
+    use = ks <= min(smallest_n(base), smallest_n(rl))
     value, low, high = (np.full(len(ks), np.nan) for _ in range(3))
 
-    def band(c_base: FloatArray | IntArray, c_rl: FloatArray | IntArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        parts = [passk.rows_of(base.n, c_base, ks[use]), passk.rows_of(rl.n, c_rl, ks[use])]
-        rows = parts[1] - parts[0]
-        return (rows.mean(0), *mean_band(rows, parts, level, simultaneous))
+    def band(c_base: IntArray, c_rl: IntArray) -> tuple[FloatArray, FloatArray]:
+        rows = [passk.rows_of(rl.n, c_rl, ks[use]), passk.rows_of(base.n, c_base, ks[use])]
+        return mean_band(rows, level, simultaneous)
 
-    value[use], low[use], high[use] = band(base.c, rl.c)
-    if base.unjudged.any() or rl.unjudged.any():
-        low[use] = band(base.c + base.unjudged, rl.c)[1]
-        high[use] = band(base.c, rl.c + rl.unjudged)[2]
-        value[use] = passk.curve(rl, ks[use], level).value - passk.curve(base, ks[use], level).value
+    if use.any():
+        value[use] = passk.mean_value(rl, ks[use]) - passk.mean_value(base, ks[use])
+        low[use], high[use] = band(base.c, rl.c)
+        if base.unjudged.any() or rl.unjudged.any():
+            low[use] = band(base.c + base.unjudged, rl.c)[0]
+            high[use] = band(base.c, rl.c + rl.unjudged)[1]
     method = f"paired studentised bootstrap over {len(base)} problems"
     return Band(ks, value, np.clip(low, -1, 1), np.clip(high, -1, 1), level, method, simultaneous, len(base))
 
@@ -212,21 +213,20 @@ def equivalent_k(base: Counts, rl: Counts, level: float = 0.95) -> Estimate:
     the interval holds every k whose own (pointwise) paired interval of h contains 0, which covers the crossing with
     probability `level`. Infinite ends were not seen within the base's n. 1 where the base is as good at k = 1.
     """
-    n = _smallest(base)
+    n = smallest_n(base)
     method = "pointwise paired contrast, inverted"
-    if n < 1 or _smallest(rl) < 1:
+    if n < 1 or smallest_n(rl) < 1:
         return Estimate.undefined(method, level)
     ks = passk.choose_ks(None, n)
 
-    def contrast(c_base: FloatArray | IntArray, c_rl: FloatArray | IntArray) -> tuple[FloatArray, ...]:
-        parts = [passk.rows_of(base.n, c_base, ks), passk.rows_of(rl.n, c_rl, np.array([1]))]
-        rows = parts[0] - parts[1]
-        return (rows.mean(0), *mean_band(rows, parts, level, False))
+    def contrast(c_base: IntArray, c_rl: IntArray) -> tuple[FloatArray, FloatArray]:
+        rows = [passk.rows_of(base.n, c_base, ks), passk.rows_of(rl.n, c_rl, np.array([1]))]
+        return mean_band(rows, level, simultaneous=False)
 
-    value, low, high = contrast(base.c, rl.c)
+    value = passk.mean_value(base, ks) - passk.mean_value(rl, np.array([1]))
+    low, high = contrast(base.c, rl.c)
     if base.unjudged.any() or rl.unjudged.any():
-        low, high = contrast(base.c, rl.c + rl.unjudged)[1], contrast(base.c + base.unjudged, rl.c)[2]
-        value = passk.curve(base, ks, level).value - passk.curve(rl, [1], level).value
+        low, high = contrast(base.c, rl.c + rl.unjudged)[0], contrast(base.c + base.unjudged, rl.c)[1]
     if np.isnan(value).any():
         return Estimate.undefined(method, level)
     at, first, last = (_first_above(ks.astype(np.float64), curve) for curve in (value, high, low))
@@ -251,28 +251,31 @@ def decide(gap: Band, found: Changes, margin: float = MARGIN) -> Verdict:
     3. sharpened: pass@k rose at some k < K (band above 0), and the boundary did not grow (stayed or shrank).
     4. narrowed: the boundary shrank, and pass@k rose nowhere.
     5. shifted: pass@k fell at some k < K without any of these (the curve moved, the boundary was not shown to).
-    6. cannot be decided from these samples: one problem, or a band wider than +-`margin` (0.1) at k = 1 or K: a
-       difference that matters could hide in it.
-    7. no difference shown.
+    6. expanded, narrowed, shifted: nothing but a few established gains, losses, or both.
+    7. cannot be decided from these samples: one problem, or a band wider than twice `margin` (0.1) at k = 1 or
+       K: a difference that matters could hide in it.
+    8. no difference shown.
     """
     use = ~np.isnan(gap.low)
     if gap.problems < 2 or not use.any():
         return "cannot be decided from these samples"
-    low, high, value = gap.low[use], gap.high[use], gap.value[use]
+    low, high = gap.low[use], gap.high[use]
     gains, losses = found.count("gained", established=True), found.count("lost", established=True)
-    needed = max(1.0, MATERIAL * sum(found.count(c) for c in CHANGES[:3]))
-    if min(gains, losses) >= needed and max(gains, losses) < EXCHANGE * min(gains, losses):
+    material = max(1.0, MATERIAL * sum(found.count(c) for c in CHANGES[:3]))
+    if min(gains, losses) >= material and max(gains, losses) < EXCHANGE * min(gains, losses):
         return "shifted"
-    if low[-1] > 0 or (gains >= needed and gains > losses and high[-1] >= 0):
+    if low[-1] > 0 or (gains >= material and gains > losses and high[-1] >= 0):
         return "expanded"
     if (low > 0).any():
         return "sharpened"
-    if high[-1] < 0 or (losses >= needed and losses > gains):
+    if high[-1] < 0 or (losses >= material and losses > gains):
         return "narrowed"
-    if (high < 0).any():
+    if (high < 0).any() or (gains and losses):
         return "shifted"
+    if gains or losses:
+        return "expanded" if gains else "narrowed"
     ends = [0, -1]
-    if np.maximum(high[ends] - value[ends], value[ends] - low[ends]).max() > margin:
+    if (high[ends] - low[ends]).max() > 2 * margin:
         return "cannot be decided from these samples"
     return "no difference shown"
 
@@ -282,8 +285,8 @@ def more_samples(base: Counts, rl: Counts, gap: Band, found: Changes, margin: fl
 
     Half the band's width squared at k = 1 is made of a part between problems, which stays, and a part within them, mean
     of p(1-p)/n, which shrinks as 1/n: solve for the n at which the half-width is `margin`. Where gains or losses are
-    within noise, also the n at which a typical one of them (median rate c/n) would be established: T = log2(2 family / fdr)
-    successes against none. The larger of what applies, to two digits.
+    within noise, also the n at which a typical one of them (median rate c/n) would be established, with as many
+    successes against none as that takes now (`Changes.needed`). The larger of what applies, to two digits.
     """
     if gap.problems < 2 or np.isnan(gap.low[0]) or np.isnan(gap.value[0]):
         return None
@@ -302,13 +305,16 @@ def more_samples(base: Counts, rl: Counts, gap: Band, found: Changes, margin: fl
     noise = ((found.change == "gained") | (found.change == "lost")) & ~found.established
     if noise.any():
         rate = float(np.median(((base.c + rl.c) / np.maximum(np.where(rl.c > 0, rl.n, base.n), 1))[noise]))
-        successes = np.log2(2 * max(found.family, int(noise.sum())) / found.fdr)
-        needs.append(successes / rate - n)
+        needs.append(found.needed / rate - n)
     need = max(needs, default=0.0)
     if need <= 0:
         return None
     digits = 10 ** max(0, int(np.floor(np.log10(need))) - 1)
     return int(np.ceil(need / digits) * digits)
+
+
+def _said(value: float, form: str = ".3g") -> str:
+    return "unknown" if np.isnan(value) else format(value, form)
 
 
 def _summary(
@@ -332,16 +338,18 @@ def _summary(
     for k in sorted({int(gap.k[0]), last}):
         old, new, by = (band.at(k) for band in (of_base, of_rl, gap))
         text.append(
-            f"pass@{k} goes from {old.value:.3g} to {new.value:.3g}"
-            f" (difference {by.value:+.3f}, {by.level:.0%} band {by.low:+.3f} to {by.high:+.3f}), over {size}."
+            f"pass@{k} goes from {_said(old.value)} to {_said(new.value)}"
+            f" (difference {_said(by.value, '+.3f')}, {by.level:.0%} band {by.low:+.3f} to {by.high:+.3f}), over {size}."
         )
-    if np.isfinite(equivalent.value):
-        upper = f"{equivalent.high:.3g}" if np.isfinite(equivalent.high) else f"beyond {_smallest(base)}"
+    if equivalent.value == 1:
+        text.append("RL's pass@1 is not above the base's.")
+    elif np.isfinite(equivalent.value):
+        upper = f"{equivalent.high:.3g}" if np.isfinite(equivalent.high) else f"beyond {smallest_n(base)}"
         text.append(
             f"RL's pass@1 is the base's pass@{equivalent.value:.3g} (interval {equivalent.low:.3g} to {upper})."
         )
     elif np.isinf(equivalent.value):
-        text.append(f"RL's pass@1 is more than the base reaches within {_smallest(base)} samples.")
+        text.append(f"RL's pass@1 is more than the base reaches within {smallest_n(base)} samples.")
     if np.isfinite(crossing.value):
         upper = f"{crossing.high:.3g}" if np.isfinite(crossing.high) else f"beyond {last}"
         text.append(f"The base catches up at k = {crossing.value:.3g} (confidence set {crossing.low:.3g} to {upper}).")
@@ -352,7 +360,7 @@ def _summary(
     ]
     text.append(
         f"Problems: kept {found.count('kept')}, {', '.join(parts)}, solved by neither {found.count('neither')};"
-        f" the rest of the gains and losses is within noise (false discovery rate {found.fdr:.0%})."
+        f" fewer than {found.needed} successes against none are within noise (false discovery rate {found.fdr:.0%})."
     )
     open_ = int(base.unjudged.sum() + rl.unjudged.sum())
     if open_:

@@ -21,7 +21,7 @@ def check_counts(c: ArrayLike, n: ArrayLike, unjudged: ArrayLike = 0) -> tuple[F
     for name, array in zip(("c", "n", "unjudged"), arrays):
         if not (np.isfinite(array).all() and (array == np.floor(array)).all() and (array >= 0).all()):
             bad = array[~(np.isfinite(array) & (array == np.floor(array)) & (array >= 0))].flat[0]
-            raise InputError(f"{name} holds {bad!r}; counts are whole numbers >= 0")
+            raise InputError(f"{name} holds {float(bad):g}; counts are whole numbers >= 0")
     c_, n_, u_ = np.broadcast_arrays(*arrays)
     if (c_ + u_ > n_).any():
         worst = int(np.argmax((c_ + u_ > n_).ravel()))

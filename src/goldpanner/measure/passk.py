@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -69,7 +68,7 @@ def check_k(k: ArrayLike) -> FloatArray:
     k_ = np.asarray(k, dtype=np.float64)
     good = np.isfinite(k_) & (k_ >= 1) & (k_ == np.floor(k_))
     if not good.all():
-        raise InputError(f"k holds {k_[~good].flat[0]!r}; every k is a whole number >= 1")
+        raise InputError(f"k holds {float(k_[~good].flat[0]):g}; every k is a whole number >= 1")
     return k_
 
 
@@ -126,18 +125,25 @@ def choose_ks(k: Sequence[int] | IntArray | None, n: int) -> IntArray:
 
 
 def rows_of(n: IntArray, c: FloatArray | IntArray, k: IntArray) -> FloatArray:
-    """Return every problem's pass@k, shape (problems, K), from whole or real c; needs k <= n. Equal (n, c) cost once."""
+    """Return each problem's pass@k, shape (problems, K), from whole or real c; needs k <= n. Equal (n, c) cost once."""
     pairs, where = np.unique(np.column_stack([n, c]).astype(np.float64), axis=0, return_inverse=True)
     table: FloatArray = -np.expm1(log_miss(pairs[:, :1], pairs[:, 1:], k[None, :].astype(np.float64)))
     rows: FloatArray = table[where.ravel()]
     return rows
 
 
-def expected_c(counts: Counts) -> FloatArray:
-    """Return c + u c/(n-u): correct samples if the unjudged ones were like the judged; NaN where none was judged."""
+def mean_value(counts: Counts, k: IntArray) -> FloatArray:
+    """Return mean pass@k, shape (K,), if unjudged samples are like the judged of their problem; needs k <= n.
+
+    c + u c/(n-u) samples are then expected to be correct. Problems without a judged sample are left out (all: NaN).
+    """
     judged = counts.n - counts.unjudged
-    share = np.divide(counts.c, judged, out=np.full(len(counts), np.nan), where=judged > 0)
-    return counts.c + counts.unjudged * share
+    known = judged > 0
+    if not known.any():
+        return np.full(len(k), np.nan)
+    c = counts.c[known] * counts.n[known] / judged[known]
+    mean: FloatArray = rows_of(counts.n[known], c, k).mean(0)
+    return mean
 
 
 def curve(
@@ -152,31 +158,28 @@ def curve(
     Raises InputError for no problems.
     """
     check_level(level)
-    ks, use = _grid(counts, k)
-    low, high, value = (np.full(len(ks), np.nan) for _ in range(3))
-    bottom, top = counts.c, counts.c + counts.unjudged
-    inner = rows_of(counts.n, bottom, ks[use])
-    low[use], high[use] = mean_band(inner, [inner], level, simultaneous)
-    value[use] = inner.mean(0)
-    if counts.unjudged.any():
-        outer = rows_of(counts.n, top, ks[use])
-        high[use] = mean_band(outer, [outer], level, simultaneous)[1]
-        middle = expected_c(counts)
-        known = ~np.isnan(middle)
-        value[use] = rows_of(counts.n[known], middle[known], ks[use]).mean(0) if known.any() else np.nan
-    if simultaneous:
-        low[use], high[use] = np.maximum.accumulate(low[use]), np.minimum.accumulate(high[use][::-1])[::-1]
+    smallest = smallest_n(counts)
+    ks = choose_ks(k, max(smallest, 1))
+    use = ks <= smallest
+    value, low, high = (np.full(len(ks), np.nan) for _ in range(3))
+    if use.any():
+        inner = rows_of(counts.n, counts.c, ks[use])
+        low[use], high[use] = mean_band([inner], level, simultaneous)
+        if counts.unjudged.any():
+            outer = rows_of(counts.n, counts.c + counts.unjudged, ks[use])
+            high[use] = mean_band([outer], level, simultaneous)[1]
+        value[use] = mean_value(counts, ks[use])
+        if simultaneous:
+            low[use], high[use] = np.maximum.accumulate(low[use]), np.minimum.accumulate(high[use][::-1])[::-1]
     method = f"studentised bootstrap over {len(counts)} problems"
     return Band(ks, value, np.clip(low, 0, 1), np.clip(high, 0, 1), level, method, simultaneous, len(counts))
 
 
-def _grid(counts: Counts, k: Sequence[int] | IntArray | None) -> tuple[IntArray, Any]:
-    """Return the ks and which of them every problem's n allows."""
+def smallest_n(counts: Counts) -> int:
+    """Return the smallest n of any problem; raise InputError where there is no problem."""
     if not len(counts):
         raise InputError("there are no problems to measure; give counts of at least one")
-    smallest = int(counts.n.min())
-    ks = choose_ks(k, max(smallest, 1))
-    return ks, ks <= smallest
+    return int(counts.n.min())
 
 
 def exact_rows(logp: ArrayLike, k: Sequence[int] | IntArray) -> FloatArray:
@@ -186,7 +189,9 @@ def exact_rows(logp: ArrayLike, k: Sequence[int] | IntArray) -> FloatArray:
         raise InputError(f"log P has shape {values.shape}; give one value per problem, at least one")
     bad = np.isnan(values) | (values > 1e-9)
     if bad.any():
-        raise InputError(f"log P holds {values[bad][0]!r}; give natural logarithms of probabilities, values <= 0")
+        raise InputError(
+            f"log P holds {float(values[bad][0]):g}; give natural logarithms of probabilities, values <= 0"
+        )
     with np.errstate(divide="ignore"):
         log_fail = np.log1p(-np.exp(np.minimum(values, 0.0)))
         return -np.expm1(check_k(k)[None, :] * log_fail[:, None])
@@ -206,6 +211,6 @@ def exact_curve(logp: ArrayLike, k: Sequence[int] | IntArray, level: float = 0.9
     check_level(level)
     ks = choose_ks(k, 1)
     rows = exact_rows(logp, ks)
-    low, high = mean_band(rows, [rows], level, simultaneous)
+    low, high = mean_band([rows], level, simultaneous)
     method = f"exact P, studentised bootstrap over {len(rows)} problems"
     return Band(ks, rows.mean(0), np.clip(low, 0, 1), np.clip(high, 0, 1), level, method, simultaneous, len(rows))

@@ -6,7 +6,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from goldpanner.measure.passk import log_miss
 from goldpanner.types import Counts, FloatArray
@@ -35,11 +34,16 @@ class Changes:
     p_value: FloatArray
     """Two-sided (twice `entry_p`); 1 where both or neither model solved it, and where an unjudged sample of the model
     without a success could be one."""
-    established: NDArray[np.bool_]
-    """Gained or lost, and not within noise at the false discovery rate."""
+    q_value: FloatArray
+    """False discovery rate at which the change would just be established; 1 where the p-value is 1."""
     fdr: float
-    family: int
-    """Hypotheses tested: problems whose successes are many enough that the most lopsided split would be significant."""
+    needed: int
+    """Successes against none that would establish a single change among these problems."""
+
+    @property
+    def established(self) -> NDArray[np.bool_]:
+        """Shape (P,): gained or lost, and not within noise at the false discovery rate."""
+        return self.q_value <= self.fdr
 
     def count(self, change: Change, established: bool = False) -> int:
         """Return how many problems changed so (only the established ones, if asked)."""
@@ -55,24 +59,38 @@ def changes(base: Counts, rl: Counts, fdr: float = 0.05) -> Changes:
     """Return what happened to every problem; `base` and `rl` must list the same ids in the same order.
 
     Given the T = c_base + c_rl successes of a problem, "nothing changed" makes their split hypergeometric. The test
-    rejects only when all T fell on one side: p = min(1, 2 C(n_s, T)/C(n_b + n_r, T)), two-sided because gains and
-    losses are both looked for. It is 1 for every other split, so that rejections are gains and losses and nothing else,
-    and the rate of false ones among them is what is controlled (Benjamini & Hochberg 1995, over all problems, not over
-    the picked ones). Problems whose T is too small to be significant in any split leave the family (Tarone 1990): T does
-    not depend on what happened.
+    rejects only when all T fell on one side: p = 2 C(n_s, T) / C(n_b + n_r, T), two-sided because gains and losses are
+    both looked for; any other split has p = 1. So the rejections are gains and losses and nothing else, and the rate of
+    false ones among them is what is controlled, over all problems, not over the picked ones.
+
+    Benjamini & Hochberg 1995 in its form for discrete tests (Heyse 2011; Doehler, Durand & Roquain 2018, arXiv
+    1706.08250): the k smallest p-values are rejected if S(p_(k)) / (k (1 - fdr)) <= fdr, where S(p) is the number of
+    p-values <= p to expect if nothing had changed anywhere. Plain BH takes the number of problems times p for S, but
+    a problem with T = 100 successes will not show p <= 0.01 by chance in 1 of 100 cases: its smallest p is 2^-99.
     """
     total = base.c + rl.c
     gained, lost = (base.c == 0) & (rl.c > 0), (base.c > 0) & (rl.c == 0)
     change = np.select([gained, lost, total > 0], ["gained", "lost", "kept"], "neither")
-    all_rl, all_base = entry_p(base.n, rl.n, np.minimum(total, rl.n)), entry_p(rl.n, base.n, np.minimum(total, base.n))
-    possible = np.minimum(np.where(total <= rl.n, all_rl, 1), np.where(total <= base.n, all_base, 1))
+    # the chance of each extreme split; a side with fewer than T samples cannot have them all
+    all_rl = np.where(total <= rl.n, entry_p(base.n, rl.n, np.minimum(total, rl.n)), 0.0)
+    all_base = np.where(total <= base.n, entry_p(rl.n, base.n, np.minimum(total, base.n)), 0.0)
     sure_gain, sure_loss = gained & (base.unjudged == 0) & (base.n > 0), lost & (rl.unjudged == 0) & (rl.n > 0)
     p_value = np.minimum(1.0, 2 * np.select([sure_gain, sure_loss], [all_rl, all_base], 1.0))
-    family = (total > 0) & (2 * possible <= fdr)
-    established = np.zeros(len(base), dtype=np.bool_)
-    if family.any():
-        established[family] = stats.false_discovery_control(p_value[family]) <= fdr
-    return Changes(base.ids, change, p_value, established, fdr, int(family.sum()))
+
+    chances = np.sort(np.concatenate([all_rl[total > 0], all_base[total > 0]]))
+    expected = np.concatenate([[0.0], np.cumsum(chances)])
+
+    def false_ones(p: FloatArray) -> FloatArray:
+        by_chance: FloatArray = expected[np.searchsorted(2 * chances, p * (1 + 1e-9), side="right")] / (1 - fdr)
+        return by_chance
+
+    q_value = np.ones(len(base))
+    order = np.argsort(p_value, kind="stable")[: int((p_value <= fdr).sum())]
+    rate = false_ones(p_value[order]) / np.arange(1, len(order) + 1)
+    q_value[order] = np.minimum.accumulate(rate[::-1])[::-1]
+    halvings: FloatArray = 2.0 ** -np.arange(1.0, 1000.0)
+    needed = 1 + int(np.argmax((2 * halvings <= fdr) & (np.maximum(false_ones(2 * halvings), 2 * halvings) <= fdr)))
+    return Changes(base.ids, change, p_value, np.minimum(q_value, 1), fdr, needed)
 
 
 @dataclass(frozen=True)
