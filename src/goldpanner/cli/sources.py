@@ -106,8 +106,17 @@ def load_source(name: str, choice: Choice) -> Source:
         )
     store = open_store(choice.store)
     policy = find_policy(store, name)
-    counts = store.counts(policy, params=choice.params, tasks=choice.tasks or None, verifier=choice.verifier)
+    counts = counts_of(store, policy, choice)
     return Source(name, counts, drawn_with(store, policy, choice.params), policy, store, choice)
+
+
+def counts_of(store: "Store", policy: str, choice: Choice) -> Counts:
+    """Return a policy's counts: what was drawn to measure it if there is any, else the rollouts that trained it."""
+    query = "SELECT count(*) AS n FROM samples WHERE policy = $policy AND step IS NULL"
+    measured = store.sql(query, {"policy": policy}).to_pylist()[0]["n"] > 0
+    return store.counts(
+        policy, params=choice.params, tasks=choice.tasks or None, verifier=choice.verifier, rollouts=not measured
+    )
 
 
 def find_policy(store: "Store", name: str) -> str:

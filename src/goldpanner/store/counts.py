@@ -31,6 +31,8 @@ class Selection:
     run: str | None = None
     seed: int | None = None
     step: int | None = None
+    rollouts: bool = True
+    """Whether the rollouts of RL training are taken too."""
 
     @property
     def where(self) -> str:
@@ -41,7 +43,8 @@ class Selection:
             for name, column in (("tasks", "task"), ("problems", "problem"))
             if name in self.values
         ]
-        return " AND ".join([*simple, *lists]) or "true"
+        measured = [] if self.rollouts else ["step IS NULL"]
+        return " AND ".join([*simple, *lists, *measured]) or "true"
 
     @property
     def values(self) -> dict[str, Any]:

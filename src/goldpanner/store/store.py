@@ -112,15 +112,19 @@ class Store:
         verifier: str | None = None,
         run: str | None = None,
         seed: int | None = None,
+        rollouts: bool = True,
     ) -> Counts:
         """Return n, c, unjudged and truncated per problem of `policy`, sorted by problem id, each key once.
 
-        Seeds pool, they are distinct samples. `verifier` (`id@version`) counts that verifier's verdicts, those stored
-        with the samples and those of `append_verdicts`; samples it never saw are unjudged. Raises InputError, naming
-        the choices, where the samples were drawn under several params or judged by several verifiers and none is
-        named, and where there are none at all or none of a problem asked for.
+        Seeds pool, they are distinct samples; `rollouts=False` leaves those of RL training out. `verifier`
+        (`id@version`) counts that verifier's verdicts, those stored with the samples and those of `append_verdicts`;
+        samples it never saw are unjudged. Raises InputError, naming the choices, where the samples were drawn under
+        several params or judged by several verifiers and none is named, and where there are none at all or none of a
+        problem asked for.
         """
-        return count(self._existing(), Selection(policy, params, tasks, problems, run, seed), verifier)
+        return count(
+            self._existing(), Selection(policy, params, tasks, problems, run, seed, rollouts=rollouts), verifier
+        )
 
     def samples(
         self,
