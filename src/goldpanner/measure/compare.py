@@ -339,7 +339,7 @@ def _summary(
         old, new, by = (band.at(k) for band in (of_base, of_rl, gap))
         text.append(
             f"pass@{k} goes from {_said(old.value)} to {_said(new.value)}"
-            f" (difference {_said(by.value, '+.3f')}, {by.level:.0%} band {by.low:+.3f} to {by.high:+.3f}), over {size}."
+            f" (difference {_said(by.value, '+.3f')}, {by.level:.0%} band {by.low:+.3f} to {by.high:+.3f})."
         )
     if equivalent.value == 1:
         text.append("RL's pass@1 is not above the base's.")
@@ -359,12 +359,14 @@ def _summary(
         f"{name} {found.count(name)} ({found.count(name, established=True)} established)" for name in ("gained", "lost")
     ]
     text.append(
-        f"Problems: kept {found.count('kept')}, {', '.join(parts)}, solved by neither {found.count('neither')};"
+        f"Of {size}: kept {found.count('kept')}, {', '.join(parts)}, solved by neither {found.count('neither')};"
         f" fewer than {found.needed} successes against none are within noise (false discovery rate {found.fdr:.0%})."
     )
     open_ = int(base.unjudged.sum() + rl.unjudged.sum())
     if open_:
         text.append(f"{open_} samples are unjudged: every interval allows for all of them right or all wrong.")
-    if verdict == "cannot be decided from these samples":
+    if verdict == "cannot be decided from these samples" and open_:
+        text.append("Judge them first.")
+    elif verdict == "cannot be decided from these samples":
         text.append(f"Draw about {more} more per problem." if more else "More problems are needed, not more samples.")
     return " ".join(text)
