@@ -1,6 +1,7 @@
 """Tasks: families of problems with checkable answers. `world` and `arithmetic` bring a corpus of their own."""
 
 import difflib
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
@@ -10,6 +11,7 @@ from goldpanner.rng import stream
 from goldpanner.tasks.arithmetic import Arithmetic, ArithmeticConfig
 from goldpanner.tasks.domain import Document, Domain, Split
 from goldpanner.tasks.files import gsm8k, read_problems
+from goldpanner.tasks.recipes import Recipe, find_recipe, recipe, recipe_ids
 from goldpanner.tasks.world import World, WorldConfig
 from goldpanner.types import Problem
 
@@ -19,13 +21,17 @@ __all__ = [
     "Document",
     "Domain",
     "DomainConfig",
+    "Recipe",
     "Split",
     "World",
     "WorldConfig",
     "build",
+    "find_recipe",
     "gsm8k",
     "load",
     "read_problems",
+    "recipe",
+    "recipe_ids",
     "task_ids",
 ]
 
@@ -51,16 +57,23 @@ def load(
     seed: int = 0,
     split: Split = "test",
     config: WorldConfig | ArithmeticConfig | None = None,
+    path: Path | str | None = None,
 ) -> list[Problem]:
     """Return n problems of a task by its readable id, e.g. `load("world/d3", 64)`.
 
     `seed` says which problems are drawn; the facts they are about come from `config` (by default the task's domain with
-    its default knobs). Raises InputError for an unknown id, naming those near to it.
+    its default knobs). A task that has a recipe instead (`arithmetic/add-2d2d`, `countdown/4`, `gsm8k/test`: see
+    `recipes`) takes its problems from there, those of a data file from `path`. Raises InputError for an unknown id,
+    naming those near to it.
     """
     domains = [build(config)] if config is not None else [build(kind()) for kind in CONFIGS]
     for domain in domains:
         if task in domain.tasks:
             return domain.problems(task, n, stream("problems", task, split, seed), split)
+    found = find_recipe(task) if config is None else None
+    if found is not None:
+        return found.problems(n, seed, split, path)
     known = [name for domain in domains for name in domain.tasks]
+    known += recipe_ids() if config is None else ()
     near = difflib.get_close_matches(task, known, n=4, cutoff=0.4) or known
     raise InputError(f"no task is called {task!r}; did you mean {', '.join(near)}?")

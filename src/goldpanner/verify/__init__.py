@@ -2,6 +2,23 @@
 
 from goldpanner.verify.base import Verifier
 from goldpanner.verify.chain import ChainAnswer, ChainProcess
+from goldpanner.verify.code import Code
+from goldpanner.verify.countdown import Countdown
 from goldpanner.verify.exact import Exact
+from goldpanner.verify.math import Math, Number
+from goldpanner.verify.reward import Reward, load_reward
+from goldpanner.verify.sandbox import Limits
 
-__all__ = ["ChainAnswer", "ChainProcess", "Exact", "Verifier"]
+__all__ = [
+    "ChainAnswer",
+    "ChainProcess",
+    "Code",
+    "Countdown",
+    "Exact",
+    "Limits",
+    "Math",
+    "Number",
+    "Reward",
+    "Verifier",
+    "load_reward",
+]

@@ -1,0 +1,94 @@
+"""The process that runs math-verify: it imports it once, then serves in a forked child that may be killed at any time.
+
+A child answers one JSON line per task. When it dies, by a kill, a crash or its processor limit, the process forks
+another, warm one within milliseconds; it ends when its standard input does.
+"""
+
+import json
+import logging
+import math
+import os
+import resource
+import sys
+from functools import lru_cache
+from importlib import import_module
+from typing import Any
+
+MEMORY = 2 << 30
+"""Bytes of address space of a child at most."""
+
+
+def main() -> None:
+    """Import math-verify, warm it up, and keep one serving child alive until standard input ends."""
+    logging.disable(logging.CRITICAL)  # it warns that its own time limit is off; ours is the parent's kill
+    equal(r"\frac{1}{2}", "0.5")
+    while True:
+        child = os.fork()
+        if not child:
+            serve()
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        if os.WIFEXITED(status):
+            sys.exit(os.WEXITSTATUS(status))
+
+
+def serve() -> None:
+    """Answer tasks until standard input ends. Each has `seconds` of processor time, enforced by the kernel."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    sys.setrecursionlimit(2000)
+    _say({"ready": os.getpid()})
+    for line in iter(lambda: _line(0), b""):
+        task = json.loads(line)
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        limit = math.ceil(used.ru_utime + used.ru_stime + task["seconds"]) + 1
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
+        try:
+            reply = equal(task["gold"], task["answer"])
+        except Exception as error:
+            reply = {"equal": None, "reason": f"math-verify raised {type(error).__name__}: {error}"[:200]}
+        _say({"id": task["id"], **reply})
+
+
+def equal(gold: str, answer: str) -> dict[str, Any]:
+    """Return {"equal": True, False, or None where one of them cannot be read, "reason": why}."""
+    right, found = _gold(gold), _parse(answer)
+    if not right:
+        return {"equal": None, "reason": "math-verify cannot read the right answer"}
+    if not found:
+        return {"equal": None, "reason": "math-verify cannot read the answer"}
+    return {"equal": bool(math_verify().verify(right, found, timeout_seconds=None, raise_on_error=True)), "reason": ""}
+
+
+def math_verify() -> Any:
+    """Return the library (optional, and without types)."""
+    return import_module("math_verify")
+
+
+def _parse(formula: str) -> list[Any]:
+    found: list[Any] = math_verify().parse(
+        f"${formula}$",
+        [math_verify().LatexExtractionConfig()],
+        fallback_mode="no_fallback",
+        extraction_mode="first_match",
+        parsing_timeout=None,
+        raise_on_error=True,
+    )
+    return found
+
+
+_gold = lru_cache(maxsize=256)(_parse)
+
+
+def _line(descriptor: int) -> bytes:
+    """Read one line without a buffer, so that a child that dies takes no task but its own with it."""
+    parts = bytearray()
+    while byte := os.read(descriptor, 1):
+        parts += byte
+        if byte == b"\n":
+            break
+    return bytes(parts)
+
+
+def _say(message: dict[str, Any]) -> None:
+    os.write(1, json.dumps(message).encode() + b"\n")

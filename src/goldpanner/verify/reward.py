@@ -1,0 +1,174 @@
+"""A reward function with TRL's signature as a verifier: `f(prompts, completions, **columns) -> list[float | None]`."""
+
+import asyncio
+import inspect
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import import_module, util
+from pathlib import Path
+from typing import Any
+
+from goldpanner.errors import InputError
+from goldpanner.types import Completion, Outcome, Problem, Verdict, content_hash
+from goldpanner.verify.base import unfinished
+
+RewardFunction = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Reward:
+    """CORRECT if the function's reward is 1, or at least `threshold` where one is given; WRONG below.
+
+    The function is called as TRL calls it, by keyword: `prompts`, `completions`, `completion_ids`, and a list per
+    column: `answer`, every key of the problems' meta (None where a problem lacks it), and those that `columns` names
+    anew (`{"solution": "answer"}`). Of these it gets what its signature asks for. `conversational` hands prompts and
+    completions over as lists of messages. It may be `async`.
+
+    UNJUDGED: a reward of None or NaN, one that is neither 0 nor 1 where no threshold is given, a function that raises
+    or returns something else than one number for each completion. It runs in this process: nothing stops one that
+    hangs. A batch that raises is judged one by one, so that only its cause stays unjudged.
+
+    Raises InputError if `function` cannot be called.
+    """
+
+    function: RewardFunction
+    threshold: float | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    conversational: bool = False
+    name: str = ""
+    """What the id is built from; the function's own name by default."""
+
+    def __post_init__(self) -> None:
+        if not callable(self.function):
+            raise InputError(f"reward: {self.function!r} is no function; give f(prompts, completions, **columns)")
+        if self.threshold is not None and not math.isfinite(self.threshold):
+            raise InputError(f"reward: the threshold is {self.threshold!r}; give a finite number")
+
+    @cached_property
+    def id(self) -> str:
+        """`reward:NAME>=0.5@1f2e3d4c`: the version is a hash of the function's source and of how it is called."""
+        name = self.name or getattr(self.function, "__name__", type(self.function).__name__)
+        try:
+            source = inspect.getsource(self.function)
+        except (OSError, TypeError):
+            source = name
+        version = content_hash([source, dict(self.columns), self.conversational], 8)
+        return f"reward:{name}{'' if self.threshold is None else f'>={self.threshold:g}'}@{version}"
+
+    def __call__(self, problem: Problem, completion: Completion) -> Verdict:
+        """Judge one completion; never raises."""
+        return self.judge_many([(problem, completion)])[0]
+
+    def judge_many(self, pairs: Sequence[tuple[Problem, Completion]]) -> list[Verdict]:
+        """Return the verdict on each pair, in one call of the function."""
+        verdicts = [unfinished(self.id, completion) for _, completion in pairs]
+        open_ = [i for i, verdict in enumerate(verdicts) if verdict is None]
+        for i, verdict in zip(open_, self._rewarded([pairs[i] for i in open_])):
+            verdicts[i] = verdict
+        return [verdict for verdict in verdicts if verdict is not None]
+
+    def _rewarded(self, pairs: Sequence[tuple[Problem, Completion]]) -> list[Verdict]:
+        if not pairs:
+            return []
+        try:
+            rewards = self._call(pairs)
+            if not isinstance(rewards, (list, tuple)) or len(rewards) != len(pairs):
+                size = len(rewards) if isinstance(rewards, (list, tuple)) else type(rewards).__name__
+                raise TypeError(f"it returned {size} for {len(pairs)} completions; TRL wants a list of as many numbers")
+        except Exception as error:
+            if len(pairs) > 1:
+                return [verdict for pair in pairs for verdict in self._rewarded([pair])]
+            return [self._unjudged(f"the reward function failed: {type(error).__name__}: {error}"[:300])]
+        return [self._verdict(reward) for reward in rewards]
+
+    def _call(self, pairs: Sequence[tuple[Problem, Completion]]) -> Any:
+        arguments = self._arguments(pairs)
+        signature = inspect.signature(self.function)
+        if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in signature.parameters.values()):
+            arguments = {name: value for name, value in arguments.items() if name in signature.parameters}
+        result = self.function(**arguments)
+        if not inspect.isawaitable(result):
+            return result
+
+        async def wait() -> Any:
+            return await result
+
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return asyncio.run(wait())
+        with ThreadPoolExecutor(1) as pool:  # a loop runs in this thread already (a notebook's, say)
+            return pool.submit(asyncio.run, wait()).result()
+
+    def _arguments(self, pairs: Sequence[tuple[Problem, Completion]]) -> dict[str, Any]:
+        rows = [{**dict(problem.meta), "answer": problem.answer} for problem, _ in pairs]
+        columns = {name: [row.get(name) for row in rows] for name in dict.fromkeys(key for row in rows for key in row)}
+        for name, old in self.columns.items():
+            columns[name] = [row.get(old) for row in rows]
+        prompts: list[Any] = [problem.prompt for problem, _ in pairs]
+        completions: list[Any] = [completion.text for _, completion in pairs]
+        if self.conversational:
+            prompts = [[{"role": "user", "content": text}] for text in prompts]
+            completions = [[{"role": "assistant", "content": text}] for text in completions]
+        ids = [None if completion.tokens is None else list(completion.tokens) for _, completion in pairs]
+        extra = {"trainer_state": None, "log_extra": _ignore, "log_metric": _ignore}
+        return {**columns, "prompts": prompts, "completions": completions, "completion_ids": ids, **extra}
+
+    def _verdict(self, reward: Any) -> Verdict:
+        if reward is None:
+            return self._unjudged("the reward is None: not applicable")
+        try:
+            value = float(reward)
+        except (TypeError, ValueError):
+            return self._unjudged(f"the reward is {reward!r}, no number"[:300])
+        if math.isnan(value):
+            return self._unjudged("the reward is NaN")
+        if self.threshold is None and value not in (0.0, 1.0):
+            return self._unjudged(
+                f"the reward is {value:g}, neither 0 nor 1; name a threshold from which it is correct"
+            )
+        if value >= (1.0 if self.threshold is None else self.threshold):
+            return Verdict(Outcome.CORRECT, self.id)
+        return Verdict(Outcome.WRONG, self.id, reason=f"reward {value:g}")
+
+    def _unjudged(self, reason: str) -> Verdict:
+        return Verdict(Outcome.UNJUDGED, self.id, reason=reason)
+
+
+def _ignore(*_: Any, **__: Any) -> None:
+    """Stand in for TRL's logging functions."""
+
+
+def load_reward(path: str, threshold: float | None = None, **options: Any) -> Reward:
+    """Return the verifier for `package.module:function` or `file.py:function`; `options` are those of `Reward`.
+
+    Raises InputError if there is no such module, file or function.
+    """
+    place, colon, name = path.rpartition(":")
+    if not colon or not place:
+        raise InputError(f"reward {path!r}: write package.module:function or file.py:function")
+    try:
+        module = _module(Path(place)) if place.endswith(".py") else import_module(place)
+    except Exception as error:  # whatever the user's file raises while it is read
+        raise InputError(f"reward {path!r}: {place} cannot be imported: {type(error).__name__}: {error}") from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        functions = [key for key, value in vars(module).items() if inspect.isfunction(value)]
+        raise InputError(
+            f"reward {path!r}: {place} has no function {name!r}; there are {', '.join(functions) or 'none'}"
+        )
+    return Reward(function, threshold, **options)
+
+
+def _module(file: Path) -> Any:
+    spec = util.spec_from_file_location(f"goldpanner_reward_{content_hash(str(file.resolve()), 8)}", file)
+    if spec is None or spec.loader is None or not file.is_file():
+        raise FileNotFoundError(f"there is no such file: {file}")
+    module = util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
