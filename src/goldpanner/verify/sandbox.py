@@ -146,18 +146,25 @@ class Running:
         self._scratch = tempfile.TemporaryDirectory() if self.sandbox.name == "unconfined" else None
         pipe = subprocess.PIPE
         self._info, info = os.pipe()
-        self._process = subprocess.Popen(
-            self.sandbox.command(self.limits, info),
-            stdin=pipe,
-            stdout=pipe,
-            stderr=pipe,
-            bufsize=0,
-            cwd=self._scratch.name if self._scratch else None,
-            env=None if self.sandbox.name == "wasi" else {"PATH": os.environ.get("PATH", "")},
-            start_new_session=True,
-            pass_fds=[info],
-        )
-        os.close(info)
+        try:
+            self._process = subprocess.Popen(
+                self.sandbox.command(self.limits, info),
+                stdin=pipe,
+                stdout=pipe,
+                stderr=pipe,
+                bufsize=0,
+                cwd=self._scratch.name if self._scratch else None,
+                env=None if self.sandbox.name == "wasi" else {"PATH": os.environ.get("PATH", "")},
+                start_new_session=True,
+                pass_fds=[info],
+            )
+        except BaseException:
+            os.close(self._info)
+            if self._scratch is not None:
+                self._scratch.cleanup()
+            raise
+        finally:
+            os.close(info)
         assert self._process.stdin is not None
         self._in = self._process.stdin
         assert self._process.stdout is not None
@@ -303,7 +310,7 @@ def processes():
     try:
         for _ in range(40):
             if os.fork() == 0:
-                import time; time.sleep(5); os._exit(0)
+                import time; time.sleep(2); os._exit(0)
             made += 1
     except OSError:
         return
