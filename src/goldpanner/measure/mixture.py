@@ -167,13 +167,11 @@ def below(grid: Grid, p: float) -> FloatArray:
 
 def beta_weights(grid: Grid, a: float, b: float) -> FloatArray:
     """Return Beta(a, b) as masses on the grid; what lies beyond its ends goes to the atoms."""
-    log = a * grid.logit - (a + b) * np.logaddexp(0, grid.logit) - betaln(a, b)
-    log -= max(float(log.max()) - 300, 0)  # narrower than a cell: all of it goes to the nearest node
-    inner = np.exp(log) * grid.width
-    edges = expit(np.array([grid.logit[0] - grid.width[0] / 2, -(grid.logit[-1] + grid.width[-1] / 2)]))
-    weight = np.concatenate([[betainc(a, b, edges[0])], inner, [betainc(b, a, edges[1])]])
-    out: FloatArray = weight / weight.sum()
-    return out
+    log = a * grid.logit - (a + b) * np.logaddexp(0, grid.logit)
+    inner = np.exp(log - log.max()) * grid.width
+    low = betainc(a, b, expit(grid.logit[0] - grid.width[0] / 2))
+    high = betainc(b, a, expit(-(grid.logit[-1] + grid.width[-1] / 2)))
+    return np.concatenate([[low], inner * (max(1 - low - high, 0.0) / inner.sum()), [high]])
 
 
 def _maximise(loglik: Callable[[FloatArray], float], starts: Sequence[Sequence[float]]) -> tuple[FloatArray, float]:

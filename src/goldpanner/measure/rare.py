@@ -123,7 +123,9 @@ def origin(
     reasons = [] if full_softmax else ["samples were drawn with truncation or T != 1: p_base/p_RL is not their weight"]
     estimate, diagnostics = _estimate(log_w, len(correct), reasons, level, log_base[~correct] - log_rl[~correct])
     upper = float(beta_distribution.isf(NOVELTY_ERROR, base_c + 1, base_n - base_c)) if base_n > base_c else 1.0
-    return _label(estimate, diagnostics, upper, float(correct.mean()), base_n, base_c, resolution, full_softmax)
+    if not estimate.value:  # no mass on the routes seen: what the base has elsewhere, only its own samples bound
+        estimate = Estimate(0.0, 0.0, upper, level, estimate.method, estimate.n)
+    return _label(estimate, diagnostics, upper, float(correct.mean()), base_n, base_c, resolution)
 
 
 def _check(correct: NDArray[np.bool_], log_base: FloatArray, log_rl: FloatArray, base_n: int, base_c: int) -> None:
@@ -230,7 +232,6 @@ def _label(
     base_n: int,
     base_c: int,
     resolution: float,
-    full_softmax: bool,
 ) -> Origin:
     """Choose the label and the sentence."""
 
@@ -249,7 +250,7 @@ def _label(
     if estimate.low >= resolution:
         had = f"the base had it at {estimate.value:.2g} [{estimate.low:.2g}, {estimate.high:.2g}] or more"
         return told("amplified", f"{had}; RL made it {p_rl / estimate.value:.2g} times likelier")
-    if estimate.high < resolution and base_n:
+    if (not estimate.value or estimate.high < resolution) and base_n:
         return told(
             "new at this resolution",
             f"P_base <= {upper:.2g} ({own}); the RL model's own routes have less than {resolution:.0e} under the base",

@@ -9,6 +9,9 @@ The family, in x = logit P, has a log-density of three straight pieces with roun
 knees at low < high), an atom at P = 0, and a second, easy cluster (normal in x). Special cases: beta (one knee, at
 P = 1/2), zero-inflated beta, scaled beta (a knee below 1/2), logit-normal-like humps, log-uniform with edges.
 A straight piece is a power law: density of P ~ P^(alpha-1) near 0 (Schaeffer et al., arXiv 2502.17578).
+
+The prior was chosen on 50 simulated populations, where its knobs matter little: moving any one of them within reason
+changes the mean error by about a tenth. `benchmarks/truth_tails.py` shows what it gives.
 """
 
 from collections.abc import Callable
@@ -20,17 +23,26 @@ from goldpanner import rng
 from goldpanner.measure.mixture import Grid, Mixture, Tally
 from goldpanner.types import Counts, Estimate, FloatArray, IntArray
 
-PARTICLES = 1500
-NO_ZEROS = 0.5
+PARTICLES = 1000
+NO_ZEROS = 0.6
 """Prior probability that no problem is truly impossible; else the impossible share is uniform on (0, 1)."""
-ONE_KNEE, AT_HALF, ONE_CLUSTER = 0.6, 0.4, 0.6
+ONE_KNEE, AT_HALF, ONE_CLUSTER = 0.75, 0.75, 0.7
 """Prior probabilities: no lower knee; the upper knee lies at P = 1/2; no easy cluster."""
-DIMENSION = 9
+SOFT_EDGE = 0.5
+"""Prior probability that the upper knee is as round as a beta's; else it is up to 8 times as sharp."""
+DIMENSION = 10
+"""Of the unit cube: zero share, alpha, beta, high knee, gap to the low knee, middle slope, cluster (3), sharpness."""
 
 
 def _spike(u: FloatArray, share: float) -> FloatArray:
     """Map a uniform to 0 with probability `share`, else to a uniform on (0, 1)."""
     return np.clip((u - share) / (1 - share), 0, 1)
+
+
+def _softplus(x: FloatArray) -> FloatArray:
+    """Return log(1 + exp(x)), three times as fast as logaddexp."""
+    out: FloatArray = np.maximum(x, 0) + np.log(1 + np.exp(-np.abs(x)))
+    return out
 
 
 def _log_uniform(u: FloatArray, low: float, high: float) -> FloatArray:
@@ -39,27 +51,29 @@ def _log_uniform(u: FloatArray, low: float, high: float) -> FloatArray:
 
 
 def weights(grid: Grid, u: FloatArray) -> FloatArray:
-    """Map points of the unit cube, shape (T, 9), to distributions on the grid, shape (T, J). Uniform u is the prior."""
+    """Map points of the unit cube, (T, 10), to distributions on the grid, shape (T, J); uniform u is the prior."""
     zero = _spike(u[:, 0], NO_ZEROS)[:, None]
     alpha = _log_uniform(u[:, 1], 0.05, 3)[:, None]
     beta = _log_uniform(u[:, 2], 0.1, 10)[:, None]
     high = (2 - 14 * _spike(u[:, 3], AT_HALF))[:, None]
     high[u[:, 3] <= AT_HALF] = 0.0
     gap = 14 * _spike(u[:, 4], ONE_KNEE)[:, None]
-    bend = np.where(gap > 0, 3 * (2 * u[:, 5, None] - 1), 0.0)
+    bend = np.where(gap > 0, 3 * (2 * u[:, 5, None] - 1) ** 3, 0.0)
     middle = np.where(gap > 0, bend, alpha)
     easy = _spike(u[:, 6], ONE_CLUSTER)[:, None]
     centre, spread = (6 * u[:, 7] - 2)[:, None], _log_uniform(u[:, 8], 0.3, 2)[:, None]
 
     x = grid.logit
     above = x - high
-    log = middle * above - (middle + beta) * np.logaddexp(0, above)
-    log -= (alpha - middle) * np.logaddexp(0, high - gap - x)
+    sharp = 8 ** _spike(u[:, 9], SOFT_EDGE)[:, None]
+    log = middle * above - (middle + beta) * _softplus(sharp * above) / sharp
+    log -= (alpha - middle) * _softplus(high - gap - x)
     log += np.log(grid.width)
     peak = log.max(axis=1, keepdims=True)
     main = np.exp(log - peak)
-    below_grid = main[:, :1] / grid.width[0] / alpha  # a straight piece of slope alpha goes on to P = 0
-    above_grid = main[:, -1:] / grid.width[-1] / beta
+    # beyond the ends of the grid the outer pieces go on to P = 0 and P = 1: integrals of exponentials
+    below_grid = main[:, :1] / grid.width[0] * np.exp(-alpha * grid.width[0] / 2) / alpha
+    above_grid = main[:, -1:] / grid.width[-1] * np.exp(-beta * grid.width[-1] / 2) / beta
     total = main.sum(axis=1, keepdims=True) + below_grid + above_grid
     second = np.exp(-0.5 * ((x - centre) / spread) ** 2) * grid.width
     second /= second.sum(axis=1, keepdims=True)

@@ -1,0 +1,188 @@
+"""The distribution of P over problems: fits against closed forms and numerical integration, and the shape average."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.integrate import quad
+from scipy.special import betaln
+from scipy.stats import betabinom, binom
+
+from goldpanner.errors import InputError
+from goldpanner.measure import mixture, shapes
+from goldpanner.measure.mixture import Grid, Tally
+from goldpanner.types import Counts
+
+FITS = (mixture.beta_binomial, mixture.zero_inflated, mixture.npmle)
+
+
+def draw(seed, m, n, a, b, zero=0.0):
+    r = np.random.default_rng(seed)
+    p = np.where(r.random(m) < zero, 0.0, r.beta(a, b, m))
+    return p, Counts.of(np.full(m, n), r.binomial(n, p))
+
+
+@pytest.mark.parametrize(("a", "b"), [(0.2, 5.0), (0.3, 0.3), (1.0, 1.0), (0.05, 2.0), (30.0, 4.0)])
+def test_grid_holds_a_beta_as_its_closed_form(a, b):
+    grid = Grid.resolving(100)
+    mix = mixture.Mixture("beta", grid, mixture.beta_weights(grid, a, b))
+    k = np.array([1, 16, 1000, 100_000, 1_000_000])
+    np.testing.assert_allclose(mix.pass_at_k(k), 1 - np.exp(betaln(a, b + k) - betaln(a, b)), atol=2e-5)
+    assert mix.weight.sum() == pytest.approx(1)
+
+
+def test_posterior_of_one_problem_is_the_conjugate_beta():
+    grid = Grid.resolving(50)
+    mix = mixture.Mixture("beta", grid, mixture.beta_weights(grid, 0.4, 3.0))
+    posterior = mix.posterior(np.array([50, 50, 20]), np.array([0, 7, 20]))
+    np.testing.assert_allclose(posterior @ grid.p, [0.4 / 53.4, 7.4 / 53.4, 20.4 / 23.4], rtol=1e-4)
+
+
+def test_grid_integrates_a_likelihood_like_quadrature():
+    grid = Grid.resolving(1000)
+    weight = mixture.beta_weights(grid, 0.7, 1.3)
+    ratio = grid.likelihood(np.array([1000]), np.array([3]))[0]
+    exact = quad(lambda p: p**3 * (1 - p) ** 997 * p**-0.3 * (1 - p) ** 0.3, 0, 0.2, points=[0.003])[0]
+    exact /= np.exp(betaln(0.7, 1.3)) * (0.003**3 * 0.997**997)
+    # rows are scaled to maximum 1 over the nodes, the exact one at c / n: the two maxima agree within a cell
+    assert ratio @ weight == pytest.approx(exact, rel=5e-3)
+
+
+def test_beta_binomial_finds_the_parameters_and_the_maximum():
+    _, counts = draw(0, 4000, 40, 0.5, 2.0)
+    fit = mixture.beta_binomial(counts)
+    found = dict(fit.parameters)
+    assert found["a"] == pytest.approx(0.5, rel=0.1)
+    assert found["b"] == pytest.approx(2.0, rel=0.15)
+    # log-likelihood up to the binomial coefficients, against scipy's own distribution
+    constant = binom.logpmf(counts.c, 40, 0.5).sum() - 4000 * 40 * np.log(0.5)
+    assert fit.loglik + constant == pytest.approx(betabinom.logpmf(counts.c, 40, found["a"], found["b"]).sum())
+
+
+def test_zero_inflation_is_found_and_costs_nothing_when_absent():
+    _, counts = draw(1, 3000, 60, 2.0, 5.0, zero=0.3)
+    fit = mixture.zero_inflated(counts)
+    assert dict(fit.parameters)["zero"] == pytest.approx(0.3, abs=0.04)
+    assert fit.loglik > mixture.beta_binomial(counts).loglik + 50
+    _, plain = draw(2, 500, 60, 2.0, 5.0)
+    assert mixture.zero_inflated(plain).loglik >= mixture.beta_binomial(plain).loglik - 1e-4
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_npmle_beats_every_other_distribution_on_its_grid(seed):
+    _, counts = draw(seed, 200, 30, 0.3, 1.0, zero=0.2)
+    fit = mixture.npmle(counts)
+    assert fit.loglik >= mixture.zero_inflated(counts).loglik - 0.02
+    # Lindsay's condition: no node can gain, so the directional derivative is at most the number of problems
+    tally = Tally.judged(counts)
+    table = fit.grid.likelihood(tally.n, tally.c)
+    gain = (tally.problems / (table @ fit.weight)) @ table
+    assert gain.max() <= counts.n.size + 0.01
+
+
+def test_mass_below_is_the_cumulative_distribution():
+    grid = Grid.resolving(100)
+    mix = mixture.Mixture("beta", grid, mixture.beta_weights(grid, 1.0, 1.0))
+    for p in (1e-4, 0.03, 0.5, 0.9):
+        assert mix.mass_below(p) == pytest.approx(p, rel=0.02)
+    with pytest.raises(InputError, match="threshold"):
+        mix.mass_below(0.0)
+
+
+@pytest.mark.parametrize(
+    ("n", "c"),
+    [
+        ([100] * 20, [0] * 20),
+        ([100] * 20, [100] * 20),
+        ([10_000] * 5, [0] * 5),
+        ([1], [0]),
+        ([1], [1]),
+        ([1] * 9, [0, 1, 0] * 3),
+        ([7], [3]),
+        ([1, 10, 1000], [1, 0, 999]),
+    ],
+)
+def test_edges_never_break_a_fit(n, c):
+    counts = Counts.of(n, c)
+    for fit in FITS:
+        found = fit(counts)
+        assert np.isfinite(found.weight).all()
+        assert found.weight.sum() == pytest.approx(1)
+        assert ((found.pass_at_k([1, 10, 1e6]) >= -1e-12) & (found.pass_at_k([1, 10, 1e6]) <= 1 + 1e-12)).all()
+    (share,) = shapes.Shapes.of(counts, particles=100).estimate(lambda g: g.p[None, :])
+    assert 0 <= share.low <= share.value <= share.high <= 1
+
+
+def test_nothing_judged_is_an_error_that_says_so():
+    counts = Counts.of([4, 4], [0, 0], unjudged=[4, 4])
+    for fit in (*FITS, shapes.Shapes.of):
+        with pytest.raises(InputError, match="no judged sample in 2 problems"):
+            fit(counts)
+    with pytest.raises(InputError, match="no judged sample in 0 problems"):
+        mixture.beta_binomial(Counts.of([], []))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 60), st.floats(0, 1)), min_size=1, max_size=12))
+def test_any_counts_give_distributions(rows):
+    counts = Counts.of([n for n, _ in rows], [round(n * share) for n, share in rows])
+    for fit in FITS:
+        found = fit(counts)
+        assert found.weight.min() >= 0
+        assert found.weight.sum() == pytest.approx(1)
+        curve = found.pass_at_k(np.array([1, 4, 64, 1e4]))
+        assert (np.diff(curve) >= -1e-9).all()
+
+
+def test_order_of_problems_does_not_matter():
+    _, counts = draw(3, 60, 20, 0.4, 2.0)
+    shuffled = counts.select(np.random.default_rng(0).permutation(60))
+    assert mixture.beta_binomial(shuffled).loglik == pytest.approx(mixture.beta_binomial(counts).loglik)
+    one, other = (shapes.Shapes.of(x, 5, 100).estimate(lambda g: g.p[None, :])[0] for x in (counts, shuffled))
+    assert one == other
+
+
+def test_prior_weights_are_distributions_and_contain_the_beta():
+    grid = Grid.resolving(100)
+    u = np.random.default_rng(0).random((500, shapes.DIMENSION))
+    drawn = shapes.weights(grid, u)
+    assert drawn.min() >= 0
+    np.testing.assert_allclose(drawn.sum(axis=1), 1)
+    plain = np.zeros((1, shapes.DIMENSION))
+    plain[0, 1:3] = np.log(0.3 / 0.05) / np.log(60), np.log(5 / 0.1) / np.log(100)
+    np.testing.assert_allclose(
+        shapes.weights(grid, plain)[0], mixture.beta_weights(grid, 0.3, 5.0), rtol=2e-3, atol=1e-9
+    )
+
+
+def test_shape_average_agrees_with_exact_importance_sampling_from_its_prior():
+    _, counts = draw(4, 30, 10, 0.5, 1.0)
+    ensemble = shapes.posterior(counts, seed=1, particles=800)
+    value = 1 - ensemble.grid.failing(200.0)
+    tally, table = ensemble.tally, ensemble.table
+    u = np.random.default_rng(0).random((40_000, shapes.DIMENSION))
+    prior = shapes.weights(ensemble.grid, u)
+    log = np.log(prior @ table.T) @ tally.problems
+    weight = np.exp(log - log.max())
+    assert weight.sum() ** 2 / (weight**2).sum() > 300, "the reference itself must be good"
+    exact = weight @ (prior @ value) / weight.sum()
+    assert ensemble.draws(value, population=True).mean() == pytest.approx(exact, abs=0.015)
+
+
+def test_mass_that_cannot_be_told_from_zero_covers_the_truth():
+    hits = 0
+    for seed in range(12):
+        p, counts = draw(seed, 100, 100, 0.4, 2.0, zero=0.3)
+        (found,) = shapes.Shapes.of(counts, seed, 300).estimate(lambda g: mixture.below(g, 0.005)[None, :], 0.9)
+        hits += found.low <= (p < 0.005).mean() <= found.high
+    assert hits >= 9
+
+
+def test_unjudged_samples_widen_every_interval():
+    n, c = [20] * 30, [3] * 30
+    plain = shapes.Shapes.of(Counts.of(n, c), 0, 200).estimate(lambda g: g.p[None, :])[0]
+    wide = shapes.Shapes.of(Counts.of(n, c, unjudged=[10] * 30), 0, 200).estimate(lambda g: g.p[None, :])[0]
+    assert wide.low < 0.17
+    assert wide.high > 0.6
+    assert plain.high - plain.low < wide.high - wide.low
+    assert wide.value == pytest.approx(0.3, abs=0.06)
