@@ -19,10 +19,15 @@ from goldpanner.studies import settings, story
 from goldpanner.studies.config import RunConfig
 
 SMALL = (
-    "pretrain.steps=12 pretrain.batch=32 sft.steps=4 demonstrations=16 grpo.steps=4 grpo.prompts_per_step=6 "
-    "grpo.group_size=4 measure.problems=8 measure.sampled=4 measure.samples=8 measure.every=2"
+    "pretrain.steps=40 pretrain.batch=64 sft.steps=4 demonstrations=16 grpo.steps=4 grpo.prompts_per_step=8 "
+    "grpo.group_size=8 measure.problems=8 measure.sampled=4 measure.samples=8 measure.every=2"
 ).split()
-WORLD = [*SMALL, "tasks.measured=[world/d1,world/d2]", "tasks.probed=[world/klingon]"]
+WORLD = [  # words of one letter out of 12: easy enough for a model that has seen 40 batches to be right at times
+    *SMALL,
+    *"domain.letters=12 domain.word_length=1 domain.max_depth=3 tasks.demonstrated=[world/d1,world/d2]".split(),
+    "tasks.measured=[world/d1,world/d2]",
+    "tasks.probed=[world/d3]",
+]
 
 
 def config(*overrides, seed=0):
@@ -50,10 +55,10 @@ def test_every_stage_is_trained_measured_and_on_record(told):
     policies = {stage: store.get("runs", stage)["policy"] for stage in record["stages"]}
     assert len(set(policies.values())) == 4
     for stage, policy in policies.items():
-        counts = store.counts(policy, run=stage, verifier="world-answer@1")
+        counts = store.counts(policy, rollouts=False, verifier="world-answer@1")
         assert len(counts) == 8
         assert counts.n.tolist() == [8] * 8
-        assert len(store.truth(policy)) == 24
+        assert len(store.truth(policy)) >= 16
         assert (out / "stages" / stage / "model" / "config.json").is_file()
     assert {(e.stage, e.doing) for e in events} >= {("base", "pretrain"), ("sft", "sft"), ("sft-grpo", "grpo")}
     assert all(e.done <= e.total for e in events)
@@ -66,7 +71,7 @@ def test_every_rollout_is_kept_under_the_policy_that_drew_it(told):
         "SELECT run, step, count(DISTINCT policy) AS policies, count(*) AS n FROM samples WHERE step IS NOT NULL "
         "GROUP BY ALL ORDER BY ALL"
     ).to_pylist()
-    assert [(r["policies"], r["n"]) for r in table] == [(1, 24)] * 8
+    assert [(r["policies"], r["n"]) for r in table] == [(1, 64)] * 8
     drawn_by = store.sql("SELECT DISTINCT policy FROM samples WHERE step IS NOT NULL AND run = 'base-grpo'")
     assert len(drawn_by) == 4, "each step's policy is another one"
     asked = set(store.sql("SELECT DISTINCT problem FROM samples").column(0).to_pylist())

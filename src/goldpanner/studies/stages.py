@@ -23,7 +23,7 @@ from goldpanner.tasks import Domain
 from goldpanner.tasks import build as build_domain
 from goldpanner.tasks import load as load_problems
 from goldpanner.train.model import build_model, build_tokenizer, load_model, save_model
-from goldpanner.train.rlvr import RLVRConfig, rlvr, step_problems
+from goldpanner.train.rlvr import RLVRConfig, rlvr
 from goldpanner.train.supervised import SupervisedConfig, epochs, fresh_text, supervised
 from goldpanner.types import Problem
 
@@ -33,6 +33,7 @@ class Metrics:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
         kept = {}
         if path.exists():
             for line in path.read_text(encoding="utf-8").splitlines():
@@ -43,14 +44,13 @@ class Metrics:
                     break  # the line that was being written when the process was killed
             path.write_text("".join(f"{line}\n" for line in kept.values()), encoding="utf-8")
         self.steps = set(kept)
-        self._file = path.open("a", encoding="utf-8")
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Append the record of a step that is not there yet."""
         if record["step"] not in self.steps:
             self.steps.add(record["step"])
-            self._file.write(json.dumps(record) + "\n")
-            self._file.flush()
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
 
 
 def train(kind: str, config: RunConfig, folder: Path, parent: Path | None, store: Store, notify: Notify) -> None:
@@ -75,15 +75,12 @@ def train(kind: str, config: RunConfig, folder: Path, parent: Path | None, store
     heldout = {task: held_out(config, task)[: config.measure.sampled] for task in config.tasks.measured}
     metrics = Metrics(folder / "metrics.jsonl")
     with store.writer() as sink:
-        for step in _steps(kind, config, model, tokenizer, domain, folder, sink):
+        for step in _steps(kind, config, model, tokenizer, domain, folder, store, sink):
             record = asdict(step)
             if kind == "grpo" and step.step not in metrics.steps and (step.step + 1) % config.measure.every == 0:
                 record["heldout"] = {task: exact_pass_at_1(policy, problems) for task, problems in heldout.items()}
             metrics.add(record)
             notify(Event(name, kind, step.step + 1, settings.steps, progress_note(record)))
-    if kind == "grpo":  # the store knows every question that was asked
-        for step in range(config.grpo.steps):
-            store.put_problems(step_problems(domain, config.grpo, step, config.grpo.prompts_per_step))
     record = {
         "stage": kind,
         "parent": parent.parent.name if parent else None,
@@ -100,7 +97,7 @@ def train(kind: str, config: RunConfig, folder: Path, parent: Path | None, store
 
 
 def _steps(
-    kind: str, config: RunConfig, model: Any, tokenizer: Any, domain: Domain, folder: Path, sink: Any
+    kind: str, config: RunConfig, model: Any, tokenizer: Any, domain: Domain, folder: Path, store: Store, sink: Any
 ) -> Iterable[Any]:
     """Return the stage's generator of step records; it goes on from its checkpoint if there is one."""
     checkpoint = folder / "checkpoint.pt"
@@ -111,7 +108,16 @@ def _steps(
         stream = rng.stream("sft/demonstrations", config.seed)
         examples = domain.demonstrations(config.tasks.demonstrated, config.demonstrations, stream)
         return supervised(model, tokenizer, epochs(examples, config.sft), config.sft, checkpoint=checkpoint)
-    return rlvr(model, tokenizer, domain, config.grpo, sink=sink, run=folder.name, checkpoint=checkpoint)
+    return rlvr(
+        model,
+        tokenizer,
+        domain,
+        config.grpo,
+        sink=sink,
+        run=folder.name,
+        checkpoint=checkpoint,
+        asked=store.put_problems,  # the store knows every question that was asked
+    )
 
 
 def held_out(config: RunConfig, task: str) -> list[Problem]:

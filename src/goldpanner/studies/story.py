@@ -49,6 +49,8 @@ def run(config: RunConfig, out: Path, progress: Notify, command: str = "") -> di
     Raises InputError when `out` holds a story with other settings, Interrupted on Ctrl-C: what was done is kept, and
     the same call goes on from there to the same result.
     """
+    for task in (*config.tasks.measured, *config.probes()):
+        stages.held_out(config, task)  # too few problems in a small world are told now, not after the pretraining
     claim(config, out)
     store = Store(out / "store")
     started = time.time()

@@ -85,8 +85,8 @@ def read(store: Store, stage: str, study: Mapping[str, Any], problems: Mapping[s
 
     def counts(verifier: str) -> dict[str, Counts]:
         return {
-            # the run tells measurements from RL rollouts: those of its first step were drawn from the same policy
-            task: store.counts(policy, params=study["params"], tasks=[task], verifier=verifier, run=stage)
+            # without rollouts: those of RL's first step were drawn from the very policy that it started from
+            task: store.counts(policy, params=study["params"], tasks=[task], verifier=verifier, rollouts=False)
             for task in study["tasks_measured"]
         }
 
