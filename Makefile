@@ -31,12 +31,12 @@ $(BIN)/uv:
 
 # The environment follows the lock file exactly; the hashes are checked.
 $(VENV)/.lab: requirements.lock pyproject.toml | $(BIN)/uv
-	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements.lock
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes -r requirements.lock
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps -e .
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(BIN)/uv
-	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements-dev.lock
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes -r requirements-dev.lock
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps -e .
 	@touch $@ $(VENV)/.lab
 
@@ -44,7 +44,7 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(BIN)/uv
 LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml
 .PHONY: lock
 lock: | $(BIN)/uv
-	$(BIN)/uv pip compile $(LOCK) --extra lab --extra inspect --group dev -o requirements-dev.lock
+	$(BIN)/uv pip compile $(LOCK) --all-extras --group dev -o requirements-dev.lock
 	$(BIN)/uv pip compile $(LOCK) --extra lab -c requirements-dev.lock -o requirements.lock
 
 clean:

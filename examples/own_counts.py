@@ -10,4 +10,4 @@ print(f"pass@64 of the base: {band.at(64).value:.2f} [{band.at(64).low:.2f}, {ba
 print(gp.compare(base, rl).summary)
 
 advice = gp.plan(base, steps=50, prompts_per_step=8)
-print(f"group size {advice.recommended}; train now on {advice.ids('train now')}; SFT first: {advice.ids('needs SFT first')}")
+print(f"groups of {advice.recommended}; now: {advice.ids('train now')}; SFT first: {advice.ids('needs SFT first')}")

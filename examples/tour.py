@@ -1,4 +1,4 @@
-"""The tour: a policy whose P(correct) is known, sampled, counted, measured, compared. Runs in a second, without torch."""
+"""The tour: policies whose P(correct) is known are sampled, counted and compared. Runs in seconds, without torch."""
 
 import goldpanner as gp
 

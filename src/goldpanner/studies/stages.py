@@ -168,3 +168,10 @@ def measure(config: RunConfig, folder: Path, store: Store, notify: Notify) -> No
         for _ in draws:
             done += 1
             notify(Event(folder.name, "measure", done, len(wanted)))
+    store.put("runs", folder.name, {**(store.get("runs", folder.name) or {}), "measured": True})
+
+
+def finished(folder: Path, store: Store) -> bool:
+    """Whether a stage has its model and has been measured."""
+    record = store.get("runs", folder.name) or {}
+    return (folder / "model").is_dir() and bool(record.get("measured"))

@@ -55,8 +55,9 @@ def run(config: RunConfig, out: Path, progress: Notify, command: str = "") -> di
     store = Store(out / "store")
     started = time.time()
     try:
-        for wave in WAVES:
-            side_by_side([(work, (config, out, names)) for names in wave], progress)
+        if not all(stages.finished(out / "stages" / stage.name, store) for stage in STAGES):
+            for wave in WAVES:
+                side_by_side([(work, (config, out, names)) for names in wave], progress)
     except KeyboardInterrupt:
         raise Interrupted(f"everything done so far is kept in {out}; run the same command again to go on") from None
     store.compact()
