@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from goldpanner.errors import InputError
@@ -150,6 +150,7 @@ def test_verified_pass_at_k_is_not_fooled_by_false_positives():
     assert found[1].value == pytest.approx(p.mean(), abs=0.03)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=1, max_size=10))
 def test_any_share_lies_in_its_interval(rows):
     n = np.array([max(a, b) for a, b in rows])

@@ -4,7 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from goldpanner.errors import InputError
@@ -28,6 +28,7 @@ def test_shares_equal_enumeration(size, p):
     np.testing.assert_allclose(groups.shares(p, size), (live, wrong, right), atol=1e-15)
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1), st.integers(2, 256))
 def test_shares_sum_to_one_and_mirror(p, size):
     live, wrong, right = groups.shares(p, size)
