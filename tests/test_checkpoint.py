@@ -50,7 +50,8 @@ def work(kind, checkpoint, out, progress):
     model, steps = stage(kind, checkpoint)
     for record in steps:
         progress.send(record.step)
-    torch.save(model.state_dict(), out)
+    torch.save(model.state_dict(), out.with_suffix(".part"))
+    out.with_suffix(".part").rename(out)  # whole or not at all: the kill may come while it is written
 
 
 @pytest.fixture(scope="module")

@@ -141,11 +141,13 @@ def test_topping_up_draws_only_what_is_missing(tmp_path):
 
 def test_truncated_sampling_may_not_speak_of_support(tmp_path):
     for p in ("0.2", "0.6"):
-        call("sample", f"scripted:{p}", "world/d1", "--store", tmp_path, "-n", 16, "--problems", 6, "--top-p", "0.9")
+        call(
+            "sample", f"scripted:{p}", "world/d1", "--store", tmp_path, "-n", 16, "--problems", 6, "--temperature", "0"
+        )
     text = call("measure", "scripted:0.2", "--store", tmp_path)
     assert "Not about support" in text
     assert "boundary:" not in text
-    assert "top_p" in call("compare", "scripted:0.2", "scripted:0.6", "--store", tmp_path, code=2)
+    assert "temperature" in call("compare", "scripted:0.2", "scripted:0.6", "--store", tmp_path, code=2)
     spoken = call("compare", "scripted:0.2", "scripted:0.6", "--store", tmp_path, "--speak-of-support")
     assert "Not about support" in spoken
 
@@ -247,7 +249,7 @@ def test_import_says_what_it_read(tmp_path, pilot):
     report = json.loads(call("import", pilot, "--counts", out, "--json"))
     assert report["format"] == "counts"
     assert report["problems"] == 60
-    assert out.read_text() == pilot.read_text()
+    assert sorted(out.read_text().splitlines()) == sorted(pilot.read_text().splitlines())
 
 
 def test_single_stages(tmp_path):

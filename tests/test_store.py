@@ -256,7 +256,7 @@ def test_a_store_of_many_parts_is_the_same_after_compacting(store):
     for _ in range(2):
         store.append_truth(POLICY, {"p0": -1.0, "p1": -2.0})
     before = [store.counts(POLICY), store.samples(), store.truth(POLICY), store.counts(POLICY, verifier="process@1")]
-    assert store.check().duplicates == {"samples": 100, "verdicts": 50, "truth": 2}
+    assert store.check().duplicates == {"samples": 100, "verdicts": 50, "truth": 2, "scores": 0}
     report = store.compact()
     assert report.parts_before == {"samples": 13, "verdicts": 2, "truth": 2}
     assert report.rows == {"samples": 600, "verdicts": 50, "truth": 2}

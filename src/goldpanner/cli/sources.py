@@ -105,6 +105,8 @@ def load_source(name: str, choice: Choice) -> Source:
             f"{name!r} is no file; give a counts file or a log, or name the store of a policy with --store DIR"
         )
     store = open_store(choice.store)
+    if not store.root.is_dir():
+        raise InputError(f"there is no store at {choice.store}; give the folder of a store or of a run")
     policy = find_policy(store, name)
     counts = counts_of(store, policy, choice)
     return Source(name, counts, drawn_with(store, policy, choice.params), policy, store, choice)

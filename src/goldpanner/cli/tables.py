@@ -47,12 +47,13 @@ def profile(found: Profile, name: str, extra: dict[str, Any], override: bool) ->
         for k, estimate in corrected.items():
             console.print(f"pass@{k} {label}: {shown(estimate)}", highlight=False)
     if extra:
-        parses, given = extra["parses"], extra["correct_given_parsed"]
-        floor = "unknown" if extra["guess_floor"] is None else f"{extra['guess_floor']:.2g}"
-        console.print(
-            f"P(parses) {parses['value']:.3f} x P(correct given parsed) {given['value']:.3f}; guess floor {floor}",
-            highlight=False,
-        )
+        factors = (extra["parses"]["value"], extra["correct_given_parsed"]["value"], extra["guess_floor"])
+        parses, given, floor = map(_plain, factors)
+        console.print(f"P(parses) {parses} x P(correct given parsed) {given}; guess floor {floor}", highlight=False)
+
+
+def _plain(x: float | None) -> str:
+    return "unknown" if x is None else f"{x:.3g}"
 
 
 def _curve_table(found: Profile) -> Table:

@@ -49,11 +49,12 @@ def profile_page(found: Profile, name: str, path: Path, extra: Mapping[str, Any]
     sections.append(Section("problems", "The problems", [_problems(found)]))
     if extra:
         pairs = [
-            ("P(parses)", f"{extra['parses']['value']:.3f}"),
-            ("P(correct | parses)", f"{extra['correct_given_parsed']['value']:.3f}"),
-            ("guess floor", "unknown" if extra["guess_floor"] is None else f"{extra['guess_floor']:.3g}"),
+            ("P(parses)", extra["parses"]["value"]),
+            ("P(correct | parses)", extra["correct_given_parsed"]["value"]),
+            ("guess floor", extra["guess_floor"]),
         ]
-        sections.append(Section("confounds", "What else could make these counts", [Facts(pairs)]))
+        facts = Facts([(name, "unknown" if x is None else f"{x:.3g}") for name, x in pairs])
+        sections.append(Section("confounds", "What else could make these counts", [facts]))
     return _write(path, render(sections, f"The boundary of {name}", eyebrow="goldpanner measure"))
 
 
