@@ -105,13 +105,13 @@ def story(record: dict[str, Any], folder: Path, page: Path) -> None:
 def stage_table(cells: dict[str, Any], stages: list[str], tasks: list[str], trained: list[str]) -> Table:
     """Return the table of pass@1 and pass@k by task and stage: sampled with its interval, and exact."""
     k = cells[stages[0]][tasks[0]]["k"]
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("task")
-    table.add_column("stage")
+    table = Table(box=None, padding=(0, 2, 0, 0), caption="* held out: RL never saw the task", caption_justify="left")
+    table.add_column("task", no_wrap=True)
+    table.add_column("stage", no_wrap=True)
     for column in ("pass@1, sampled", "exact", f"pass@{k}, sampled", "exact"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     for task in tasks:
-        name = task if task in trained else f"{task} (held out)"
+        name = task if task in trained else f"{task}*"
         for i, stage in enumerate(stages):
             cell = cells[stage][task]
             row = [_interval(cell["pass_at_1"]), f"{cell['exact_at_1']:.3f}"]
@@ -121,4 +121,4 @@ def stage_table(cells: dict[str, Any], stages: list[str], tasks: list[str], trai
 
 
 def _interval(estimate: dict[str, Any]) -> str:
-    return f"{estimate['value']:.3f} [{estimate['low']:.2f}, {estimate['high']:.2f}]"
+    return f"{estimate['value']:.3f} {estimate['low']:.2f}–{estimate['high']:.2f}"
