@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 from goldpanner.cli import app
@@ -106,6 +107,7 @@ def compare(
     verifier: Verifier = None,
     params: Params = None,
     level: Level = 0.95,
+    k: Ks = "",
     fdr: Annotated[float, typer.Option(help="False discovery rate of established gains and losses.")] = 0.05,
     format_: Format = None,
     threshold: Threshold = None,
@@ -119,11 +121,15 @@ def compare(
     """
     from goldpanner.cli import tables
     from goldpanner.measure.compare import compare as compare_counts
+    from goldpanner.measure.passk import default_ks
 
     choice = Choice(store, tuple(task or ()), verifier, params, format_, threshold)
     before, after = load_source(base, choice), load_source(rl, choice)
     refused = same_conditions(before, after, speak_of_support)
-    found = compare_counts(before.counts, after.counts, level=level, fdr=fdr)
+    asked = whole_numbers(k, "--k")
+    smallest = int(min(before.counts.n.min(), after.counts.n.min()))
+    ks = np.union1d(default_ks(max(smallest, 1)), asked).astype(np.int64) if asked else None
+    found = compare_counts(before.counts, after.counts, k=ks, level=level, fdr=fdr)
     found = origins(found, before, after, level)
     if as_json:
         typer.echo(json.dumps({**found.to_json(), "support_refused": refused}, allow_nan=False))

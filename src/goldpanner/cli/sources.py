@@ -10,6 +10,7 @@ from goldpanner.errors import InputError
 from goldpanner.types import Counts, Problem, SamplingParams
 
 if TYPE_CHECKING:
+    from goldpanner.interop import Imported
     from goldpanner.measure.compare import Comparison
     from goldpanner.policies.local import LocalPolicy
     from goldpanner.policies.scripted import ScriptedPolicy
@@ -78,7 +79,25 @@ class Source:
             "parses": split.parses.to_json(),
             "correct_given_parsed": split.correct_given_parsed.to_json(),
             "guess_floor": float(np.mean(values)) if values else None,
+            "observed_groups": self.observed_groups(level),
         }
+
+    def observed_groups(self, level: float) -> dict[str, Any]:
+        """Return the shares of the groups that RL drew from this very policy (its first step), by group size."""
+        if self.store is None:
+            return {}
+        from goldpanner.measure import groups
+
+        query = """
+            SELECT count(*) AS n, count(*) FILTER (outcome = 'correct') AS c,
+                count(*) FILTER (outcome = 'unjudged') AS u
+            FROM samples WHERE policy = $policy AND step IS NOT NULL AND "group" IS NOT NULL
+                AND (len($tasks::VARCHAR[]) = 0 OR list_contains($tasks::VARCHAR[], task))
+            GROUP BY run, step, "group"
+        """
+        rows = self.store.sql(query, {"policy": self.policy, "tasks": list(self.choice.tasks)}).to_pylist()
+        n, c, u = (np.array([row[name] for row in rows], np.int64) for name in ("n", "c", "u"))
+        return {str(size): shares.to_json() for size, shares in groups.observed(n, c, u, level).items()} if rows else {}
 
 
 def open_store(folder: Path) -> "Store":
@@ -99,7 +118,8 @@ def load_source(name: str, choice: Choice) -> Source:
         from goldpanner import interop
 
         log = interop.read(path, choice.format, threshold=choice.threshold, step=choice.step)
-        return Source(path.stem, log.counts(pool_steps=choice.pool_steps), choice=choice)
+        counts = log.counts(pool_steps=choice.pool_steps)
+        return Source(path.stem, with_samples(counts), stated_params(log), choice=choice)
     if choice.store is None:
         raise InputError(
             f"{name!r} is no file; give a counts file or a log, or name the store of a policy with --store DIR"
@@ -112,13 +132,31 @@ def load_source(name: str, choice: Choice) -> Source:
     return Source(name, counts, drawn_with(store, policy, choice.params), policy, store, choice)
 
 
+def with_samples(counts: Counts) -> Counts:
+    """Return the counts; raises InputError naming a problem without samples: no k would be defined for all of them."""
+    if (counts.n == 0).any():
+        empty = counts.ids[int(np.argmax(counts.n == 0))]
+        raise InputError(f"problem {empty!r} has n = 0: no samples; leave its row out")
+    return counts
+
+
+def stated_params(log: "Imported") -> SamplingParams | None:
+    """Return the sampling parameters that a log states, None where it says nothing of the softmax.
+
+    Fields that it does not state stand at their neutral values here: only what is stated can be held against it.
+    """
+    first = next(iter(log), None)
+    stated = dict(first.origin.params) if first is not None else {}
+    known = {name: stated[name] for name in ("temperature", "top_p", "top_k") if stated.get(name) is not None}
+    return SamplingParams(**known) if known else None
+
+
 def counts_of(store: "Store", policy: str, choice: Choice) -> Counts:
     """Return a policy's counts: what was drawn to measure it if there is any, else the rollouts that trained it."""
     query = "SELECT count(*) AS n FROM samples WHERE policy = $policy AND step IS NULL"
     measured = store.sql(query, {"policy": policy}).to_pylist()[0]["n"] > 0
-    return store.counts(
-        policy, params=choice.params, tasks=choice.tasks or None, verifier=choice.verifier, rollouts=not measured
-    )
+    tasks = choice.tasks or None
+    return store.counts(policy, params=choice.params, tasks=tasks, verifier=choice.verifier, rollouts=not measured)
 
 
 def find_policy(store: "Store", name: str) -> str:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 from rich.table import Table
 
 from goldpanner.cli.display import console
@@ -40,6 +41,11 @@ def profile(found: Profile, name: str, extra: dict[str, Any], override: bool) ->
         for size, shares in found.groups.items():
             table.add_row(str(size), *(shown(e) for e in (shares.live, shares.dead_wrong, shares.dead_right)))
         console.print(table)
+    fitted = _table("distribution of P(correct), fitted", "model", "P below 1e-6", "median P")
+    for fit in found.fits:
+        fitted.add_row(fit.name, f"{fit.mass_below(1e-6):.3f}", f"{fit.quantile(0.5):.3g}")
+    console.print(fitted)
+    console.print(_problem_table(found))
     for label, corrected in (
         ("less lucky guesses", found.chance_corrected),
         ("as a perfect verifier sees it", found.verified),
@@ -50,10 +56,30 @@ def profile(found: Profile, name: str, extra: dict[str, Any], override: bool) ->
         factors = (extra["parses"]["value"], extra["correct_given_parsed"]["value"], extra["guess_floor"])
         parses, given, floor = map(_plain, factors)
         console.print(f"P(parses) {parses} x P(correct given parsed) {given}; guess floor {floor}", highlight=False)
+        _observed(extra)
+
+
+def _observed(extra: dict[str, Any]) -> None:
+    for size, shares in extra["observed_groups"].items():
+        told = ", ".join(f"{name.replace('_', '-')} {_plain(shares[name]['value'])}" for name in shares)
+        console.print(f"observed in RL, groups of {size}: {told}", highlight=False)
 
 
 def _plain(x: float | None) -> str:
     return "unknown" if x is None else f"{x:.3g}"
+
+
+def _problem_table(found: Profile) -> Table:
+    b = found.boundary
+    order = np.argsort(np.where(np.isnan(b.value), -1.0, b.value), kind="stable")[:SHOWN]
+    title = f"problems, lowest P first ({len(order)} of {len(b.counts)}; --json and --html have more)"
+    table = _table(title, "problem", "c / n", "P(correct)", "stratum")
+    for i in order.tolist():
+        estimate = Estimate(float(b.value[i]), float(b.low[i]), float(b.high[i]), b.level, "clopper-pearson")
+        bound = "" if np.isnan(b.bound[i]) else f" (P <= {b.bound[i]:.2g})"
+        stratum = str(b.stratum[i]).replace("_", " ")
+        table.add_row(b.counts.ids[i], f"{b.counts.c[i]} / {b.counts.n[i]}", shown(estimate), f"{stratum}{bound}")
+    return table
 
 
 def _curve_table(found: Profile) -> Table:
@@ -124,6 +150,10 @@ def plan(found: Plan, name: str) -> None:
     if found.unknown:
         classes.add_row("unknown (nothing judged)", str(len(found.unknown)), ", ".join(found.unknown[:4]))
     console.print(classes)
+    if not found.ids("train now"):
+        console.print(
+            "[bold]No problem is ready to train on:[/] few groups would be live. SFT first, or easier problems."
+        )
     console.print(
         f"expected to stand in the wrong class: {shown(found.misplaced)} of {len(found.problems)} problems. "
         "Rule of thumb: a 95% chance of one success takes about 3/p rollouts.",

@@ -16,7 +16,7 @@ the sampling within them. Three things make a plain sup-t band fail on few probl
    Where every part is solved by all but a share 2 eps, or by none, the band is no narrower than +-eps, and the critical
    value need not pay for what that covers. (The exact binomial interval is wider than eps there, too.)
 
-What remains short at few problems is taken out of alpha: alpha / (1 + 2/sqrt(m)), chosen by simulation
+What remains short is taken out of alpha, more at few problems: alpha / (1.15 + 1.5/sqrt(m)), chosen by simulation
 (`benchmarks/truth_bands.py`; figures and rejected methods in `dev/LOG.md`).
 """
 
@@ -24,6 +24,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from goldpanner import rng
 from goldpanner.types import FloatArray
@@ -45,7 +46,7 @@ def mean_band(parts: Sequence[FloatArray], level: float, simultaneous: bool) -> 
     m, size = rows.shape
     if m < 2:
         return np.full(size, -np.inf), np.full(size, np.inf)
-    alpha = (1 - level) / (1 + 2 * m**-0.5)
+    alpha = (1 - level) / (1.15 + 1.5 * m**-0.5)
     unseen = 1 - ((1 - level) / 2) ** (1 / m)
     mean, means = rows.mean(0), [p.mean(0) for p in parts]
     error = _standard_error(((rows - mean) ** 2).sum(0), means, m)
@@ -56,6 +57,7 @@ def mean_band(parts: Sequence[FloatArray], level: float, simultaneous: bool) -> 
         critical = float(np.quantile(pivots.max(1), 1 - alpha))
     else:
         critical = np.interp(np.log1p(np.arange(size)), np.log1p(grid), np.quantile(pivots, 1 - alpha, axis=0))
+    critical = np.maximum(critical, stats.t.ppf(1 - alpha / 2, m - 1))  # rows that never vary make every pivot 0
     half = critical * error
     half = np.where(_alike(means, unseen), np.maximum(half, unseen), half)
     return mean - half, mean + half

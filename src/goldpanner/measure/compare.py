@@ -9,6 +9,7 @@ import numpy as np
 from goldpanner.errors import InputError
 from goldpanner.measure import passk
 from goldpanner.measure.bands import mean_band
+from goldpanner.measure.extrapolate import beyond_n
 from goldpanner.measure.intervals import check_level
 from goldpanner.measure.passk import Band, smallest_n
 from goldpanner.measure.support import CHANGES, Changes, SupportChange, changes, support
@@ -24,6 +25,8 @@ Verdict = Literal[
 ]
 MATERIAL = 0.05
 """Established gains (losses) count when they are at least this share of the problems that either model solved."""
+REACH = 10
+"""What the base would solve with so many times the samples is not counted as beyond it."""
 EXCHANGE = 3
 """Gains and losses are an exchange when neither outnumbers the other this many times."""
 MARGIN = 0.1
@@ -120,16 +123,21 @@ def compare(
     discovery rate of established gains and losses, `margin` what a difference must be to matter (`decide`). Raises
     InputError when the two do not hold the same ids, naming them, or hold none.
     """
-    check_level(level), check_level(fdr)
+    check_level(level)
+    if not 0 < fdr < 1:
+        raise InputError(f"the false discovery rate is {fdr!r}; give a number in (0, 1), e.g. 0.05")
     rl = align(base, rl)
     ks = passk.choose_ks(k, max(1, min(smallest_n(base), smallest_n(rl))))
     of_base, of_rl = passk.curve(base, ks, level), passk.curve(rl, ks, level)
     gap = difference(base, rl, ks, level)
     found = changes(base, rl, fdr)
     crossing, equivalent = crossover(gap), equivalent_k(base, rl, level)
-    verdict = decide(gap, found, margin)
+    verdict, reach = decide(gap, found, margin), None
+    if verdict == "expanded":
+        reach = within_reach(base, of_rl)
+        verdict = "sharpened" if reach is not None and (gap.low > 0).any() else verdict
     more = more_samples(base, rl, gap, found, margin) if verdict == "cannot be decided from these samples" else None
-    summary = _summary(of_base, of_rl, gap, crossing, equivalent, found, verdict, more, base, rl)
+    summary = _summary(of_base, of_rl, gap, crossing, equivalent, found, verdict, more, base, rl, reach)
     return Comparison(
         len(base), level, of_base, of_rl, gap, crossing, equivalent, found, verdict, more, summary, dict(origin or {})
     )
@@ -243,8 +251,9 @@ def decide(gap: Band, found: Changes, margin: float = MARGIN) -> Verdict:
     """Return the verdict. The rule, in this order; K is the largest k of the difference's simultaneous band.
 
     Gains (losses) are *material* if the established ones are at least 5% (`MATERIAL`) of the problems that either
-    model solved. The boundary *grew* if the band at K lies above 0, or gains are material and more than the losses; it
-    *shrank* if the band at K lies below 0, or losses are material and more than the gains.
+    model solved. The boundary *grew* if gains are material and more than the losses, and the band at K does not lie
+    below 0; it *shrank* if the band at K lies below 0, or losses are material and more than the gains. A band above 0
+    at K alone is no growth: at small K it shows speed, and the base might get there, too (`within_reach`).
 
     1. shifted: gains and losses are both material, and neither outnumbers the other three times (`EXCHANGE`).
     2. expanded: the boundary grew.
@@ -264,7 +273,7 @@ def decide(gap: Band, found: Changes, margin: float = MARGIN) -> Verdict:
     material = max(1.0, MATERIAL * sum(found.count(c) for c in CHANGES[:3]))
     if min(gains, losses) >= material and max(gains, losses) < EXCHANGE * min(gains, losses):
         return "shifted"
-    if low[-1] > 0 or (gains >= material and gains > losses and high[-1] >= 0):
+    if gains >= material and gains > losses and high[-1] >= 0:
         return "expanded"
     if (low > 0).any():
         return "sharpened"
@@ -278,6 +287,19 @@ def decide(gap: Band, found: Changes, margin: float = MARGIN) -> Verdict:
     if (high[ends] - low[ends]).max() > 2 * margin:
         return "cannot be decided from these samples"
     return "no difference shown"
+
+
+def within_reach(base: Counts, of_rl: Band) -> Estimate | None:
+    """Return the base's pass@(10 K) if it probably reaches what RL has at K for certain, else None.
+
+    Extrapolated (`measure.extrapolate`). Problems that the base would solve with ten times the samples are no
+    expansion: with n samples each, a problem at P = 1/n is missed by the base every third time.
+    """
+    last = of_rl.largest
+    if not last or not (base.n > base.unjudged).any():
+        return None
+    reach = beyond_n(base, [REACH * last], of_rl.level, held_out=False).estimates[0]
+    return reach if reach.value >= of_rl.at(last).low else None
 
 
 def more_samples(base: Counts, rl: Counts, gap: Band, found: Changes, margin: float = MARGIN) -> int | None:
@@ -328,6 +350,7 @@ def _summary(
     more: int | None,
     base: Counts,
     rl: Counts,
+    reach: Estimate | None = None,
 ) -> str:
     """Return the paragraph: every number in it comes from the comparison."""
     size = f"{gap.problems} problem{'s' if gap.problems != 1 else ''}"
@@ -341,6 +364,10 @@ def _summary(
             f"pass@{k} goes from {_said(old.value)} to {_said(new.value)}"
             f" (difference {_said(by.value, '+.3f')}, {by.level:.0%} band {by.low:+.3f} to {by.high:+.3f})."
         )
+    if reach is not None:
+        text.append(
+            f"The gains are within reach of the base: its pass@{REACH * last} would be about {reach.value:.3g}."
+        )
     if equivalent.value == 1:
         text.append("RL's pass@1 is not above the base's.")
     elif np.isfinite(equivalent.value):
@@ -350,17 +377,20 @@ def _summary(
         )
     elif np.isinf(equivalent.value):
         text.append(f"RL's pass@1 is more than the base reaches within {smallest_n(base)} samples.")
-    if np.isfinite(crossing.value):
+    if np.isfinite(crossing.value) and not gap.low[0] > 0:
+        text.append(f"No lead of RL at k = {int(gap.k[0])} is shown.")
+    elif np.isfinite(crossing.value):
         upper = f"{crossing.high:.3g}" if np.isfinite(crossing.high) else f"beyond {last}"
         text.append(f"The base catches up at k = {crossing.value:.3g} (confidence set {crossing.low:.3g} to {upper}).")
-    elif np.isinf(crossing.value):
+    elif np.isinf(crossing.value) and gap.low[0] > 0:
         text.append(f"The base does not catch up within k = {last}.")
     parts = [
         f"{name} {found.count(name)} ({found.count(name, established=True)} established)" for name in ("gained", "lost")
     ]
     text.append(
         f"Of {size}: kept {found.count('kept')}, {', '.join(parts)}, solved by neither {found.count('neither')};"
-        f" fewer than {found.needed} successes against none are within noise (false discovery rate {found.fdr:.0%})."
+        f" a lone change needs {found.needed} successes against none to be established, several need fewer or as many"
+        f" (false discovery rate {found.fdr:.0%})."
     )
     open_ = int(base.unjudged.sum() + rl.unjudged.sum())
     if open_:

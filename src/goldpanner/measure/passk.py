@@ -12,6 +12,7 @@ from goldpanner.measure.bands import mean_band
 from goldpanner.measure.intervals import check_counts, check_level
 from goldpanner.types import Counts, Estimate, FloatArray, IntArray
 
+LARGEST_K = 1e15
 DENSE = 4096
 """Up to this n the default curve has every k; above, as many log-spaced ones."""
 
@@ -66,9 +67,9 @@ def pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> FloatArray:
 def check_k(k: ArrayLike) -> FloatArray:
     """Return k as floats; raise InputError unless every k is a whole number >= 1."""
     k_ = np.asarray(k, dtype=np.float64)
-    good = np.isfinite(k_) & (k_ >= 1) & (k_ == np.floor(k_))
+    good = np.isfinite(k_) & (k_ >= 1) & (k_ <= LARGEST_K) & (k_ == np.floor(k_))
     if not good.all():
-        raise InputError(f"k holds {float(k_[~good].flat[0]):g}; every k is a whole number >= 1")
+        raise InputError(f"k holds {float(k_[~good].flat[0]):g}; every k is a whole number from 1 to {LARGEST_K:.0e}")
     return k_
 
 
@@ -114,7 +115,9 @@ def default_ks(n: int) -> IntArray:
     """Return every k from 1 to n, or `DENSE` log-spaced ones where n is larger than that."""
     if n <= DENSE:
         return np.arange(1, n + 1, dtype=np.int64)
-    return np.unique(np.round(np.geomspace(1, n, DENSE)).astype(np.int64))
+    decades = [m * 10**d for d in range(19) for m in (1, 2, 5)]
+    round_ones = [k for k in (*decades, *(2**i for i in range(60))) if k <= n]  # those that people ask for
+    return np.union1d(np.round(np.geomspace(1, n, DENSE)).astype(np.int64), np.array(round_ones, np.int64))
 
 
 def choose_ks(k: Sequence[int] | IntArray | None, n: int) -> IntArray:

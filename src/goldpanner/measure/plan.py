@@ -138,6 +138,7 @@ def plan(
     whichever is the most probable. `group` fixes G; otherwise it is the largest of `sizes` whose live group costs at
     most 1.5 times the cheapest. Raises InputError for sizes below 2, steps or prompts below 1, or nothing judged.
     """
+    intervals.check_level(level)
     if steps < 1 or prompts_per_step < 1:
         raise InputError(f"plan: steps = {steps}, prompts per step = {prompts_per_step}; both must be >= 1")
     if not sizes or min(sizes) < 2 or (group is not None and group < 2):

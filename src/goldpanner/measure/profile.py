@@ -51,6 +51,22 @@ class Profile:
         largest = self.curve.largest
         return sorted({k for k in (2**i for i in range(40)) if k <= largest} | ({largest} if largest else set()))
 
+    def _beyond_json(self) -> dict[str, Any]:
+        """Return every k asked: within n the unbiased estimate with its band, beyond it the extrapolation.
+
+        `of` says whose pass@k the interval is about: the population's that the problems were drawn from (the band), or
+        that of these very problems (beyond n).
+        """
+        if self.beyond is None:
+            return {}
+        rows = {}
+        for k, estimate in zip(self.beyond.k.tolist(), self.beyond.estimates):
+            inside = k <= self.curve.largest
+            shown = self.curve.at(k) if inside else estimate
+            method = "unbiased" if inside else estimate.method
+            rows[str(k)] = {**shown.to_json(), "method": method, "of": "population" if inside else "these problems"}
+        return rows
+
     def to_json(self) -> dict[str, Any]:
         """Return the object that `goldpanner measure --json` prints."""
         b = self.boundary
@@ -62,7 +78,7 @@ class Profile:
             "samples": int(self.counts.n.sum()),
             "level": self.curve.level,
             "pass_at_k": self.curve.to_json(),
-            "beyond_n": {} if self.beyond is None else self.beyond.to_json(),
+            "beyond_n": self._beyond_json(),
             "models_beyond_n": {} if self.beyond is None else _models(self.beyond),
             "groups": {str(size): shares.to_json() for size, shares in self.groups.items()},
             "boundary": b.to_json(),
@@ -108,13 +124,15 @@ def profile(
     """
     if not len(counts):
         raise InputError("there are no problems to measure; give counts of at least one")
+    if not (counts.n > counts.unjudged).any():
+        raise InputError(
+            f"none of the samples of {len(counts)} problems is judged: there is nothing to measure; judge some"
+        )
     if answer_space is not None and not answer_space >= 2:
         raise InputError(f"the answer space is {answer_space!r}; give the number of possible answers, at least 2")
     smallest = max(int(counts.n.min()), 1)
     asked = passk.choose_ks(list(k), smallest) if len(k) else np.array([far for far in FAR if far > smallest])
-    curve = passk.curve(
-        counts, np.union1d(passk.default_ks(smallest), asked[asked > smallest] if len(k) else []), level
-    )
+    curve = passk.curve(counts, np.union1d(passk.default_ks(smallest), asked if len(k) else []).astype(np.int64), level)
     judged = bool((counts.n > counts.unjudged).any())
     glance = [int(x) for x in asked if x <= smallest] or [1, smallest]
     undefined = Estimate.undefined("nothing was judged", level)

@@ -61,6 +61,9 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     seed: int = Field(default=0, ge=0, description="Sets the seed of world, model, trainers and measurement.")
+    device: str = Field(
+        default="auto", description="auto: CUDA or MPS where present, else cpu. Bit-for-bit repeatable on the cpu only."
+    )
     domain: DomainConfig = Field(default_factory=WorldConfig)
     model: ModelConfig = Field(default_factory=ModelConfig)
     pretrain: SupervisedConfig = Field(default_factory=SupervisedConfig)

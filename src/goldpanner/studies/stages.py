@@ -64,7 +64,7 @@ def train(kind: str, config: RunConfig, folder: Path, parent: Path | None, store
         model = build_model(config.model, len(tokenizer), config.seed)
     else:
         model, tokenizer = load_model(parent)
-    policy = LocalPolicy(model, tokenizer, name=name)
+    policy = LocalPolicy(model, tokenizer, device=config.device, name=name)
     before = policy.id
     by_kind: dict[str, SupervisedConfig | RLVRConfig] = {
         "pretrain": config.pretrain,
@@ -93,7 +93,7 @@ def train(kind: str, config: RunConfig, folder: Path, parent: Path | None, store
     }
     store.put("policies", policy.id, {**policy.describe(), "run": name})
     store.put("runs", name, record)
-    save_model(model, tokenizer, folder / "model")  # last: a stage with a model is finished
+    save_model(model.cpu(), tokenizer, folder / "model")  # last: a stage with a model is finished
 
 
 def _steps(
@@ -143,7 +143,7 @@ def measure(config: RunConfig, folder: Path, store: Store, notify: Notify) -> No
 
     What the store already holds is not drawn again.
     """
-    policy = LocalPolicy.from_pretrained(folder / "model", device="cpu", name=folder.name)
+    policy = LocalPolicy.from_pretrained(folder / "model", device=config.device, name=folder.name)
     domain, params, seed = build_domain(config.domain), config.measure.params(), config.measure.seed
     store.put("params", params.hash, asdict(params))
     try:
