@@ -220,13 +220,10 @@ def test_every_k_asked_is_there_whatever_n(tmp_path):
 def test_a_log_that_states_another_temperature_is_held_to_it(tmp_path):
     from goldpanner.cli.sources import Choice, load_source
 
-    fixtures = Path(__file__).parent / "interop" / "fixtures"
-    stated = [
-        load_source(str(p), Choice()).params
-        for p in sorted(fixtures.rglob("samples_*.jsonl"))
-        if "choice" not in p.name
-    ]
-    assert any(params is not None for params in stated)
+    log = next((Path(__file__).parent / "interop" / "fixtures" / "lm_eval").glob("samples_toy_repeats*.jsonl"))
+    assert load_source(str(log), Choice()).params.temperature == 0.8
+    assert "temperature = 0.8" in json.loads(call("measure", log, "--json"))["support_refused"]
+    assert "temperature = 0.8" in call("compare", log, log, code=2)
 
 
 def test_mismatched_problems_are_named(tmp_path, pilot):
