@@ -242,3 +242,10 @@ def test_sampled_agrees_with_exact():
     exact = passk.exact(np.log(p), band.k)
     assert ((band.low <= exact) & (exact <= band.high)).all()
     np.testing.assert_allclose(band.value, exact, atol=0.06)
+
+
+@pytest.mark.parametrize("simultaneous", [True, False])
+def test_rows_that_never_vary_still_have_a_band(simultaneous):
+    """Every problem with the same count: the spread is zero by luck, the band is not."""
+    band = passk.curve(Counts.of([8] * 20, [4] * 20), simultaneous=simultaneous)
+    assert (band.high - band.low > 0.01)[:5].all()

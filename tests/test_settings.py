@@ -1,5 +1,7 @@
 """Settings: files, overrides, and mistakes that are told with the key, the value and what to do."""
 
+from pathlib import Path
+
 import pytest
 
 from goldpanner.errors import InputError
@@ -78,3 +80,19 @@ def test_files_that_are_no_settings(tmp_path, text):
 def test_a_missing_file(tmp_path):
     with pytest.raises(InputError, match="nowhere"):
         settings.load(RunConfig, tmp_path / "nowhere.yaml")
+
+
+def test_the_settings_page_is_the_one_that_the_fields_make():
+    """Write it anew with: python -c "from goldpanner.studies import settings, config; \\
+    print(settings.reference_page(config.RunConfig), end='')" > docs/settings.md"""
+    page = Path(__file__).parent.parent / "docs" / "settings.md"
+    assert page.read_text(encoding="utf-8") == settings.reference_page(RunConfig)
+    described = [row for row in settings.reference(RunConfig) if not row[0].endswith("kind")]
+    assert len(described) > 60
+    assert all(text for _, _, text in described)
+
+
+@pytest.mark.parametrize("override", ["grpo.group_size=1", "grpo.reward=style", "grpo.variant=ppo9"])
+def test_what_cannot_be_trained_is_refused_before_anything_is(override):
+    with pytest.raises(InputError):
+        settings.load(RunConfig, None, [override])

@@ -198,3 +198,37 @@ def test_metrics_survive_a_torn_line(tmp_path):
     again.add({"step": 2, "loss": 0.2})
     lines = [json.loads(line) for line in Path(path).read_text().splitlines()]
     assert [line["loss"] for line in lines] == [1.0, 0.5, 0.2]
+
+
+def test_samples_lost_to_damage_are_drawn_again(told, tmp_path):
+    out = tmp_path / "copy"
+    shutil.copytree(told[0], out)
+    for part in (out / "store" / "samples").iterdir():
+        part.write_bytes(part.read_bytes()[:100])
+    assert not Store(out / "store").check().ok
+    again = story.run(config(), out, lambda event: None)
+    assert again["verdict"]["table"] == told[1]["verdict"]["table"]
+
+
+def test_a_folder_is_one_process_s_at_a_time(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    with story.alone_in(out), pytest.raises(InputError, match="another process"), story.alone_in(out):
+        pass
+
+
+def test_a_token_limit_below_the_worked_answers_is_told_first(tmp_path):
+    with pytest.raises(InputError, match="measure.max_tokens is 3"):
+        story.run(config("measure.max_tokens=3"), tmp_path / "out", lambda event: None)
+
+
+def test_a_finished_stage_with_other_settings_is_not_passed_off_as_new(told, tmp_path):
+    from goldpanner.studies import stages
+
+    out = tmp_path / "copy"
+    shutil.copytree(told[0], out)
+    other = config("sft.steps=5")
+    with pytest.raises(InputError, match="other settings"):
+        stages.train(
+            "sft", other, out / "stages" / "sft", out / "stages" / "base" / "model", Store(out / "store"), print
+        )

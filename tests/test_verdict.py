@@ -77,6 +77,8 @@ def test_too_little_data_is_said_to_be_too_little():
         (np.full(9, 1e-9), np.full(9, 0.9), "more than base reaches with k = 1,000,000"),
         (np.r_[np.full(5, 0.3), np.full(4, 0.01)], np.r_[np.full(5, 0.9), np.full(4, 1e-9)], "on base is ahead"),
         (np.full(9, 0.1), np.full(9, 0.9), "no k up to 1e6 puts base ahead"),
+        (np.full(9, 0.4), np.full(9, 0.1), "not above that of base"),
+        (np.full(9, 0.4), np.full(9, 0.4), "not above that of base"),
     ],
 )
 def test_equivalent_k_and_crossover_of_exact_curves(before, after, says):

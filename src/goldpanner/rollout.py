@@ -27,7 +27,7 @@ def rollout(
     verifiers: Sequence[Verifier],
     params: SamplingParams,
     *,
-    n: int | Sequence[range],
+    n: int | Sequence[range | tuple[int, ...]],
     seed: int = 0,
     sink: Sink | None = None,
     run: str = "",
@@ -55,7 +55,7 @@ def rollout(
     if isinstance(n, int):
         if n < 1:
             raise InputError(f"rollout: n is {n}; draw at least one sample per problem")
-        ranges: Sequence[range] = [range(n)] * len(problems)
+        ranges: Sequence[range | tuple[int, ...]] = [range(n)] * len(problems)
     elif len(n) != len(problems):
         raise InputError(f"rollout: {len(n)} index ranges for {len(problems)} problems; give one for each")
     else:

@@ -48,3 +48,6 @@ def main() -> None:
         sys.exit(2)
     except BrokenPipeError:
         sys.exit(141)
+    except OSError as error:
+        typer.echo(f"error: a file or folder cannot be used: {error}", err=True)
+        sys.exit(2)

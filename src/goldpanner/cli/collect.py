@@ -28,11 +28,21 @@ def collect(
     store.put("params", params.hash, asdict(params))
     store.put_problems(problems)
     have = store.drawn(policy.id, params.hash, seed)
-    todo = [problem for problem in problems if not set(range(n)) <= have.get(problem.id, set())]
+    missing = [tuple(i for i in range(n) if i not in have.get(problem.id, ())) for problem in problems]
+    todo = [problem for problem, indices in zip(problems, missing) if indices]
     done = len(problems) - len(todo)
     try:
         with store.writer() as sink:
-            for _ in rollout(policy, todo, verifiers_for(problems), params, n=n, seed=seed, sink=sink, run=name):
+            for _ in rollout(
+                policy,
+                todo,
+                verifiers_for(problems),
+                params,
+                n=[m for m in missing if m],
+                seed=seed,
+                sink=sink,
+                run=name,
+            ):
                 done += 1
                 notify(Event(name, "sample", done, len(problems)))
     except KeyboardInterrupt:

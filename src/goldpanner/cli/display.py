@@ -105,7 +105,12 @@ def story(record: dict[str, Any], folder: Path, page: Path) -> None:
 def stage_table(cells: dict[str, Any], stages: list[str], tasks: list[str], trained: list[str]) -> Table:
     """Return the table of pass@1 and pass@k by task and stage: sampled with its interval, and exact."""
     k = cells[stages[0]][tasks[0]]["k"]
-    table = Table(box=None, padding=(0, 2, 0, 0), caption="* held out: RL never saw the task", caption_justify="left")
+    table = Table(
+        box=None,
+        padding=(0, 2, 0, 0),
+        caption="* held out: RL never saw the task. Sampled: the answer is right; exact: P of the worked answer.",
+        caption_justify="left",
+    )
     table.add_column("task", no_wrap=True)
     table.add_column("stage", no_wrap=True)
     for column in ("pass@1, sampled", "exact", f"pass@{k}, sampled", "exact"):

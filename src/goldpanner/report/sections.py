@@ -132,9 +132,7 @@ def _curve_caption(run: Run) -> str:
     if any(stage.truth for stage in run.stages):
         parts.append("Thin lines: exact, from P(correct), far beyond what could be sampled.")
     if run.arms:
-        parts.append(
-            "RL lifts the left end, making likely what was possible; right of a crossing, the model before finds more."
-        )
+        parts.append("The left end is what one try finds; right of a crossing, the model before RL finds more.")
     return " ".join(parts)
 
 

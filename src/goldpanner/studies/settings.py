@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -57,6 +57,36 @@ def differences(one: BaseModel, other: BaseModel) -> list[str]:
     left, right = dict(_leaves(one.model_dump(mode="json"))), dict(_leaves(other.model_dump(mode="json")))
     keys = sorted(left.keys() | right.keys())
     return [f"{k}: {left.get(k)!r} -> {right.get(k)!r}" for k in keys if left.get(k) != right.get(k)]
+
+
+def reference(kind: type[BaseModel], prefix: str = "") -> list[tuple[str, str, str]]:
+    """Return (dotted key, default, description) of every field of a configuration, its parts' fields included."""
+    rows = []
+    for name, field in kind.model_fields.items():
+        parts = [t for t in (field.annotation, *get_args(field.annotation)) if isinstance(t, type)]
+        below = [part for part in parts if issubclass(part, BaseModel)]
+        for part in below:
+            rows += reference(part, f"{prefix}{name}.")
+        if not below:
+            default = "" if field.is_required() else repr(field.get_default(call_default_factory=True))
+            rows.append((prefix + name, default, field.description or ""))
+    return list(dict.fromkeys(rows))
+
+
+def reference_page(kind: type[BaseModel]) -> str:
+    """Return `docs/settings.md`: every setting with its default and what it does."""
+    lines = [
+        "# Settings",
+        "",
+        "Every knob of `goldpanner run` and `goldpanner train`: in a YAML file (`--config`), or one by one",
+        "(`--set grpo.steps=20`). `domain.kind` is `world` or `arithmetic`; the keys after each belong to it.",
+        "",
+        "| setting | default | what it does |",
+        "|---|---|---|",
+    ]
+    for key, default, text in reference(kind):
+        lines.append(f"| `{key}` | `{default}` | {text} |" if default else f"| `{key}` | by domain | {text} |")
+    return "\n".join(lines) + "\n"
 
 
 def _put(tree: dict[str, Any], dotted: str, value: Any) -> None:

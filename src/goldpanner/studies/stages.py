@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from goldpanner import rng
-from goldpanner.errors import InputError
+from goldpanner.errors import InputError, StoreError
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.rollout import rollout
 from goldpanner.store import Store
@@ -55,9 +55,18 @@ class Metrics:
 
 def train(kind: str, config: RunConfig, folder: Path, parent: Path | None, store: Store, notify: Notify) -> None:
     """Run a stage (`pretrain`, `sft` or `grpo`) in `folder`, from the model in `parent`, unless its model is there."""
-    if (folder / "model").is_dir():
-        return
     started, name = time.perf_counter(), folder.name
+    by_kind: dict[str, SupervisedConfig | RLVRConfig] = {
+        "pretrain": config.pretrain,
+        "sft": config.sft,
+        "grpo": config.grpo,
+    }
+    settings = by_kind[kind]
+    if (folder / "model").is_dir():
+        earlier = (store.get("runs", name) or {}).get("config", settings.model_dump(mode="json"))
+        if earlier != settings.model_dump(mode="json"):
+            raise InputError(f"{folder} holds a finished stage with other settings; give another --out, or delete it")
+        return
     domain = build_domain(config.domain)
     if parent is None:
         tokenizer = build_tokenizer(domain.vocabulary())
@@ -66,12 +75,6 @@ def train(kind: str, config: RunConfig, folder: Path, parent: Path | None, store
         model, tokenizer = load_model(parent)
     policy = LocalPolicy(model, tokenizer, device=config.device, name=name)
     before = policy.id
-    by_kind: dict[str, SupervisedConfig | RLVRConfig] = {
-        "pretrain": config.pretrain,
-        "sft": config.sft,
-        "grpo": config.grpo,
-    }
-    settings = by_kind[kind]
     heldout = {task: held_out(config, task)[: config.measure.sampled] for task in config.tasks.measured}
     metrics = Metrics(folder / "metrics.jsonl")
     with store.writer() as sink:
@@ -146,32 +149,47 @@ def measure(config: RunConfig, folder: Path, store: Store, notify: Notify) -> No
     policy = LocalPolicy.from_pretrained(folder / "model", device=config.device, name=folder.name)
     domain, params, seed = build_domain(config.domain), config.measure.params(), config.measure.seed
     store.put("params", params.hash, asdict(params))
-    try:
-        known = store.truth(policy.id)
-    except InputError:  # none yet
-        known = {}
-    tasks = (*config.tasks.measured, *config.probes())
-    asked = {task: held_out(config, task) for task in tasks}
-    for problems in asked.values():
-        store.put_problems(problems)
-        if any(problem.id not in known for problem in problems):
-            logp = policy.logprobs(problems, [problem.meta["chain"] for problem in problems])
-            store.append_truth(policy.id, {p.id: float(x) for p, x in zip(problems, logp)})
-    drawn = store.drawn(policy.id, params.hash, seed)
-    wanted = [p for task in config.tasks.measured for p in asked[task][: config.measure.sampled]]
-    todo = [p for p in wanted if len(drawn.get(p.id, ())) < config.measure.samples]
-    done = len(wanted) - len(todo)
+    unknown, todo = unmeasured(config, policy.id, store)
+    store.put_problems([*unknown, *(problem for problem, _ in todo)])
+    if unknown:
+        logp = policy.logprobs(unknown, [problem.meta["chain"] for problem in unknown])
+        store.append_truth(policy.id, {p.id: float(x) for p, x in zip(unknown, logp)})
+    total = len(config.tasks.measured) * config.measure.sampled
+    done, indices = total - len(todo), [missing for _, missing in todo]
     with store.writer() as sink:
         draws = rollout(
-            policy, todo, domain.verifiers(), params, n=config.measure.samples, seed=seed, sink=sink, run=folder.name
+            policy, [p for p, _ in todo], domain.verifiers(), params, n=indices, seed=seed, sink=sink, run=folder.name
         )
         for _ in draws:
             done += 1
-            notify(Event(folder.name, "measure", done, len(wanted)))
-    store.put("runs", folder.name, {**(store.get("runs", folder.name) or {}), "measured": True})
+            notify(Event(folder.name, "measure", done, total))
 
 
-def finished(folder: Path, store: Store) -> bool:
-    """Whether a stage has its model and has been measured."""
-    record = store.get("runs", folder.name) or {}
-    return (folder / "model").is_dir() and bool(record.get("measured"))
+def unmeasured(
+    config: RunConfig, policy: str, store: Store
+) -> tuple[list[Problem], list[tuple[Problem, tuple[int, ...]]]]:
+    """Return the problems whose exact P is not stored, and those whose samples are not, with the missing indices."""
+    try:
+        known = store.truth(policy)
+    except (InputError, StoreError):  # none yet
+        known = {}
+    drawn = store.drawn(policy, config.measure.params().hash, config.measure.seed)
+    everything = range(config.measure.samples)
+    unknown, todo = [], []
+    for task in (*config.tasks.measured, *config.probes()):
+        problems = held_out(config, task)
+        unknown += [problem for problem in problems if problem.id not in known]
+        if task in config.tasks.measured:
+            for problem in problems[: config.measure.sampled]:
+                missing = tuple(i for i in everything if i not in drawn.get(problem.id, ()))
+                todo += [(problem, missing)] if missing else []
+    return unknown, todo
+
+
+def finished(config: RunConfig, folder: Path, store: Store) -> bool:
+    """Whether a stage has its model and the store holds everything that measuring it takes."""
+    record = store.get("runs", folder.name)
+    if record is None or not (folder / "model").is_dir():
+        return False
+    unknown, todo = unmeasured(config, record["policy"], store)
+    return not unknown and not todo

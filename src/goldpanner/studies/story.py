@@ -1,6 +1,9 @@
 """The main job: pretrain -> (GRPO | SFT -> GRPO), the boundary measured after every stage, and a verdict."""
 
+import fcntl
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -50,17 +53,18 @@ def run(config: RunConfig, out: Path, progress: Notify, command: str = "") -> di
     the same call goes on from there to the same result.
     """
     for task in (*config.tasks.measured, *config.probes()):
-        stages.held_out(config, task)  # too few problems in a small world are told now, not after the pretraining
+        check_held_out(config, task)  # what cannot work is told now, not after the pretraining
     claim(config, out)
     store = Store(out / "store")
     started = time.time()
-    try:
-        if not all(stages.finished(out / "stages" / stage.name, store) for stage in STAGES):
-            for wave in WAVES:
-                side_by_side([(work, (config, out, names)) for names in wave], progress)
-    except KeyboardInterrupt:
-        raise Interrupted(f"everything done so far is kept in {out}; run the same command again to go on") from None
-    store.compact()
+    with alone_in(out):
+        try:
+            if not all(stages.finished(config, out / "stages" / stage.name, store) for stage in STAGES):
+                for wave in WAVES:
+                    side_by_side([(work, (config, out, names)) for names in wave], progress)
+        except KeyboardInterrupt:
+            raise Interrupted(f"everything done so far is kept in {out}; run the same command again to go on") from None
+        store.compact()
     earlier = store.get("studies", STUDY) or {}
     record = {
         "title": f"What RL did to a small model of the {config.domain.kind}",
@@ -97,6 +101,27 @@ def work(notify: Notify, config: RunConfig, out: Path, names: tuple[str, ...]) -
                 stages.measure(config, out / "stages" / stage.name, store, notify)
 
 
+def check_held_out(config: RunConfig, task: str) -> None:
+    """Raise InputError when a task has too few problems, or worked answers longer than the token limit."""
+    longest = max(len(str(problem.meta["chain"]).split()) + 1 for problem in stages.held_out(config, task))
+    if longest > config.measure.max_tokens:
+        raise InputError(
+            f"a worked answer of {task} has {longest} tokens, and measure.max_tokens is {config.measure.max_tokens}; "
+            "raise it, or measure shallower tasks"
+        )
+
+
+@contextmanager
+def alone_in(out: Path) -> Iterator[None]:
+    """Hold the folder for this process; raises InputError when another one is telling its story there."""
+    with (out / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(f"another process is at work in {out}; wait for it, or give another --out") from None
+        yield
+
+
 def claim(config: RunConfig, out: Path) -> None:
     """Write the settings into `out`, or check that they are those of the story that is there."""
     file = out / "config.yaml"
@@ -107,6 +132,8 @@ def claim(config: RunConfig, out: Path) -> None:
             shown = "; ".join(changed[:5]) + (f"; and {len(changed) - 5} more" if len(changed) > 5 else "")
             raise InputError(f"{out} holds a story with other settings ({shown}); give another --out, or delete it")
         return
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file; give --out the name of a folder")
     if out.exists() and any(out.iterdir()):
         raise InputError(f"{out} is not empty and holds no story; give another --out")
     out.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from goldpanner.errors import InputError
 from goldpanner.measure import intervals, passk
 from goldpanner.measure.compare import Comparison, compare
 from goldpanner.store import Store
@@ -136,24 +137,28 @@ def equivalent_sentence(old: FloatArray, new: FloatArray, name: str) -> str:
     """Say at which k the base's pass@k equals RL's pass@1, and from which k on the base is ahead, from exact P."""
     ks = np.unique(np.round(np.logspace(0, 6, 400)).astype(np.int64))
     before, after = passk.exact(old, ks), passk.exact(new, ks)
-    reached = before >= after[0]
-    ahead = (before > after) & (ks > 1)
+    if after[0] <= before[0]:
+        return f"RL's pass@1 is not above that of {name}."
+    reached, ahead = before >= after[0], before > after
     first = (
         f"RL's pass@1 is what {name} reaches with k = {ks[np.argmax(reached)]:,} samples"
         if reached.any()
         else f"RL's pass@1 is more than {name} reaches with k = {ks[-1]:,} samples"
     )
-    second = (
-        f"; from k = {ks[np.argmax(ahead)]:,} on {name} is ahead"
-        if ahead.any()
-        else f"; no k up to 1e6 puts {name} ahead"
-    )
-    return first + second + "."
+    if not ahead.any():
+        return f"{first}; no k up to 1e6 puts {name} ahead."
+    last_behind = int(np.flatnonzero(~ahead)[-1])
+    if last_behind == len(ks) - 1:
+        return f"{first}; {name} is ahead at some k from {ks[np.argmax(ahead)]:,}, and behind again at 1e6."
+    return f"{first}; from k = {ks[last_behind + 1]:,} on {name} is ahead."
 
 
 def groups_paragraph(store: Store, rl: str) -> str:
     """Say how live, dead-wrong and dead-right groups moved, first and last tenth of the steps."""
-    table = store.groups(rl).to_pydict()
+    try:
+        table = store.groups(rl).to_pydict()
+    except InputError:  # lost to damage: measurements are drawn again, rollouts of a finished training are not
+        return f"The rollouts of {rl} are no longer in the store."
     step, n, c = (np.array(table[name]) for name in ("step", "n", "c"))
     tenth = max(1, (int(step.max()) + 1) // 10)
 
@@ -163,7 +168,7 @@ def groups_paragraph(store: Store, rl: str) -> str:
     start, end = shares(step < tenth), shares(step > step.max() - tenth)
     return (
         f"Groups of {rl}: live {start[0]:.0%} → {end[0]:.0%} (first to last {tenth} steps), dead-wrong "
-        f"{start[1]:.0%} → {end[1]:.0%}, dead-right {start[2]:.0%} → {end[2]:.0%}. Only live groups carry a gradient."
+        f"{start[1]:.0%} → {end[1]:.0%}, dead-right {start[2]:.0%} → {end[2]:.0%}."
     )
 
 

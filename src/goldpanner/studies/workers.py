@@ -38,6 +38,10 @@ class WorkerError(Exception):
     """A worker failed; its traceback is in the message."""
 
 
+class WorkerDiedError(GoldpannerError):
+    """A worker process was killed from outside; nothing that it had finished is lost."""
+
+
 def side_by_side(jobs: Sequence[Job], progress: Notify) -> None:
     """Run every job in a process of its own and hand their events to `progress`; return when all are done.
 
@@ -68,7 +72,9 @@ def _listen(queue: Any, processes: Sequence[BaseProcess], progress: Notify) -> N
             if dead and queue.empty():
                 code = dead[0].exitcode
                 why = "was killed (out of memory?)" if code and code < 0 else "ended with its own message, above"
-                raise WorkerError(f"a worker process {why}, exit code {code}; run the command again to go on") from None
+                raise WorkerDiedError(
+                    f"a worker process {why}, exit code {code}; run the command again to go on"
+                ) from None
             continue
         if isinstance(message, Event):
             progress(message)
