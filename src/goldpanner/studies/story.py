@@ -77,7 +77,7 @@ def run(config: RunConfig, out: Path, progress: Notify, command: str = "") -> di
         "verifiers": {v.id.split("@")[0].rsplit("-", 1)[-1]: v.id for v in build_domain(config.domain).verifiers()},
         "group_size": config.grpo.group_size,
         "seed": config.seed,
-        "command": command,
+        "command": earlier.get("command", command),
         "seconds": earlier.get("seconds", round(time.time() - started, 1)),
         "versions": versions(),
         "config": config.model_dump(mode="json"),
