@@ -6,7 +6,7 @@ import time
 import pytest
 
 from goldpanner.errors import InputError
-from goldpanner.studies.workers import Event, WorkerError, side_by_side
+from goldpanner.studies.workers import Event, WorkerDiedError, WorkerError, side_by_side
 
 
 def counting(notify, name, steps):
@@ -42,7 +42,11 @@ def test_events_of_all_workers_arrive():
 
 @pytest.mark.parametrize(
     ("job", "kind", "says"),
-    [(mistaken, InputError, "give 4"), (broken, WorkerError, "ZeroDivisionError"), (dying, WorkerError, "exit code 7")],
+    [
+        (mistaken, InputError, "give 4"),
+        (broken, WorkerError, "ZeroDivisionError"),
+        (dying, WorkerDiedError, "exit code 7"),
+    ],
 )
 def test_a_worker_s_failure_is_told(job, kind, says):
     with pytest.raises(kind, match=says):
