@@ -111,6 +111,13 @@ def test_truncated_share():
     assert confounds.truncated_share(counts).value == 0.5
 
 
+def test_truncated_share_is_unknown_where_no_finish_reason_is_known():
+    assert np.isnan(confounds.truncated_share(Counts.of([10, 10], [0, 0])).value)
+    partly = confounds.truncated_share(Counts.of([10, 10], [0, 0], truncated=[2, 3], finish_unknown=[5, 5]))
+    assert partly.value == 0.5
+    assert partly.low < 0.25 < 0.75 < partly.high, "the unknown ones may all be whole, or all be cut"
+
+
 def test_rogan_gladen_recovers_the_true_rate_and_covers():
     hits, values = 0, []
     for seed in range(100):

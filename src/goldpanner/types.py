@@ -81,7 +81,7 @@ class SamplingParams:
         return self.temperature == 1.0 and self.top_p == 1.0 and self.top_k == 0
 
 
-FinishReason = Literal["stop", "length", "error"]
+FinishReason = Literal["stop", "length", "error", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,8 @@ class Completion:
     logprob: float | None = None
     """Log-probability (nats) of the whole completion under the policy that drew it, where known."""
     finish: FinishReason = "stop"
-    """`stop`: ended by itself; `length`: cut at max_tokens; `error`: the policy failed (its reason is in `text`)."""
+    """`stop`: ended by itself; `length`: cut at max_tokens; `error`: the policy failed (its reason is in `text`);
+    `unknown`: another tool's log does not say."""
     token_logprobs: tuple[float, ...] | None = None
     """Log-probability of each token, where known; sums to `logprob`."""
 
@@ -164,7 +165,8 @@ class Counts:
     """Per problem: n samples, c correct, u unjudged, t truncated. What almost every estimator takes.
 
     `n` counts every sample, the unjudged ones too: a problem's share of correct answers lies in [c/n, (c+u)/n].
-    Raises InputError on negative counts, c + u > n, truncated > n, lengths that differ, or duplicate ids.
+    Raises InputError on negative counts, c + u > n, truncated + finish_unknown > n, lengths that differ, or duplicate
+    ids.
     """
 
     ids: tuple[str, ...]
@@ -172,10 +174,14 @@ class Counts:
     c: IntArray
     unjudged: IntArray
     truncated: IntArray
+    finish_unknown: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    """Samples of which nobody knows whether they were cut; left out, it is known of all."""
 
     def __post_init__(self) -> None:
         size = len(self.ids)
-        for name in ("n", "c", "unjudged", "truncated"):
+        if not len(self.finish_unknown):
+            object.__setattr__(self, "finish_unknown", np.zeros(size, np.int64))
+        for name in ("n", "c", "unjudged", "truncated", "finish_unknown"):
             array = np.asarray(getattr(self, name), dtype=np.int64)
             if array.shape != (size,):
                 raise InputError(f"counts: {name} has shape {array.shape}, but there are {size} problem ids")
@@ -185,7 +191,10 @@ class Counts:
                     f"counts: {name} of problem {self.ids[bad]!r} is {array[bad]}; counts cannot be negative"
                 )
             object.__setattr__(self, name, array)
-        for label, part in (("c + unjudged", self.c + self.unjudged), ("truncated", self.truncated)):
+        for label, part in (
+            ("c + unjudged", self.c + self.unjudged),
+            ("truncated + finish_unknown", self.truncated + self.finish_unknown),
+        ):
             if (part > self.n).any():
                 bad = int(np.argmax(part > self.n))
                 raise InputError(
@@ -204,8 +213,9 @@ class Counts:
         ids: Iterable[str] | None = None,
         unjudged: Sequence[int] | IntArray | None = None,
         truncated: Sequence[int] | IntArray | None = None,
+        finish_unknown: Sequence[int] | IntArray | None = None,
     ) -> "Counts":
-        """Build from plain sequences; ids default to `0`, `1`, ..., unjudged and truncated to 0."""
+        """Build from plain sequences; ids default to `0`, `1`, ..., unjudged to 0, truncated to unknown of all n."""
         size = len(n)
         zeros = np.zeros(size, np.int64)
         return cls(
@@ -214,6 +224,7 @@ class Counts:
             np.asarray(c, np.int64),
             zeros if unjudged is None else np.asarray(unjudged, np.int64),
             zeros if truncated is None else np.asarray(truncated, np.int64),
+            np.asarray(finish_unknown if finish_unknown is not None else n if truncated is None else zeros, np.int64),
         )
 
     def __len__(self) -> int:
@@ -222,8 +233,8 @@ class Counts:
     def select(self, keep: Sequence[int] | NDArray[Any]) -> "Counts":
         """Return the problems at positions `keep` (indices or a boolean mask), in that order."""
         index = np.arange(len(self))[np.asarray(keep)]
-        ids = tuple(self.ids[i] for i in index)
-        return Counts(ids, self.n[index], self.c[index], self.unjudged[index], self.truncated[index])
+        columns = (self.n, self.c, self.unjudged, self.truncated, self.finish_unknown)
+        return Counts(tuple(self.ids[i] for i in index), *(column[index] for column in columns))
 
 
 @dataclass(frozen=True)

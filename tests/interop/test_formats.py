@@ -59,6 +59,27 @@ def test_every_fixture_is_recognised_and_small():
     assert found == ["verl", "trl", "verifiers", "verifiers-traces", "open-instruct", "human-eval", "lm-eval"]
 
 
+@pytest.mark.parametrize(
+    ("pattern", "known"),
+    [
+        ("lm_eval/samples_toy_once*", False),
+        ("verl/rollouts", False),
+        ("trl/every_step", False),
+        ("human_eval/*_results.jsonl", False),
+        ("evalplus/*", False),
+        ("open_instruct", True),
+        ("verifiers/results.jsonl", True),
+        ("inspect/*.json", True),
+    ],
+)
+def test_what_a_log_does_not_say_of_truncation_is_unknown(pattern, known):
+    options = {"threshold": 1.0} if pattern == "open_instruct" else {}
+    imported = interop.read(sorted(FIXTURES.glob(pattern))[0], **options)
+    for record in imported:
+        assert record.finish_unknown == (0 if known else record.n)
+    assert ("truncation not recorded" in imported.report.lines()[1]) != known
+
+
 def test_no_fixture_names_a_machine():
     for path in FIXTURES.rglob("*"):
         if path.is_file():

@@ -19,7 +19,7 @@ VERL = {"input": "2+2", "output": "4", "gts": "4", "score": 1.0, "step": 1}
 
 
 def test_counts_come_back_as_they_went(tmp_path):
-    counts = Counts.of([4, 3, 0], [2, 0, 0], ["a", "ü b", "7"], [0, 1, 0], [1, 0, 0])
+    counts = Counts.of([4, 3, 0], [2, 0, 0], ["a", "ü b", "7"], [0, 1, 0], [1, 0, 0], [0, 2, 0])
     imported = interop.read(interop.write_counts(counts, tmp_path / "x" / "counts.jsonl"))
     back = imported.counts()
     assert imported.format == "counts"
@@ -27,6 +27,7 @@ def test_counts_come_back_as_they_went(tmp_path):
     assert back.ids == ("7", "a", "ü b")
     assert (back.n.tolist(), back.c.tolist()) == ([0, 4, 3], [0, 2, 0])
     assert (back.unjudged.tolist(), back.truncated.tolist()) == ([0, 0, 1], [0, 1, 0])
+    assert back.finish_unknown.tolist() == [0, 0, 2]
     assert (imported.report.rows, imported.report.samples, imported.report.problems) == (3, 7, 3)
 
 
@@ -41,6 +42,7 @@ def test_counts_come_back_as_they_went(tmp_path):
         ([{"id": "a", "n": 4, "c": 1}, {"id": "a", "n": 4, "c": 1}], "line 2: problem id 'a' stands twice"),
         ([{"id": None, "n": 4, "c": 1}], "'id' is None"),
         ([{"id": "a", "n": 4, "c": 2, "truncated": 5}], "truncated = 5 is more than n = 4"),
+        ([{"id": "a", "n": 4, "c": 2, "truncated": 3, "finish_unknown": 2}], "are together more than n = 4"),
         ([], "is empty"),
     ],
 )
@@ -48,6 +50,14 @@ def test_bad_counts_are_named(tmp_path, rows, message):
     with pytest.raises(InputError, match=r"counts\.jsonl") as error:
         interop.read(jsonl(tmp_path / "counts.jsonl", rows), "counts").counts()
     assert message in str(error.value)
+
+
+def test_counts_without_truncated_do_not_know_it(tmp_path):
+    rows = [{"id": "a", "n": 4, "c": 2}, {"id": "b", "n": 5, "c": 2, "truncated": 0}]
+    counts = interop.read(jsonl(tmp_path / "counts.jsonl", rows)).counts()
+    assert counts.finish_unknown.tolist() == [4, 0]
+    again = interop.read(interop.write_counts(counts, tmp_path / "again.jsonl")).counts()
+    assert (again.truncated.tolist(), again.finish_unknown.tolist()) == ([0, 0], [4, 0])
 
 
 def test_a_torn_last_line_is_an_error_or_is_left_out_when_asked(tmp_path):
@@ -61,6 +71,24 @@ def test_a_torn_last_line_is_an_error_or_is_left_out_when_asked(tmp_path):
     path.write_text('{"id": "a", "n"\n{"id": "b", "n": 3, "c": 1}\n')
     with pytest.raises(InputError, match="line 1 is not JSON"):
         interop.read(path, torn_tail=True)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"\x00\x01\x02 binary \xff\xfe", "line 1 is not JSON"),
+        (b"{\x00\xff", "line 1 is not JSON"),
+        (b"just words", "line 1 is not JSON"),
+        (b'{"a": ' * 100_000, "line 1 nests its values too deeply"),
+        ('{"id": "caf\u00e9'.encode()[:-1], "line 1 is cut in the middle"),
+        (b'\xef\xbb\xbf{"id": "a", "n"', "line 1 is cut in the middle"),
+    ],
+)
+def test_only_the_beginning_of_an_object_is_called_cut(tmp_path, content, says):
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=says):
+        interop.read(path, "counts").counts()
 
 
 def test_gzip_is_read_and_a_cut_gzip_is_named(tmp_path):

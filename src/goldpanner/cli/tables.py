@@ -9,7 +9,7 @@ from goldpanner.cli.display import console
 from goldpanner.measure.compare import Comparison
 from goldpanner.measure.plan import ASSIGNMENTS, Plan
 from goldpanner.measure.profile import Profile
-from goldpanner.types import Estimate
+from goldpanner.types import Counts, Estimate
 
 SHOWN = 12
 """Problems that a table lists; the JSON has all of them."""
@@ -20,7 +20,7 @@ def profile(found: Profile, name: str, extra: dict[str, Any], override: bool) ->
     counts, strata, states = found.counts, found.boundary.strata, found.boundary.states
     console.print(
         f"[bold]{name}[/]: {len(counts)} problems, {int(counts.n.sum()):,} samples "
-        f"({int(counts.unjudged.sum()):,} unjudged, {int(counts.truncated.sum()):,} truncated)",
+        f"({int(counts.unjudged.sum()):,} unjudged, {_truncated(counts)})",
         highlight=False,
     )
     if found.support_refused:
@@ -57,6 +57,14 @@ def profile(found: Profile, name: str, extra: dict[str, Any], override: bool) ->
         parses, given, floor = map(_plain, factors)
         console.print(f"P(parses) {parses} x P(correct given parsed) {given}; guess floor {floor}", highlight=False)
         _observed(extra)
+
+
+def _truncated(counts: Counts) -> str:
+    """Return how many completions were cut, as far as it is known."""
+    cut, unknown = int(counts.truncated.sum()), int(counts.finish_unknown.sum())
+    if unknown == counts.n.sum():
+        return "truncation not recorded"
+    return f"{cut:,} truncated" + (f", not recorded of {unknown:,}" if unknown else "")
 
 
 def _observed(extra: dict[str, Any]) -> None:

@@ -1,4 +1,7 @@
-"""Counts files: one JSON object a line, `{"id": ..., "n": ..., "c": ...}`; `unjudged` and `truncated` are optional."""
+"""Counts files: one JSON object a line, `{"id": ..., "n": ..., "c": ...}`; `unjudged` and `truncated` are optional.
+
+Without `truncated` nobody knows how many completions were cut; beside it, `finish_unknown` says of how many that holds.
+"""
 
 import json
 from collections.abc import Iterator
@@ -25,14 +28,18 @@ def read(reading: Reading) -> Iterator[Record]:
         seen[name] = row.line
         n, c = row.integer("n"), row.integer("c")
         unjudged = row.integer("unjudged") if row.fields.get("unjudged") is not None else 0
-        truncated = row.integer("truncated") if row.fields.get("truncated") is not None else 0
+        known = row.fields.get("truncated") is not None
+        truncated = row.integer("truncated") if known else 0
+        partly = row.integer("finish_unknown") if row.fields.get("finish_unknown") is not None else 0
         if c + unjudged > n:
             row.fail(f"c = {c} and unjudged = {unjudged} are together more than n = {n}")
         if truncated > n:
             row.fail(f"truncated = {truncated} is more than n = {n}")
+        if truncated + partly > n:
+            row.fail(f"truncated = {truncated} and finish_unknown = {partly} are together more than n = {n}")
         if n == 0:
             reading.report.warn("problems with n = 0 carry no information")
-        yield Record(name, origin, n, c, unjudged, truncated, name=name)
+        yield Record(name, origin, n, c, unjudged, truncated, partly if known else n, name=name)
 
 
 def _name(row: Row) -> str:
@@ -48,6 +55,9 @@ def write(counts: Counts, path: Path | str) -> Path:
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as handle:
         for i, name in enumerate(counts.ids):
             row: dict[str, str | int] = {"id": name, "n": int(counts.n[i]), "c": int(counts.c[i])}
-            row |= {k: int(v[i]) for k, v in (("unjudged", counts.unjudged), ("truncated", counts.truncated)) if v[i]}
+            unknown = int(counts.finish_unknown[i])
+            row |= {"unjudged": int(counts.unjudged[i])} if counts.unjudged[i] else {}
+            row |= {"truncated": int(counts.truncated[i])} if unknown < counts.n[i] or not unknown else {}
+            row |= {"finish_unknown": unknown} if 0 < unknown < counts.n[i] else {}
             handle.write(json.dumps(row, ensure_ascii=False) + "\n")
     return path

@@ -47,7 +47,7 @@ def read(reading: Reading) -> Iterator[Record]:
         tasks = document(path).get("eval")
         if not isinstance(tasks, dict) or not tasks:
             raise InputError(f"{path} has no tasks under 'eval'; expected evalplus's *_eval_results.json")
-        reading.report.warn("evalplus does not log whether a solution was cut: truncated counts as 0")
+        reading.report.warn("evalplus does not log whether a solution was cut")
         for number, (task, solutions) in enumerate(tasks.items(), 1):
             reading.report.rows += 1
             row = Row(path, number, {"task": task}, "task")

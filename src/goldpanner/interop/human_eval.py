@@ -15,7 +15,7 @@ def read(reading: Reading) -> Iterator[Record]:
     for row in rows_of(reading):
         if origin is None or origin.file != row.file:
             origin = Origin(row.file)
-            reading.report.warn("human-eval does not log whether a completion was cut: truncated counts as 0")
+            reading.report.warn("human-eval does not log whether a completion was cut")
         task = row.text("task_id")
         problem = Problem("human-eval", "", "", {"task_id": task})
         passed, result = row.need("passed"), row.text("result")

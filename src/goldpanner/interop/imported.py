@@ -69,6 +69,7 @@ class Imported:
             reading.report.correct += record.c
             reading.report.unjudged += record.unjudged
             reading.report.truncated += record.truncated
+            reading.report.finish_unknown += record.finish_unknown
             reading.report.problems = len(problems)
             yield record
         if not problems:
@@ -100,14 +101,15 @@ class Imported:
                     "policy; choose one with --step N, or count them together with --pool-steps"
                 )
             step = record.step
-            row = table.setdefault(record.id, [0, 0, 0, 0])
+            row = table.setdefault(record.id, [0, 0, 0, 0, 0])
             row[0] += record.n
             row[1] += record.c
             row[2] += record.unjudged
             row[3] += record.truncated
+            row[4] += record.finish_unknown
         ids = sorted(table)
-        columns = [[table[name][i] for name in ids] for i in range(4)]
-        return Counts.of(columns[0], columns[1], ids, columns[2], columns[3])
+        columns = [[table[name][i] for name in ids] for i in range(5)]
+        return Counts.of(columns[0], columns[1], ids, *columns[2:])
 
     def problems(self) -> dict[str, Problem]:
         """Return the problems of the log by id."""

@@ -111,8 +111,10 @@ def _record(sample: Any, row: Row, reading: Reading, origin: Origin, task: str, 
     if names.setdefault(problem.id, str(sample.id)) != str(sample.id):
         reading.report.warn("several sample ids have the same input and target: they count as one problem")
     choice = sample.output.choices[0] if sample.output.choices else None
-    finish: FinishReason = "length" if choice and choice.stop_reason in ("max_tokens", "model_length") else "stop"
-    if sample.limit is not None:  # a token, message or time limit ended the sample before the model did
+    stopped = choice.stop_reason if choice else "unknown"
+    finish: FinishReason = "unknown" if stopped == "unknown" else "stop"
+    # a token, message or time limit may also end the sample before the model does
+    if stopped in ("max_tokens", "model_length") or sample.limit is not None:
         finish = "length"
     failed = sample.error is not None or choice is None
     text = unicode_text(sample.output.completion)
@@ -245,7 +247,7 @@ def _sample(sample: Sample, problem: Problem, epoch: int, model: str) -> Any:
     completion, verdict = sample.completion, sample.verdict
     reply = ChatMessageAssistant(content=completion.text)
     failed = completion.finish == "error"
-    stop = "max_tokens" if completion.finish == "length" else "unknown" if failed else "stop"
+    stop = {"length": "max_tokens", "stop": "stop"}.get(completion.finish, "unknown")
     value: str | float = {Outcome.CORRECT: "C", Outcome.WRONG: "I"}.get(verdict.outcome, float("nan"))
     score = Score(
         value=value,

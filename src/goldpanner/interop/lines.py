@@ -150,8 +150,10 @@ def json_rows(path: Path, torn: Callable[[str], None] | None = None) -> Iterator
                 continue
             try:
                 value = json.loads(raw.decode("utf-8-sig" if number == 1 else "utf-8"))
-            except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
-                if not raw.endswith(b"\n"):
+            except RecursionError:
+                raise InputError(f"{path}, line {number} nests its values too deeply for a log") from None
+            except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
+                if not raw.endswith(b"\n") and _begins_an_object(raw, first=number == 1):
                     if torn is not None:
                         torn(f"{path}:{number}")
                         return
@@ -165,6 +167,21 @@ def json_rows(path: Path, torn: Callable[[str], None] | None = None) -> Iterator
             if not isinstance(value, dict):
                 raise InputError(f"{path}, line {number} is {brief(value)}; expected a JSON object")
             yield Row(path, number, value)
+
+
+def _begins_an_object(raw: bytes, first: bool) -> bool:
+    """Whether a line that cannot be read might be the beginning of a JSON object: text, and a brace first.
+
+    A cut may fall within a character, so up to three bytes at the end need not decode. Other bytes are a foreign file.
+    """
+    text = raw.removeprefix(b"\xef\xbb\xbf") if first else raw
+    if not text.lstrip().startswith(b"{") or b"\x00" in text:
+        return False
+    try:
+        text.decode()
+    except UnicodeDecodeError as error:
+        return error.start >= len(text) - 3 and error.reason == "unexpected end of data"
+    return True
 
 
 def rows_of(reading: Reading) -> Iterator[Row]:

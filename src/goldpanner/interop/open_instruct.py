@@ -41,7 +41,8 @@ def _record(row: Row, reading: Reading, origin: Origin) -> Record:
     )
     name = reading.score or "reward"
     said = judged(row, row.need(name), name, f"open-instruct/{name}", reading)
-    finish: FinishReason = "stop" if row.fields.get("finish_reason") in ("stop", None) else "length"
+    said_finish = row.fields.get("finish_reason")
+    finish: FinishReason = "unknown" if said_finish is None else "stop" if said_finish == "stop" else "length"
     draw = reading.draw(
         problem,
         "",

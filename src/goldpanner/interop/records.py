@@ -50,6 +50,8 @@ class Record:
     c: int
     unjudged: int = 0
     truncated: int = 0
+    finish_unknown: int = 0
+    """Of how many the log does not say whether they were cut."""
     problem: Problem | None = None
     draws: tuple[Draw, ...] = ()
     step: int | None = None
@@ -85,6 +87,7 @@ def record_of(
         c=sum(d.verdict.correct for d in draws),
         unjudged=sum(d.verdict.outcome is Outcome.UNJUDGED for d in draws),
         truncated=sum(d.completion.finish == "length" for d in draws),
+        finish_unknown=sum(d.completion.finish == "unknown" for d in draws),
         problem=problem,
         draws=draws,
         step=step,
@@ -114,6 +117,8 @@ class ImportReport:
     correct: int = 0
     unjudged: int = 0
     truncated: int = 0
+    finish_unknown: int = 0
+    """Samples of which the log does not say whether they were cut."""
     problems: int = 0
     skipped: dict[str, Skipped] = field(default_factory=dict)
     """Per reason."""
@@ -130,12 +135,16 @@ class ImportReport:
 
     def lines(self) -> list[str]:
         """Return the report as lines for a terminal."""
+        cut = f"{self.truncated} truncated"
+        if self.finish_unknown:
+            whole = self.finish_unknown == self.samples
+            cut = "truncation not recorded" if whole else f"{cut} (not recorded of {self.finish_unknown})"
         out = [
             f"format {self.format}, {len(self.files)} file(s): "
             + ", ".join(self.files[:5])
             + " ..." * (len(self.files) > 5),
             f"read {self.rows} records: {self.samples} samples of {self.problems} problems, {self.correct} correct, "
-            f"{self.unjudged} unjudged, {self.truncated} truncated",
+            f"{self.unjudged} unjudged, {cut}",
         ]
         for reason, skipped in self.skipped.items():
             out.append(f"skipped {skipped.count}: {reason} (first: {skipped.first})")
@@ -153,6 +162,7 @@ class ImportReport:
             "correct": self.correct,
             "unjudged": self.unjudged,
             "truncated": self.truncated,
+            "finish_unknown": self.finish_unknown,
             "problems": self.problems,
             "skipped": {r: {"count": s.count, "first": s.first} for r, s in self.skipped.items()},
             "warnings": list(self.warnings),
@@ -188,7 +198,7 @@ class Reading:
         text: str,
         *,
         said: tuple[Outcome, str, str],
-        finish: FinishReason = "stop",
+        finish: FinishReason = "unknown",
         reward: float | None = None,
         logprobs: tuple[float, ...] | None = None,
         tokens: tuple[int, ...] | None = None,

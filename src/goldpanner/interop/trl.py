@@ -36,7 +36,7 @@ def columns_of(path: Path) -> set[str]:
 def read(reading: Reading) -> Iterator[Record]:
     """Yield one record a completion, from each file in turn; a batch that is logged twice is taken once."""
     reading.report.warn(LAST_BATCH)
-    reading.report.warn("TRL does not log whether a completion was cut at the length limit: truncated counts as 0")
+    reading.report.warn("TRL does not log whether a completion was cut at the length limit")
     before: pa.Table | None = None
     for path in reading.files:
         table = _table(path)

@@ -50,7 +50,8 @@ def _draw(row: Row, reading: Reading, problem: Problem) -> Draw:
             finish="error",
         )
     value = row.need(name)
-    finish: FinishReason = "length" if row.fields.get("is_truncated") is True else "stop"
+    cut = row.fields.get("is_truncated")
+    finish: FinishReason = "length" if cut is True else "stop" if cut is False else "unknown"
     said = judged(row, value, name, f"verifiers/{name}", reading)
     return reading.draw(problem, text, said=said, finish=finish, reward=reward_of(row.fields.get("reward")))
 
@@ -148,8 +149,9 @@ def _trace_draw(
     last: dict[str, Any] = next((c for c in reversed(calls) if c.get("error") is None), {})
     stop = trace.fields.get("stop_condition")
     cut = last.get("finish_reason") == "length" or (isinstance(stop, str) and stop.startswith("max_"))
+    finish: FinishReason = "length" if cut else "unknown" if last.get("finish_reason") is None else "stop"
     judgement = judged(trace, value, name, f"verifiers/{name}", reading)
-    return reading.draw(problem, text, said=judgement, finish="length" if cut else "stop", reward=reward_of(value))
+    return reading.draw(problem, text, said=judgement, finish=finish, reward=reward_of(value))
 
 
 def _trace_origin(trace: Row, calls: list[dict[str, Any]]) -> Origin:

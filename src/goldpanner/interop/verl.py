@@ -34,7 +34,7 @@ def read(reading: Reading) -> Iterator[Record]:
             if waiting is not None and origin is not None:
                 yield _record(waiting[1], reading, origin)
             waiting, origin = None, Origin(row.file)
-            reading.report.warn("verl does not log whether an output was cut at the length limit: truncated is 0")
+            reading.report.warn("verl does not log whether an output was cut at the length limit")
         match = _UID.fullmatch(str(row.fields.get("uid", "")))
         if match is None:
             if waiting is not None:

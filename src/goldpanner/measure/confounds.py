@@ -132,8 +132,8 @@ def parse_split(n: IntArray, c: IntArray, parsed: IntArray, level: float = 0.95)
 
 
 def truncated_share(counts: Counts, level: float = 0.95) -> Estimate:
-    """Return the share of completions cut at the token limit."""
-    return pooled_share(counts.n, counts.truncated, level)
+    """Return the share of completions cut at the token limit; undefined where no finish reason is known."""
+    return pooled_share(counts.n, counts.truncated, level, counts.finish_unknown)
 
 
 @dataclass(frozen=True)

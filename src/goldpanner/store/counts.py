@@ -16,7 +16,8 @@ _COUNT = """
     count(*) AS n,
     count(*) FILTER (outcome = 'correct') AS c,
     count(*) FILTER (outcome = 'unjudged') AS unjudged,
-    count(*) FILTER (finish = 'length') AS truncated
+    count(*) FILTER (finish = 'length') AS truncated,
+    count(*) FILTER (finish = 'unknown') AS finish_unknown
 """
 
 
@@ -92,7 +93,8 @@ def _count(reader: Reader, ask: Ask, selection: Selection, verifier: str | None)
         table = _judged_by(reader, ask, rows, {**values, **named}, verifier, found)
     ids = table.column("problem").to_pylist()
     _all_there(selection, ids)
-    return Counts(tuple(ids), *(table.column(name).to_numpy() for name in ("n", "c", "unjudged", "truncated")))
+    names = ("n", "c", "unjudged", "truncated", "finish_unknown")
+    return Counts(tuple(ids), *(table.column(name).to_numpy() for name in names))
 
 
 def _judged_by(
