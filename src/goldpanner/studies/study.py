@@ -1,0 +1,189 @@
+"""What a study is: a method (a Python file), its words (a text file beside it), and what is kept of its outcome."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from goldpanner.errors import InputError
+from goldpanner.studies.decide import Decision, Effect, Word, combine, decide
+from goldpanner.types import Estimate
+
+if TYPE_CHECKING:
+    from goldpanner.studies.lab import Lab
+
+Result = dict[str, Any]
+"""What one world gave: JSON, whole, so that verdict and figures can be drawn again without measuring."""
+Language = Literal["en", "zh"]
+LANGUAGES: tuple[Language, ...] = ("en", "zh")
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Data of one drawing. A row is a point: `x`, `y`, `series`, and if there are `low`, `high`, `panel`, `world`."""
+
+    title: str
+    """Key of the study's `plots` texts."""
+    rows: Sequence[Mapping[str, Any]]
+    log_x: bool = False
+    log_y: bool = False
+    lines: bool = True
+    """Whether the points of a series (and world) are joined."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the results of all worlds say: effects by prediction, values that the text quotes, plots."""
+
+    effects: Mapping[str, Sequence[Effect]]
+    """Prediction -> its effects, one per condition."""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """What the placeholders of the study's `found` text stand for."""
+    plots: Sequence[Plot] = ()
+
+    @property
+    def decisions(self) -> dict[str, Decision]:
+        """The verdict on each prediction."""
+        return {name: decide(effects) for name, effects in self.effects.items()}
+
+    @property
+    def word(self) -> Word:
+        """The verdict on all predictions together."""
+        return combine([decision.word for decision in self.decisions.values()])
+
+
+@dataclass(frozen=True)
+class Study:
+    """One claim as an experiment. `measure` is called once a world, `judge` on what all worlds gave."""
+
+    name: str
+    measure: Callable[["Lab"], Result]
+    judge: Callable[[Sequence[Result]], Finding]
+
+    @property
+    def text(self) -> "StudyText":
+        """Its words."""
+        return read_text(self.name)
+
+
+class Words(BaseModel):
+    """One text in each language."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    en: str
+    zh: str
+
+
+class PredictionText(BaseModel):
+    """A prediction, written down before the runs, and the sentences of the mission that it bears on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    text: Words
+    supports: tuple[str, ...] = ()
+    """Sentences that are the truer, the more this holds."""
+    against: tuple[str, ...] = ()
+    """Sentences that are the less true, the more this holds."""
+
+
+class Published(BaseModel):
+    """What others measured."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    what: Words
+    source: str
+    """E.g. `arXiv:2504.13837`."""
+
+
+class StudyText(BaseModel):
+    """`claims/NAME.yaml`. `found` is filled with the finding's values: it must be true whatever these are."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: Words
+    question: Words
+    method: Words
+    predictions: dict[str, PredictionText]
+    conditions: dict[str, Words]
+    found: Words
+    plots: dict[str, Words]
+    """Titles, with a caption after the first line break. Names of axes and series: `axes` and `series`."""
+    axes: dict[str, tuple[Words, Words]] = {}
+    """Plot -> the x axis and the y axis in words."""
+    series: dict[str, Words] = {}
+    """Series and panels in words; one that is not here is shown by its own name."""
+    published: tuple[Published, ...] = ()
+
+
+@cache
+def read_text(name: str) -> StudyText:
+    """Return the words of a study. Raises InputError naming the file where a key is missing or unknown."""
+    file = files("goldpanner.studies.claims") / f"{name.replace('-', '_')}.yaml"
+    try:
+        return StudyText.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+    except (ValueError, yaml.YAMLError) as error:
+        raise InputError(f"the text of study {name} ({file}) cannot be used: {error}") from error
+
+
+def fill(template: str, values: Mapping[str, Any]) -> str:
+    """Return `template` with its `{placeholders}` replaced by `show`n values. Raises InputError for a missing one."""
+    try:
+        return template.format(**{name: show(value) for name, value in values.items()})
+    except (KeyError, IndexError) as error:
+        raise InputError(f"the text {template[:60]!r} asks for the value {error}, which the finding lacks") from error
+
+
+def show(value: Any) -> str:
+    """Return a value as a reader wants it: an estimate with its interval, a number shortly, a list world by world."""
+    if isinstance(value, Estimate):
+        if value.low == value.high:
+            return show(value.value)
+        return f"{show(value.value)} [{show(value.low)}, {show(value.high)}]"
+    if isinstance(value, bool | str):
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        if value != value:
+            return "–"
+        if abs(value) == float("inf"):
+            return "∞" if value > 0 else "−∞"
+        size = abs(value)
+        if size >= 1000:
+            return f"{value:,.0f}" if size < 1e7 else f"{value:.1e}"
+        return f"{value:.3f}" if 0.01 <= size < 10 else f"{value:.3g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {show(item)}" for key, item in value.items())
+    return " / ".join(show(item) for item in value)
+
+
+def record(study: Study, results: Sequence[Result]) -> dict[str, Any]:
+    """Return everything that is kept of a study's outcome and that its page is drawn from, in both languages."""
+    finding, text = study.judge(results), study.text
+    decisions = finding.decisions
+    if set(decisions) != set(text.predictions):
+        raise InputError(
+            f"study {study.name} judged the predictions {sorted(decisions)}, but its text has "
+            f"{sorted(text.predictions)}; they must be the same"
+        )
+    for effects in finding.effects.values():
+        for effect in effects:
+            if effect.condition not in text.conditions:
+                raise InputError(f"study {study.name}: condition {effect.condition!r} has no words in its text")
+    return {
+        "name": study.name,
+        "word": finding.word,
+        "text": text.model_dump(mode="json"),
+        "predictions": {
+            name: {**decision.to_json(), "effects": [effect.to_json() for effect in finding.effects[name]]}
+            for name, decision in decisions.items()
+        },
+        "found": {language: fill(getattr(text.found, language), finding.values) for language in LANGUAGES},
+        "plots": [asdict(plot) for plot in finding.plots],
+    }
