@@ -224,14 +224,14 @@ def test_a_temperature_trains_the_softmax_at_that_temperature(base, world):
     trained = copy.deepcopy(model)
     optimizer = torch.optim.SGD(trained.parameters(), 1.0)
     config = settings(temperature=0.5, group_size=2)
-    update(trained, optimizer, rollouts, config, grpo.VARIANTS["grpo"], rng.stream("test"))
+    update(trained, optimizer, rollouts, config, rng.stream("test"))
     assert (weights(trained) - weights(model)).abs().max() < 1e-5
     # and alone, its step is that of log softmax(logits / T)
     alone = Rollouts([[]], [row], torch.tensor([[1.0]]))
     optimizer = torch.optim.SGD(trained.parameters(), 1.0)
     trained.load_state_dict(model.state_dict())
     config = settings(temperature=0.5, group_size=1, variant="reinforce", clip=1e9)
-    update(trained, optimizer, alone, config, grpo.VARIANTS["reinforce"], rng.stream("test"))
+    update(trained, optimizer, alone, config, rng.stream("test"))
     expected = copy.deepcopy(model)
     logits = expected(torch.tensor([[*row.prompt, *row.response]])).logits[0] / 0.5
     logp = logits.log_softmax(-1)[len(row.prompt) - 1 : -1].gather(1, torch.tensor(row.response)[:, None])
@@ -243,21 +243,21 @@ def test_a_temperature_trains_the_softmax_at_that_temperature(base, world):
 def test_a_step_without_gradient_is_the_same_after_a_resume(base):
     rows = [Row([3, 6], [6, 7, 1]), Row([3, 6], [7, 1])]
     live, dead = (Rollouts([[]], rows, torch.tensor([[1.0, right]])) for right in (0.0, 1.0))
-    config, variant = settings(group_size=2), grpo.VARIANTS["grpo"]
+    config = settings(group_size=2)
 
     def fresh(model):
         return torch.optim.AdamW(model.parameters(), 1e-2, fused=True)
 
     model = copy.deepcopy(base[0])
     optimizer = fresh(model)
-    update(model, optimizer, live, config, variant, rng.stream("t"))
+    update(model, optimizer, live, config, rng.stream("t"))
     after_live = weights(model)
     resumed = copy.deepcopy(base[0])
     resumed.load_state_dict(model.state_dict())
     second = fresh(resumed)
     second.load_state_dict(copy.deepcopy(optimizer.state_dict()))
     for m, o in ((model, optimizer), (resumed, second)):
-        update(m, o, dead, config, variant, rng.stream("t"))
+        update(m, o, dead, config, rng.stream("t"))
     assert not torch.equal(weights(model), after_live)  # Adam's momentum moves on
     assert torch.equal(weights(model), weights(resumed))
 
@@ -285,7 +285,7 @@ def test_a_group_of_one_is_refused_before_anything_is_sampled(base, world):
     train(base, world, settings(group_size=1, variant="reinforce", steps=1))
 
 
-@pytest.mark.parametrize("wrong", [{"variant": "ppo"}, {"tasks": {}}, {"tasks": {"world/d1": 0}}, {"beta": 0.1}])
+@pytest.mark.parametrize("wrong", [{"variant": "ppo9"}, {"tasks": {}}, {"tasks": {"world/d1": 0}}, {"beta": 0.1}])
 def test_wrong_settings_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         settings(**wrong)
@@ -303,7 +303,6 @@ def test_a_failed_completion_has_no_tokens_and_does_no_harm(base):
             optimizer,
             rollouts,
             settings(group_size=3, **extra),
-            grpo.VARIANTS["grpo"],
             rng.stream("t"),
             reference,
         )

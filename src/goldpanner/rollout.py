@@ -1,6 +1,7 @@
 """The one sampling path, for training and for measuring: policy + problems + SamplingParams -> verified Samples."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -32,6 +33,7 @@ def rollout(
     sink: Sink | None = None,
     run: str = "",
     step: int | None = None,
+    reward: Callable[[Sample], float | None] | None = None,
 ) -> Iterator[list[Sample]]:
     """Draw samples and judge them; yield one list per problem, in the order of `problems`, as each is finished.
 
@@ -46,6 +48,7 @@ def rollout(
         run: id of the run, stored with the samples.
         step: RL step of a training rollout; the sample then carries its step, its group (the problem's position) and
             its reward (1 correct, 0 wrong, None unjudged).
+        reward: gives training rollouts another reward than their verdict's.
 
     Raises:
         InputError: no verifier, n < 1, or as many ranges as problems are not given.
@@ -81,6 +84,8 @@ def rollout(
             )
             for index, completion in zip(request.indices, completions, strict=True)
         ]
+        if reward is not None:
+            samples = [replace(sample, reward=reward(sample)) for sample in samples]
         if sink is not None:
             sink.write(samples)
             for other in verifiers[1:]:

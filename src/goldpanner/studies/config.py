@@ -2,12 +2,10 @@
 
 from typing import Any
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from goldpanner.tasks import DomainConfig, WorldConfig
 from goldpanner.tasks import build as build_domain
-from goldpanner.train import grpo
 from goldpanner.train.model import ModelConfig
 from goldpanner.train.rlvr import RLVRConfig, reward_first
 from goldpanner.train.supervised import SFT, SupervisedConfig
@@ -105,8 +103,9 @@ class RunConfig(BaseModel):
             for task in tasks:
                 if task not in offered:
                     raise ValueError(f"{name} names {task!r}; {self.domain.kind} offers {', '.join(offered)}")
-        grpo.VARIANTS[self.grpo.variant].advantages(torch.zeros(1, self.grpo.group_size))  # refuses a group of one
-        reward_first(build_domain(self.domain).verifiers(), self.grpo.reward)
+        domain = build_domain(self.domain)
+        self.grpo.chosen()
+        reward_first(domain.verifiers(), self.grpo.reward, domain.controls())
         if self.measure.sampled > self.measure.problems:
             raise ValueError(
                 f"measure.sampled is {self.measure.sampled}, more than measure.problems = {self.measure.problems}"

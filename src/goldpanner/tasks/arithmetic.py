@@ -21,7 +21,7 @@ from goldpanner.rng import stream
 from goldpanner.tasks.domain import Document, Split, distinct_queries, in_test, shares_of
 from goldpanner.tasks.webtext import FILLER, QUESTION, TEXTBOOK, WebText, assign_reliabilities, compose, draw_plan
 from goldpanner.types import IntArray, Problem
-from goldpanner.verify import ChainAnswer, ChainProcess, Verifier
+from goldpanner.verify import ChainAnswer, ChainFormat, ChainProcess, Verifier
 
 COLUMNS = ("ones", "tens", "hundreds", "thousands")
 PLUS, IS, TOTAL = "+", "is", "total"
@@ -121,6 +121,10 @@ class Arithmetic:
     def verifiers(self) -> tuple[Verifier, ...]:
         """Return the reward (the total is right), then process (every column is)."""
         return (ChainAnswer("arithmetic-answer@1"), ChainProcess("arithmetic-process@1"))
+
+    def controls(self) -> tuple[Verifier, ...]:
+        """Return format: whether a completion looks like a worked answer, whatever it says."""
+        return (ChainFormat("arithmetic-format@1"),)
 
     def _problem(self, task: str, query: str) -> Problem:
         a, b = _parse(query)

@@ -65,6 +65,10 @@ class Domain(Protocol):
         """Return the reward (answer) first, then what else can be asked of a completion (process)."""
         ...
 
+    def controls(self) -> tuple[Verifier, ...]:
+        """Return verifiers for control experiments (format), which judge only where one is named as the reward."""
+        ...
+
 
 def in_test(query: str, share: float) -> bool:
     """Return whether a query belongs to the test split: a hash of its text alone decides, so the splits never meet."""

@@ -25,7 +25,7 @@ from goldpanner.rng import stream
 from goldpanner.tasks.domain import Document, Split, distinct_queries, in_test, shares_of
 from goldpanner.tasks.webtext import FILLER, QUESTION, TEXTBOOK, WebText, assign_reliabilities, compose, draw_plan
 from goldpanner.types import IntArray, Problem
-from goldpanner.verify import ChainAnswer, ChainProcess, Verifier
+from goldpanner.verify import ChainAnswer, ChainFormat, ChainProcess, Verifier
 
 LATIN = "abcdefghijklmnopqrstuvwx"
 GREEK = "αβγδεζηθικλμνξοπρστυφχψω"
@@ -168,6 +168,10 @@ class World:
     def verifiers(self) -> tuple[Verifier, ...]:
         """Return the reward (the last word is right), then process (every hop is)."""
         return (ChainAnswer("world-answer@1"), ChainProcess("world-process@1"))
+
+    def controls(self) -> tuple[Verifier, ...]:
+        """Return format: whether a completion looks like a worked answer, whatever it says."""
+        return (ChainFormat("world-format@1"),)
 
     def _problem(self, task: str, query: str) -> Problem:
         relations, word = self._parse(query)

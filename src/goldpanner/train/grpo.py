@@ -14,7 +14,7 @@ from torch import Tensor
 from goldpanner.errors import InputError
 
 Reduction = Literal["sequence-mean", "token-mean", "constant", "sequence-sum"]
-VariantName = Literal["grpo", "dr-grpo", "dapo", "rloo", "maxrl", "reinforce"]
+VariantName = Literal["grpo", "dr-grpo", "dapo", "rloo", "maxrl", "pkpo", "reinforce", "ppo"]
 
 
 def group_advantages(reward_PG: Tensor, eps: float = 1e-4) -> Tensor:
@@ -48,14 +48,37 @@ def rloo_advantages(reward_PG: Tensor) -> Tensor:
 
 
 def maxrl_advantages(reward_PG: Tensor) -> Tensor:
-    """MaxRL: A_i = (r_i - mean(r)) / mean(r), 0 where the mean is 0: the gradient of log P(correct), truncated at
-    order G (Maximum Likelihood RL, arXiv:2602.02710, algorithm 1). Defined for rewards >= 0. (P, G) -> (P, G).
+    """MaxRL: A_i = (r_i - mean(r)) / mean(r), 0 where the mean is 0 (Maximum Likelihood RL, arXiv:2602.02710,
+    algorithm 1): the gradient of log P(correct) = -sum_k (1 - p)^k / k, truncated. Without the centring the sum ends at
+    k = G; centring, and giving nothing to a group without a success, takes its last term away: it ends at G - 1.
+    Defined for rewards >= 0. Shape (P, G) -> (P, G).
     """
     if (reward_PG < 0).any():
         raise InputError(f"maxrl: a reward is {float(reward_PG.nan_to_num().min())}; MaxRL needs rewards >= 0")
     centred = centred_advantages(reward_PG)
     mean = reward_PG.nan_to_num(nan=0.0).sum(1, keepdim=True) / (~reward_PG.isnan()).sum(1, keepdim=True).clamp(min=1)
     return torch.where(mean > 0, centred / mean.clamp(min=torch.finfo(mean.dtype).tiny), 0.0)
+
+
+def pkpo_advantages(reward_PG: Tensor, k: int = 4) -> Tensor:
+    """PKPO: the gradient of pass@k = 1 - (1 - p)^k from n samples, c of them right (arXiv:2505.15201).
+
+    The paper gives a right sample k/n and a wrong one (k/n) rho(n-1, c, k-1), rho(n, c, k) = 1 - C(n-c, k) / C(n, k)
+    (theorem 2). Less its baseline "loo minus one", (k/n) rho of the n-1 others at k-1, a wrong one keeps 0 and a right
+    one (k/n) C(n-c, k-1) / C(n-1, k-1); here n times that, since `reduce_loss` takes the mean over samples.
+    k = 1 is REINFORCE. A group with fewer than k judged members gets 0. Rewards must be 0 or 1.
+    Shape (P, G) -> (P, G).
+    """
+    _check_groups(reward_PG)
+    if not 1 <= k <= reward_PG.shape[1]:
+        raise InputError(f"pkpo: k is {k} and the group size {reward_PG.shape[1]}; give a k from 1 to the group size")
+    right, judged = reward_PG == 1, ~reward_PG.isnan()
+    if not (right | (reward_PG == 0) | ~judged).all():
+        raise InputError("pkpo: a reward is neither 0 nor 1; PKPO is defined here for right and wrong")
+    n, c = judged.sum(1, keepdim=True), right.sum(1, keepdim=True)
+    j = torch.arange(k - 1, device=reward_PG.device)  # C(n-c, k-1) / C(n-1, k-1) as a product, an empty one for k = 1
+    others = ((n - c - j).clamp(min=0) / (n - 1 - j).clamp(min=1)).to(reward_PG.dtype).prod(1, keepdim=True)
+    return torch.where(right & (n >= k), k * others, 0.0)
 
 
 def plain_rewards(reward_PG: Tensor) -> Tensor:
@@ -71,23 +94,28 @@ def ratio(logp_BT: Tensor, old_logp_BT: Tensor) -> Tensor:
 
 
 def policy_loss(
-    logp_BT: Tensor, old_logp_BT: Tensor, advantage_B: Tensor, *, clip_low: float, clip_high: float
+    logp_BT: Tensor, old_logp_BT: Tensor, advantage: Tensor, *, clip_low: float, clip_high: float
 ) -> Tensor:
     """-min(rho A, clip(rho, 1 - clip_low, 1 + clip_high) A) for each token.
 
     PPO's clipped objective (arXiv:1707.06347, eq. 7) as GRPO uses it (arXiv:2402.03300, eq. 3); clip_high > clip_low
     is DAPO's clip-higher (arXiv:2503.14476, eq. 10). On-policy (rho = 1) its gradient is that of -A log pi.
-    Shapes (B, T), (B, T), (B,) -> (B, T).
+    One advantage for each sequence, or for each of its tokens. Shapes (B, T), (B, T), (B,) or (B, T) -> (B, T).
     """
-    _check_shape("advantages", advantage_B, logp_BT.shape[:1])
-    rho, advantage = ratio(logp_BT, old_logp_BT), advantage_B[:, None]
+    rho, advantage = ratio(logp_BT, old_logp_BT), per_token(advantage, logp_BT)
     return -torch.minimum(rho * advantage, rho.clamp(1 - clip_low, 1 + clip_high) * advantage)
 
 
-def clipped(logp_BT: Tensor, old_logp_BT: Tensor, advantage_B: Tensor, *, clip_low: float, clip_high: float) -> Tensor:
+def clipped(logp_BT: Tensor, old_logp_BT: Tensor, advantage: Tensor, *, clip_low: float, clip_high: float) -> Tensor:
     """Return where the clip is active, i.e. where `policy_loss` has no gradient although A is not 0. (B, T) bool."""
-    rho, advantage = ratio(logp_BT, old_logp_BT), advantage_B[:, None]
+    rho, advantage = ratio(logp_BT, old_logp_BT), per_token(advantage, logp_BT)
     return ((rho > 1 + clip_high) & (advantage > 0)) | ((rho < 1 - clip_low) & (advantage < 0))
+
+
+def per_token(advantage: Tensor, logp_BT: Tensor) -> Tensor:
+    """Return advantages that broadcast over tokens: (B,) -> (B, 1); (B, T) as they are."""
+    _check_shape("advantages", advantage, logp_BT.shape[: min(advantage.ndim, 2)])
+    return advantage[:, None] if advantage.ndim == 1 else advantage
 
 
 def kl_k3(logp_BT: Tensor, reference_logp_BT: Tensor) -> Tensor:
@@ -182,6 +210,8 @@ class Variant:
     clip_high: float = 0.2
     dynamic_sampling: bool = False
     """Draw further prompts until the step holds `prompts_per_step` live groups."""
+    critic: bool = False
+    """A learnt value of each token is the baseline (`ppo`); the group has none to give."""
 
 
 VARIANTS: dict[VariantName, Variant] = {
@@ -190,9 +220,13 @@ VARIANTS: dict[VariantName, Variant] = {
     "dapo": Variant(group_advantages, "token-mean", clip_high=0.28, dynamic_sampling=True),
     "rloo": Variant(rloo_advantages, "sequence-sum"),
     "maxrl": Variant(maxrl_advantages, "sequence-sum"),
+    "pkpo": Variant(pkpo_advantages, "sequence-sum"),
     "reinforce": Variant(plain_rewards, "sequence-sum"),
+    "ppo": Variant(plain_rewards, "token-mean", critic=True),
 }
-"""GRPO arXiv:2402.03300, Dr. GRPO 2503.20783, DAPO 2503.14476, RLOO 2402.14740, MaxRL 2602.02710, Williams 1992."""
+"""GRPO arXiv:2402.03300, Dr. GRPO 2503.20783, DAPO 2503.14476, RLOO 2402.14740, MaxRL 2602.02710, PKPO 2505.15201,
+REINFORCE (Williams 1992), PPO 1707.06347.
+"""
 
 
 def _check_groups(reward_PG: Tensor, smallest: int = 2) -> None:

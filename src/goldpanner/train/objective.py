@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from goldpanner.train import grpo
-from goldpanner.train.rows import Row, by_length, collate, response_logits, token_logprobs
+from goldpanner.train.ppo import Critic
+from goldpanner.train.rows import Row, by_length, collate, response_logits, response_outputs, token_logprobs
 
 
 @dataclass(frozen=True)
 class Objective:
-    """loss = reduce(policy_loss + kl * [rho] k3) - entropy * (mean token entropy)."""
+    """loss = reduce(policy_loss + kl * [rho] k3 + value_weight * value_loss) - entropy * (mean token entropy)."""
 
     reduction: grpo.Reduction
     max_tokens: int
@@ -27,11 +28,15 @@ class Objective:
     temperature: float = 1.0
     cells: int = 2048
     """Padded tokens per forward pass."""
+    critic: bool = False
+    """Whether a value head is trained along (PPO)."""
+    value_weight: float = 0.5
+    value_clip: float = 0.2
 
     @property
     def needs_every_row(self) -> bool:
-        """Whether rows of zero advantage carry a gradient too: with a KL or an entropy term they do."""
-        return self.kl > 0 or self.entropy > 0
+        """Whether rows of zero advantage carry a gradient too: with a KL term, an entropy term or a critic they do."""
+        return self.kl > 0 or self.entropy > 0 or self.critic
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,8 @@ class Pass:
     """Mean k3 per token, None without a reference."""
     clipped: float
     """Share of the tokens with an advantage whose ratio was clipped."""
+    value_loss: float | None = None
+    """Mean value loss per token, None without a critic."""
 
 
 def add_gradient(
@@ -54,24 +61,30 @@ def add_gradient(
     old_logp: Sequence[Tensor] | None = None,
     reference: Any = None,
     every_row: bool = False,
+    critic: Critic | None = None,
 ) -> Pass:
     """Add the gradient of the objective over B rows to the model's; return what was seen on the way.
 
     Only `distinct` rows are computed, unless `every_row` asks for all; the result is the same. `old_logp` holds each
-    row's token log-probabilities under the policy that drew it; None means the present one (on-policy).
+    row's token log-probabilities under the policy that drew it; None means the present one (on-policy). With a
+    `critic` the tokens' advantages are its own, and `advantage_B` is not looked at.
     """
     totals = grpo.Totals(len(rows), sum(len(row.response) for row in rows), objective.max_tokens)
-    advantages = advantage_B.tolist()
+    advantages = advantage_B.tolist() if critic is None else critic.reward
     weights = dict.fromkeys(range(len(rows)), 1) if every_row else distinct(rows, advantages, objective)
     chosen = list(weights)
     clip = {"clip_low": objective.clip_low, "clip_high": objective.clip_high}
-    loss_sum = kl_sum = clipped = pushed = 0.0
+    loss_sum = kl_sum = clipped = pushed = value_sum = 0.0
     for chunk in by_length([rows[i] for i in chosen], objective.cells):
         index = [chosen[i] for i in chunk]
         batch = collate([rows[i] for i in index], model.device)
-        logits = response_logits(model, batch, objective.temperature)
+        if critic is None:
+            logits, advantage = response_logits(model, batch, objective.temperature), advantage_B[index]
+        else:
+            logits, states_ND = response_outputs(model, batch, objective.temperature)
+            advantage = batch.scatter(torch.cat([critic.advantage[i] for i in index]))
         logp_BT = token_logprobs(logits, batch)
-        advantage, weight = advantage_B[index].to(logp_BT), logp_BT.new_tensor([weights[i] for i in index])[:, None]
+        advantage, weight = advantage.to(logp_BT), logp_BT.new_tensor([weights[i] for i in index])[:, None]
         old_BT = logp_BT.detach() if old_logp is None else batch.scatter(torch.cat([old_logp[i] for i in index]))
         loss_BT = grpo.policy_loss(logp_BT, old_BT, advantage, **clip)
         if reference is not None:
@@ -82,24 +95,34 @@ def add_gradient(
             if objective.unbiased_kl:
                 kl_BT = kl_BT * grpo.ratio(logp_BT, old_BT)
             loss_BT = loss_BT + objective.kl * kl_BT
+        if critic is not None:
+            value_BT = critic.loss(states_ND, batch, index, objective.value_clip)
+            value_sum += float((weight * value_BT.detach()).sum())
+            loss_BT = loss_BT + objective.value_weight * value_BT
         loss = grpo.reduce_loss(weight * loss_BT, batch.mask_BL, objective.reduction, totals)
         if objective.entropy > 0:
             entropy_BT = batch.scatter(grpo.entropy(logits))
             loss = loss - objective.entropy * (weight * entropy_BT).sum() / totals.tokens
         loss.backward()
         loss_sum += float(loss.detach())
-        pushed_BT = weight * (batch.mask_BL & (advantage != 0)[:, None])
+        pushed_BT = weight * (batch.mask_BL & grpo.per_token(advantage != 0, logp_BT))
         pushed += float(pushed_BT.sum())
         clipped += float((pushed_BT * grpo.clipped(logp_BT.detach(), old_BT, advantage, **clip)).sum())
-    return Pass(loss_sum, kl_sum / max(totals.tokens, 1) if reference is not None else None, clipped / max(pushed, 1))
+    tokens = max(totals.tokens, 1)
+    return Pass(
+        loss_sum,
+        None if reference is None else kl_sum / tokens,
+        clipped / max(pushed, 1),
+        None if critic is None else value_sum / tokens,
+    )
 
 
-def distinct(rows: Sequence[Row], advantages: Sequence[float], objective: Objective) -> dict[int, int]:
+def distinct(rows: Sequence[Row], advantages: Sequence[float | None], objective: Objective) -> dict[int, int]:
     """Return which rows must be computed, and how often each counts.
 
-    Rows of advantage 0 (all of a dead group; unjudged members) have no gradient unless there is a KL or an entropy
-    term, and are left out; denominators still count them. Equal rows, of which a confident policy draws many, are
-    computed once.
+    Rows of advantage 0 (all of a dead group; unjudged members) have no gradient unless there is a KL term, an entropy
+    term or a critic, and are left out; denominators still count them. Equal rows, of which a confident policy draws
+    many, are computed once. With a critic their rewards stand for the advantages: None where unjudged.
     """
     first: dict[Any, int] = {}
     count: dict[int, int] = {}

@@ -12,7 +12,6 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
 from torch import Tensor
 
 from goldpanner import rng
@@ -21,9 +20,12 @@ from goldpanner.policies.local import LocalPolicy
 from goldpanner.rollout import Sink, rollout
 from goldpanner.train import grpo
 from goldpanner.train.checkpoint import Checkpoint
+from goldpanner.train.config import PPO as PPO
+from goldpanner.train.config import RLVRConfig as RLVRConfig
 from goldpanner.train.objective import Objective, Pass, add_gradient, score
+from goldpanner.train.ppo import Critic, assess, value_head
 from goldpanner.train.rows import Row
-from goldpanner.types import Problem, Sample, SamplingParams
+from goldpanner.types import Problem, Sample
 from goldpanner.verify import Verifier
 
 
@@ -44,60 +46,6 @@ class Writer(Sink, Protocol):
 
     def flush(self) -> object:
         """Make what was written durable."""
-
-
-class RLVRConfig(BaseModel):
-    """How to train with verifiable rewards. The defaults are strictly on-policy: one update a step, no KL, no bonus."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    variant: grpo.VariantName = Field(
-        default="grpo", description="Named choice of advantages, reduction, clip and filter; see `grpo.VARIANTS`."
-    )
-    tasks: dict[str, PositiveFloat] = Field(
-        default={"world/d1": 1.0, "world/d2": 1.0},
-        min_length=1,
-        description="Tasks to draw prompts from, with their weights.",
-    )
-    reward: str | None = Field(
-        default=None,
-        description="Verifier that gives the reward, e.g. `answer` or `process`; None: the domain's first.",
-    )
-    steps: int = Field(default=60, ge=1, description="Steps: each draws prompts, samples groups and updates.")
-    prompts_per_step: int = Field(default=48, ge=1, description="Prompts (groups) a step.")
-    group_size: int = Field(default=16, ge=1, description="Completions a prompt (G).")
-    seed: int = Field(default=0, description="Seed of prompts and rollouts.")
-    temperature: float = Field(default=1.0, gt=0, description="Of sampling; the policy trained is the softmax at it.")
-    max_tokens: int = Field(default=48, ge=1, description="Longest completion.")
-    learning_rate: float = Field(default=1e-3, gt=0, description="Of Adam, constant.")
-    betas: tuple[float, float] = Field(default=(0.9, 0.95), description="Adam's decay rates.")
-    weight_decay: float = Field(default=0.0, ge=0, description="Decoupled weight decay.")
-    clip: float = Field(default=1.0, gt=0, description="Largest gradient norm; a longer gradient is scaled down to it.")
-    epochs: int = Field(
-        default=1, ge=1, description="Times a step's rollouts are gone through; more than 1 is off-policy."
-    )
-    minibatches: int = Field(default=1, ge=1, description="Updates per epoch; more than 1 is off-policy.")
-    clip_low: float | None = Field(default=None, ge=0, le=1, description="Ratio clip below 1; None: the variant's.")
-    clip_high: float | None = Field(default=None, ge=0, description="Ratio clip above 1; None: the variant's.")
-    reduction: grpo.Reduction | None = Field(
-        default=None, description="How token losses are averaged; None: the variant's."
-    )
-    kl: float = Field(
-        default=0.0, ge=0, description="Weight of the KL term to the policy that training starts from (k3)."
-    )
-    unbiased_kl: bool = Field(
-        default=False, description="Weight the KL term by the ratio (DeepSeek-V3.2); off, as in DeepSeekMath."
-    )
-    entropy: float = Field(default=0.0, ge=0, description="Weight of the entropy bonus.")
-    max_rounds: int = Field(
-        default=4, ge=1, description="Dynamic sampling draws at most this many times prompts_per_step."
-    )
-    cells: int = Field(default=2048, ge=1, description="Padded tokens per forward pass; trades padding against calls.")
-
-    @property
-    def off_policy(self) -> bool:
-        """Whether some update uses rollouts of an older policy."""
-        return self.epochs * self.minibatches > 1
 
 
 @dataclass(frozen=True)
@@ -134,6 +82,8 @@ class RolloutRecord:
     sampling_seconds: float
     seconds: float
     """Whole step, sampling included."""
+    value_loss: float | None = None
+    """Mean value loss per token; None without a critic."""
 
 
 @dataclass(frozen=True)
@@ -172,12 +122,13 @@ def rlvr(
     killed goes on where the file says; the steps it repeats draw the same samples under the same keys. Raises
     InputError for an unknown reward, a group of one, or a checkpoint of another run.
     """
-    variant = grpo.VARIANTS[config.variant]
-    variant.advantages(torch.zeros(1, config.group_size))  # refuses a group of one before anything is sampled
-    verifiers = reward_first(domain.verifiers(), config.reward)
+    variant = config.chosen()
+    verifiers = reward_first(domain.verifiers(), config.reward, getattr(domain, "controls", tuple)())
     policy = LocalPolicy(model, tokenizer)
+    head = value_head(model) if variant.critic else None
+    trained = model if head is None else torch.nn.ModuleList([model, head])
     optimizer = torch.optim.AdamW(
-        model.parameters(), config.learning_rate, config.betas, weight_decay=config.weight_decay, fused=True
+        trained.parameters(), config.learning_rate, config.betas, weight_decay=config.weight_decay, fused=True
     )
     reference = copy.deepcopy(model).requires_grad_(False) if config.kl else None
     identity = {
@@ -188,14 +139,14 @@ def rlvr(
         "initial weights": policy.id,
     }
     keeper = Checkpoint(checkpoint, checkpoint_every, identity)
-    records = keeper.restore(model, [optimizer])
+    records = keeper.restore(trained, [optimizer])
     yield from (RolloutRecord(**record) for record in records)
     for step in range(len(records), config.steps):
         started = time.perf_counter()
         drawn, kept = draw(policy, domain, verifiers, config, step, sink, run, asked)
         sampled = time.perf_counter()
         shuffle = rng.stream("grpo/minibatches", config.seed, step)
-        updated = update(model, optimizer, kept, config, variant, shuffle, reference)
+        updated = UNCHANGED if config.frozen else update(model, optimizer, kept, config, shuffle, reference, head)
         record = RolloutRecord(
             step=step,
             **describe(drawn),
@@ -207,7 +158,7 @@ def rlvr(
         if keeper.due(step + 1, config.steps):
             if sink is not None:
                 sink.flush()  # what the checkpoint calls done must be in the store
-            keeper.save(model, [optimizer], records)
+            keeper.save(trained, [optimizer], records)
         yield record
 
 
@@ -246,7 +197,7 @@ def draw(
     passed over and further prompts drawn, until there are `prompts_per_step` live groups or `max_rounds` are spent.
     """
     dynamic = grpo.VARIANTS[config.variant].dynamic_sampling
-    params = SamplingParams(temperature=config.temperature, max_tokens=config.max_tokens)
+    params, reward = config.sampling(), chance(config)
     seed = rng.seed_for("grpo/rollouts", config.seed, step)
     rounds = config.max_rounds if dynamic else 1
     candidates = step_problems(domain, config, step, rounds * config.prompts_per_step)
@@ -263,7 +214,11 @@ def draw(
             asked(problems[done:])
         # the groups already drawn keep their numbers and are not drawn again
         ranges = [range(0)] * done + [range(config.group_size)] * (len(problems) - done)
-        drawn = list(rollout(policy, problems, verifiers, params, n=ranges, seed=seed, sink=sink, run=run, step=step))
+        drawn = list(
+            rollout(
+                policy, problems, verifiers, params, n=ranges, seed=seed, sink=sink, run=run, step=step, reward=reward
+            )
+        )
         for problem, group in zip(problems[done:], drawn[done:]):
             prompt = policy.encode_prompt(problem, params.template)
             samples.append(group)
@@ -298,20 +253,27 @@ def update(
     optimizer: torch.optim.Optimizer,
     rollouts: Rollouts,
     config: RLVRConfig,
-    variant: grpo.Variant,
     shuffle: np.random.Generator,
     reference: Any = None,
+    head: torch.nn.Linear | None = None,
 ) -> dict[str, Any]:
     """Go through the groups `epochs` times in `minibatches` parts, one optimizer step each; return record fields.
 
-    Advantages are computed once, from whole groups. A step without any gradient is still taken, as the formula says:
-    Adam's momentum moves on.
+    Advantages are computed once, from whole groups, or with a value `head` from its values before the update. A step
+    without any gradient is still taken, as the formula says: Adam's momentum moves on.
     """
+    variant = config.chosen()
     objective = _objective(config, variant)
     advantage_B = variant.advantages(rollouts.reward_PG).flatten().to(model.device)
-    old = score(model, rollouts.rows, objective) if config.off_policy else None
+    old: list[Tensor] | None = None
+    critic: Critic | None = None
+    if head is not None:
+        old, critic = _assessed(model, head, rollouts, config)
+    elif config.off_policy:
+        old = score(model, rollouts.rows, objective)
     size, groups = rollouts.reward_PG.shape[1], len(rollouts.samples)
-    for parameter in model.parameters():  # so that a step without gradient is the same one after a resume
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for parameter in parameters:  # so that a step without gradient is the same one after a resume
         parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
     passes: list[Pass] = []
     norms: list[float] = []
@@ -320,33 +282,78 @@ def update(
         for part in np.array_split(order, max(1, min(config.minibatches, groups))):
             index = [int(g) * size + i for g in part for i in range(size)]
             optimizer.zero_grad(set_to_none=False)
-            rows = [rollouts.rows[i] for i in index]
-            old_logp = None if old is None else [old[i] for i in index]
             passes.append(
-                add_gradient(model, rows, advantage_B[index], objective, old_logp=old_logp, reference=reference)
+                add_gradient(
+                    model,
+                    [rollouts.rows[i] for i in index],
+                    advantage_B[index],
+                    objective,
+                    old_logp=None if old is None else [old[i] for i in index],
+                    reference=reference,
+                    critic=None if critic is None else critic.choose(index),
+                )
             )
-            norms.append(float(torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)))
+            norms.append(float(torch.nn.utils.clip_grad_norm_(parameters, config.clip)))
             optimizer.step()
     return {
         "loss": float(np.mean([p.loss for p in passes])),
         "grad_norm": float(np.mean(norms)),
         "kl": None if reference is None else float(np.mean([p.kl for p in passes])),
         "clipped": float(np.mean([p.clipped for p in passes])),
+        "value_loss": None if critic is None else float(np.mean([p.value_loss for p in passes])),
     }
 
 
-def reward_first(verifiers: Sequence[Verifier], reward: str | None) -> list[Verifier]:
+UNCHANGED: dict[str, Any] = {"loss": 0.0, "grad_norm": 0.0, "kl": None, "clipped": 0.0}
+"""Record fields of a step without an update."""
+
+
+def chance(config: RLVRConfig) -> Callable[[Sample], float] | None:
+    """Return the random reward, a function of (seed, step, group, member) alone; None where the verdict is the reward.
+
+    It is 1 with probability `random_reward`, else 0, whatever the completion says and whether it was judged or not.
+    """
+    share = config.random_reward
+    if share is None:
+        return None
+
+    def reward(sample: Sample) -> float:
+        keys = (config.seed, sample.step or 0, sample.group or 0, sample.index)
+        return float(rng.stream("grpo/random-reward", *keys).random() < share)
+
+    return reward
+
+
+def reward_first(
+    verifiers: Sequence[Verifier], reward: str | None, controls: Sequence[Verifier] = ()
+) -> list[Verifier]:
     """Return the verifiers with the one that gives the reward in front: None means as they stand.
 
-    `reward` is the last part of a verifier's name: `process` for `world-process@1`. Raises InputError for none or two.
+    `reward` is the last part of a verifier's name: `process` for `world-process@1`. Of `controls` only the one that is
+    named judges at all. Raises InputError for none or two.
     """
     if reward is None:
         return list(verifiers)
-    names = [verifier.id.split("@")[0] for verifier in verifiers]
+    names = [verifier.id.split("@")[0] for verifier in (*verifiers, *controls)]
     found = [i for i, name in enumerate(names) if name == reward or name.endswith(f"-{reward}")]
     if len(found) != 1:
         raise InputError(f"reward is {reward!r}, which fits {len(found)} of the verifiers {', '.join(names)}; name one")
-    return [verifiers[found[0]], *(v for i, v in enumerate(verifiers) if i != found[0])]
+    return [(*verifiers, *controls)[found[0]], *(v for i, v in enumerate(verifiers) if i != found[0])]
+
+
+def _assessed(model: Any, head: torch.nn.Linear, rollouts: Rollouts, config: RLVRConfig) -> tuple[list[Tensor], Critic]:
+    reward = [None if r != r else r for r in rollouts.reward_PG.flatten().tolist()]
+    return assess(
+        model,
+        head,
+        rollouts.rows,
+        reward,
+        discount=config.discount,
+        gae_lambda=config.gae_lambda,
+        whitened=config.whiten,
+        temperature=config.temperature,
+        cells=config.cells,
+    )
 
 
 def _objective(config: RLVRConfig, variant: grpo.Variant) -> Objective:
@@ -360,4 +367,7 @@ def _objective(config: RLVRConfig, variant: grpo.Variant) -> Objective:
         entropy=config.entropy,
         temperature=config.temperature,
         cells=config.cells,
+        critic=variant.critic,
+        value_weight=config.value_weight,
+        value_clip=config.value_clip,
     )

@@ -71,6 +71,13 @@ def response_logits(model: Any, batch: Batch, temperature: float = 1.0) -> Tenso
     return selected if temperature == 1.0 else selected / temperature
 
 
+def response_outputs(model: Any, batch: Batch, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Return `response_logits`, shape (N, V), and the last hidden states they are made of, shape (N, D)."""
+    out = model(input_ids=batch.tokens_BT, use_cache=False, logits_to_keep=batch.keep, output_hidden_states=True)
+    states_ND = out.hidden_states[-1][:, -batch.keep :].flatten(0, 1)[batch.source_N]
+    return out.logits.flatten(0, 1)[batch.source_N] / temperature, states_ND
+
+
 def token_logprobs(logits_NV: Tensor, batch: Batch) -> Tensor:
     """Return log pi(y_t | prompt, y_<t) of each response token, shape (B, L); 0 in padded cells."""
     return batch.scatter(-torch.nn.functional.cross_entropy(logits_NV, batch.target_N, reduction="none"))

@@ -33,8 +33,9 @@ class Text(Protocol):
     def response(self) -> str: ...  # noqa: D102
 
 
-Source = Callable[[int], Sequence[Text]]
-"""The documents of a step: a function of the step alone, so that a resumed run sees what it would have seen."""
+Source = Callable[[int], Sequence[Text] | Sequence[Row]]
+"""The documents of a step, or their token rows: a function of the step alone, so that a resumed run sees what it would
+have seen."""
 
 
 class Corpus(Protocol):
@@ -102,13 +103,13 @@ def fresh_text(domain: Corpus, config: SupervisedConfig) -> Source:
     return lambda step: domain.documents(config.batch, rng.stream("pretrain/documents", config.seed, step))
 
 
-def epochs(documents: Sequence[Text], config: SupervisedConfig) -> Source:
+def epochs(documents: Sequence[Text] | Sequence[Row], config: SupervisedConfig) -> Source:
     """Return a source that goes through `documents` again and again, shuffled anew each time (SFT)."""
     if not documents:
         raise InputError("supervised training got no documents; give at least one")
     size = len(documents)
 
-    def batch(step: int) -> list[Text]:
+    def batch(step: int) -> list[Any]:
         start, stop = step * config.batch, (step + 1) * config.batch
         rounds = range(start // size, (stop - 1) // size + 1)
         order = {r: rng.stream("sft/order", config.seed, r).permutation(size) for r in rounds}
@@ -176,22 +177,28 @@ def backward(model: Any, rows: Sequence[Row], cells: int) -> float:
     return total
 
 
-def encode(tokenizer: Any, texts: Sequence[Text], loss_on: Literal["response", "all"] = "response") -> list[Row]:
-    """Return token rows; the response ends with the end-of-sequence token.
+def encode(
+    tokenizer: Any, texts: Sequence[Text] | Sequence[Row], loss_on: Literal["response", "all"] = "response"
+) -> list[Row]:
+    """Return token rows; the response ends with the end-of-sequence token. Rows of tokens are taken as they are.
 
     With `loss_on="all"` everything after the first token counts as response.
     """
-    prompts = tokenizer([text.prompt for text in texts])["input_ids"]
-    responses = tokenizer([text.response for text in texts], add_special_tokens=False)["input_ids"]
-    rows = [Row(prompt, [*response, tokenizer.eos_token_id]) for prompt, response in zip(prompts, responses)]
-    for text, row in zip(texts, rows):
+    rows = [text for text in texts if isinstance(text, Row)] or _tokenize(tokenizer, texts)
+    for row in rows:
         if not row.prompt:
             raise InputError(
-                f"document {text.prompt + ' ' + text.response!r} has an empty prompt; give one token at least"
+                f"document {tokenizer.decode(row.response)!r} has an empty prompt; give one token at least"
             )
     if loss_on == "all":
         return [Row(row.prompt[:1], [*row.prompt[1:], *row.response]) for row in rows]
     return rows
+
+
+def _tokenize(tokenizer: Any, texts: Sequence[Any]) -> list[Row]:
+    prompts = tokenizer([text.prompt for text in texts])["input_ids"]
+    responses = tokenizer([text.response for text in texts], add_special_tokens=False)["input_ids"]
+    return [Row(prompt, [*response, tokenizer.eos_token_id]) for prompt, response in zip(prompts, responses)]
 
 
 def build_optimizers(model: Any, config: SupervisedConfig) -> list[torch.optim.Optimizer]:

@@ -1,7 +1,7 @@
 """Verifiers: from a completion to a verdict with three states. They never raise and never guess."""
 
 from goldpanner.verify.base import Verifier
-from goldpanner.verify.chain import ChainAnswer, ChainProcess
+from goldpanner.verify.chain import ChainAnswer, ChainFormat, ChainProcess
 from goldpanner.verify.code import Code
 from goldpanner.verify.countdown import Countdown
 from goldpanner.verify.exact import Exact
@@ -11,6 +11,7 @@ from goldpanner.verify.sandbox import Limits
 
 __all__ = [
     "ChainAnswer",
+    "ChainFormat",
     "ChainProcess",
     "Code",
     "Countdown",

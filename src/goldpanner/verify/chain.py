@@ -3,8 +3,8 @@
 A chain is text of space-separated tokens. A token of several characters (`oak`, `total`) names a step; the
 one-character symbols after it (`f q b`, `8 2`) are its state. The last state is the answer.
 
-Two verifiers look at the same completion: `ChainAnswer` at the last state alone, `ChainProcess` at every step. A lucky
-answer is the difference between them.
+Three verifiers look at the same completion: `ChainAnswer` at the last state alone, `ChainProcess` at every step, and
+`ChainFormat` at the form without what it says. A lucky answer is the difference between the first two.
 """
 
 from collections.abc import Mapping
@@ -64,6 +64,30 @@ class ChainProcess:
         return Verdict(Outcome.WRONG, self.id, extracted, _first_difference(chain, tokens) + lucky)
 
 
+@dataclass(frozen=True)
+class ChainFormat:
+    """CORRECT if the completion ended by itself and has the form of the worked answer, right or wrong: the same step
+    names in their order, and as many one-character symbols after each.
+
+    A control: it rewards the style alone. UNJUDGED where the policy failed or the problem carries no chain.
+    """
+
+    id: str = "chain-format@1"
+
+    def __call__(self, problem: Problem, completion: Completion) -> Verdict:
+        """Judge the form; never raises."""
+        if early := unfinished(self.id, completion):
+            return early
+        chain = _tokens(problem.meta.get("chain")) if isinstance(problem.meta, Mapping) else []
+        if not chain:
+            return Verdict(Outcome.UNJUDGED, self.id, reason="the problem has no meta['chain'] to compare with")
+        tokens = completion.text.split()
+        extracted = " ".join(last_state(tokens)) or None
+        if _form(tokens) == _form(chain):
+            return Verdict(Outcome.CORRECT, self.id, extracted)
+        return Verdict(Outcome.WRONG, self.id, extracted, _first_difference(_form(chain), _form(tokens)))
+
+
 def last_state(tokens: list[str]) -> list[str]:
     """Return the run of one-character symbols at the end of `tokens` (empty if a longer token stands there)."""
     start = len(tokens)
@@ -74,6 +98,11 @@ def last_state(tokens: list[str]) -> list[str]:
 
 def _tokens(text: object) -> list[str]:
     return text.split() if isinstance(text, str) else []
+
+
+def _form(tokens: list[str]) -> list[str]:
+    """Return the step names as they are and every symbol as `.`."""
+    return [token if len(token) > 1 else "." for token in tokens]
 
 
 def _steps(tokens: list[str]) -> list[str]:

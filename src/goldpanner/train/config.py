@@ -1,0 +1,138 @@
+"""Settings of the trainers that sample: RL with verifiable rewards, and rejection fine-tuning."""
+
+from dataclasses import replace
+from functools import partial
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
+
+from goldpanner.train import grpo
+from goldpanner.train.supervised import SFT, SupervisedConfig
+from goldpanner.types import SamplingParams
+
+
+class RLVRConfig(BaseModel):
+    """How to train with verifiable rewards. The defaults are strictly on-policy: one update a step, no KL, no bonus."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    variant: grpo.VariantName = Field(
+        default="grpo", description="Named choice of advantages, reduction, clip and filter; see `grpo.VARIANTS`."
+    )
+    tasks: dict[str, PositiveFloat] = Field(
+        default={"world/d1": 1.0, "world/d2": 1.0},
+        min_length=1,
+        description="Tasks to draw prompts from, with their weights.",
+    )
+    reward: str | None = Field(
+        default=None,
+        description="Verifier that gives the reward, e.g. `answer`, `process` or `format`; None: the domain's first.",
+    )
+    random_reward: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Control: reward each completion with this probability, whatever it says. Verdicts stay the true "
+        "ones; what was trained on is the stored reward.",
+    )
+    frozen: bool = Field(
+        default=False, description="Control: draw the same number of rollouts from the unchanged policy, no update."
+    )
+    steps: int = Field(default=60, ge=1, description="Steps: each draws prompts, samples groups and updates.")
+    prompts_per_step: int = Field(default=48, ge=1, description="Prompts (groups) a step.")
+    group_size: int = Field(default=16, ge=1, description="Completions a prompt (G).")
+    seed: int = Field(default=0, description="Seed of prompts and rollouts.")
+    temperature: float = Field(default=1.0, gt=0, description="Of sampling; the policy trained is the softmax at it.")
+    max_tokens: int = Field(default=48, ge=1, description="Longest completion.")
+    stop: tuple[str, ...] = Field(default=(), description="Texts at which a completion ends.")
+    template: str = Field(default="{prompt}", description="How the prompt is wrapped; `chat`: the model's own.")
+    learning_rate: float = Field(default=1e-3, gt=0, description="Of Adam, constant.")
+    betas: tuple[float, float] = Field(default=(0.9, 0.95), description="Adam's decay rates.")
+    weight_decay: float = Field(default=0.0, ge=0, description="Decoupled weight decay.")
+    clip: float = Field(default=1.0, gt=0, description="Largest gradient norm; a longer gradient is scaled down to it.")
+    epochs: int = Field(
+        default=1, ge=1, description="Times a step's rollouts are gone through; more than 1 is off-policy."
+    )
+    minibatches: int = Field(default=1, ge=1, description="Updates per epoch; more than 1 is off-policy.")
+    clip_low: float | None = Field(default=None, ge=0, le=1, description="Ratio clip below 1; None: the variant's.")
+    clip_high: float | None = Field(default=None, ge=0, description="Ratio clip above 1; None: the variant's.")
+    reduction: grpo.Reduction | None = Field(
+        default=None, description="How token losses are averaged; None: the variant's."
+    )
+    kl: float = Field(
+        default=0.0, ge=0, description="Weight of the KL term to the policy that training starts from (k3)."
+    )
+    unbiased_kl: bool = Field(
+        default=False, description="Weight the KL term by the ratio (DeepSeek-V3.2); off, as in DeepSeekMath."
+    )
+    entropy: float = Field(default=0.0, ge=0, description="Weight of the entropy bonus.")
+    k: int = Field(default=4, ge=1, description="pkpo: the k whose pass@k is trained for; at most group_size.")
+    discount: float = Field(default=1.0, gt=0, le=1, description="ppo: discount of a reward one token later.")
+    gae_lambda: float = Field(
+        default=0.95, ge=0, le=1, description="ppo: lambda of the advantages; 1 is reward minus value."
+    )
+    whiten: bool = Field(default=True, description="ppo: scale a step's advantages to mean 0 and standard deviation 1.")
+    value_weight: float = Field(default=0.5, ge=0, description="ppo: weight of the value loss.")
+    value_clip: float = Field(default=0.2, gt=0, description="ppo: how far a value may move in one step.")
+    max_rounds: int = Field(
+        default=4, ge=1, description="Dynamic sampling draws at most this many times prompts_per_step."
+    )
+    cells: int = Field(default=2048, ge=1, description="Padded tokens per forward pass; trades padding against calls.")
+
+    @property
+    def off_policy(self) -> bool:
+        """Whether some update uses rollouts of an older policy."""
+        return self.epochs * self.minibatches > 1
+
+    def chosen(self) -> grpo.Variant:
+        """Return the variant with its settings. Raises InputError where the group size does not fit it."""
+        variant = grpo.VARIANTS[self.variant]
+        if self.variant == "pkpo":
+            variant = replace(variant, advantages=partial(grpo.pkpo_advantages, k=self.k))
+        variant.advantages(torch.zeros(1, self.group_size))  # refuses a group of one, say
+        return variant
+
+    def sampling(self) -> SamplingParams:
+        """Return how completions are drawn."""
+        return SamplingParams(
+            temperature=self.temperature, max_tokens=self.max_tokens, stop=self.stop, template=self.template
+        )
+
+
+PPO = RLVRConfig(variant="ppo", prompts_per_step=768, group_size=1, epochs=2, minibatches=2)
+"""PPO at the cost in rollouts of GRPO's defaults, every prompt a new one."""
+
+
+class RFTConfig(BaseModel):
+    """How to fine-tune on a policy's own right answers (RFT, arXiv:2308.01825; several rounds: RAFT, 2304.06767).
+
+    A round samples, keeps what was right and fine-tunes on it. The default draws as many rollouts as GRPO's does.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tasks: dict[str, PositiveFloat] = Field(
+        default={"world/d1": 1.0, "world/d2": 1.0},
+        min_length=1,
+        description="Tasks to draw prompts from, with their weights.",
+    )
+    reward: str | None = Field(default=None, description="Verifier that says what is right; None: the domain's first.")
+    rounds: int = Field(default=1, ge=1, description="Rounds of sampling and fine-tuning.")
+    prompts: int = Field(default=2880, ge=1, description="Prompts a round.")
+    group_size: int = Field(default=16, ge=1, description="Completions a prompt.")
+    seed: int = Field(default=0, description="Seed of prompts and rollouts.")
+    temperature: float = Field(default=1.0, gt=0, description="Of sampling.")
+    max_tokens: int = Field(default=48, ge=1, description="Longest completion.")
+    stop: tuple[str, ...] = Field(default=(), description="Texts at which a completion ends.")
+    template: str = Field(default="{prompt}", description="How the prompt is wrapped; `chat`: the model's own.")
+    distinct: bool = Field(default=True, description="Keep a problem's equal completions once.")
+    per_problem: int | None = Field(default=None, ge=1, description="Right completions kept of a problem at most.")
+    training: SupervisedConfig = Field(
+        default=SFT.model_copy(update={"steps": 150}), description="The fine-tuning of a round."
+    )
+
+    def rollouts(self) -> "RLVRConfig":
+        """Return the sampling of the rounds as RL settings: a round is a step without an update."""
+        shared = RLVRConfig.model_fields.keys() & type(self).model_fields.keys()
+        given = {name: getattr(self, name) for name in shared}
+        return RLVRConfig(**given, steps=self.rounds, prompts_per_step=self.prompts, frozen=True)
