@@ -156,7 +156,65 @@ def test_truncated_sampling_may_not_speak_of_support(tmp_path):
 def test_different_sampling_parameters_are_not_compared(tmp_path):
     call("sample", "scripted:0.2", "world/d1", "--store", tmp_path, "-n", 8, "--problems", 6)
     call("sample", "scripted:0.6", "world/d1", "--store", tmp_path, "-n", 8, "--problems", 6, "--max-tokens", "9")
-    assert "max_tokens=9" in call("compare", "scripted:0.2", "scripted:0.6", "--store", tmp_path, code=2)
+    said = call("compare", "scripted:0.2", "scripted:0.6", "--store", tmp_path, code=2)
+    assert "base (scripted:0.2) was sampled with max_tokens = 48, RL (scripted:0.6) with max_tokens = 9" in said
+
+
+def changed_log(tmp_path, name, pattern, old, new):
+    """Another run of a tool: its log with a text changed."""
+    (log,) = (Path(__file__).parent / "interop" / "fixtures").glob(pattern)
+    text = log.read_text()
+    assert old in text
+    other = tmp_path / name / log.name
+    other.parent.mkdir()
+    other.write_text(text.replace(old, new))
+    return log, other
+
+
+def test_logs_drawn_at_another_temperature_are_not_compared(tmp_path):
+    log, other = changed_log(tmp_path, "b", "lm_eval/samples_toy_repeats*", '"temperature": 0.8', '"temperature": 0.7')
+    said = call("compare", log, other, "--speak-of-support", code=2)
+    assert "temperature = 0.8" in said
+    assert "temperature = 0.7" in said
+
+
+def test_logs_that_ask_otherwise_are_not_compared(tmp_path):
+    log, other = changed_log(tmp_path, "b", "lm_eval/samples_toy_once*", '"arg_0": "', '"arg_0": "Be brief. ')
+    said = call("compare", log, other, "--speak-of-support", code=2)
+    assert "problem 'toy_once/0' is asked differently (and 5 more problems)" in said
+    assert r"has '1 + 1 =\nA:', " in said
+    assert r"has 'Be brief. 1 + 1 =\nA:'" in said
+    # one id in a trainer's two logs
+    rows = [{"input": f"Sum: {x}+1", "output": "4", "score": 1, "step": 1, "goldpanner_id": f"id{x}"} for x in (3, 4)]
+    logs = [tmp_path / "1.jsonl", tmp_path / "2.jsonl"]
+    for file, prefix in zip(logs, ("", "Be brief. ")):
+        file.write_text("".join(json.dumps(row | {"input": prefix + row["input"]}) + "\n" for row in rows))
+    said = call("compare", *logs, code=2)
+    assert "problem 'id3' is asked differently (and 1 more problems)" in said
+    assert "'Sum: 3+1'" in said
+    assert "'Be brief. Sum: 3+1'" in said
+    assert json.loads(call("compare", logs[0], logs[0], "--json"))["problems"] == 2
+
+
+def test_problems_of_logs_are_named_as_the_log_names_them(tmp_path):
+    log, other = changed_log(tmp_path, "b", "lm_eval/samples_toy_once*", '"target": "2"', '"target": "7"')
+    assert "only in base: toy_once/0 (" in call("compare", log, other, "--speak-of-support", code=2)
+
+
+def test_measure_compare_and_plan_read_logs_as_import_does(tmp_path):
+    fixtures = Path(__file__).parent / "interop" / "fixtures"
+    (log,) = fixtures.glob("lm_eval/samples_toy_filters*")
+    rows = (fixtures / "verl" / "rollouts" / "1.jsonl").read_text()
+    torn = tmp_path / "1.jsonl"
+    torn.write_text(rows + rows[:40])
+    for words in (("measure", log), ("plan", log), ("compare", log, log)):
+        support = ("--speak-of-support",) if words[0] != "plan" else ()
+        assert "--filter" in call(*words, *support, code=2)
+        call(*words, *support, "--filter", "strict", "--json")
+        call(*words, *support, "--rescore", "--json")
+        torn_words = (words[0], *[torn] * (len(words) - 1), "--threshold", "1")
+        assert "--torn-tail" in call(*torn_words, code=2)
+        call(*torn_words, "--torn-tail", "--json")
 
 
 @pytest.mark.parametrize(

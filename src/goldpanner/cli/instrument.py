@@ -1,7 +1,6 @@
 """`measure`, `compare` and `plan`: from counts to a verdict. Works without torch."""
 
 import json
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -9,23 +8,26 @@ import typer
 
 from goldpanner.cli import app
 from goldpanner.cli.lab import AsJson
-from goldpanner.cli.sources import Choice, Source, load_source, origins
+from goldpanner.cli.options import (
+    Filter,
+    Format,
+    Ks,
+    Level,
+    Page,
+    Params,
+    PoolSteps,
+    Rescore,
+    Score,
+    Speak,
+    Step,
+    StoreOrNone,
+    Task,
+    Threshold,
+    TornTail,
+    Verifier,
+)
+from goldpanner.cli.sources import Choice, Log, load_source, origins, same_conditions
 from goldpanner.errors import InputError
-
-StoreFolder = Annotated[Path | None, typer.Option("--store", help="Store (or run folder) that holds the policies.")]
-Task = Annotated[list[str] | None, typer.Option(help="Only these tasks of the store.")]
-Verifier = Annotated[str | None, typer.Option(help="Whose verdicts to count, e.g. world-process@1.")]
-Params = Annotated[str | None, typer.Option(help="Hash of the sampling parameters, where there are several.")]
-Level = Annotated[float, typer.Option(help="Coverage of every interval and band.")]
-Format = Annotated[str | None, typer.Option("--format", help="Format of a file, where it is not found by itself.")]
-Threshold = Annotated[float | None, typer.Option(help="A reward from here up is correct (rewards that are not 0/1).")]
-Step = Annotated[int | None, typer.Option(help="Only this training step of a log.")]
-Ks = Annotated[str, typer.Option("--k", help="Further k, separated by commas, beyond n too: 1,100,10000.")]
-Page = Annotated[Path | None, typer.Option("--html", help="Write the result as a page, too.")]
-Speak = Annotated[
-    bool,
-    typer.Option("--speak-of-support", help="Go on although truncated or tempered sampling makes zeros of its own."),
-]
 
 
 def whole_numbers(text: str, option: str) -> list[int]:
@@ -45,7 +47,7 @@ def whole_numbers(text: str, option: str) -> list[int]:
 @app.command()
 def measure(
     what: Annotated[str, typer.Argument(help="A counts file or another tool's log, or a policy of --store.")],
-    store: StoreFolder = None,
+    store: StoreOrNone = None,
     k: Ks = "",
     task: Task = None,
     verifier: Verifier = None,
@@ -53,8 +55,12 @@ def measure(
     level: Level = 0.95,
     format_: Format = None,
     threshold: Threshold = None,
+    score: Score = None,
+    filter_: Filter = None,
     step: Step = None,
-    pool_steps: Annotated[bool, typer.Option(help="Count all training steps of a log together.")] = False,
+    pool_steps: PoolSteps = False,
+    rescore: Rescore = False,
+    torn_tail: TornTail = False,
     answer_space: Annotated[
         float | None, typer.Option(help="Number of possible answers: corrects for guessing.")
     ] = None,
@@ -75,8 +81,8 @@ def measure(
     from goldpanner.cli import tables
     from goldpanner.measure.profile import profile
 
-    choice = Choice(store, tuple(task or ()), verifier, params, format_, threshold, step, pool_steps)
-    source = load_source(what, choice)
+    log = Log(format_, threshold, score, filter_, step, pool_steps, rescore, torn_tail)
+    source = load_source(what, Choice(store, tuple(task or ()), verifier, params, log))
     found = profile(
         source.counts,
         whole_numbers(k, "--k"),
@@ -102,7 +108,7 @@ def measure(
 def compare(
     base: Annotated[str, typer.Argument(help="The model before RL: a counts file, a log, or a policy of --store.")],
     rl: Annotated[str, typer.Argument(help="The model after RL, on the same problems.")],
-    store: StoreFolder = None,
+    store: StoreOrNone = None,
     task: Task = None,
     verifier: Verifier = None,
     params: Params = None,
@@ -111,6 +117,12 @@ def compare(
     fdr: Annotated[float, typer.Option(help="False discovery rate of established gains and losses.")] = 0.05,
     format_: Format = None,
     threshold: Threshold = None,
+    score: Score = None,
+    filter_: Filter = None,
+    step: Step = None,
+    pool_steps: PoolSteps = False,
+    rescore: Rescore = False,
+    torn_tail: TornTail = False,
     speak_of_support: Speak = False,
     html: Page = None,
     as_json: AsJson = False,
@@ -123,7 +135,8 @@ def compare(
     from goldpanner.measure.compare import compare as compare_counts
     from goldpanner.measure.passk import default_ks
 
-    choice = Choice(store, tuple(task or ()), verifier, params, format_, threshold)
+    log = Log(format_, threshold, score, filter_, step, pool_steps, rescore, torn_tail)
+    choice = Choice(store, tuple(task or ()), verifier, params, log)
     before, after = load_source(base, choice), load_source(rl, choice)
     refused = same_conditions(before, after, speak_of_support)
     asked = whole_numbers(k, "--k")
@@ -145,7 +158,7 @@ def compare(
 @app.command()
 def plan(
     base: Annotated[str, typer.Argument(help="The pilot: a counts file, a log, or a policy of --store.")],
-    store: StoreFolder = None,
+    store: StoreOrNone = None,
     steps: Annotated[int, typer.Option(help="RL steps you could pay for.", min=1)] = 100,
     prompts: Annotated[int, typer.Option(help="Prompts (groups) a step.", min=1)] = 64,
     group: Annotated[int | None, typer.Option(help="Fix the group size instead of choosing it.", min=2)] = None,
@@ -155,6 +168,12 @@ def plan(
     level: Level = 0.95,
     format_: Format = None,
     threshold: Threshold = None,
+    score: Score = None,
+    filter_: Filter = None,
+    step: Step = None,
+    pool_steps: PoolSteps = False,
+    rescore: Rescore = False,
+    torn_tail: TornTail = False,
     as_json: AsJson = False,
 ) -> None:
     """Before paying for a run: which group size, and which problems now, later, after SFT, or not at all.
@@ -164,7 +183,8 @@ def plan(
     from goldpanner.cli import tables
     from goldpanner.measure.plan import plan as make_plan
 
-    source = load_source(base, Choice(store, tuple(task or ()), verifier, params, format_, threshold))
+    log = Log(format_, threshold, score, filter_, step, pool_steps, rescore, torn_tail)
+    source = load_source(base, Choice(store, tuple(task or ()), verifier, params, log))
     found = make_plan(source.counts, steps=steps, prompts_per_step=prompts, group=group, level=level)
     if as_json:
         typer.echo(json.dumps(found.to_json(), allow_nan=False))
@@ -187,16 +207,3 @@ def audit(false_positive: str | None, false_negative: str | None) -> Any:
             raise InputError(f"{option} is {text!r}; write errors/audited, e.g. 3/200")
         numbers += [int(errors), int(audited)]
     return VerifierErrors(numbers[0], numbers[1], numbers[2], numbers[3])
-
-
-def same_conditions(base: Source, rl: Source, override: bool) -> str | None:
-    """Return why nothing can be said of support, if so; raise InputError where the two were sampled differently."""
-    from goldpanner.measure.confounds import support_refusal
-
-    if base.params is not None and rl.params is not None and base.params != rl.params:
-        raise InputError(f"{base.name} was sampled with {base.params}, {rl.name} with {rl.params}; sample both alike")
-    params = base.params or rl.params
-    refused = support_refusal(params, override) if params else None
-    if refused and not override:
-        raise InputError(f"{refused}; or go on with --speak-of-support, and every page will say so")
-    return refused

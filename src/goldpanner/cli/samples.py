@@ -10,10 +10,22 @@ import typer
 
 from goldpanner.cli import app
 from goldpanner.cli.lab import AsJson, ConfigFile, Set
-from goldpanner.cli.sources import find_policy, load_policy, load_problems, open_store
+from goldpanner.cli.options import (
+    Filter,
+    Format,
+    Params,
+    PoolSteps,
+    Rescore,
+    Score,
+    Step,
+    StoreFolder,
+    Task,
+    Threshold,
+    TornTail,
+    Verifier,
+)
+from goldpanner.cli.sources import Log, find_policy, load_policy, load_problems, open_store
 from goldpanner.errors import InputError
-
-StoreFolder = Annotated[Path, typer.Option("--store", help="Folder of the sample store, or of a run.")]
 
 
 @app.command()
@@ -74,19 +86,17 @@ def import_(
         Path | None, typer.Option("--store", help="Store to read it into; without it, counts are shown.")
     ] = None,
     counts: Annotated[Path | None, typer.Option("--counts", help="Write counts JSONL here.")] = None,
-    format_: Annotated[str | None, typer.Option("--format", help="Force the format instead of finding it.")] = None,
+    format_: Format = None,
     policy: Annotated[
         str | None, typer.Option(help="Policy id to store under; by default from the log's model.")
     ] = None,
-    threshold: Annotated[
-        float | None, typer.Option(help="A reward from here up is correct (rewards that are not 0/1).")
-    ] = None,
-    score: Annotated[str | None, typer.Option(help="Metric, scorer or reward column that decides.")] = None,
-    filter_: Annotated[str | None, typer.Option("--filter", help="lm-evaluation-harness's filter.")] = None,
-    step: Annotated[int | None, typer.Option(help="Only this training step.")] = None,
-    pool_steps: Annotated[bool, typer.Option(help="Count all training steps together.")] = False,
-    rescore: Annotated[bool, typer.Option(help="Judge the completions anew, by exact match with the answer.")] = False,
-    torn_tail: Annotated[bool, typer.Option(help="Leave out a last line that was cut.")] = False,
+    threshold: Threshold = None,
+    score: Score = None,
+    filter_: Filter = None,
+    step: Step = None,
+    pool_steps: PoolSteps = False,
+    rescore: Rescore = False,
+    torn_tail: TornTail = False,
     as_json: AsJson = False,
 ) -> None:
     """Read another tool's log: what was read, what was left out, and why.
@@ -94,18 +104,8 @@ def import_(
     Example: goldpanner import samples_gsm8k.jsonl --counts base.jsonl
     """
     from goldpanner import interop
-    from goldpanner.verify import Exact
 
-    log = interop.read(
-        src,
-        format_,
-        verifier=Exact() if rescore else None,
-        threshold=threshold,
-        score=score,
-        filter=filter_,
-        step=step,
-        torn_tail=torn_tail,
-    )
+    log = Log(format_, threshold, score, filter_, step, pool_steps, rescore, torn_tail).read(src)
     if store is not None:
         report = log.into(open_store(store), policy=policy)
     else:
@@ -133,11 +133,9 @@ def export(
     target: Annotated[
         Target, typer.Option("--for", help="counts, inspect (a log), trl or verl (a problem set).")
     ] = Target.COUNTS,
-    task: Annotated[list[str] | None, typer.Option(help="Only these tasks.")] = None,
-    verifier: Annotated[str | None, typer.Option(help="Whose verdicts, where there are several.")] = None,
-    params: Annotated[
-        str | None, typer.Option(help="Hash of the sampling parameters, where there are several.")
-    ] = None,
+    task: Task = None,
+    verifier: Verifier = None,
+    params: Params = None,
     low: Annotated[float, typer.Option(help="Only problems whose measured P is at least this.")] = 0.0,
     high: Annotated[float, typer.Option(help="Only problems whose measured P is at most this.")] = 1.0,
     weight: Annotated[str, typer.Option(help="uniform, or variance: rows in proportion to p(1-p).")] = "uniform",
@@ -218,10 +216,8 @@ def score(
     scorer: Annotated[str, typer.Argument(help="The policy that scores: a model folder, or scripted:P.")],
     policy: Annotated[str, typer.Argument(help="The policy of the store whose samples are scored.")],
     store: StoreFolder,
-    params: Annotated[
-        str | None, typer.Option(help="Hash of the sampling parameters, where there are several.")
-    ] = None,
-    task: Annotated[list[str] | None, typer.Option(help="Only these tasks.")] = None,
+    params: Params = None,
+    task: Task = None,
 ) -> None:
     """Compute log P of stored completions under another policy, for `compare` to tell where gained problems came from.
 

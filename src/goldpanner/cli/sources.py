@@ -1,5 +1,6 @@
 """What a word on the command line stands for: a counts file, a log, a policy in a store, a policy to sample."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,11 +11,41 @@ from goldpanner.errors import InputError
 from goldpanner.types import Counts, Problem, SamplingParams
 
 if TYPE_CHECKING:
-    from goldpanner.interop import Imported
+    from goldpanner.interop import Asked, Imported
     from goldpanner.measure.compare import Comparison
     from goldpanner.policies.local import LocalPolicy
     from goldpanner.policies.scripted import ScriptedPolicy
     from goldpanner.store import Store
+
+
+@dataclass(frozen=True)
+class Log:
+    """How another tool's log is read (`interop.read`)."""
+
+    format: str | None = None
+    threshold: float | None = None
+    score: str | None = None
+    filter: str | None = None
+    step: int | None = None
+    pool_steps: bool = False
+    rescore: bool = False
+    torn_tail: bool = False
+
+    def read(self, path: Path) -> "Imported":
+        """Return the log at `path` as a stream of records."""
+        from goldpanner import interop
+        from goldpanner.verify import Exact
+
+        return interop.read(
+            path,
+            self.format,
+            verifier=Exact() if self.rescore else None,
+            threshold=self.threshold,
+            score=self.score,
+            filter=self.filter,
+            step=self.step,
+            torn_tail=self.torn_tail,
+        )
 
 
 @dataclass(frozen=True)
@@ -25,10 +56,7 @@ class Choice:
     tasks: tuple[str, ...] = ()
     verifier: str | None = None
     params: str | None = None
-    format: str | None = None
-    threshold: float | None = None
-    step: int | None = None
-    pool_steps: bool = False
+    log: Log = field(default_factory=Log)
 
 
 @dataclass(frozen=True)
@@ -37,11 +65,24 @@ class Source:
 
     name: str
     counts: Counts
-    params: SamplingParams | None = None
-    """None: unknown."""
+    stated: Mapping[str, Any] = field(default_factory=dict)
+    """The fields of SamplingParams that are known."""
     policy: str | None = None
     store: "Store | None" = None
     choice: Choice = field(default_factory=Choice)
+    asked: Mapping[str, "Asked"] = field(default_factory=dict)
+    """By problem id, what a log calls a problem and how it asks it; empty where nothing is known of it."""
+
+    @property
+    def params(self) -> SamplingParams | None:
+        """How the samples were drawn, what is not known at its neutral value; None: nothing of the softmax is known."""
+        known = {name: value for name, value in self.stated.items() if name in ("temperature", "top_p", "top_k")}
+        return SamplingParams(**known) if known else None
+
+    @property
+    def full_softmax(self) -> bool:
+        """Whether the samples are known to come from the model's own distribution."""
+        return {"temperature", "top_p", "top_k"} <= set(self.stated) and SamplingParams(**self.stated).full_softmax
 
     def confounds(self, level: float) -> dict[str, Any]:
         """Return what the texts show that counts cannot: P(parses) x P(correct | parses), and the guess floor.
@@ -115,11 +156,9 @@ def load_source(name: str, choice: Choice) -> Source:
     """
     path = Path(name)
     if path.exists():
-        from goldpanner import interop
-
-        log = interop.read(path, choice.format, threshold=choice.threshold, step=choice.step)
-        counts = log.counts(pool_steps=choice.pool_steps)
-        return Source(path.stem, with_samples(counts), stated_params(log), choice=choice)
+        log = choice.log.read(path)
+        counts = log.counts(pool_steps=choice.log.pool_steps)
+        return Source(path.stem, with_samples(counts), log.stated, choice=choice, asked=log.asked)
     if choice.store is None:
         raise InputError(
             f"{name!r} is no file; give a counts file or a log, or name the store of a policy with --store DIR"
@@ -138,17 +177,6 @@ def with_samples(counts: Counts) -> Counts:
         empty = counts.ids[int(np.argmax(counts.n == 0))]
         raise InputError(f"problem {empty!r} has n = 0: no samples; leave its row out")
     return counts
-
-
-def stated_params(log: "Imported") -> SamplingParams | None:
-    """Return the sampling parameters that a log states, None where it says nothing of the softmax.
-
-    Fields that it does not state stand at their neutral values here: only what is stated can be held against it.
-    """
-    first = next(iter(log), None)
-    stated = dict(first.origin.params) if first is not None else {}
-    known = {name: stated[name] for name in ("temperature", "top_p", "top_k") if stated.get(name) is not None}
-    return SamplingParams(**known) if known else None
 
 
 def counts_of(store: "Store", policy: str, choice: Choice) -> Counts:
@@ -174,16 +202,14 @@ def find_policy(store: "Store", name: str) -> str:
     raise InputError(f"{len(found)} policies of {store.root} fit {name!r}; there are {known}")
 
 
-def drawn_with(store: "Store", policy: str, params: str | None) -> SamplingParams | None:
-    """Return the sampling parameters of a policy's samples where the store knows them, None where it does not."""
+def drawn_with(store: "Store", policy: str, params: str | None) -> dict[str, Any]:
+    """Return the fields of the sampling parameters of a policy's samples that the store knows."""
     table = store.sql("SELECT DISTINCT params FROM samples WHERE policy = $policy", {"policy": policy})
     hashes = [params] if params else table.column("params").to_pylist()
     record = store.get("params", hashes[0]) if len(hashes) == 1 else None
     fields = SamplingParams.__dataclass_fields__
-    if record is None or not set(fields) <= set(record):
-        return None
-    known: dict[str, Any] = {name: tuple(record[name]) if name == "stop" else record[name] for name in fields}
-    return SamplingParams(**known)
+    known = {name: value for name, value in (record or {}).items() if name in fields}
+    return {name: tuple(value) if name == "stop" else value for name, value in known.items()}
 
 
 def load_policy(name: str) -> "ScriptedPolicy | LocalPolicy":
@@ -231,7 +257,6 @@ def origins(found: "Comparison", base: Source, rl: Source, level: float) -> "Com
         return found
     from goldpanner.measure.rare import origin
 
-    full = rl.params is not None and rl.params.full_softmax
     place = {problem: i for i, problem in enumerate(base.counts.ids)}
     labels = {}
     for problem, rows in rl.store.scored(rl.policy, base.policy, gained, params=rl.choice.params).items():
@@ -242,7 +267,7 @@ def origins(found: "Comparison", base: Source, rl: Source, level: float) -> "Com
             rows["own"],
             base_n=int(base.counts.n[at] - base.counts.unjudged[at]),
             base_c=int(base.counts.c[at]),
-            full_softmax=full,
+            full_softmax=rl.full_softmax,
             level=level,
         )
     if not labels:
@@ -254,3 +279,50 @@ def origins(found: "Comparison", base: Source, rl: Source, level: float) -> "Com
     told = ", ".join(f"{count} {name}" for name, count in tally.items() if count)
     summary = f"{found.summary} Origin of {len(labels)} gained problems, by importance sampling: {told}."
     return replace(found, origin=labels, summary=summary)
+
+
+def same_conditions(base: Source, rl: Source, override: bool) -> str | None:
+    """Return why nothing can be said of support, if so.
+
+    Raises InputError where the two were sampled or asked differently, naming what differs, and where their problems are
+    not the same, by the names that the logs give them.
+    """
+    from goldpanner.measure.compare import align
+    from goldpanner.measure.confounds import support_refusal
+
+    if changed := [name for name in base.stated if name in rl.stated and base.stated[name] != rl.stated[name]]:
+        said = [", ".join(f"{name} = {x.stated[name]!r}" for name in changed) for x in (base, rl)]
+        raise InputError(
+            f"base ({base.name}) was sampled with {said[0]}, RL ({rl.name}) with {said[1]}; sample both alike"
+        )
+    _same_prompts(base, rl)
+    align(base.counts, rl.counts, {i: asked.name for x in (base, rl) for i, asked in x.asked.items() if asked.name})
+    refusals = [support_refusal(x.params, override) for x in (base, rl) if x.params is not None]
+    refused = next((refusal for refusal in refusals if refusal), None)
+    if refused and not override:
+        raise InputError(f"{refused}; or go on with --speak-of-support, and every page will say so")
+    return refused
+
+
+def _same_prompts(base: Source, rl: Source) -> None:
+    """Raise InputError naming a problem that two logs ask differently: one id, or one name in both logs."""
+    named = {asked.name: asked for i, asked in rl.asked.items() if asked.name and i not in base.asked}
+    changed = []
+    for i, asked in base.asked.items():
+        other = rl.asked.get(i) or named.get(asked.name)
+        if other is not None and asked.prompt and other.prompt and asked.prompt != other.prompt:
+            changed.append((asked.name or i, asked.prompt, other.prompt))
+    if changed:
+        name, first, second = changed[0]
+        more = f" (and {len(changed) - 1} more problems)" if len(changed) > 1 else ""
+        at = next((k for k, (a, b) in enumerate(zip(first, second)) if a != b), min(len(first), len(second)))
+        raise InputError(
+            f"problem {name!r} is asked differently{more}: base ({base.name}) has {_around(first, at)}, RL "
+            f"({rl.name}) has {_around(second, at)}; sample both with the same prompts"
+        )
+
+
+def _around(text: str, at: int, before: int = 20, after: int = 60) -> str:
+    """Return the part of a prompt around position `at`, quoted."""
+    start, end = max(at - before, 0), at + after
+    return f"{'... ' if start else ''}{text[start:end]!r}{' ...' if end < len(text) else ''}"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from goldpanner.errors import InputError
-from goldpanner.interop.records import ImportReport, Origin, Reading, Record
+from goldpanner.interop.records import Asked, ImportReport, Origin, Reading, Record
 from goldpanner.rng import seed_for
 from goldpanner.types import Counts, Problem, Sample, SamplingParams, Verdict, content_hash
 
@@ -42,6 +42,10 @@ class Imported:
     def __init__(self, name: str, reading: Reading, stream: Callable[[Reading], Iterator[Record]]) -> None:
         self.format = name
         """Name of the format, e.g. `lm-eval`."""
+        self.asked: dict[str, Asked] = {}
+        """By id, the problems of the last reading."""
+        self.stated: Mapping[str, Any] = {}
+        """The sampling parameters that the first record of the last reading states."""
         self._reading = reading
         self._stream = stream
 
@@ -59,20 +63,22 @@ class Imported:
         """Yield the records one by one; memory does not grow with the number of samples."""
         reading = self._reading
         reading.report = ImportReport(self.format, [str(f) for f in reading.files])
-        problems: set[str] = set()
+        self.asked, self.stated = {}, {}
         for record in self._guarded(reading):
             if reading.step is not None and record.step != reading.step:
                 reading.report.skip(f"not of training step {reading.step}", str(record.origin.file))
                 continue
-            problems.add(record.id)
+            if record.id not in self.asked:
+                self.stated = self.stated if self.asked else record.origin.params
+                self.asked[record.id] = Asked(record.name, record.problem.prompt if record.problem else "")
             reading.report.samples += record.n
             reading.report.correct += record.c
             reading.report.unjudged += record.unjudged
             reading.report.truncated += record.truncated
             reading.report.finish_unknown += record.finish_unknown
-            reading.report.problems = len(problems)
+            reading.report.problems = len(self.asked)
             yield record
-        if not problems:
+        if not self.asked:
             names = ", ".join(reading.report.files)
             why = "; ".join(f"{s.count} skipped: {r}" for r, s in reading.report.skipped.items())
             raise InputError(f"nothing was imported from {names}: {why or 'it holds no record'}")

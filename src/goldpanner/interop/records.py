@@ -28,6 +28,14 @@ class Origin:
     """The log's own unique name for itself, where it has one; else the file's content identifies it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a log calls a problem, and the prompt that it was asked with; empty where the log does not say."""
+
+    name: str
+    prompt: str
+
+
 @dataclass(slots=True)
 class Draw:
     """One sample: what was drawn, what is said of it, and the reward it was trained on, if any."""

@@ -143,14 +143,21 @@ def compare(
     )
 
 
-def align(base: Counts, rl: Counts) -> Counts:
-    """Return `rl` in the order of `base`; raise InputError naming the ids that only one of them has."""
+def align(base: Counts, rl: Counts, names: Mapping[str, str] | None = None) -> Counts:
+    """Return `rl` in the order of `base`; raise InputError naming the ids that only one of them has.
+
+    `names` is what people call an id, where it is a hash.
+    """
     if base.ids == rl.ids:
         return rl
+
+    def called(problem: str) -> str:
+        return f"{names[problem]} ({problem})" if names and names.get(problem, problem) != problem else problem
+
     only = [(name, sorted(set(a) - set(b))) for name, a, b in (("base", base.ids, rl.ids), ("RL", rl.ids, base.ids))]
     if any(ids for _, ids in only):
         said = "; ".join(
-            f"only in {name}: {', '.join(ids[:5])}{f' and {len(ids) - 5} more' if len(ids) > 5 else ''}"
+            f"only in {name}: {', '.join(map(called, ids[:5]))}{f' and {len(ids) - 5} more' if len(ids) > 5 else ''}"
             for name, ids in only
             if ids
         )

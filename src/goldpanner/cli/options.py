@@ -1,0 +1,29 @@
+"""Options that several commands share: which samples are meant, and how another tool's log is read."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+StoreOrNone = Annotated[Path | None, typer.Option("--store", help="Store (or run folder) that holds the policies.")]
+StoreFolder = Annotated[Path, typer.Option("--store", help="Folder of the sample store, or of a run.")]
+Task = Annotated[list[str] | None, typer.Option(help="Only these tasks of the store.")]
+Verifier = Annotated[str | None, typer.Option(help="Whose verdicts to count, e.g. world-process@1.")]
+Params = Annotated[str | None, typer.Option(help="Hash of the sampling parameters, where there are several.")]
+
+Format = Annotated[str | None, typer.Option("--format", help="Format of a log, where it is not found by itself.")]
+Threshold = Annotated[float | None, typer.Option(help="A reward from here up is correct (rewards that are not 0/1).")]
+Score = Annotated[str | None, typer.Option(help="Metric, scorer or reward column of a log that decides.")]
+Filter = Annotated[str | None, typer.Option("--filter", help="lm-evaluation-harness's filter.")]
+Step = Annotated[int | None, typer.Option(help="Only this training step of a log.")]
+PoolSteps = Annotated[bool, typer.Option(help="Count all training steps of a log together.")]
+Rescore = Annotated[bool, typer.Option(help="Judge a log's completions anew, by exact match with the answer.")]
+TornTail = Annotated[bool, typer.Option(help="Leave out a last line that was cut.")]
+
+Level = Annotated[float, typer.Option(help="Coverage of every interval and band.")]
+Ks = Annotated[str, typer.Option("--k", help="Further k, separated by commas, beyond n too: 1,100,10000.")]
+Page = Annotated[Path | None, typer.Option("--html", help="Write the result as a page, too.")]
+Speak = Annotated[
+    bool,
+    typer.Option("--speak-of-support", help="Go on although truncated or tempered sampling makes zeros of its own."),
+]
