@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from goldpanner.errors import InputError
-from goldpanner.measure import passk
+from goldpanner.measure import intervals, passk
 from goldpanner.rng import stream
 from goldpanner.types import Estimate, FloatArray
 
@@ -34,6 +34,15 @@ def pass_at(logp: ArrayLike, k: int, level: float = 0.95) -> Estimate:
     """Return exact pass@k from log P (nats) of problems drawn at random, t over problems, kept within [0, 1]."""
     found = mean(passk.exact_rows(logp, [k])[:, 0], level)
     return Estimate(found.value, max(found.low, 0.0), min(found.high, 1.0), level, found.method, found.n)
+
+
+def share(found: ArrayLike, level: float = 0.95) -> Estimate:
+    """Return the share of True with its exact interval (Clopper & Pearson 1934); undefined of nothing."""
+    x = np.asarray(found, bool)
+    if not x.size:
+        return Estimate.undefined("clopper-pearson", level)
+    low, high = intervals.proportion(int(x.sum()), x.size, level=level)
+    return Estimate(float(x.mean()), float(low), float(high), level, "clopper-pearson", x.size)
 
 
 def bootstrap(statistic: Callable[..., float], *columns: ArrayLike, level: float = 0.95, key: str = "") -> Estimate:
