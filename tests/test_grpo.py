@@ -1,6 +1,7 @@
 """Group-relative objectives: properties, the written formula in float64, TRL on the same batch, field bugs."""
 
 import copy
+import itertools
 import math
 from typing import get_args
 
@@ -121,6 +122,88 @@ def test_reinforce_pushes_in_a_dead_right_group_and_the_others_do_not():
     right = torch.ones(1, 4)
     assert (grpo.plain_rewards(right) == 1).all()
     assert all((advantages(right) == 0).all() for advantages in CENTRED)
+
+
+def expected_gradient(advantages, size, p):
+    """E[1/G sum_i A_i d log P(member i) / dp] over groups of `size`, each member right with probability p."""
+    total = 0.0
+    for c in range(size + 1):
+        reward = torch.tensor([[1.0] * c + [0.0] * (size - c)], dtype=torch.float64)
+        slope = torch.where(reward == 1, 1 / p, -1 / (1 - p))
+        probability = math.comb(size, c) * p**c * (1 - p) ** (size - c)
+        total += probability * float((advantages(reward) * slope).mean())
+    return total
+
+
+PROBABILITIES = (1e-4, 0.03, 0.4, 0.97)
+
+
+@pytest.mark.parametrize("p", PROBABILITIES)
+@pytest.mark.parametrize(("size", "k"), [(2, 1), (2, 2), (5, 1), (5, 3), (8, 4), (8, 8), (16, 7)])
+def test_pkpo_s_expected_gradient_is_that_of_pass_at_k(size, k, p):
+    got = expected_gradient(lambda reward: grpo.pkpo_advantages(reward, k), size, p)
+    assert got == pytest.approx(k * (1 - p) ** (k - 1), rel=1e-11)
+
+
+@settings(deadline=None)
+@given(right=st.lists(st.booleans(), min_size=2, max_size=7), data=st.data())
+def test_pkpo_is_what_a_member_adds_to_subsets_of_k(right, data):
+    # the definition: over all subsets of k that hold i, the best reward with i less the best without
+    k, size = data.draw(st.integers(1, len(right))), len(right)
+    reward = [float(x) for x in right]
+    expected = [
+        size / math.comb(size, k) * sum(
+            max(reward[j] for j in chosen) - max((reward[j] for j in chosen if j != i), default=0.0)
+            for chosen in itertools.combinations(range(size), k) if i in chosen
+        )
+        for i in range(size)
+    ]  # fmt: skip
+    got = grpo.pkpo_advantages(torch.tensor([reward], dtype=torch.float64), k)
+    np.testing.assert_allclose(got[0].numpy(), expected, atol=1e-12)
+
+
+@given(reward=rewards_or_none)
+def test_pkpo_without_enough_judged_members_is_silent_and_others_are_as_if_alone(reward):
+    advantage = grpo.pkpo_advantages(torch.from_numpy(reward), 2)
+    assert advantage.isfinite().all()
+    for row, got in zip(reward, advantage):
+        judged = ~np.isnan(row)
+        assert (got[torch.from_numpy(~judged)] == 0).all()
+        if judged.sum() >= 2:
+            expected = grpo.pkpo_advantages(torch.from_numpy(row[judged][None]), 2)[0]
+            torch.testing.assert_close(got[torch.from_numpy(judged)], expected, rtol=1e-12, atol=0)
+        else:
+            assert (got == 0).all()
+
+
+@pytest.mark.parametrize("k", [0, 5])
+def test_pkpo_refuses_a_k_that_the_group_cannot_tell_of(k):
+    with pytest.raises(InputError, match=f"k is {k} and the group size 4"):
+        grpo.pkpo_advantages(torch.ones(1, 4), k)
+    with pytest.raises(InputError, match="neither 0 nor 1"):
+        grpo.pkpo_advantages(torch.full((1, 4), 0.5), 2)
+
+
+@pytest.mark.parametrize("p", PROBABILITIES)
+@pytest.mark.parametrize("size", [2, 5, 16])
+def test_maxrl_s_expected_gradient_is_that_of_log_p_truncated_at_one_order_less_than_the_group(size, p):
+    # log p = -sum_k (1 - p)^k / k, whose derivative is sum_k (1 - p)^(k - 1)
+    def truncated(order):
+        return sum((1 - p) ** (k - 1) for k in range(1, order + 1))
+
+    def uncentred(reward):
+        right = reward.sum(1, keepdim=True)
+        return torch.where(right > 0, reward * reward.shape[1] / right.clamp(min=1), 0.0)
+
+    assert expected_gradient(grpo.maxrl_advantages, size, p) == pytest.approx(truncated(size - 1), rel=1e-11)
+    assert expected_gradient(uncentred, size, p) == pytest.approx(truncated(size), rel=1e-11)
+
+
+@pytest.mark.parametrize("p", PROBABILITIES)
+def test_expected_gradients_of_the_linear_variants(p):
+    assert expected_gradient(grpo.plain_rewards, 6, p) == pytest.approx(1, rel=1e-11)
+    assert expected_gradient(grpo.rloo_advantages, 6, p) == pytest.approx(1, rel=1e-11)
+    assert expected_gradient(grpo.centred_advantages, 6, p) == pytest.approx(5 / 6, rel=1e-11)
 
 
 # --- groups

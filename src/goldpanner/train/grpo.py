@@ -64,8 +64,8 @@ def pkpo_advantages(reward_PG: Tensor, k: int = 4) -> Tensor:
     """PKPO: the gradient of pass@k = 1 - (1 - p)^k from n samples, c of them right (arXiv:2505.15201).
 
     The paper gives a right sample k/n and a wrong one (k/n) rho(n-1, c, k-1), rho(n, c, k) = 1 - C(n-c, k) / C(n, k)
-    (theorem 2). Less its baseline "loo minus one", (k/n) rho of the n-1 others at k-1, a wrong one keeps 0 and a right
-    one (k/n) C(n-c, k-1) / C(n-1, k-1); here n times that, since `reduce_loss` takes the mean over samples.
+    (theorem 2). Less the baseline that it recommends, "loo - 1" (eq. 33), which is (k/n) rho of the n-1 others at k-1, a
+    wrong one keeps 0 and a right one (k/n) C(n-c, k-1) / C(n-1, k-1). Here n times that: `reduce_loss` takes the mean.
     k = 1 is REINFORCE. A group with fewer than k judged members gets 0. Rewards must be 0 or 1.
     Shape (P, G) -> (P, G).
     """
