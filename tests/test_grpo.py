@@ -129,7 +129,7 @@ def expected_gradient(advantages, size, p):
     total = 0.0
     for c in range(size + 1):
         reward = torch.tensor([[1.0] * c + [0.0] * (size - c)], dtype=torch.float64)
-        slope = torch.where(reward == 1, 1 / p, -1 / (1 - p))
+        slope = reward / p - (1 - reward) / (1 - p)
         probability = math.comb(size, c) * p**c * (1 - p) ** (size - c)
         total += probability * float((advantages(reward) * slope).mean())
     return total

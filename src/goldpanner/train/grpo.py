@@ -64,8 +64,8 @@ def pkpo_advantages(reward_PG: Tensor, k: int = 4) -> Tensor:
     """PKPO: the gradient of pass@k = 1 - (1 - p)^k from n samples, c of them right (arXiv:2505.15201).
 
     The paper gives a right sample k/n and a wrong one (k/n) rho(n-1, c, k-1), rho(n, c, k) = 1 - C(n-c, k) / C(n, k)
-    (theorem 2). Less the baseline that it recommends, "loo - 1" (eq. 33), which is (k/n) rho of the n-1 others at k-1, a
-    wrong one keeps 0 and a right one (k/n) C(n-c, k-1) / C(n-1, k-1). Here n times that: `reduce_loss` takes the mean.
+    (theorem 2). Less the baseline that it recommends, "loo - 1" (eq. 33), (k/n) rho of the n-1 others at k-1, a wrong
+    one keeps 0 and a right one (k/n) C(n-c, k-1) / C(n-1, k-1). Here n times that: `reduce_loss` takes the mean.
     k = 1 is REINFORCE. A group with fewer than k judged members gets 0. Rewards must be 0 or 1.
     Shape (P, G) -> (P, G).
     """
@@ -76,8 +76,8 @@ def pkpo_advantages(reward_PG: Tensor, k: int = 4) -> Tensor:
     if not (right | (reward_PG == 0) | ~judged).all():
         raise InputError("pkpo: a reward is neither 0 nor 1; PKPO is defined here for right and wrong")
     n, c = judged.sum(1, keepdim=True), right.sum(1, keepdim=True)
-    j = torch.arange(k - 1, device=reward_PG.device)  # C(n-c, k-1) / C(n-1, k-1) as a product, an empty one for k = 1
-    others = ((n - c - j).clamp(min=0) / (n - 1 - j).clamp(min=1)).to(reward_PG.dtype).prod(1, keepdim=True)
+    j = torch.arange(k - 1).to(reward_PG)  # C(n-c, k-1) / C(n-1, k-1) as a product, an empty one for k = 1
+    others = ((n - c - j).clamp(min=0) / (n - 1 - j).clamp(min=1)).prod(1, keepdim=True)
     return torch.where(right & (n >= k), k * others, 0.0)
 
 
