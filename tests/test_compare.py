@@ -10,9 +10,10 @@ from scipy import stats
 
 from goldpanner.errors import InputError
 from goldpanner.measure import passk
-from goldpanner.measure.compare import align, compare, crossover, decide, difference, equivalent_k
+from goldpanner.measure.compare import align, compare, crossover, difference, equivalent_k
 from goldpanner.measure.passk import Band
 from goldpanner.measure.support import SupportChange, changes, entry_p, support
+from goldpanner.measure.verdict import FEWEST, decide
 from goldpanner.types import Counts
 
 UNDECIDED = "cannot be decided from these samples"
@@ -279,6 +280,41 @@ def test_same_policy_shows_no_difference(m):
         first, second = (Counts.of([64] * m, generator.binomial(64, p)) for _ in range(2))
         words[decide(difference(first, second, k), changes(first, second))] += 1
     assert words["no difference shown"] + words[UNDECIDED] >= 133  # 95% of 150, less 3.5 standard errors
+
+
+def flat(m):
+    """A band of the difference that shows nothing."""
+    return Band(np.array([1, 256]), *(np.full(2, x) for x in (0.0, -0.05, 0.05)), 0.95, "given", True, m)
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "word"),
+    [
+        (1, 0, "no difference shown"),
+        (0, 2, "no difference shown"),
+        (FEWEST - 1, 0, "no difference shown"),
+        (FEWEST, 0, "expanded"),
+        (0, FEWEST, "narrowed"),
+        (4, 3, "shifted"),
+        (9, 1, "expanded"),
+        (1, 9, "narrowed"),
+    ],
+)
+def test_a_few_established_changes_of_hundreds_are_no_verdict(gained, lost, word):
+    base = [0] * gained + [200] * lost + [128] * (400 - gained - lost)
+    rl = [200] * gained + [0] * lost + [128] * (400 - gained - lost)
+    found = changes(Counts.of([256] * 400, base), Counts.of([256] * 400, rl))
+    assert (found.count("gained", established=True), found.count("lost", established=True)) == (gained, lost)
+    assert decide(flat(400), found) == word
+
+
+def test_a_lone_gain_is_named_though_it_gives_no_verdict():
+    p = np.r_[0.0, np.full(299, 0.5)]
+    q = np.r_[0.4, np.full(299, 0.5)]
+    found = compare(sampled(p, 256, 1), sampled(q, 256, 2))
+    assert found.changes.of("gained", established=True) == ["0"]
+    assert found.verdict == "no difference shown"
+    assert "1 established change is too few to speak of the boundary as a whole." in found.summary
 
 
 def test_all_unjudged_cannot_be_decided():

@@ -88,8 +88,67 @@ def test_held_out_scores_every_model_and_the_plug_in_is_worst():
     _, counts, _ = population(5, 300)
     scores = extrapolate.beyond_n(counts, [K]).held_out
     assert set(scores) == {*extrapolate.MODELS, extrapolate.PLUG_IN}
-    assert max(scores, key=scores.__getitem__) == "plug-in"
-    assert extrapolate.beyond_n(Counts.of([4] * 5, [1] * 5), [10]).held_out == {}
+    assert max(scores, key=lambda name: scores[name].mean()) == "plug-in"
+    few = extrapolate.beyond_n(Counts.of([4] * 5, [1] * 5), [10])
+    assert (few.held_out, few.method) == ({}, "shape-average")
+
+
+def test_held_out_truth_is_what_the_other_samples_show():
+    """A model that returns the full samples' own pass@k has no error, one that is off by 0.1 has 0.1."""
+    _, counts, _ = population(5, 60)
+    tally = Tally.judged(counts)
+    seen = []
+
+    def predict(name, thinned, ks, seed, particles):
+        seen.append((thinned.n.max(), ks.max()))
+        return np.full(ks.shape, 0.5)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(extrapolate, "predict", predict)
+        patch.setattr(extrapolate, "unbiased", lambda tally, ks: np.full(ks.shape, 0.6))
+        scores = extrapolate.score_held_out(tally, 0, repeats=3)
+    assert set(seen) == {(25, 100), (10, 100)}
+    for error in scores.values():
+        np.testing.assert_allclose(error, [0.1] * 3)
+
+
+def held_out(**errors):
+    return {name: np.array(errors.get(name.replace("-", "_"), [0.5, 0.6, 0.5, 0.6])) for name in extrapolate.CANDIDATES}
+
+
+def test_another_model_is_reported_only_when_it_is_surely_better():
+    assert extrapolate.choose({}) == "shape-average"
+    surely = held_out(shape_average=[0.05, 0.06, 0.05, 0.06], power_law=[0.01, 0.02, 0.01, 0.02])
+    assert extrapolate.choose(surely) == "power-law"
+    within_noise = held_out(shape_average=[0.05, 0.01, 0.05, 0.01], power_law=[0.01, 0.02, 0.01, 0.02])
+    assert extrapolate.choose(within_noise) == "shape-average"
+    assert extrapolate.choose(held_out(shape_average=[0.01] * 4)) == "shape-average"
+
+
+def test_the_chosen_model_is_reported_with_a_bootstrap_over_problems(monkeypatch):
+    _, counts, _ = population(8, 150)
+    better = held_out(shape_average=[0.05, 0.06, 0.05, 0.06], power_law=[0.01, 0.02, 0.01, 0.02])
+    monkeypatch.setattr(extrapolate, "score_held_out", lambda tally, seed: better)
+    found = extrapolate.beyond_n(counts, [1000, K], 0.9)
+    assert found.method == "power-law"
+    assert [e.method for e in found.estimates] == ["power-law", "power-law"]
+    assert [e.value for e in found.estimates] == found.models["power-law"].tolist()
+    # its width against that of the bootstrap written out
+    r = np.random.default_rng(0)
+    again = [
+        extrapolate.power_law(Tally.of(np.full(150, 100), counts.c[r.integers(0, 150, 150)]), np.array([1e4]))[0]
+        for _ in range(400)
+    ]
+    low, high = np.quantile(again, [0.05, 0.95])
+    estimate = found.at(K)
+    assert estimate.low < estimate.value < estimate.high
+    assert estimate.high - estimate.low == pytest.approx(high - low, rel=0.3)
+    # unjudged samples widen it to what they could be
+    r = np.random.default_rng(1)
+    open_ = Counts.of(counts.n, counts.c, unjudged=np.minimum(r.integers(0, 9, 150), counts.n - counts.c))
+    wide = extrapolate.beyond_n(open_, [K], 0.9).at(K)
+    assert wide.low == estimate.low, "all of them wrong: the counts as they were"
+    assert wide.high > estimate.high
 
 
 def test_same_seed_same_answer_other_seed_close():

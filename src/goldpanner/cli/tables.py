@@ -7,6 +7,7 @@ from rich.table import Table
 
 from goldpanner.cli.display import console
 from goldpanner.measure.compare import Comparison
+from goldpanner.measure.extrapolate import PLUG_IN, Extrapolation
 from goldpanner.measure.plan import ASSIGNMENTS, Plan
 from goldpanner.measure.profile import Profile
 from goldpanner.types import Counts, Estimate
@@ -36,6 +37,8 @@ def profile(found: Profile, name: str, extra: dict[str, Any], override: bool) ->
             highlight=False,
         )
     console.print(_curve_table(found))
+    if found.beyond is not None and (found.beyond.k > found.curve.largest).any():
+        console.print(_models_table(found.beyond, found.curve.largest))
     if found.groups:
         table = _table("groups of G samples, expected shares", "G", "live", "dead-wrong", "dead-right")
         for size, shares in found.groups.items():
@@ -95,11 +98,21 @@ def _curve_table(found: Profile) -> Table:
     for k in found.at_a_glance:
         table.add_row(f"{k:,}", shown(found.curve.at(k)), "unbiased")
     if found.beyond is not None:
-        plug_in = found.beyond.models["plug-in"]
-        for k, estimate, naive in zip(found.beyond.k.tolist(), found.beyond.estimates, plug_in):
+        for k, estimate in zip(found.beyond.k.tolist(), found.beyond.estimates):
             if k > found.curve.largest:
-                note = f"beyond n, {found.beyond.method} (the plug-in would say {naive:.3f}: do not use it)"
-                table.add_row(f"{k:,}", shown(estimate), note)
+                table.add_row(f"{k:,}", shown(estimate), f"beyond n, {found.beyond.method}")
+    return table
+
+
+def _models_table(found: Extrapolation, largest: int) -> Table:
+    """Return what each model says beyond n, and its error on held-out samples."""
+    ks = [(i, k) for i, k in enumerate(found.k.tolist()) if k > largest]
+    title = "pass@k beyond n by model, with its mean error on held-out samples"
+    table = _table(title, "model", *(f"k = {k:,}" for _, k in ks), "held out", "")
+    for name, values in found.models.items():
+        error = f"{found.held_out[name].mean():.3f}" if found.held_out else "-"
+        use = "reported" if name == found.method else "do not use" if name == PLUG_IN else ""
+        table.add_row(name, *(f"{values[i]:.3f}" for i, _ in ks), error, use)
     return table
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from goldpanner.errors import InputError
-from goldpanner.measure import confounds, groups, mixture, passk
+from goldpanner.measure import confounds, extrapolate, groups, mixture, passk
 from goldpanner.measure.boundary import Boundary, boundary
 from goldpanner.measure.confounds import VerifierErrors
 from goldpanner.measure.extrapolate import Extrapolation, beyond_n
@@ -54,8 +54,8 @@ class Profile:
     def _beyond_json(self) -> dict[str, Any]:
         """Return every k asked: within n the unbiased estimate with its band, beyond it the extrapolation.
 
-        `of` says whose pass@k the interval is about: the population's that the problems were drawn from (the band), or
-        that of these very problems (beyond n).
+        `of` says whose pass@k the interval is about: the population's that the problems were drawn from (the band, the
+        bootstrap over problems), or that of these very problems (the shape average beyond n).
         """
         if self.beyond is None:
             return {}
@@ -64,7 +64,8 @@ class Profile:
             inside = k <= self.curve.largest
             shown = self.curve.at(k) if inside else estimate
             method = "unbiased" if inside else estimate.method
-            rows[str(k)] = {**shown.to_json(), "method": method, "of": "population" if inside else "these problems"}
+            these = not inside and method == extrapolate.DEFAULT
+            rows[str(k)] = {**shown.to_json(), "method": method, "of": "these problems" if these else "population"}
         return rows
 
     def to_json(self) -> dict[str, Any]:
@@ -163,7 +164,8 @@ def _models(found: Extrapolation) -> dict[str, Any]:
     return {
         name: {
             "values": {str(k): _finite(v) for k, v in zip(found.k.tolist(), values)},
-            "held_out_error": _finite(found.held_out.get(name, float("nan"))),
+            "held_out_error": float(found.held_out[name].mean()) if found.held_out else None,
+            "use": "reported" if name == found.method else "do not use" if name == extrapolate.PLUG_IN else "beside",
         }
         for name, values in found.models.items()
     }

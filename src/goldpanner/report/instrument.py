@@ -118,13 +118,16 @@ def _text(estimate: Estimate, sign: bool = False) -> str:
 
 def _beyond(found: Profile) -> Table:
     assert found.beyond is not None
-    plug_in = found.beyond.models["plug-in"]
+    models = found.beyond.models
     rows = [
-        [f"{k:,}", _text(estimate), f"{naive:.3f}"]
-        for k, estimate, naive in zip(found.beyond.k.tolist(), found.beyond.estimates, plug_in)
+        [f"{k:,}", _text(estimate), *(f"{values[i]:.3f}" for values in models.values())]
+        for i, (k, estimate) in enumerate(zip(found.beyond.k.tolist(), found.beyond.estimates))
     ]
+    if found.beyond.held_out:
+        errors = (f"{found.beyond.held_out[name].mean():.3f}" for name in models)
+        rows.append(["mean error, held out", "", *errors])
     caption = f"By {found.beyond.method}. The plug-in, 1 - (1 - c/n)^k, is shown as what not to do."
-    return _table("pass@k beyond the samples drawn", caption, ["k", "pass@k [interval]", "plug-in"], rows)
+    return _table("pass@k beyond the samples drawn", caption, ["k", "pass@k [interval]", *models], rows)
 
 
 def _groups(found: Profile) -> Table:

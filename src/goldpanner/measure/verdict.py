@@ -1,0 +1,196 @@
+"""The verdict on two models in one word, how many more samples would decide it, and the paragraph that explains it."""
+
+from typing import Literal
+
+import numpy as np
+from scipy.stats import binomtest
+
+from goldpanner.measure.extrapolate import beyond_n
+from goldpanner.measure.passk import Band, smallest_n
+from goldpanner.measure.support import CHANGES, Changes
+from goldpanner.types import Counts, Estimate
+
+Verdict = Literal[
+    "sharpened",
+    "expanded",
+    "narrowed",
+    "shifted",
+    "no difference shown",
+    "cannot be decided from these samples",
+]
+MATERIAL = 0.05
+"""Established gains (losses) count when they are at least this share of the problems that either model solved."""
+REACH = 10
+"""What the base would solve with so many times the samples is not counted as beyond it."""
+FEWEST = 6
+"""Fewest established changes that are no material share and still give a verdict: of 6 changes all one way an exact
+sign test says p = 2 x 2^-6 = .031, of 5 .063. Fewer are named, but say nothing of the problems that were not asked."""
+EXCHANGE = 3
+"""Gains and losses are an exchange when neither outnumbers the other this many times."""
+MARGIN = 0.1
+"""A difference of pass@k that goes unseen matters from here on: wider bands cannot decide."""
+
+
+def decide(gap: Band, found: Changes, margin: float = MARGIN) -> Verdict:
+    """Return the verdict. The rule, in this order; K is the largest k of the difference's simultaneous band.
+
+    Gains (losses) are *material* if the established ones are at least 5% (`MATERIAL`) of the problems that either
+    model solved. The boundary *grew* if gains are material and more than the losses, and the band at K does not lie
+    below 0; it *shrank* if the band at K lies below 0, or losses are material and more than the gains. A band above 0
+    at K alone is no growth: at small K it shows speed, and the base might get there, too (`within_reach`).
+
+    1. shifted: gains and losses are both material, and neither outnumbers the other three times (`EXCHANGE`).
+    2. expanded: the boundary grew.
+    3. sharpened: pass@k rose at some k < K (band above 0), and the boundary did not grow (stayed or shrank).
+    4. narrowed: the boundary shrank, and pass@k rose nowhere.
+    5. shifted: pass@k fell at some k < K without any of these (the curve moved, the boundary was not shown to).
+    6. expanded, narrowed: no material share, but at least 6 (`FEWEST`) established changes, and the gains outnumber the
+       losses (the losses the gains) by more than chance, an exact sign test at the level of the bands; shifted if
+       neither do. One gained problem of hundreds is established for that problem, and no expansion of the model.
+    7. cannot be decided from these samples: one problem, or a band wider than twice `margin` (0.1) at k = 1 or
+       K: a difference that matters could hide in it.
+    8. no difference shown.
+    """
+    use = ~np.isnan(gap.low)
+    if gap.problems < 2 or not use.any():
+        return "cannot be decided from these samples"
+    low, high = gap.low[use], gap.high[use]
+    gains, losses = found.count("gained", established=True), found.count("lost", established=True)
+    material = max(1.0, MATERIAL * sum(found.count(c) for c in CHANGES[:3]))
+    if min(gains, losses) >= material and max(gains, losses) < EXCHANGE * min(gains, losses):
+        return "shifted"
+    if gains >= material and gains > losses and high[-1] >= 0:
+        return "expanded"
+    if (low > 0).any():
+        return "sharpened"
+    if high[-1] < 0 or (losses >= material and losses > gains):
+        return "narrowed"
+    if (high < 0).any():
+        return "shifted"
+    if gains + losses >= FEWEST:
+        if binomtest(gains, gains + losses).pvalue > 1 - gap.level:
+            return "shifted"
+        return "expanded" if gains > losses else "narrowed"
+    ends = [0, -1]
+    if (high[ends] - low[ends]).max() > 2 * margin:
+        return "cannot be decided from these samples"
+    return "no difference shown"
+
+
+def within_reach(base: Counts, of_rl: Band) -> Estimate | None:
+    """Return the base's pass@(10 K) if it probably reaches what RL has at K for certain, else None.
+
+    Extrapolated (`measure.extrapolate`). Problems that the base would solve with ten times the samples are no
+    expansion: with n samples each, a problem at P = 1/n is missed by the base every third time.
+    """
+    last = of_rl.largest
+    if not last or not (base.n > base.unjudged).any():
+        return None
+    reach = beyond_n(base, [REACH * last], of_rl.level, held_out=False).estimates[0]
+    return reach if reach.value >= of_rl.at(last).low else None
+
+
+def more_samples(base: Counts, rl: Counts, gap: Band, found: Changes, margin: float = MARGIN) -> int | None:
+    """Return about how many more samples per problem would decide; None if more problems are needed instead.
+
+    Half the band's width squared at k = 1 is made of a part between problems, which stays, and a part within them, mean
+    of p(1-p)/n, which shrinks as 1/n: solve for the n at which the half-width is `margin`. Where gains or losses are
+    within noise, also the n at which a typical one of them (median rate c/n) would be established, with as many
+    successes against none as that takes now (`Changes.needed`). The larger of what applies, to two digits.
+    """
+    if gap.problems < 2 or np.isnan(gap.low[0]) or np.isnan(gap.value[0]):
+        return None
+    m, n = gap.problems, float(min(np.median(base.n), np.median(rl.n)))
+    needs: list[float] = []
+    half = float(max(gap.high[0] - gap.value[0], gap.value[0] - gap.low[0]))
+    p = [(x.c + 0.5) / (x.n + 1) for x in (base, rl)]
+    within = float(sum((q * (1 - q) / x.n).sum() for q, x in zip(p, (base, rl)))) / m**2
+    spread = float(np.var(rl.c / rl.n - base.c / base.n, ddof=1)) / m
+    share = min(1.0, within / spread) if spread > 0 else 1.0
+    if half > margin:
+        kept = (1 - share) * half**2
+        if kept >= margin**2:
+            return None
+        needs.append(n * (share * half**2 / (margin**2 - kept) - 1))
+    noise = ((found.change == "gained") | (found.change == "lost")) & ~found.established
+    if noise.any():
+        rate = float(np.median(((base.c + rl.c) / np.maximum(np.where(rl.c > 0, rl.n, base.n), 1))[noise]))
+        needs.append(found.needed / rate - n)
+    need = max(needs, default=0.0)
+    if need <= 0:
+        return None
+    digits = 10 ** max(0, int(np.floor(np.log10(need))) - 1)
+    return int(np.ceil(need / digits) * digits)
+
+
+def _said(value: float, form: str = ".3g") -> str:
+    return "unknown" if np.isnan(value) else format(value, form)
+
+
+def summarise(
+    of_base: Band,
+    of_rl: Band,
+    gap: Band,
+    crossing: Estimate,
+    equivalent: Estimate,
+    found: Changes,
+    verdict: Verdict,
+    more: int | None,
+    base: Counts,
+    rl: Counts,
+    reach: Estimate | None = None,
+) -> str:
+    """Return the paragraph: every number in it comes from the comparison."""
+    size = f"{gap.problems} problem{'s' if gap.problems != 1 else ''}"
+    text = [f"{verdict[0].upper()}{verdict[1:]}."]
+    last = gap.largest
+    if not last:
+        return f"{text[0]} No k is defined for all {size}: at least one has no samples."
+    for k in sorted({int(gap.k[0]), last}):
+        old, new, by = (band.at(k) for band in (of_base, of_rl, gap))
+        text.append(
+            f"pass@{k} goes from {_said(old.value)} to {_said(new.value)}"
+            f" (difference {_said(by.value, '+.3f')}, {by.level:.0%} band {by.low:+.3f} to {by.high:+.3f})."
+        )
+    if reach is not None:
+        text.append(
+            f"The gains are within reach of the base: its pass@{REACH * last} would be about {reach.value:.3g}."
+        )
+    if equivalent.value == 1:
+        text.append("RL's pass@1 is not above the base's.")
+    elif np.isfinite(equivalent.value):
+        upper = f"{equivalent.high:.3g}" if np.isfinite(equivalent.high) else f"beyond {smallest_n(base)}"
+        text.append(
+            f"RL's pass@1 is the base's pass@{equivalent.value:.3g} (interval {equivalent.low:.3g} to {upper})."
+        )
+    elif np.isinf(equivalent.value):
+        text.append(f"RL's pass@1 is more than the base reaches within {smallest_n(base)} samples.")
+    if np.isfinite(crossing.value) and not gap.low[0] > 0:
+        text.append(f"No lead of RL at k = {int(gap.k[0])} is shown.")
+    elif np.isfinite(crossing.value):
+        upper = f"{crossing.high:.3g}" if np.isfinite(crossing.high) else f"beyond {last}"
+        text.append(f"The base catches up at k = {crossing.value:.3g} (confidence set {crossing.low:.3g} to {upper}).")
+    elif np.isinf(crossing.value) and gap.low[0] > 0:
+        text.append(f"The base does not catch up within k = {last}.")
+    parts = [
+        f"{name} {found.count(name)} ({found.count(name, established=True)} established)" for name in ("gained", "lost")
+    ]
+    text.append(
+        f"Of {size}: kept {found.count('kept')}, {', '.join(parts)}, solved by neither {found.count('neither')};"
+        f" a lone change needs {found.needed} successes against none to be established, several need fewer or as many"
+        f" (false discovery rate {found.fdr:.0%})."
+    )
+    established = int(found.established.sum())
+    if established and verdict in ("no difference shown", "cannot be decided from these samples"):
+        text.append(
+            f"{established} established change{'s are' if established > 1 else ' is'} too few to speak of the boundary "
+            "as a whole."
+        )
+    open_ = int(base.unjudged.sum() + rl.unjudged.sum())
+    if open_:
+        text.append(f"{open_} samples are unjudged: every interval allows for all of them right or all wrong.")
+    if verdict == "cannot be decided from these samples" and open_:
+        text.append("Judge them first.")
+    elif verdict == "cannot be decided from these samples":
+        text.append(f"Draw about {more} more per problem." if more else "More problems are needed, not more samples.")
+    return " ".join(text)
