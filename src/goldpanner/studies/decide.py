@@ -57,10 +57,10 @@ class Effect:
                    default=1.0)  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
-        """Return the effect as a record; infinities as None."""
+        """Return the effect as a record; infinities as None; `side` says where each estimate lies: yes, no or open."""
         edge = {k: v if math.isfinite(v) else None for k, v in (("low", self.low), ("high", self.high))}
         more = self.more if math.isfinite(self.more) else None
-        estimates = [estimate.to_json() for estimate in self.estimates]
+        estimates = [{**e.to_json(), "side": _side(e, self.low, self.high)} for e in self.estimates]
         return {"condition": self.condition, **edge, "state": self.state, "more": more, "estimates": estimates}
 
 
