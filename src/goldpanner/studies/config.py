@@ -6,8 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from goldpanner.tasks import DomainConfig, WorldConfig
 from goldpanner.tasks import build as build_domain
+from goldpanner.train.config import PPO, RFTConfig, RLVRConfig
 from goldpanner.train.model import ModelConfig
-from goldpanner.train.rlvr import RLVRConfig, reward_first
+from goldpanner.train.rlvr import reward_first
 from goldpanner.train.supervised import SFT, SupervisedConfig
 from goldpanner.types import SamplingParams
 
@@ -56,7 +57,10 @@ class MeasureConfig(BaseModel):
 
 
 class RunConfig(BaseModel):
-    """The story: a domain, a model, three trainers, and how it is measured. One seed sets every seed not given."""
+    """A domain, a model, the trainers, and how it is measured. One seed sets every seed not given.
+
+    The story uses `pretrain`, `sft` and `grpo`; `ppo` and `rft` are for stages trained by themselves and for recipes.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -70,6 +74,8 @@ class RunConfig(BaseModel):
     sft: SupervisedConfig = SFT
     demonstrations: int = Field(default=64, ge=1, description="Worked examples of the SFT.")
     grpo: RLVRConfig = Field(default_factory=RLVRConfig)
+    ppo: RLVRConfig = PPO
+    rft: RFTConfig = Field(default_factory=RFTConfig)
     tasks: TasksConfig
     measure: MeasureConfig = Field(default_factory=MeasureConfig)
 
@@ -80,32 +86,39 @@ class RunConfig(BaseModel):
         if not isinstance(given, dict) or any(not isinstance(v, dict) for k, v in given.items() if k in _PARTS):
             return given
         tree = {**given, **{part: {**given.get(part, {})} for part in _PARTS}}
-        for part in ("domain", "pretrain", "sft", "grpo", "measure"):
+        for part in ("domain", "pretrain", "sft", "grpo", "ppo", "rft", "measure"):
             tree[part].setdefault("seed", tree.get("seed", 0))
         kind = tree["domain"].setdefault("kind", "world")
-        for name, value in SFT.model_dump().items():
-            tree["sft"].setdefault(name, value)
+        for part, preset in (("sft", SFT), ("ppo", PPO)):
+            for name in preset.model_fields_set:
+                tree[part].setdefault(name, getattr(preset, name))
         if kind in CURRICULUM:
             tasks = CURRICULUM[kind]
-            tree["grpo"].setdefault("tasks", dict.fromkeys(tasks["trained"], 1.0))
+            for part in ("grpo", "ppo", "rft"):
+                tree[part].setdefault("tasks", dict.fromkeys(tasks["trained"], 1.0))
             tree["tasks"] = {"demonstrated": tasks["demonstrated"], "measured": tasks["measured"], **tree["tasks"]}
         return tree
 
     @model_validator(mode="after")
     def _tasks_exist(self) -> "RunConfig":
-        offered = build_domain(self.domain).tasks
+        domain = build_domain(self.domain)
         for name, tasks in (
             ("grpo.tasks", tuple(self.grpo.tasks)),
+            ("ppo.tasks", tuple(self.ppo.tasks)),
+            ("rft.tasks", tuple(self.rft.tasks)),
             ("tasks.demonstrated", self.tasks.demonstrated),
             ("tasks.measured", self.tasks.measured),
             ("tasks.probed", self.tasks.probed),
         ):
             for task in tasks:
-                if task not in offered:
-                    raise ValueError(f"{name} names {task!r}; {self.domain.kind} offers {', '.join(offered)}")
-        domain = build_domain(self.domain)
-        self.grpo.chosen()
-        reward_first(domain.verifiers(), self.grpo.reward, domain.controls())
+                if task not in domain.tasks:
+                    raise ValueError(f"{name} names {task!r}; {self.domain.kind} offers {', '.join(domain.tasks)}")
+        for rl in (self.grpo, self.ppo):
+            rl.chosen()  # refuses a group of one, say
+        if self.ppo.variant != "ppo":
+            raise ValueError(f"ppo.variant is {self.ppo.variant!r}; the other variants are settings of grpo")
+        for reward in (self.grpo.reward, self.ppo.reward, self.rft.reward):
+            reward_first(domain.verifiers(), reward, domain.controls())
         if self.measure.sampled > self.measure.problems:
             raise ValueError(
                 f"measure.sampled is {self.measure.sampled}, more than measure.problems = {self.measure.problems}"
@@ -119,4 +132,4 @@ class RunConfig(BaseModel):
         return tuple(t for t in build_domain(self.domain).tasks if "exposure" in t or t.endswith("klingon"))
 
 
-_PARTS = ("domain", "model", "pretrain", "sft", "grpo", "tasks", "measure")
+_PARTS = ("domain", "model", "pretrain", "sft", "grpo", "ppo", "rft", "tasks", "measure")

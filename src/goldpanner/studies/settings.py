@@ -59,16 +59,20 @@ def differences(one: BaseModel, other: BaseModel) -> list[str]:
     return [f"{k}: {left.get(k)!r} -> {right.get(k)!r}" for k in keys if left.get(k) != right.get(k)]
 
 
-def reference(kind: type[BaseModel], prefix: str = "") -> list[tuple[str, str, str]]:
-    """Return (dotted key, default, description) of every field of a configuration, its parts' fields included."""
+def reference(kind: type[BaseModel], prefix: str = "", preset: BaseModel | None = None) -> list[tuple[str, str, str]]:
+    """Return (dotted key, default, description) of every field of a configuration, its parts' fields included.
+
+    The defaults are those of `preset` where there is one: those that `sft` has, say, which pretraining has not.
+    """
     rows = []
     for name, field in kind.model_fields.items():
         parts = [t for t in (field.annotation, *get_args(field.annotation)) if isinstance(t, type)]
         below = [part for part in parts if issubclass(part, BaseModel)]
+        value = field.get_default(call_default_factory=True) if preset is None else getattr(preset, name)
         for part in below:
-            rows += reference(part, f"{prefix}{name}.")
+            rows += reference(part, f"{prefix}{name}.", value if isinstance(value, part) else None)
         if not below:
-            default = "" if field.is_required() else repr(field.get_default(call_default_factory=True))
+            default = "" if field.is_required() and preset is None else repr(value)
             rows.append((prefix + name, default, field.description or ""))
     return list(dict.fromkeys(rows))
 
@@ -80,6 +84,7 @@ def reference_page(kind: type[BaseModel]) -> str:
         "",
         "Every knob of `goldpanner run` and `goldpanner train`: in a YAML file (`--config`), or one by one",
         "(`--set grpo.steps=20`). `domain.kind` is `world` or `arithmetic`; the keys after each belong to it.",
+        "`goldpanner run` uses `pretrain`, `sft` and `grpo`; `ppo` and `rft` are for `goldpanner train`.",
         "",
         "| setting | default | what it does |",
         "|---|---|---|",

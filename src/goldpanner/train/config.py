@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validator
 
 from goldpanner.train import grpo
 from goldpanner.train.supervised import SFT, SupervisedConfig
@@ -127,9 +128,14 @@ class RFTConfig(BaseModel):
     template: str = Field(default="{prompt}", description="How the prompt is wrapped; `chat`: the model's own.")
     distinct: bool = Field(default=True, description="Keep a problem's equal completions once.")
     per_problem: int | None = Field(default=None, ge=1, description="Right completions kept of a problem at most.")
-    training: SupervisedConfig = Field(
-        default=SFT.model_copy(update={"steps": 150}), description="The fine-tuning of a round."
-    )
+    training: SupervisedConfig = SFT.model_copy(update={"steps": 150})
+
+    @field_validator("training", mode="before")
+    @classmethod
+    def _fill_in(cls, given: Any) -> Any:
+        """Take what is not given from the default above, not from that of pretraining."""
+        preset = cls.model_fields["training"].default
+        return {**preset.model_dump(), **given} if isinstance(given, dict) else given
 
     def rollouts(self) -> "RLVRConfig":
         """Return the sampling of the rounds as RL settings: a round is a step without an update."""
