@@ -1,0 +1,182 @@
+"""Can one say before RL what will come of it? Forecasts for eight bases a world, stored before any RL run.
+
+The bases differ in knowledge (100, 200 or 500 steps of pretraining, rare facts that can be found or a gap) and in
+style (short continued pretraining on text that works answers out more or less often, and to the end or not): pass@1
+sees both, but RL mends style quickly and knowledge hardly.
+
+Of a base: sampled pass@1 and pass@64 (64 draws), exact pass@1 and pass@64, the share of problems with exact P above
+1e-3 (tail), the same share estimated from the draws (tail-estimated: pass@1,000 beyond n), and the share of problems
+whose weakest fact the base states right with probability 2% or more, once it works the answer out (weakest-fact). Of a
+problem: its draws, its exact log P, its weakest fact. Then 40 steps of GRPO each, and exact P on the same problems.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from goldpanner.measure.extrapolate import beyond_n
+from goldpanner.studies.decide import Effect
+from goldpanner.studies.lab import Lab, Trained
+from goldpanner.studies.statistics import auc, bootstrap, curve, spearman
+from goldpanner.studies.study import Finding, Plot, Result, Study
+from goldpanner.tasks import World, WorldConfig
+from goldpanner.train.supervised import SupervisedConfig, fresh_text, supervised
+from goldpanner.types import Estimate, Problem
+
+TRAINED = ("world/d1", "world/d2")
+BASES: dict[str, tuple[bool, int, dict[str, float]]] = {
+    "gap-500": (True, 500, {}),
+    "gap-200": (True, 200, {}),
+    "gap-100": (True, 100, {}),
+    "no-gap-500": (False, 500, {}),
+    "no-gap-200": (False, 200, {}),
+    "gap-500-lazy": (True, 500, {"diligence": 0.05, "textbook_diligence": 0.05}),
+    "no-gap-500-terse": (False, 500, {"chain_share": 0.1, "terse_share": 0.74}),
+    "gap-200-diligent": (True, 200, {"chain_share": 0.9, "terse_share": 0.06, "ramble_share": 0.04, "diligence": 0.9}),
+}
+"""Name -> (gap, steps of pretraining, the style of the text on which pretraining goes on)."""
+RESTYLE = {"steps": 20, "warmup_steps": 2, "learning_rate": 0.01, "embedding_learning_rate": 0.002}
+AGGREGATE = ("pass@1", "pass@64", "exact pass@1", "exact pass@64", "tail", "tail-estimated", "weakest-fact")
+SCORES = ("draws", "log-p", "weakest")
+TAIL, KNOWN, SOLVED = 1e-3, 0.02, 0.5
+
+
+def measure(lab: Lab) -> Result:
+    """Make all forecasts, store them, then train; return what was stored and what came of it."""
+    bases = {name: made(lab, *how) for name, how in BASES.items()}
+    asked = {name: [p for task in TRAINED for p in lab.problems(base.world, task, 128)] for name, base in bases.items()}
+    for name, base in bases.items():
+        lab.forecast(f"forecast-{base.key}", {"base": name, **foretold(lab, base, asked[name])})
+    found: Result = {}
+    for name, base in bases.items():
+        rl = lab.grpo(base, TRAINED, steps=40)
+        stored = lab.store.get("forecasts", f"forecast-{base.key}") or {}
+        after = lab.logp(rl, asked[name])
+        found[name] = {**stored, "after": after.tolist(), "result": float(curve(after, [1])[0])}
+    return found
+
+
+def made(lab: Lab, gap: bool, steps: int, style: dict[str, float]) -> Trained:
+    """Return a base: pretrained, then if `style` says so trained on for a little on text of the same facts."""
+    base = lab.base(lab.world(gap=gap), steps=steps)
+    if not style:
+        return base
+    settings = RESTYLE | {"steps": lab.steps(20), "seed": lab.seed + 1}
+    config = SupervisedConfig(**settings)  # type: ignore[arg-type]
+    text: WorldConfig = base.world.model_copy(update=style)
+
+    def train(model: Any, tokenizer: Any) -> Any:
+        return supervised(model, tokenizer, fresh_text(World(text), config), config)
+
+    return lab.stage("restyle", base.world, base, [config, text], train, steps=config.steps)
+
+
+def foretold(lab: Lab, base: Trained, problems: Sequence[Problem]) -> dict[str, Any]:
+    """Return every forecast, of the base (`aggregate`) and of its problems (`scores`), from the base alone."""
+    counts, logp = lab.counts(base, problems, 64), lab.logp(base, problems)
+    weakest = weakest_fact(lab, base, problems)
+    return {
+        "aggregate": {
+            "pass@1": float((counts.c / counts.n).mean()),
+            "pass@64": float((counts.c > 0).mean()),
+            "exact pass@1": float(curve(logp, [1])[0]),
+            "exact pass@64": float(curve(logp, [64])[0]),
+            "tail": float((logp > np.log(TAIL)).mean()),
+            "tail-estimated": float(beyond_n(counts, [round(1 / TAIL)], held_out=False).estimates[0].value),
+            "weakest-fact": float((weakest > np.log(KNOWN)).mean()),
+        },
+        "scores": {"draws": counts.c.tolist(), "log-p": logp.tolist(), "weakest": weakest.tolist()},
+    }
+
+
+def weakest_fact(lab: Lab, base: Trained, problems: Sequence[Problem]) -> Any:
+    """Return log of the mean probability that the base gives the letter of each problem's weakest fact.
+
+    A fact is (relation, letter before -> letter after). Its probability is averaged over training problems of depth 1,
+    each letter of the worked answer given the tokens before it: what is left when the style is right.
+    """
+    known: dict[tuple[str, str], list[float]] = {}
+    learned = lab.problems(base.world, "world/d1", 512, split="train")
+    for problem, logp in zip(learned, base.policy.token_logprobs(learned, [p.meta["chain"] for p in learned])):
+        letters = logp[1:-1]  # the relation's name comes first, the end of the answer last
+        for fact, value in zip(facts(problem), letters):
+            known.setdefault(fact, []).append(float(np.exp(value)))
+    mean = {fact: float(np.log(np.mean(values))) for fact, values in known.items()}
+    return np.array([min(mean.get(fact, 0.0) for fact in facts(problem)) for problem in problems])
+
+
+def facts(problem: Problem) -> list[tuple[str, str]]:
+    """Return the (relation, letter) pairs that a problem's worked answer needs, in its order."""
+    size = len(problem.answer.split())
+    chain, before, found = problem.meta["chain"].split(), problem.prompt.split()[-size:], []
+    for start in range(0, len(chain), size + 1):
+        found += [(chain[start], letter) for letter in before]
+        before = chain[start + 1 : start + 1 + size]
+    return found
+
+
+def judge(results: Sequence[Result]) -> Finding:
+    """Rank correlations over all bases of all worlds; AUC world by world."""
+    bases = [base for result in results for base in result.values()]
+    after = np.array([base["result"] for base in bases])
+    given = {name: np.array([base["aggregate"][name] for base in bases]) for name in AGGREGATE}
+    rho = {name: bootstrap(spearman, x, after, key="rho") for name, x in given.items()}
+
+    def ahead(name: str, other: str) -> Estimate:
+        def difference(x: Any, y: Any, z: Any) -> float:
+            return spearman(x, z) - spearman(y, z)
+
+        return bootstrap(difference, given[name], given[other], after, key="rho")
+
+    aucs = {name: [fate(result, name) for result in results] for name in SCORES}
+    blind = {name: [fate(result, name, unsolved=True) for result in results] for name in SCORES[1:]}
+    values = {
+        "bases": len(bases),
+        "range_before": [min(given["exact pass@1"]), max(given["exact pass@1"])],
+        "range_after": [after.min(), after.max()],
+        "rho": rho,
+        "error": {name: float(np.abs(x - after).mean()) for name, x in given.items()},
+        **{f"auc_{name.replace('-', '_')}": found for name, found in aucs.items()},
+        **{f"blind_{name.replace('-', '_')}": found for name, found in blind.items()},
+    }
+    points = [
+        {"x": base["aggregate"][name], "y": base["result"], "series": key, "panel": name, "world": world}
+        for world, result in enumerate(results)
+        for key, base in result.items()
+        for name in ("exact pass@1", "pass@64", "tail", "weakest-fact")
+    ]
+    return Finding(
+        effects={
+            "pass64-ranks": [Effect("pooled", [rho["pass@64"]], low=0.75)],
+            "pass1-is-worse": [Effect("pooled", [ahead("pass@64", "pass@1")], low=0.0)],
+            "knowledge-ranks": [Effect(n, [ahead(n, "pass@64")], low=-0.05) for n in ("tail", "weakest-fact")],
+            "fate": [Effect(name, found, low=0.9) for name, found in aucs.items() if name != "draws"],
+            "fate-from-draws": [Effect("draws", aucs["draws"], low=0.8)],
+            "where-draws-are-blind": [Effect(name, found, low=0.8) for name, found in blind.items()],
+        },
+        values=values,
+        plots=[Plot("aggregate", points, lines=False)],
+    )
+
+
+def fate(result: Result, score: str, unsolved: bool = False) -> Estimate:
+    """Return the AUC of `score` for "P > .5 after RL", mean over the bases where both fates occur.
+
+    `unsolved`: among the problems without success in the draws. Bootstrap over problems; the bases of a world share
+    them (the facts are the same), so a resample takes a problem with all its bases.
+    """
+    scored = np.array([base["scores"][score] for base in result.values()], np.float64).T
+    solved = np.exp(np.array([base["after"] for base in result.values()], np.float64).T) > SOLVED
+    draws = np.array([base["scores"]["draws"] for base in result.values()]).T
+    kept = draws == 0 if unsolved else draws >= 0
+
+    def mean_auc(x: Any, good: Any, use: Any) -> float:
+        each = [auc(x[use[:, b], b], good[use[:, b], b]) for b in range(x.shape[1]) if use[:, b].any()]
+        defined = [value for value in each if not np.isnan(value)]
+        return float(np.mean(defined)) if defined else float("nan")
+
+    return bootstrap(mean_auc, scored, solved, kept, key="fate")
+
+
+STUDY = Study("forecast", measure, judge)
