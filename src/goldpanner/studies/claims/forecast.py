@@ -125,7 +125,8 @@ def judge(results: Sequence[Result]) -> Finding:
 
     def ahead(name: str, other: str) -> Estimate:
         def difference(x: Any, y: Any, z: Any) -> float:
-            return spearman(x, z) - spearman(y, z)
+            better = spearman(x, z) - spearman(y, z)
+            return better or float("nan")  # the same ranking twice tells nothing
 
         return bootstrap(difference, given[name], given[other], after, key="rho")
 
