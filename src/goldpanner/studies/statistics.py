@@ -62,7 +62,7 @@ def bootstrap(statistic: Callable[..., float], *columns: ArrayLike, level: float
     drawn = drawn[~np.isnan(drawn)]
     if not len(drawn):
         return Estimate.undefined(method, level)
-    low, high = np.quantile(drawn, [0.5 - level / 2, 0.5 + level / 2])
+    low, high = np.quantile(drawn, [0.5 - level / 2, 0.5 + level / 2], method="closest_observation")  # some are inf
     return Estimate(value, min(float(low), value), max(float(high), value), level, method, size)
 
 
