@@ -17,6 +17,7 @@ from goldpanner.errors import InputError, Interrupted
 from goldpanner.store import Store
 from goldpanner.studies import claims
 from goldpanner.studies.lab import Lab, Scale
+from goldpanner.studies.story import versions
 from goldpanner.studies.study import Study, record
 from goldpanner.studies.workers import Event, Notify, side_by_side
 from goldpanner.types import content_hash
@@ -68,7 +69,7 @@ def work(notify: Notify, jobs: Sequence[Job], out: Path, scale: Scale) -> None:
                 found = claims.load(name).measure(Lab(out, world, scale, notify, name))
                 seconds = round(time.perf_counter() - begun, 1)
                 kept = {"study": name, "world": world, "seconds": seconds, "method": method(name), "result": found}
-                store.put("results", _key((name, world)), kept)
+                store.put("results", _key((name, world)), {**kept, "versions": versions()})
                 notify(Event(f"{name} w{world}", "measure", 1, 1, f"{seconds:.0f} s"))
 
 
@@ -84,6 +85,7 @@ def conclude(study: Study, store: Store, scale: Scale, seconds: float) -> dict[s
         "worlds": list(kept),
         "seconds": {str(world): found["seconds"] for world, found in kept.items() if found is not None},
         "quick": scale.share < 1,
+        "versions": next((found.get("versions", {}) for found in kept.values() if found is not None), {}),
     }
     store.put("findings", study.name, outcome)
     return outcome

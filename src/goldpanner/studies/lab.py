@@ -56,7 +56,7 @@ QUICK = Scale(
     worlds=(0, 1),
     share=0.1,
     problems=0.1,
-    world={"letters": 8, "word_length": 2},
+    world={"letters": 12, "word_length": 2},
     model={"hidden_size": 48, "intermediate_size": 96},
 )
 """A smoke run: it shows that everything works and says nothing about the claims."""
