@@ -23,7 +23,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from goldpanner.studies.workers import Event
 
-DOING = {"pretrain": "pretraining", "sft": "SFT", "grpo": "GRPO", "measure": "measuring"}
+DOING = {"pretrain": "pretraining", "sft": "SFT", "grpo": "GRPO", "ppo": "PPO", "rft": "RFT", "measure": "measuring"}
 console = Console()
 errors = Console(stderr=True)
 

@@ -3,6 +3,8 @@
 import json
 import shlex
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +15,8 @@ from goldpanner.errors import InputError, Interrupted, MissingExtraError
 
 if TYPE_CHECKING:
     from goldpanner.studies.config import RunConfig
+    from goldpanner.studies.posed import Posed
+    from goldpanner.studies.workers import Notify
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")]
 Seed = Annotated[
@@ -83,32 +87,80 @@ def command_line() -> str:
     return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
-train = typer.Typer(help="Train one stage by itself: pretrain, sft or grpo.", no_args_is_help=True)
+train = typer.Typer(help="Train one stage by itself, or the stages of a recipe.", no_args_is_help=True)
 app.add_typer(train, name="train")
 
 Out = Annotated[Path, typer.Option(help="Folder of the stage: metrics.jsonl, checkpoint.pt and at the end model/.")]
 From = Annotated[Path, typer.Option("--model", help="Model folder to start from, in the Hugging Face layout.")]
+Task = Annotated[
+    str | None, typer.Option(help="Train on this task, e.g. arithmetic/add-2d2d or gsm8k/train, not on the lab's.")
+]
+Data = Annotated[Path | None, typer.Option(help="File of the task's problems (.jsonl or .parquet), if it needs one.")]
+Examples = Annotated[
+    Path | None, typer.Option(help="File of worked examples for SFT, columns prompt and response (.jsonl or .parquet).")
+]
 
 
-def _train(
-    kind: str, out: Path, model: Path | None, config: Path | None, seed: int | None, set_: list[str] | None
-) -> None:
-    settings = load_config(config, seed, set_)
-    import torch
+@dataclass(frozen=True)
+class Given:
+    """What every stage is given on the command line."""
 
-    from goldpanner.cli import display
+    out: Path
+    model: Path | None
+    config: Path | None
+    seed: int | None
+    set_: list[str] | None
+    task: str | None = None
+    data: Path | None = None
+    examples: Path | None = None
+
+    def posed(self) -> "Posed | None":
+        """Return the task that takes the place of the lab's, None where none was named."""
+        from goldpanner.studies.posed import Posed
+
+        if self.task is None and (self.data is not None or self.examples is not None):
+            raise InputError("--data and --examples belong to a task; name it with --task, e.g. --task gsm8k/train")
+        return None if self.task is None else Posed.of(self.task, self.data, self.examples)
+
+
+def _train(kind: str, given: Given, rollouts: Path | None = None, run: str | None = None) -> None:
+    settings = load_config(given.config, given.seed, given.set_)
+    from goldpanner.cli.sources import open_store
     from goldpanner.store import Store
     from goldpanner.studies import stages
 
-    if model is not None and not (model / "config.json").is_file():
-        raise InputError(f"--model {str(model)!r} has no config.json; give a model folder such as runs/.../base/model")
+    posed = given.posed()
+    if (rollouts is None) != (run is None):
+        raise InputError("--rollouts and --run belong together: the folder of a store, and the name of a run in it")
+    stored = None if rollouts is None or run is None else stages.Stored(open_store(rollouts), run)
+
+    def work(notify: "Notify") -> Path:
+        config, store = posed.settings(settings) if posed else settings, Store(given.out / "store")
+        stages.train(kind, config, given.out, given.model, store, notify, posed=posed, rollouts=stored)
+        return given.out / "model"
+
+    _with_bars(given, work)
+
+
+def _with_bars(given: Given, work: "Callable[[Notify], Path]") -> None:
+    """Train with progress bars on one thread, and say where the model is."""
+    import torch
+
+    from goldpanner.cli import display
+
+    if given.model is not None and not (given.model / "config.json").is_file():
+        raise InputError(
+            f"--model {str(given.model)!r} has no config.json; give a model folder such as runs/.../base/model"
+        )
     torch.set_num_threads(1)
     with display.Bars() as bars:
         try:
-            stages.train(kind, settings, out, model, Store(out / "store"), bars.update)
+            folder = work(bars.update)
         except KeyboardInterrupt:
-            raise Interrupted(f"the last checkpoint is kept in {out}; run the same command again to go on") from None
-    typer.echo(f"{out / 'model'}")
+            raise Interrupted(
+                f"the last checkpoint is kept in {given.out}; run the same command again to go on"
+            ) from None
+    typer.echo(f"{folder}")
 
 
 @train.command()
@@ -117,25 +169,110 @@ def pretrain(out: Out, config: ConfigFile = None, seed: Seed = None, set_: Set =
 
     Example: goldpanner train pretrain --out runs/base
     """
-    _train("pretrain", out, None, config, seed, set_)
+    _train("pretrain", Given(out, None, config, seed, set_))
 
 
 @train.command()
-def sft(model: From, out: Out, config: ConfigFile = None, seed: Seed = None, set_: Set = None) -> None:
+def sft(
+    model: From,
+    out: Out,
+    task: Task = None,
+    data: Data = None,
+    examples: Examples = None,
+    config: ConfigFile = None,
+    seed: Seed = None,
+    set_: Set = None,
+) -> None:
     """Fine-tune a model on a few worked examples.
 
     Example: goldpanner train sft --model runs/base/model --out runs/sft --set demonstrations=24
     """
-    _train("sft", out, model, config, seed, set_)
+    _train("sft", Given(out, model, config, seed, set_, task, data, examples))
 
 
 @train.command()
-def grpo(model: From, out: Out, config: ConfigFile = None, seed: Seed = None, set_: Set = None) -> None:
+def grpo(
+    model: From,
+    out: Out,
+    task: Task = None,
+    data: Data = None,
+    config: ConfigFile = None,
+    seed: Seed = None,
+    set_: Set = None,
+) -> None:
     """Train a model with verifiable rewards: GRPO or a variant of it.
 
     Example: goldpanner train grpo --model runs/base/model --out runs/rl --set grpo.variant=dr-grpo
     """
-    _train("grpo", out, model, config, seed, set_)
+    _train("grpo", Given(out, model, config, seed, set_, task, data))
+
+
+@train.command()
+def ppo(
+    model: From,
+    out: Out,
+    task: Task = None,
+    data: Data = None,
+    config: ConfigFile = None,
+    seed: Seed = None,
+    set_: Set = None,
+) -> None:
+    """Train a model with verifiable rewards by PPO, with a value head as the critic.
+
+    Example: goldpanner train ppo --model runs/base/model --out runs/ppo --set ppo.gae_lambda=1
+    """
+    _train("ppo", Given(out, model, config, seed, set_, task, data))
+
+
+@train.command()
+def rft(
+    model: From,
+    out: Out,
+    rollouts: Annotated[
+        Path | None, typer.Option(help="Store whose rollouts are used; left out, the model draws its own.")
+    ] = None,
+    run: Annotated[str | None, typer.Option(help="Run of that store, e.g. base-grpo.")] = None,
+    task: Task = None,
+    data: Data = None,
+    config: ConfigFile = None,
+    seed: Seed = None,
+    set_: Set = None,
+) -> None:
+    """Fine-tune a model on right answers: its own, or those of a run's stored rollouts (rejection fine-tuning).
+
+    Example: goldpanner train rft --model base/model --out runs/rft --rollouts runs/world-seed0 --run base-grpo
+    """
+    _train("rft", Given(out, model, config, seed, set_, task, data), rollouts, run)
+
+
+@train.command()
+def recipe(
+    name: Annotated[str, typer.Argument(help="r1-zero, r1, lima, or a YAML file of your own.")],
+    model: From,
+    out: Annotated[Path, typer.Option(help="Folder of the recipe: stages/NAME/model, and the store.")],
+    task: Task = None,
+    data: Data = None,
+    examples: Examples = None,
+    config: ConfigFile = None,
+    seed: Seed = None,
+    set_: Set = None,
+) -> None:
+    """Train the stages of a recipe one after the other: r1-zero, r1 or lima.
+
+    Example: goldpanner train recipe r1 --model runs/world-seed0/stages/base/model --out runs/r1
+    """
+    given = Given(out, model, config, seed, set_, task, data, examples)
+    need_lab()
+    from goldpanner.studies import recipe as recipes
+
+    posed = given.posed()
+
+    def work(notify: "Notify") -> Path:
+        return recipes.run(
+            name, model, out, notify, file=config, overrides=set_ or (), seed=seed, posed=posed, command=command_line()
+        )
+
+    _with_bars(given, work)
 
 
 @app.command()

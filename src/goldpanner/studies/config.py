@@ -113,10 +113,10 @@ class RunConfig(BaseModel):
             for task in tasks:
                 if task not in domain.tasks:
                     raise ValueError(f"{name} names {task!r}; {self.domain.kind} offers {', '.join(domain.tasks)}")
-        for rl in (self.grpo, self.ppo):
-            rl.chosen()  # refuses a group of one, say
         if self.ppo.variant != "ppo":
             raise ValueError(f"ppo.variant is {self.ppo.variant!r}; the other variants are settings of grpo")
+        for rl in (self.grpo, self.ppo):
+            rl.chosen()  # refuses a group of one, say
         for reward in (self.grpo.reward, self.ppo.reward, self.rft.reward):
             reward_first(domain.verifiers(), reward, domain.controls())
         if self.measure.sampled > self.measure.problems:

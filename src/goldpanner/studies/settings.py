@@ -1,7 +1,7 @@
 """YAML files and `--set KEY=VALUE` onto a pydantic configuration; a mistake is told with the key and the near ones."""
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -13,13 +13,25 @@ from goldpanner.errors import InputError
 Config = TypeVar("Config", bound=BaseModel)
 
 
-def load(kind: type[Config], file: Path | None = None, overrides: Sequence[str] = (), **given: Any) -> Config:
-    """Return a configuration: defaults, then `file` (YAML), then `given` keywords, then `KEY=VALUE` overrides.
+def load(
+    kind: type[Config],
+    file: Path | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    preset: Mapping[str, Any] | None = None,
+    **given: Any,
+) -> Config:
+    """Return a configuration: defaults, then `preset` (values by dotted key), then `file` (YAML), then `given`
+    keywords, then `KEY=VALUE` overrides.
 
     Keys of overrides are dotted (`grpo.steps=10`), values are YAML. Raises InputError for a file that cannot be read,
     an override without `=`, an unknown key (near ones are named), or a value out of its range.
     """
-    tree: dict[str, Any] = read_yaml(file) if file is not None else {}
+    tree: dict[str, Any] = {}
+    for key, value in (preset or {}).items():
+        _put(tree, key, value)
+    if file is not None:
+        _merge(tree, read_yaml(file))
     for key, value in given.items():
         if value is not None:
             _put(tree, key, value)
@@ -102,6 +114,15 @@ def _put(tree: dict[str, Any], dotted: str, value: Any) -> None:
             raise InputError(f"--set {dotted}: {part!r} is {below!r}, which has no fields below it")
         tree = below
     tree[last] = value
+
+
+def _merge(tree: dict[str, Any], other: Mapping[str, Any]) -> None:
+    """Put `other` over `tree`, mapping by mapping."""
+    for key, value in other.items():
+        if isinstance(value, dict) and isinstance(tree.get(key), dict):
+            _merge(tree[key], value)
+        else:
+            tree[key] = value
 
 
 def _leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

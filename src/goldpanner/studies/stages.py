@@ -6,7 +6,7 @@ A stage whose `model/` is there is finished and is not run again.
 import json
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,19 @@ from goldpanner.policies.local import LocalPolicy
 from goldpanner.rollout import rollout
 from goldpanner.store import Store
 from goldpanner.studies.config import RunConfig
+from goldpanner.studies.posed import Posed
 from goldpanner.studies.workers import Event, Notify
 from goldpanner.tasks import Domain
 from goldpanner.tasks import build as build_domain
 from goldpanner.tasks import load as load_problems
+from goldpanner.train.config import RFTConfig, RLVRConfig
 from goldpanner.train.model import build_model, build_tokenizer, load_model, save_model
-from goldpanner.train.rlvr import RLVRConfig, rlvr
+from goldpanner.train.rejection import keep_right, rft, to_rows
+from goldpanner.train.rlvr import reward_first, rlvr
+from goldpanner.train.rows import Row
 from goldpanner.train.supervised import SupervisedConfig, epochs, fresh_text, supervised
 from goldpanner.types import Problem
+from goldpanner.verify import Verifier
 
 
 class Metrics:
@@ -53,18 +58,52 @@ class Metrics:
                 file.write(json.dumps(record) + "\n")
 
 
-def train(kind: str, config: RunConfig, folder: Path, parent: Path | None, store: Store, notify: Notify) -> None:
-    """Run a stage (`pretrain`, `sft` or `grpo`) in `folder`, from the model in `parent`, unless its model is there."""
+@dataclass(frozen=True)
+class Stored:
+    """Rollouts that a run stored: what RFT is given instead of drawing its own."""
+
+    store: Store
+    run: str
+
+    def rows(self, config: RFTConfig, verifier: Verifier | None, policy: LocalPolicy) -> list[Row]:
+        """Return the right ones as token rows. Raises InputError where there is none."""
+        problems = self.store.problems()
+        kept = keep_right(
+            self.store.samples(run=self.run),
+            distinct=config.distinct,
+            per_problem=config.per_problem,
+            verifier=verifier,
+            problems=problems,
+            seed=config.seed,
+        )
+        if not kept:
+            runs = ", ".join(self.store.records("runs")) or "none"
+            raise InputError(f"run {self.run!r} of {self.store.root} has no right rollout; runs there: {runs}")
+        return to_rows(kept, problems, policy, config.template)
+
+
+def train(
+    kind: str,
+    config: RunConfig,
+    folder: Path,
+    parent: Path | None,
+    store: Store,
+    notify: Notify,
+    *,
+    posed: Posed | None = None,
+    rollouts: Path | Stored | None = None,
+) -> None:
+    """Run a stage (`pretrain`, `sft`, `grpo`, `ppo`, `rft`) in `folder`, from the model in `parent`, unless its model
+    is there.
+
+    `posed` brings other tasks than the domain's. RFT draws its rollouts from the model it trains, or takes them from
+    `rollouts`: those of another model (its folder), or stored ones.
+    """
     started, name = time.perf_counter(), folder.name
-    by_kind: dict[str, SupervisedConfig | RLVRConfig] = {
-        "pretrain": config.pretrain,
-        "sft": config.sft,
-        "grpo": config.grpo,
-    }
-    settings = by_kind[kind]
+    settings: SupervisedConfig | RLVRConfig | RFTConfig = getattr(config, kind)
     if (folder / "model").is_dir():
-        earlier = (store.get("runs", name) or {}).get("config", settings.model_dump(mode="json"))
-        if earlier != settings.model_dump(mode="json"):
+        earlier = (store.get("runs", name) or {}).get("config")
+        if earlier is not None and type(settings).model_validate(earlier) != settings:
             raise InputError(f"{folder} holds a finished stage with other settings; give another --out, or delete it")
         return
     domain = build_domain(config.domain)
@@ -75,15 +114,16 @@ def train(kind: str, config: RunConfig, folder: Path, parent: Path | None, store
         model, tokenizer = load_model(parent)
     policy = LocalPolicy(model, tokenizer, device=config.device, name=name)
     before = policy.id
-    heldout = {task: held_out(config, task)[: config.measure.sampled] for task in config.tasks.measured}
+    heldout = {} if posed else {t: held_out(config, t)[: config.measure.sampled] for t in config.tasks.measured}
     metrics = Metrics(folder / "metrics.jsonl")
     with store.writer() as sink:
-        for step in _steps(kind, config, model, tokenizer, domain, folder, store, sink):
+        for step in _steps(kind, config, policy, posed or domain, folder, store, sink, rollouts):
             record = asdict(step)
-            if kind == "grpo" and step.step not in metrics.steps and (step.step + 1) % config.measure.every == 0:
+            looks = heldout and kind in ("grpo", "ppo") and step.step not in metrics.steps
+            if looks and (step.step + 1) % config.measure.every == 0:
                 record["heldout"] = {task: exact_pass_at_1(policy, problems) for task, problems in heldout.items()}
             metrics.add(record)
-            notify(Event(name, kind, step.step + 1, settings.steps, progress_note(record)))
+            notify(Event(name, kind, step.step + 1, _total(settings, rollouts), progress_note(record)))
     record = {
         "stage": kind,
         "parent": parent.parent.name if parent else None,
@@ -100,27 +140,46 @@ def train(kind: str, config: RunConfig, folder: Path, parent: Path | None, store
 
 
 def _steps(
-    kind: str, config: RunConfig, model: Any, tokenizer: Any, domain: Domain, folder: Path, store: Store, sink: Any
+    kind: str,
+    config: RunConfig,
+    policy: LocalPolicy,
+    domain: Domain | Posed,
+    folder: Path,
+    store: Store,
+    sink: Any,
+    rollouts: Path | Stored | None,
 ) -> Iterable[Any]:
     """Return the stage's generator of step records; it goes on from its checkpoint if there is one."""
-    checkpoint = folder / "checkpoint.pt"
+    model, tokenizer, checkpoint = policy.model, policy.tokenizer, folder / "checkpoint.pt"
     if kind == "pretrain":
-        source = fresh_text(domain, config.pretrain)
+        source = fresh_text(build_domain(config.domain), config.pretrain)
         return supervised(model, tokenizer, source, config.pretrain, checkpoint=checkpoint, checkpoint_every=25)
     if kind == "sft":
-        stream = rng.stream("sft/demonstrations", config.seed)
-        examples = domain.demonstrations(config.tasks.demonstrated, config.demonstrations, stream)
+        stream, n = rng.stream("sft/demonstrations", config.seed), config.demonstrations
+        examples: Any
+        if isinstance(domain, Posed):
+            examples = domain.demonstrations(n, stream, policy, config.grpo.template)
+        else:
+            examples = domain.demonstrations(config.tasks.demonstrated, n, stream)
         return supervised(model, tokenizer, epochs(examples, config.sft), config.sft, checkpoint=checkpoint)
-    return rlvr(
-        model,
-        tokenizer,
-        domain,
-        config.grpo,
-        sink=sink,
-        run=folder.name,
-        checkpoint=checkpoint,
-        asked=store.put_problems,  # the store knows every question that was asked
-    )
+    if isinstance(rollouts, Stored):
+        verifier = None
+        if config.rft.reward is not None:
+            verifier = reward_first(domain.verifiers(), config.rft.reward, domain.controls())[0]
+        rows, training = rollouts.rows(config.rft, verifier, policy), config.rft.training
+        return supervised(model, tokenizer, epochs(rows, training), training, checkpoint=checkpoint)
+    keep: dict[str, Any] = {"sink": sink, "run": folder.name, "checkpoint": checkpoint}
+    keep["asked"] = store.put_problems  # the store knows every question that was asked
+    if kind == "rft":
+        sampler = None if rollouts is None else LocalPolicy.from_pretrained(rollouts, device=config.device)
+        return rft(model, tokenizer, domain, config.rft, sampler=sampler, **keep)
+    return rlvr(model, tokenizer, domain, config.grpo if kind == "grpo" else config.ppo, **keep)
+
+
+def _total(settings: SupervisedConfig | RLVRConfig | RFTConfig, rollouts: Path | Stored | None) -> int:
+    if isinstance(settings, RFTConfig):
+        return settings.training.steps if isinstance(rollouts, Stored) else settings.rounds
+    return settings.steps
 
 
 def held_out(config: RunConfig, task: str) -> list[Problem]:

@@ -46,7 +46,10 @@ class RLVRConfig(BaseModel):
     temperature: float = Field(default=1.0, gt=0, description="Of sampling; the policy trained is the softmax at it.")
     max_tokens: int = Field(default=48, ge=1, description="Longest completion.")
     stop: tuple[str, ...] = Field(default=(), description="Texts at which a completion ends.")
-    template: str = Field(default="{prompt}", description="How the prompt is wrapped; `chat`: the model's own.")
+    template: str = Field(
+        default="{prompt}",
+        description="How the prompt is wrapped; `chat`: the model's own; the task's where --task names one.",
+    )
     learning_rate: float = Field(default=1e-3, gt=0, description="Of Adam, constant.")
     betas: tuple[float, float] = Field(default=(0.9, 0.95), description="Adam's decay rates.")
     weight_decay: float = Field(default=0.0, ge=0, description="Decoupled weight decay.")
@@ -125,7 +128,10 @@ class RFTConfig(BaseModel):
     temperature: float = Field(default=1.0, gt=0, description="Of sampling.")
     max_tokens: int = Field(default=48, ge=1, description="Longest completion.")
     stop: tuple[str, ...] = Field(default=(), description="Texts at which a completion ends.")
-    template: str = Field(default="{prompt}", description="How the prompt is wrapped; `chat`: the model's own.")
+    template: str = Field(
+        default="{prompt}",
+        description="How the prompt is wrapped; `chat`: the model's own; the task's where --task names one.",
+    )
     distinct: bool = Field(default=True, description="Keep a problem's equal completions once.")
     per_problem: int | None = Field(default=None, ge=1, description="Right completions kept of a problem at most.")
     training: SupervisedConfig = SFT.model_copy(update={"steps": 150})

@@ -84,8 +84,12 @@ def rft(
     run: str = "",
     checkpoint: Path | None = None,
     asked: Callable[[Sequence[Problem]], object] | None = None,
+    sampler: LocalPolicy | None = None,
 ) -> Iterator[RolloutRecord]:
     """Sample from the model, keep what is right, fine-tune the model on it in place; yield a record per round.
+
+    With `sampler` the rollouts are drawn from another policy, which stays as it is (DeepSeek-R1's third stage tunes the
+    base on what the RL model got right).
 
     The record's `loss` and `grad_norm` are those of the round's last step of fine-tuning. A round in which nothing was
     right changes nothing. Rollouts are stored as `rlvr` stores them. With `checkpoint`, a run that was killed goes on
@@ -99,6 +103,7 @@ def rft(
         **{f"config.{name}": value for name, value in config.model_dump(mode="json").items()},
         "reward": verifiers[0].id,
         "initial weights": policy.id,
+        "sampler": sampler.id if sampler else None,
     }
     keeper = Checkpoint(checkpoint, 1, identity)
     records = keeper.restore(model, [])
@@ -112,7 +117,7 @@ def rft(
             if asked is not None:
                 asked(problems)
 
-        drawn, _ = draw(policy, domain, verifiers, rollouts, step, sink, run, hear)
+        drawn, _ = draw(sampler or policy, domain, verifiers, rollouts, step, sink, run, hear)
         sampled = time.perf_counter()
         kept = keep_right(
             (sample for group in drawn.samples for sample in group),
