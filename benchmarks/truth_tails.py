@@ -1,9 +1,13 @@
 """Is the instrument right where samples cannot see? Truth is known here: P is drawn, then counts are drawn from P.
 
 Prints three tables beside the plain alternatives: pass@10,000 from 100 samples a problem, the share of live groups from
-a pilot of 16, and the base's P(correct) by importance sampling. About 3 minutes on one core:
+a pilot of 16, and the base's P(correct) by importance sampling. About 12 minutes on one core:
 
-    nice python benchmarks/truth_tails.py [--repeats 12] [--json PATH]
+    nice python benchmarks/truth_tails.py [--repeats 12] [--only beyond] [--json PATH]
+
+Two columns of the first table are oracles, no estimators: the posterior mean given the counts and the very population
+that P was drawn from, and given that it was one of the table's populations. On average nobody who is not told which can
+have a smaller squared error than the second.
 """
 
 import argparse
@@ -13,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import gammaln
 
 from goldpanner import rng
 from goldpanner.measure import extrapolate, groups, rare
-from goldpanner.measure.mixture import Tally
 from goldpanner.measure.shapes import Shapes
-from goldpanner.types import Counts
+from goldpanner.types import Counts, FloatArray
 
 Draw = Callable[[np.random.Generator, int], np.ndarray]
 N, K, LEVEL = 100, 10_000, 0.90
@@ -78,23 +82,59 @@ OTHER: dict[str, Draw] = {
     "gap: nothing in 1e-5..1e-2": split(0.6, beta(1, 1), log_uniform(-9, -5)),
 }
 MODELS = ("shape-average", "plug-in", "beta-binomial", "zero-inflated", "power-law", "npmle")
+COLUMNS = ("reported", "lowest held-out", *MODELS, "oracle: population", "oracle: table")
+"""What `beyond_n` reports, and what it would if it took the lowest held-out error; each model; the oracles."""
 
 
-def tail_row(draw: Draw, problems: int, repeats: int, name: str) -> dict[str, Any]:
+def binomial(n: int, k: np.ndarray) -> FloatArray:
+    """log C(n, k)."""
+    out: FloatArray = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
+    return out
+
+
+class Oracle:
+    """The posterior mean of pass@K given counts of N and a list of populations that P may come from."""
+
+    def __init__(self, populations: dict[str, Draw], size: int = 100_000) -> None:
+        self.names = list(populations)
+        c = np.arange(N + 1)[:, None]
+        log, mean = [], []
+        for name, draw in populations.items():
+            p = np.clip(draw(rng.stream("benchmark", "oracle", name), size), 1e-300, 1 - 1e-16)
+            likelihood = np.exp(c * np.log(p) + (N - c) * np.log1p(-p) + binomial(N, c))
+            log.append(np.log(np.maximum(likelihood.mean(axis=1), 1e-300)))
+            mean.append(likelihood @ np.exp(K * np.log1p(-p)) / np.maximum(likelihood.sum(axis=1), 1e-300))
+        self.log_evidence, self.failing = np.array(log), np.array(mean)
+
+    def answer(self, c: np.ndarray, name: str) -> tuple[float, float]:
+        """Return the mean if the population `name` is known, and if only the list is."""
+        means, evidence = 1 - self.failing[:, c].mean(axis=1), self.log_evidence[:, c].sum(axis=1)
+        weight = np.exp(evidence - evidence.max())
+        return float(means[self.names.index(name)]), float(means @ weight / weight.sum())
+
+
+def tail_row(draw: Draw, problems: int, repeats: int, name: str, oracle: Oracle) -> dict[str, Any]:
     """Mean |error| of every model at pass@K from N samples; coverage, width and bias of the interval."""
-    errors: dict[str, list[float]] = {model: [] for model in MODELS}
-    hits, widths, truths = [], [], []
+    errors: dict[str, list[float]] = {column: [] for column in COLUMNS}
+    hits, default_hits, widths, truths, chosen = [], [], [], [], []
     for repeat in range(repeats):
         r = rng.stream("benchmark", name, problems, repeat)
         p = draw(r, problems)
         counts = Counts.of(np.full(problems, N), r.binomial(N, p))
         truth = float(-np.expm1(K * np.log1p(-np.minimum(p, 1 - 1e-16))).mean())
-        tally = Tally.judged(counts)
-        estimate = extrapolate.beyond_n(counts, [K], LEVEL, repeat, held_out=False).estimates[0]
-        errors["shape-average"].append(estimate.value - truth)
-        for model in MODELS[1:]:
-            errors[model].append(float(extrapolate.predict(model, tally, np.array([K]))[0]) - truth)
+        shapes = Shapes.of(counts, repeat)
+        found = extrapolate.beyond_n(counts, [K], LEVEL, repeat, shapes)
+        default = extrapolate.beyond_n(counts, [K], LEVEL, repeat, shapes, held_out=False).estimates[0]
+        estimate = found.estimates[0]
+        lowest = min(extrapolate.CANDIDATES, key=lambda model: found.held_out[model].mean())
+        said = {model: float(values[0]) for model, values in found.models.items()}
+        said |= {"reported": estimate.value, "lowest held-out": said[lowest]}
+        said["oracle: population"], said["oracle: table"] = oracle.answer(counts.c, name)
+        for column in COLUMNS:
+            errors[column].append(said[column] - truth)
+        chosen.append(found.method != extrapolate.DEFAULT)
         hits.append(estimate.low <= truth <= estimate.high)
+        default_hits.append(default.low <= truth <= default.high)
         widths.append(estimate.high - estimate.low)
         truths.append(truth)
     return {
@@ -102,8 +142,10 @@ def tail_row(draw: Draw, problems: int, repeats: int, name: str) -> dict[str, An
         "problems": problems,
         "truth": float(np.mean(truths)),
         "error": {model: float(np.abs(found).mean()) for model, found in errors.items()},
-        "bias": float(np.mean(errors["shape-average"])),
+        "bias": float(np.mean(errors["reported"])),
         "coverage": float(np.mean(hits)),
+        "coverage of the shape average": float(np.mean(default_hits)),
+        "another chosen": float(np.mean(chosen)),
         "width": float(np.mean(widths)),
     }
 
@@ -111,22 +153,31 @@ def tail_row(draw: Draw, problems: int, repeats: int, name: str) -> dict[str, An
 def tails(repeats: int) -> list[dict[str, Any]]:
     """Table of item 5: extrapolation."""
     rows = []
+    kept = ("truth", "bias", "coverage", "width", "coverage of the shape average", "another chosen")
     for title, populations in (("power-law tails", POWER_LAW), ("other shapes", OTHER)):
         for problems in (128, 500):
             print(f"\npass@{K:,} from n = {N}, {problems} problems, {title}: mean |error| ({repeats} repeats)")
-            print(f"{'':34}{'truth':>6}" + "".join(f"{m:>15}" for m in MODELS) + f"{'90% covers':>12}{'width':>7}")
-            part = [tail_row(draw, problems, repeats, name) for name, draw in populations.items()]
+            print(f"{'':34}{'truth':>6}" + "".join(f"{m:>19}" for m in COLUMNS) + f"{'90% covers':>12}{'width':>7}")
+            oracle = Oracle(populations)
+            part = [tail_row(draw, problems, repeats, name, oracle) for name, draw in populations.items()]
             for row in part:
                 print(f"{row['population']:34}{row['truth']:6.3f}" + _errors(row["error"]) + _cover(row))
-            mean = {m: float(np.mean([row["error"][m] for row in part])) for m in MODELS}
-            total = {key: float(np.mean([row[key] for row in part])) for key in ("coverage", "width", "truth", "bias")}
-            print(f"{'mean':34}{total['truth']:6.3f}" + _errors(mean) + _cover(total), flush=True)
-            rows += [*part, {"population": f"mean of {title}", "problems": problems, "error": mean, **total}]
+            rows += part
+            for name in ("0% impossible", "10% impossible", "50% impossible", ""):
+                some = [row for row in part if row["population"].endswith(name and f", {name}")]
+                if not some:
+                    continue
+                mean = {m: float(np.mean([row["error"][m] for row in some])) for m in COLUMNS}
+                total = {key: float(np.mean([row[key] for row in some])) for key in kept}
+                label = f"mean, {name}" if name else "mean"
+                print(f"{label:34}{total['truth']:6.3f}" + _errors(mean) + _cover(total), flush=True)
+                print(f"{'':40}shape average covers {total[kept[4]]:.3f}, another chosen {total[kept[5]]:.3f}")
+                rows.append({"population": f"{label} of {title}", "problems": problems, "error": mean, **total})
     return rows
 
 
 def _errors(error: dict[str, float]) -> str:
-    return "".join(f"{error[m]:15.3f}" for m in MODELS)
+    return "".join(f"{error[m]:19.4f}" for m in COLUMNS)
 
 
 def _cover(row: dict[str, Any]) -> str:
@@ -228,13 +279,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=12, help="populations drawn per row")
     parser.add_argument("--trials", type=int, default=1000, help="importance-sampling trials per row")
+    parser.add_argument("--only", choices=["origin", "live", "beyond"])
     parser.add_argument("--json", type=Path, help="also write the rows here")
     options = parser.parse_args()
-    result = {
-        "origin": origins(options.trials),
-        "live_groups": live(max(2 * options.repeats, 2)),
-        "beyond_n": tails(options.repeats),
+    tables: dict[str, Callable[[], Any]] = {
+        "origin": lambda: origins(options.trials),
+        "live": lambda: live(max(2 * options.repeats, 2)),
+        "beyond": lambda: tails(options.repeats),
     }
+    result = {name: table() for name, table in tables.items() if options.only in (None, name)}
     if options.json:
         options.json.write_text(json.dumps(result, indent=1))
 

@@ -1,5 +1,6 @@
 """The command line: every command is a few lines over one function."""
 
+import os
 import sys
 from typing import Annotated
 
@@ -36,7 +37,9 @@ def _root(
 
 def main() -> None:
     """Run the command line; a user's mistake prints one message without a traceback and exits with 2."""
-    from goldpanner.cli import instrument, lab, samples  # noqa: F401  (registers the commands)
+    # before numpy is loaded: its matrices are small here, and on a busy machine BLAS threads wait for one another
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from goldpanner.cli import instrument, lab, samples, study  # noqa: F401  (registers the commands)
 
     try:
         app()

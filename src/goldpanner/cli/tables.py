@@ -110,7 +110,7 @@ def _models_table(found: Extrapolation, largest: int) -> Table:
     title = "pass@k beyond n by model, with its mean error on held-out samples"
     table = _table(title, "model", *(f"k = {k:,}" for _, k in ks), "held out", "")
     for name, values in found.models.items():
-        error = f"{found.held_out[name].mean():.3f}" if found.held_out else "-"
+        error = f"{found.held_out[name].mean():.3f}" if name in found.held_out else "-"
         use = "reported" if name == found.method else "do not use" if name == PLUG_IN else ""
         table.add_row(name, *(f"{values[i]:.3f}" for i, _ in ks), error, use)
     return table

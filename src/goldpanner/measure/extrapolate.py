@@ -8,7 +8,9 @@ predicts pass@n best from a tenth of the samples need not go on best to k = 100 
 often the luckiest (figures in `benchmarks/README.md`).
 
 The interval of the shape average is its posterior's: it is about these very problems. That of another model is the
-percentile bootstrap over problems: about the population that they come from, and blind to the model being wrong.
+percentile bootstrap over problems, widened to hold the shape average's: a bootstrap is blind to its model being wrong.
+Alone, at 90%, it covered 57% (beta-binomial), 81% (zero-inflated) and 21% (power law) on power-law populations of 128
+problems; of the shape average itself 89%, where the posterior covers 96%.
 """
 
 from collections.abc import Callable, Sequence
@@ -48,7 +50,7 @@ class Extrapolation:
     models: dict[str, FloatArray]
     """What every model says, for comparison; the last, `plug-in`, is what not to do."""
     held_out: dict[str, FloatArray]
-    """Each model's mean |error| on samples it was not shown, in every resample of the problems (`score_held_out`)."""
+    """Mean |error| of each candidate and the plug-in on samples not shown to it, in every resample of the problems."""
 
     def at(self, k: int) -> Estimate:
         """Return the estimate at k. Raises InputError if k was not asked."""
@@ -88,7 +90,7 @@ def beyond_n(
     scores = score_held_out(tally, seed) if held_out else {}
     method = choose(scores)
     if method != DEFAULT:
-        estimates = _resampled(method, models[method], counts, ks, level, seed)
+        estimates = _resampled(method, models[method], counts, ks, estimates, seed)
     return Extrapolation(ks, tuple(estimates), method, models, scores)
 
 
@@ -104,11 +106,14 @@ def choose(held_out: dict[str, FloatArray]) -> str:
     return best if gain.mean() > TIE * gain.std(ddof=1) else DEFAULT
 
 
-def _resampled(name: str, value: FloatArray, counts: Counts, ks: IntArray, level: float, seed: int) -> list[Estimate]:
-    """Return a model's estimates with percentile intervals from the bootstrap over problems.
+def _resampled(
+    name: str, value: FloatArray, counts: Counts, ks: IntArray, default: list[Estimate], seed: int
+) -> list[Estimate]:
+    """Return a model's estimates; interval: percentile bootstrap over problems, widened to hold the default's.
 
     Where samples are unjudged the low ends take all of them as wrong, the high ends as right.
     """
+    level = default[0].level
     judged = counts.n - counts.unjudged
     cases = [(judged, counts.c)]
     if counts.unjudged.any():
@@ -120,9 +125,10 @@ def _resampled(name: str, value: FloatArray, counts: Counts, ks: IntArray, level
         tallies = [Tally.of(n[pick], c[pick]) for pick in picks if n[pick].any()]
         draws = [predict(name, tally, ks, seed) for tally in tallies]
         quantiles.append(np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0))
-    ends = zip(value, quantiles[0][0], quantiles[-1][1])
-    problems = int((judged > 0).sum())
-    return [Estimate(float(v), float(min(a, v)), float(max(b, v)), level, name, problems) for v, a, b in ends]
+    ends = zip(value, quantiles[0][0], quantiles[-1][1], default)
+    return [
+        Estimate(float(v), float(min(a, v, e.low)), float(max(b, v, e.high)), level, name, e.n) for v, a, b, e in ends
+    ]
 
 
 def predict(name: str, tally: Tally, k: IntArray, seed: int = 0, particles: int = PARTICLES) -> FloatArray:
@@ -177,7 +183,7 @@ def unbiased(tally: Tally, k: IntArray) -> FloatArray:
 
 
 def score_held_out(tally: Tally, seed: int, repeats: int = 8) -> dict[str, FloatArray]:
-    """Return each model's mean |error| at pass@n from n / 4 and n / 10 samples, in every resample of the problems.
+    """Return each candidate's mean |error| at pass@n from n / 4 and n / 10 samples, in every resample of the problems.
 
     Problems are drawn with replacement, so that the spread over resamples, shape (repeats,), is the standard error over
     problems; each one's samples are thinned without replacement (hypergeometric), so the thinned counts are what a
@@ -186,7 +192,7 @@ def score_held_out(tally: Tally, seed: int, repeats: int = 8) -> dict[str, Float
     n = int(tally.n.min())
     parts = [part for part in PARTS if n >= 2 * part]
     full = _expand(tally)
-    errors: dict[str, FloatArray] = {name: np.zeros(repeats) for name in (*MODELS, PLUG_IN)} if parts else {}
+    errors: dict[str, FloatArray] = {name: np.zeros(repeats) for name in (*CANDIDATES, PLUG_IN)} if parts else {}
     for repeat in range(repeats if parts else 0):
         generator = rng.stream("bootstrap", seed, "held out", repeat)
         pick = generator.integers(0, len(full), len(full))

@@ -164,7 +164,7 @@ def _models(found: Extrapolation) -> dict[str, Any]:
     return {
         name: {
             "values": {str(k): _finite(v) for k, v in zip(found.k.tolist(), values)},
-            "held_out_error": float(found.held_out[name].mean()) if found.held_out else None,
+            "held_out_error": float(found.held_out[name].mean()) if name in found.held_out else None,
             "use": "reported" if name == found.method else "do not use" if name == extrapolate.PLUG_IN else "beside",
         }
         for name, values in found.models.items()

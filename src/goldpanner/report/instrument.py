@@ -124,7 +124,8 @@ def _beyond(found: Profile) -> Table:
         for i, (k, estimate) in enumerate(zip(found.beyond.k.tolist(), found.beyond.estimates))
     ]
     if found.beyond.held_out:
-        errors = (f"{found.beyond.held_out[name].mean():.3f}" for name in models)
+        scores = found.beyond.held_out
+        errors = (f"{scores[name].mean():.3f}" if name in scores else "–" for name in models)
         rows.append(["mean error, held out", "", *errors])
     caption = f"By {found.beyond.method}. The plug-in, 1 - (1 - c/n)^k, is shown as what not to do."
     return _table("pass@k beyond the samples drawn", caption, ["k", "pass@k [interval]", *models], rows)

@@ -1,0 +1,123 @@
+"""`goldpanner measure` on 10 million stored samples: seconds from a fresh process to the whole output, and of what.
+
+    python benchmarks/measure_speed.py [--rows 10000000] [--problems 1000] [--root DIR]
+
+The store is written first (about a minute; kept in DIR where one is given, and used again). Then the command runs in a
+process of its own, as a person would call it, with the parts in the page cache.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from goldpanner.cli.sources import Choice, load_source
+from goldpanner.measure import boundary, extrapolate, groups, mixture, passk
+from goldpanner.measure.profile import profile
+from goldpanner.measure.shapes import Shapes
+from goldpanner.rng import stream
+from goldpanner.store import Store
+
+POLICY, PARAMS, KS = "0123456789abcdef", "0123456789ab", [1, 100, 100_000, 1_000_000]
+
+
+def write(root: Path, rows: int, problems: int, block: int = 100_000) -> None:
+    """Store `rows` samples: P ~ Beta(0.3, 1), short answers, one in a hundred without one."""
+    r = stream("benchmark/measure")
+    names = [f"{i * 0x9E3779B97F4A7C15 % 2**64:016x}" for i in range(problems)]
+    p, each, store = r.beta(0.3, 1, problems), rows // problems, Store(root)
+    store.put("policies", POLICY, {"name": "base"})
+    fields = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "max_tokens": 64, "stop": [], "template": "{prompt}"}
+    store.put("params", PARAMS, fields)
+
+    def coded(codes: np.ndarray, values: list[str | None]) -> pa.Array:
+        return pa.DictionaryArray.from_arrays(codes.astype(np.int32), pa.array(values)).cast(pa.string())
+
+    for start in range(0, rows, block):
+        row = np.arange(start, min(start + block, rows))
+        right, zero = r.random(len(row)) < p[row // each], np.zeros(len(row), np.int32)
+        answer = np.where(right, 0, r.integers(1, 102, len(row)))
+        store.append_table(
+            pa.table(
+                {
+                    "run": coded(zero, ["base"]),
+                    "policy": coded(zero, [POLICY]),
+                    "problem": coded(row // each, names),
+                    "task": coded(zero, ["benchmark"]),
+                    "params": coded(zero, [PARAMS]),
+                    "seed": np.zeros(len(row), np.int64),
+                    "index": row % each,
+                    "text": coded(answer, [f"Let me think: the answer is {i}." for i in range(102)]),
+                    "logprob": -20 * r.random(len(row)),
+                    "finish": coded((r.random(len(row)) < 0.02), ["stop", "length"]),
+                    "outcome": coded(right, ["wrong", "correct"]),
+                    "extracted": coded(answer, [*map(str, range(101)), None]),
+                    "reason": coded(zero, [""]),
+                    "verifier": coded(zero, ["exact@1"]),
+                }
+            )
+        )
+
+
+def timed(label: str, work: Callable[[], Any]) -> Any:
+    """Run, print and return."""
+    start, cpu = time.perf_counter(), time.process_time()
+    result = work()
+    print(
+        f"  {label:46}{time.perf_counter() - start:8.2f} s (processor {time.process_time() - cpu:6.2f} s)", flush=True
+    )
+    return result
+
+
+def parts(root: Path) -> None:
+    """Print the seconds of each step of `measure` in this process."""
+    source = timed("samples to counts", lambda: load_source("base", Choice(root)))
+    counts = source.counts
+    timed("parsing, guess floor, observed groups", lambda: source.confounds(0.95))
+    timed("pass@k with its band", lambda: passk.curve(counts, passk.choose_ks(KS[:2], int(counts.n.min()))))
+    timed("every problem's interval", lambda: boundary.boundary(counts))
+    shapes = timed("posterior of the distribution of P", lambda: Shapes.of(counts))
+    timed("groups", lambda: groups.expected(counts, shapes=shapes))
+    timed("fitted mixtures", lambda: [f(counts) for f in (mixture.beta_binomial, mixture.zero_inflated, mixture.npmle)])
+    timed("beyond n, every model", lambda: extrapolate.beyond_n(counts, KS, shapes=shapes, held_out=False))
+    timed("held-out scores", lambda: extrapolate.score_held_out(shapes.judged.tally, 0))
+    timed("all of the profile", lambda: profile(counts, KS))
+
+
+def main() -> None:
+    """Write the store if it is not there, time the command, then its steps."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=10_000_000)
+    parser.add_argument("--problems", type=int, default=1_000)
+    parser.add_argument("--root", type=Path)
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    folder = options.root or Path(tempfile.mkdtemp(prefix="goldpanner-bench-"))
+    try:
+        if not (folder / "store").is_dir():
+            write(folder / "store", options.rows, options.problems)
+        command = [sys.executable, "-m", "goldpanner.cli", "measure", "base", "--store", str(folder), "--json"]
+        command += ["--k", ",".join(map(str, KS))]
+        print(f"{options.rows:,} samples of {options.problems:,} problems, {os.cpu_count()} cores: goldpanner measure")
+        for _ in range(options.repeats):
+            out = timed("the command", lambda: subprocess.run(command, check=True, capture_output=True).stdout)
+        assert json.loads(out)["samples"] == options.rows
+        print("its steps, in one process:")
+        parts(folder)
+    finally:
+        if options.root is None:
+            shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()
