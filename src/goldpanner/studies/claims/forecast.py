@@ -1,8 +1,8 @@
 """Can one say before RL what will come of it? Forecasts for eight bases a world, stored before any RL run.
 
-The bases differ in knowledge (100, 200 or 500 steps of pretraining, rare facts that can be found or a gap) and in
-style (short continued pretraining on text that works answers out more or less often, and to the end or not): pass@1
-sees both, but RL mends style quickly and knowledge hardly.
+The bases differ in knowledge (how many facts their text states right: all but 2%, 8% or 30%, or the rare ones now and
+then; 140, 200 or 500 steps) and in style (short continued pretraining on text of the same facts in fewer or more
+chains, stopped early or not): pass@1 sees both, but RL mends style quickly and knowledge hardly.
 
 Of a base: sampled pass@1 and pass@64 (64 draws), exact pass@1 and pass@64, the share of problems with exact P above
 1e-3 (tail), the same share estimated from the draws (tail-estimated: pass@1,000 beyond n), and the share of problems
@@ -25,17 +25,26 @@ from goldpanner.train.supervised import SupervisedConfig, fresh_text, supervised
 from goldpanner.types import Estimate, Problem
 
 TRAINED = ("world/d1", "world/d2")
-BASES: dict[str, tuple[bool, int, dict[str, float]]] = {
-    "gap-500": (True, 500, {}),
-    "gap-200": (True, 200, {}),
-    "gap-100": (True, 100, {}),
-    "no-gap-500": (False, 500, {}),
-    "no-gap-200": (False, 200, {}),
-    "gap-500-lazy": (True, 500, {"diligence": 0.05, "textbook_diligence": 0.05}),
-    "no-gap-500-terse": (False, 500, {"chain_share": 0.1, "terse_share": 0.74}),
-    "gap-200-diligent": (True, 200, {"chain_share": 0.9, "terse_share": 0.06, "ramble_share": 0.04, "diligence": 0.9}),
+KNOWING = {
+    "known": {"reliabilities": ((0.99, 0.82), (0.8, 0.08), (0.3, 0.08), (0.0, 0.02))},
+    "unknown": {"reliabilities": ((0.99, 0.54), (0.8, 0.08), (0.3, 0.08), (0.0, 0.30))},
+    "gap": {},
+    "no-gap": {"gap": False},
 }
-"""Name -> (gap, steps of pretraining, the style of the text on which pretraining goes on)."""
+"""How many facts the text states right how often; `gap` never states 8% of them right."""
+TERSE = {"chain_share": 0.1, "terse_share": 0.74}
+DILIGENT = {"chain_share": 0.9, "terse_share": 0.06, "ramble_share": 0.04, "diligence": 0.9}
+BASES: dict[str, tuple[str, int, dict[str, float]]] = {
+    "gap-500": ("gap", 500, {}),
+    "gap-200": ("gap", 200, {}),
+    "gap-140": ("gap", 140, {}),
+    "no-gap-500": ("no-gap", 500, {}),
+    "known-200": ("known", 200, {}),
+    "known-200-terse": ("known", 200, TERSE),
+    "unknown-200": ("unknown", 200, {}),
+    "unknown-200-diligent": ("unknown", 200, DILIGENT),
+}
+"""Name -> (what the text knows, steps of pretraining, the style of the text on which pretraining goes on)."""
 RESTYLE = {"steps": 20, "warmup_steps": 2, "learning_rate": 0.01, "embedding_learning_rate": 0.002}
 AGGREGATE = ("pass@1", "pass@64", "exact pass@1", "exact pass@64", "tail", "tail-estimated", "weakest-fact")
 SCORES = ("draws", "log-p", "weakest")
@@ -57,9 +66,9 @@ def measure(lab: Lab) -> Result:
     return found
 
 
-def made(lab: Lab, gap: bool, steps: int, style: dict[str, float]) -> Trained:
+def made(lab: Lab, knowing: str, steps: int, style: dict[str, float]) -> Trained:
     """Return a base: pretrained, then if `style` says so trained on for a little on text of the same facts."""
-    base = lab.base(lab.world(gap=gap), steps=steps)
+    base = lab.base(lab.world(**KNOWING[knowing]), steps=steps)
     if not style:
         return base
     settings = RESTYLE | {"steps": lab.steps(20), "seed": lab.seed + 1}

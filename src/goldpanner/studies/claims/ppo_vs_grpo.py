@@ -106,11 +106,11 @@ def judge(results: Sequence[Result]) -> Finding:
         **{f"apart{k}": apart(k, TRAINED) for k in (1, 256)},
         **{f"deep_{task[-2:]}": found for task, found in deep.items()},
         **ratios,
-        **{f"s_{arm}": [sum(r["cost"][arm]["seconds"]) + sum(r["cost"][arm]["sampling"]) for r in results] for arm in ARMS},
+        **{f"s_{arm}": [sum(sum(r["cost"][arm][p]) for p in ("seconds", "sampling")) for r in results] for arm in ARMS},
         **{f"silenced_{arm}": [curve(r["aside"][arm]["silenced"], [1])[0] for r in results] for arm in ("base", *ARMS)},
         **{f"others_{arm}": [curve(r["aside"][arm]["others"], [1])[0] for r in results] for arm in ("base", *ARMS)},
         "pushed": pushed,
-    }  # fmt: skip
+    }
     rows = [
         {"x": k, "y": float(y), "series": arm, "world": w}
         for w, result in enumerate(results)
