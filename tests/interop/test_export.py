@@ -1,6 +1,7 @@
 """Problem sets out: chosen by measured P, read back by the libraries that the trainers read with."""
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset
@@ -95,6 +96,15 @@ def test_our_id_comes_back_through_a_trainers_log(tmp_path):
     path = tmp_path / "1.jsonl"
     path.write_text(json.dumps(row) + "\n")
     assert interop.read(path).counts().ids == (IDS[1],)
+
+
+def test_our_id_comes_back_through_trls_log(tmp_path):
+    """What `log_extra("goldpanner_id", ...)` writes: a column beside the rewards."""
+    rows = {"step": [1, 1], "prompt": ["user 1 + 1 ="] * 2, "completion": ["2", "3"], "advantage": [1.0, -1.0]}
+    table = pa.table({**rows, "right": [1.0, 0.0], "goldpanner_id": [IDS[1]] * 2})
+    pq.write_table(table, tmp_path / "completions_00001.parquet")
+    counts = interop.read(tmp_path / "completions_00001.parquet").counts()
+    assert (counts.ids, counts.n.tolist(), counts.c.tolist()) == ((IDS[1],), [2], [1])
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path):
