@@ -25,7 +25,7 @@ from goldpanner.train.supervised import SupervisedConfig, fresh_text, supervised
 from goldpanner.types import Estimate, Problem
 
 TRAINED = ("world/d1", "world/d2")
-KNOWING = {
+KNOWING: dict[str, dict[str, Any]] = {
     "known": {"reliabilities": ((0.99, 0.82), (0.8, 0.08), (0.3, 0.08), (0.0, 0.02))},
     "unknown": {"reliabilities": ((0.99, 0.54), (0.8, 0.08), (0.3, 0.08), (0.0, 0.30))},
     "gap": {},
