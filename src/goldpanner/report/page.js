@@ -1,13 +1,14 @@
 "use strict";
 // Charts: one Vega for all of them, drawn as SVG so that they print sharply.
 (() => {
-  const config = JSON.parse(document.getElementById("chart-config").textContent);
+  const given = document.getElementById("chart-config");
+  const config = JSON.parse(given.textContent);
   const places = [...document.querySelectorAll(".chart")];
   const drawn = places.map((place) =>
     vegaEmbed(place.querySelector(".drawing"), JSON.parse(place.querySelector("script").textContent), {
       mode: "vega-lite", renderer: "svg", actions: false, config,
     }).catch((error) => {
-      place.querySelector(".drawing").textContent = "This chart could not be drawn: " + error.message;
+      place.querySelector(".drawing").textContent = given.dataset.undrawn + error.message;
       console.error(error);
     })
   );

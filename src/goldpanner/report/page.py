@@ -19,6 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from goldpanner.report.canvas import CONFIG, Chart, Look, vega_lite_version
+from goldpanner.report.words import words
 from goldpanner.types import Estimate
 
 
@@ -121,7 +122,16 @@ class Facts:
     """(title, text), shown in a fixed-width face and folded away."""
 
 
-Block = Verdict | Prose | Figure | Table | Explorer | Facts
+@dataclass(frozen=True)
+class Part:
+    """Something with a template of its own, which finds `values` under the name `part`."""
+
+    kind: ClassVar[str] = "part"
+    template: str
+    values: Mapping[str, Any]
+
+
+Block = Verdict | Prose | Figure | Table | Explorer | Facts | Part
 
 
 @dataclass(frozen=True)
@@ -133,8 +143,20 @@ class Section:
     blocks: Sequence[Block] = field(default_factory=tuple)
 
 
-def render(sections: Sequence[Section], title: str, *, lead: str = "", eyebrow: str = "goldpanner report") -> str:
-    """Return the page as HTML: one file, the same bytes for the same sections."""
+def render(
+    sections: Sequence[Section],
+    title: str,
+    *,
+    lead: str = "",
+    eyebrow: str = "goldpanner report",
+    language: str = "en",
+    notice: str = "",
+    home: tuple[str, str] | None = None,
+) -> str:
+    """Return the page as HTML: one file, the same bytes for the same sections.
+
+    `notice` is a warning that nobody can overlook; `home` (text, file) leads to the page that this one belongs to.
+    """
     charts = any(isinstance(block, Figure) and block.charts for section in sections for block in section.blocks)
     environment = Environment(
         loader=PackageLoader("goldpanner.report", "."),
@@ -150,6 +172,9 @@ def render(sections: Sequence[Section], title: str, *, lead: str = "", eyebrow: 
         title=title,
         lead=lead,
         eyebrow=eyebrow,
+        notice=notice,
+        home=home,
+        word=words(language),
         sections=sections,
         style=Markup(_asset("style.css")),
         vega=Markup(_vega()) if charts else "",

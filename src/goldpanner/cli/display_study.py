@@ -1,0 +1,119 @@
+"""What `study` shows: one bar for all jobs above what the workers do, and the verdicts as tables."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from goldpanner.cli.display import DOING, console, errors
+from goldpanner.report.words import words
+
+if TYPE_CHECKING:
+    from goldpanner.studies.workers import Event
+
+STYLES = {"held": "green", "false": "red", "conditional": "yellow", "undecided": "dim", None: "dim"}
+VERDICTS = ("held", "false", "conditional", "undecided")
+
+
+class Bars:
+    """All jobs on one bar, and under it what each worker is doing; plain lines where there is no terminal."""
+
+    def __init__(self, total: int, done: int, workers: int = 2, quiet: bool = False) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            TextColumn("[dim]{task.fields[note]}"),
+            console=errors,
+            disable=quiet or not errors.is_terminal,
+        )
+        self._plain = not quiet and not errors.is_terminal
+        self._total, self._done, self._workers = total, done, workers
+        self._all = self._progress.add_task(f"{'studies':>15} [bold]x worlds[/]", total=total, completed=done, note="")
+        self._active: dict[str, TaskID] = {}
+
+    def update(self, event: "Event") -> None:
+        """Take an event: a job that ends moves the upper bar, anything else the bar of the worker that sent it."""
+        finished = event.done == event.total
+        if event.doing == "measure" and finished:
+            self._done += 1
+            self._progress.update(self._all, completed=self._done)
+            if event.stage in self._active:
+                self._progress.remove_task(self._active.pop(event.stage))
+            self._say(f"{self._done:>5}/{self._total} {event.stage}: {event.note}")
+            return
+        doing = f"{DOING.get(event.doing, event.doing):>15} [bold]{event.stage}[/]"
+        task = self._active.pop(event.stage, None)
+        if task is None:
+            task = self._progress.add_task(doing, total=event.total, note="")
+        self._active[event.stage] = task  # the latest last, so that the one not heard of for longest goes first
+        self._progress.update(task, description=doing, completed=event.done, total=event.total, note=event.note)
+        while len(self._active) > self._workers:
+            self._progress.remove_task(self._active.pop(next(iter(self._active))))
+        if finished and event.stage.startswith("bases "):
+            self._say(f"{'':>11} {event.stage}: {DOING.get(event.doing, event.doing)} done")
+
+    def _say(self, line: str) -> None:
+        if self._plain:
+            errors.print(line, highlight=False)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+
+def outcome(
+    records: Mapping[str, Any], mission: Mapping[str, Any], folder: Path, paths: Mapping[str, Path], language: str
+) -> None:
+    """Print every study's verdict, every sentence's, and where the pages are."""
+    word = words(language)
+    if mission["quick"]:
+        console.print(f"\n[bold yellow]{word['notice']}[/]", highlight=False)
+    table = _table(word["study"], word["verdict"], *(word[verdict] for verdict in VERDICTS), word["duration"])
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for name, record in records.items():
+        found = [prediction["word"] for prediction in record["predictions"].values()]
+        counts = [str(found.count(verdict) or "·") for verdict in VERDICTS]
+        minutes = word["minutes"].format(n=f"{sum(record['seconds'].values()) / 60:.1f}")
+        table.add_row(name, _verdict(record["word"], word), *counts, minutes)
+    console.print()
+    console.print(table)
+    table = _table(word["sentences"], word["verdict"])
+    for sentence in mission["sentences"]:
+        table.add_row(sentence["text"][language], _verdict(sentence["word"], word))
+    console.print()
+    console.print(table)
+    pages = [str(paths[name]) for name in records][:3] + (["..."] if len(records) > 3 else [])
+    console.print(f"\nmission  {paths['mission']}\nstudies  {', '.join(pages)}\nsamples  {folder / 'store'}",
+                  highlight=False, soft_wrap=True)  # fmt: skip
+
+
+def listing(rows: Sequence[Mapping[str, Any]], folder: Path, language: str) -> None:
+    """Print every study's name and title, and the verdict of those that are done in `folder`."""
+    word = words(language)
+    table = _table(word["study"], "", word["verdict"])
+    for row in rows:
+        table.add_row(row["name"], row["title"], _verdict(row["verdict"], word))
+    console.print(table)
+    console.print(f"\n{folder}", highlight=False, soft_wrap=True)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for i, name in enumerate(columns):
+        table.add_column(name, no_wrap=i == 0 and len(columns) > 2)
+    return table
+
+
+def _verdict(verdict: str | None, word: Mapping[str, str]) -> str:
+    return f"[{STYLES[verdict]}]{word[verdict or 'not_run']}[/]"

@@ -1,0 +1,107 @@
+"""`study`: the claims as experiments. `study list` works without torch; running one needs the `lab` extra."""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from goldpanner.cli import app
+from goldpanner.cli.lab import AsJson, command_line, need_lab
+from goldpanner.errors import InputError, Interrupted
+
+FOLDER, QUICK_FOLDER = Path("runs") / "studies", Path("runs") / "studies-quick"
+
+
+@app.command()
+def study(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...|all|list", help="Studies by name.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of everything kept; runs/studies, with --quick runs/studies-quick.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A smoke run: it says nothing about the claims.")] = False,
+    worlds: Annotated[
+        int | None, typer.Option(help="Worlds, of seeds 0 to N - 1; 3, with --quick 1.", min=1, max=99)
+    ] = None,
+    lang: Annotated[str, typer.Option(help="Language of the pages: en or zh.")] = "en",
+    as_json: AsJson = False,
+) -> None:
+    """Put the claims to the test: predictions written before the runs, verdicts with intervals, a page each.
+
+    Example: goldpanner study sharpen-or-expand cold-start --worlds 3
+    """
+    from goldpanner.report.words import words
+    from goldpanner.studies import claims
+
+    words(lang)  # a language that there is none of is told now, not after the runs
+    folder = out or (QUICK_FOLDER if quick else FOLDER)
+    if "list" in names:
+        _list(folder, lang, as_json)
+        return
+    chosen = list(claims.NAMES) if "all" in names else list(dict.fromkeys(names))
+    if unknown := [name for name in chosen if name not in claims.NAMES]:
+        raise InputError(f"no study is called {unknown[0]!r}; there are {', '.join(claims.NAMES)}; or all, or list")
+    need_lab()
+    try:
+        _conduct(chosen, folder, quick, worlds, lang, as_json)
+    except KeyboardInterrupt:
+        raise Interrupted(f"what was done is kept in {folder}; run the same command again to go on") from None
+
+
+def _conduct(names: list[str], folder: Path, quick: bool, worlds: int | None, lang: str, as_json: bool) -> None:
+    from goldpanner.cli import display_study
+    from goldpanner.report import mission as pages
+    from goldpanner.store import Store
+    from goldpanner.studies import mission
+    from goldpanner.studies.conduct import conduct, result
+    from goldpanner.studies.lab import FULL, QUICK
+
+    scale = QUICK if quick else FULL
+    if worlds is not None:
+        scale = replace(scale, worlds=tuple(range(worlds)))
+    store = Store(folder / "store")
+    done = [result(store, (name, world), scale) is not None for name in names for world in scale.worlds]
+    with display_study.Bars(len(done), sum(done), quiet=as_json) as bars:
+        records = conduct(names, folder, scale, bars.update)
+    concluded = mission.conclude(store, command_line())
+    paths = pages.build(folder, lang)
+    if as_json:
+        sys.stdout.write(json.dumps(_json(records, concluded, folder, paths), allow_nan=False) + "\n")
+    else:
+        display_study.outcome(records, concluded, folder, paths, lang)
+
+
+def _json(records: dict[str, Any], concluded: dict[str, Any], folder: Path, paths: dict[str, Path]) -> dict[str, Any]:
+    keys = ("word", "predictions", "worlds", "seconds", "quick")
+    return {
+        "folder": str(folder),
+        "studies": {
+            name: {**{key: record[key] for key in keys}, "page": str(paths[name])} for name, record in records.items()
+        },
+        "sentences": {sentence["id"]: sentence["word"] for sentence in concluded["sentences"]},
+        "mission": str(paths["mission"]),
+    }
+
+
+def _list(folder: Path, lang: str, as_json: bool) -> None:
+    from goldpanner.cli import display_study
+    from goldpanner.store import Store
+    from goldpanner.studies import claims
+    from goldpanner.studies.study import read_text
+
+    found = Store(folder / "store").records("findings") if (folder / "store").is_dir() else {}
+    rows = [
+        {
+            "name": name,
+            "title": getattr(read_text(name).title, lang),
+            "verdict": found[name]["word"] if name in found else None,
+            "worlds": found[name]["worlds"] if name in found else [],
+        }
+        for name in claims.NAMES
+    ]
+    if as_json:
+        typer.echo(json.dumps({"folder": str(folder), "studies": rows}, ensure_ascii=False))
+    else:
+        display_study.listing(rows, folder, lang)

@@ -1,0 +1,165 @@
+"""Drawings of a study's plot rows: points and lines by series and world, one panel each, with bands where there are.
+
+What is drawn is decided by the rows alone: `x`, `y`, `series`, and if there are `low`, `high`, `panel`, `world`.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import altair as alt
+
+from goldpanner.report.canvas import Chart, Look, by_look, finish, inline, y_axis
+from goldpanner.report.charts import SEQUENTIAL
+from goldpanner.report.page import Figure, Key
+from goldpanner.report.words import words
+
+Row = Mapping[str, Any]
+
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#5d6670")
+"""Okabe & Ito, the two that stand apart most first."""
+SHAPES = ("circle", "diamond", "square", "triangle-up")
+DASHES = ((), (6, 3), (2, 2), (8, 3, 2, 3))
+DRAWN_POINTS = 12
+"""Lines with more points than this are drawn without marks."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a plot is called in one language."""
+
+    title: str
+    caption: str
+    x: str
+    y: str
+    series: Mapping[str, str]
+    """Series and panels in words; one that is not here is shown by its own name."""
+
+    def of(self, name: Any) -> str:
+        """Return a series or panel in words."""
+        return self.series.get(str(name), str(name))
+
+
+def figure(plot: Mapping[str, Any], names: Names, language: str = "en") -> Figure:
+    """Return the figure of a plot's record (`title`, `rows`, `log_x`, `log_y`, `lines`).
+
+    A point that has no place, because it is not a number or not positive on a log axis, is left out; the caption says
+    how many of the latter there are.
+    """
+    word = words(language)
+    known = [row for row in plot["rows"] if _number(row["x"]) and _number(row["y"])]
+    rows = [
+        row for row in known if (row["x"] > 0 or not plot["log_x"]) and (row["y"] > 0 or not plot["log_y"])
+    ]  # fmt: skip
+    looks = _looks([str(row["series"]) for row in rows], names)
+    panels: dict[str, list[Row]] = {}
+    for row in rows:
+        panels.setdefault(str(row.get("panel", "")), []).append(row)
+    caption = [names.caption, _left_out(len(known) - len(rows), word), "" if rows else word["nothing_drawn"]]
+    x, y = _scale(rows, "x", plot["log_x"]), _scale(rows, "y", plot["log_y"])
+    charts = [_panel(plot, panel, these, looks, names, (x, y)) for panel, these in panels.items()]
+    joined = plot["lines"] and _dense(rows)
+    legend = [Key(replace(look, shape="") if joined else look, plot["lines"], True) for look in looks.values()]
+    wide = 520 if len(charts) == 1 else 300
+    return Figure(names.title, " ".join(part for part in caption if part), charts, legend, wide)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _left_out(count: int, word: Mapping[str, str]) -> str:
+    if not count:
+        return ""
+    return word["not_drawn_one"] if count == 1 else word["not_drawn"].format(n=count)
+
+
+def _looks(series: Sequence[str], names: Names) -> dict[str, Look]:
+    """Return how each series is drawn; many of them are taken for an ordered scale and get its colours."""
+    found = list(dict.fromkeys(series))
+    colors = COLORS if len(found) <= len(COLORS) else SEQUENTIAL
+    return {
+        name: Look(
+            names.of(name),
+            colors[i % len(colors)],
+            DASHES[(i // len(colors) if len(found) > 4 else i) % len(DASHES)],
+            SHAPES[i % len(SHAPES)],
+        )
+        for i, name in enumerate(found)
+    }
+
+
+def _panel(
+    plot: Mapping[str, Any], panel: str, rows: Sequence[Row], looks: Mapping[str, Look], names: Names, xy: Any
+) -> Chart:
+    """Return one panel: bands below, lines, then marks that tell their values."""
+    x = alt.X("x:Q", scale=xy[0][0], axis=alt.Axis(title=names.x, grid=False, labelFlush=True, **xy[0][1]))
+    y = alt.Y("y:Q", scale=xy[1][0], axis=y_axis(names.y, **xy[1][1]))
+    listed = list(looks.values())
+    color, dash = by_look(listed, "series"), by_look(listed, "series", "dash")
+    drawn = [
+        {
+            **{k: row[k] for k in ("x", "y", "low", "high", "world") if k in row},
+            "series": looks[str(row["series"])].label,
+        }
+        for row in rows
+    ]
+    banded = [row for row in drawn if _number(row.get("low")) and _number(row.get("high"))]
+    if plot["log_y"]:
+        banded = [row for row in banded if row["low"] > 0]
+    base, layers = alt.Chart(inline(drawn)), []
+    lines = plot["lines"] and len({row["x"] for row in drawn}) > 1
+    detail = alt.Detail("world:N")
+    if banded:
+        ends = {"x": x, "y": alt.Y("low:Q"), "y2": "high:Q", "color": color, "detail": detail}
+        bands = alt.Chart(inline(banded))
+        layers.append(bands.mark_area(opacity=0.13).encode(**ends) if lines else bands.mark_rule().encode(**ends))
+    if lines:
+        order = alt.Order("x:Q")
+        layers.append(
+            base.mark_line(strokeWidth=1.7, opacity=0.85).encode(
+                x=x, y=y, color=color, strokeDash=dash, detail=detail, order=order
+            )
+        )
+    marks = base.mark_point(size=30, strokeWidth=1.4, filled=True, opacity=0 if lines and _dense(rows) else 0.85)
+    layers.append(
+        marks.encode(x=x, y=y, color=color, shape=by_look(listed, "series", "shape"), tooltip=_tips(names, drawn))
+    )
+    title = names.of(panel) if panel else names.title
+    return finish(alt.layer(*layers), title, f"{names.title}. {names.y} / {names.x}", 220 if panel else 260)
+
+
+def _dense(rows: Sequence[Row]) -> bool:
+    """Whether lines have so many points that marks would hide them; the marks still tell their values."""
+    return len(rows) > DRAWN_POINTS * len({(row["series"], row.get("panel"), row.get("world")) for row in rows})
+
+
+def _tips(names: Names, rows: Sequence[Row]) -> list[Any]:
+    tips = [alt.Tooltip("series:N", title="·"), alt.Tooltip("x:Q", title=names.x, format=".4~g")]
+    tips.append(alt.Tooltip("y:Q", title=names.y, format=".4~g"))
+    return tips + [alt.Tooltip(f"{k}:N", title=k) for k in ("world",) if any(k in row for row in rows)]
+
+
+def _scale(rows: Sequence[Row], axis: str, log: bool) -> tuple[alt.Scale, dict[str, Any]]:
+    """Return the scale and ticks of an axis, the same for all panels of a plot."""
+    ends = ("low", "high") if axis == "y" else ()
+    values = [float(row[k]) for row in rows for k in (axis, *ends) if _number(row.get(k))]
+    values = [value for value in values if value > 0] if log else values
+    if not values:
+        return alt.Scale(), {}
+    low, high = min(values), max(values)
+    if log:
+        first, last = math.floor(math.log10(low) + 1e-9), math.ceil(math.log10(high) - 1e-9)
+        last = max(last, first + 1)
+        step = math.ceil((last - first) / 6)
+        decades = [10.0**d for d in range(first, last + 1, step)]
+        label = "datum.value >= 1e4 || datum.value < 1e-3 ? format(datum.value, '.0e') : format(datum.value, ',~g')"
+        return (
+            alt.Scale(type="log", domain=[10.0**first, 10.0**last], nice=False),
+            {"values": decades, "tickCount": len(decades), "labelExpr": label},
+        )
+    if axis == "y" and low >= 0 and high <= 1 and high > 0.4:
+        return alt.Scale(domain=[0, 1]), {"values": [0, 0.2, 0.4, 0.6, 0.8, 1], "format": ".1f", "tickCount": 6}
+    near_zero = low > 0 and low < 0.4 * high
+    return alt.Scale(domain=[0 if near_zero else low, high], nice=True, zero=False), {"tickCount": 5, "format": "~g"}

@@ -1,0 +1,111 @@
+"""The mission's argument, sentence by sentence: which predictions bear on a sentence, and what they say together.
+
+Nothing is measured here. A prediction that `supports` a sentence speaks for it where it holds; one that is `against` it
+speaks for it where its contrary is established. Together they are judged by the rule of `decide`, one level up.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from goldpanner.errors import InputError
+from goldpanner.store import Store
+from goldpanner.studies import claims
+from goldpanner.studies.decide import Word, combine, contrary
+from goldpanner.studies.study import Published, StudyText, Words, read_text
+
+WORDS: tuple[Word, ...] = get_args(Word)
+
+
+class Sentence(BaseModel):
+    """One sentence under test."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    text: Words
+    published: tuple[Published, ...]
+    change: Words
+    """What would change our mind, in either direction."""
+
+
+class _Mission(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sentences: dict[str, Sentence]
+
+
+@cache
+def sentences() -> Mapping[str, Sentence]:
+    """Return the sentences under test by id, in the order of the argument. Raises InputError naming a wrong key."""
+    file = files("goldpanner.studies") / "mission.yaml"
+    try:
+        return _Mission.model_validate(yaml.safe_load(file.read_text(encoding="utf-8"))).sentences
+    except (ValueError, yaml.YAMLError) as error:
+        raise InputError(f"the text of the mission ({file}) cannot be used: {error}") from error
+
+
+def conclude(store: Store, command: str = "") -> dict[str, Any]:
+    """Judge every sentence by the findings in `store`, keep the record and return it."""
+    record = judge(store.records("findings"), {name: read_text(name) for name in claims.NAMES})
+    record["command"] = command
+    store.put("studies", "mission", record)
+    return record
+
+
+def judge(findings: Mapping[str, Mapping[str, Any]], texts: Mapping[str, StudyText]) -> dict[str, Any]:
+    """Return the record of the mission from the findings there are, by study, and the texts of all studies.
+
+    A study that was not run leaves its predictions undecided; a sentence none of whose studies was run has no verdict.
+    Raises InputError where a study names a sentence that is not under test.
+    """
+    evidence: dict[str, list[dict[str, Any]]] = {name: [] for name in sentences()}
+    for study, text in texts.items():
+        for row in _bearing(study, text, findings.get(study)):
+            if row["sentence"] not in evidence:
+                raise InputError(f"study {study} bears on {row['sentence']!r}; there are only {', '.join(evidence)}")
+            evidence[row["sentence"]].append(row)
+    return {
+        "sentences": [
+            {"id": name, **sentence.model_dump(mode="json"), "word": _together(rows), "evidence": rows}
+            for (name, sentence), rows in zip(sentences().items(), evidence.values(), strict=True)
+        ],
+        "studies": [_summary(study, text, findings.get(study)) for study, text in texts.items()],
+        "quick": any(finding["quick"] for finding in findings.values()),
+    }
+
+
+def _bearing(study: str, text: StudyText, finding: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """Return a row for each pair of a prediction and a sentence it bears on; words are None where it was not run."""
+    known = text.model_dump(mode="json") if finding is None else finding["text"]
+    rows = []
+    for name, prediction in known["predictions"].items():
+        word = None if finding is None else finding["predictions"][name]["word"]
+        for side in ("supports", "against"):
+            says = contrary(word) if side == "against" and word is not None else word
+            rows += [
+                {"sentence": sentence, "study": study, "prediction": name, "text": prediction["text"], "side": side,
+                 "found": word, "word": says}
+                for sentence in prediction[side]
+            ]  # fmt: skip
+    return rows
+
+
+def _together(rows: list[dict[str, Any]]) -> Word | None:
+    if all(row["word"] is None for row in rows):
+        return None
+    return combine([row["word"] or "undecided" for row in rows])
+
+
+def _summary(name: str, text: StudyText, finding: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return a study's line: its title, and its verdict, counts of predictions by verdict and CPU time where it ran."""
+    summary: dict[str, Any] = {"name": name, "title": text.title.model_dump(), "predictions": len(text.predictions)}
+    if finding is None:
+        return {**summary, "word": None}
+    counts = Counter(prediction["word"] for prediction in finding["predictions"].values())
+    seconds = sum(finding["seconds"].values())
+    return {**summary, "word": finding["word"], "counts": {word: counts[word] for word in WORDS}, "seconds": seconds}

@@ -1,0 +1,371 @@
+"""The mission page and the pages of studies: from records of known verdicts to words, drawings and sentences."""
+
+import json
+import re
+from html.parser import HTMLParser
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+import vl_convert
+import yaml
+
+from goldpanner.errors import InputError
+from goldpanner.report import mission as pages
+from goldpanner.report import plots, study
+from goldpanner.report.words import LANGUAGES, words
+from goldpanner.studies import claims, mission
+from goldpanner.studies.study import Plot, StudyText, read_text
+from synthetic_study import HOSTILE, STATES, finding, rows, text, write_studies
+
+WRITTEN = [
+    name for name in claims.NAMES if (files("goldpanner.studies.claims") / f"{name.replace('-', '_')}.yaml").is_file()
+]
+
+
+class Reader(HTMLParser):
+    """Collects tags, links, ids, the text a reader sees, and the data of charts."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags, self.links, self.ids, self.seen, self.charts = set(), [], set(), [], []
+        self._inside, self.language = [], None
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        self.tags.add(tag)
+        self.language = given.get("lang", self.language)
+        self.links += [given["href"]] if "href" in given else []
+        self.ids |= {given["id"]} if "id" in given else set()
+        assert not any(name.startswith("on") for name in given), given
+        assert tag == "a" or not str(given.get("href") or given.get("src") or "data:").startswith("http")
+        if tag in ("script", "style"):
+            self._inside.append((tag, given.get("type")))
+
+    def handle_endtag(self, tag):
+        if tag in ("script", "style"):
+            self._inside.pop()
+
+    def handle_data(self, data):
+        if not self._inside:
+            self.seen.append(data)
+        elif self._inside[-1] == ("script", "application/json") and '"layer"' in data:
+            self.charts.append(json.loads(data))
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.seen))
+
+
+def draw(found, language="en"):
+    return Reader(study.page(found, {"reweights": {"en": "R.", "zh": "重。"}}, language, {"command": "goldpanner x"}))
+
+
+# --- sentences
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_every_sentence_a_study_names_is_under_test(name):
+    told = read_text(name).predictions.values()
+    assert {s for p in told for s in (*p.supports, *p.against)} <= set(mission.sentences())
+    assert not any(set(p.supports) & set(p.against) for p in told)
+
+
+def test_every_sentence_has_a_prediction_that_bears_on_it():
+    told = [p for name in WRITTEN for p in read_text(name).predictions.values()]
+    borne = {s for p in told for s in (*p.supports, *p.against)}
+    assert borne <= set(mission.sentences())
+    if len(WRITTEN) == len(claims.NAMES):
+        assert borne == set(mission.sentences())
+
+
+def test_every_sentence_is_told_in_both_languages_with_evidence_and_what_would_change_our_mind():
+    assert len(mission.sentences()) == 11
+    for sentence in mission.sentences().values():
+        assert len(sentence.published) >= 2
+        for said in (sentence.text, sentence.change, *(row.what for row in sentence.published)):
+            assert not re.search("[\u4e00-\u9fff]", said.en)
+            assert re.search("[\u4e00-\u9fff]{3}", said.zh)
+        assert all(study.link(row.source) for row in sentence.published)
+
+
+def judged(*findings, texts=()):
+    found = {f"s{i}": f for i, f in enumerate(findings)}
+    told = {name: StudyText.model_validate(f["text"]) for name, f in found.items()}
+    told |= {f"t{i}": t for i, t in enumerate(texts)}
+    return {s["id"]: s["word"] for s in mission.judge(found, told)["sentences"]}
+
+
+@pytest.mark.parametrize(
+    ("state", "for_it", "against_it"),
+    [
+        ("held", "held", "false"),
+        ("false", "false", "held"),
+        ("conditional", "conditional", "conditional"),
+        ("mixed", "conditional", "conditional"),
+        ("undecided", "undecided", "undecided"),
+        ("undefined", "undecided", "undecided"),
+    ],
+)
+def test_a_sentence_flips_with_the_prediction_that_bears_on_it(state, for_it, against_it):
+    verdicts = judged(finding(state, supports=["form-only"], against=["composes"]))
+    assert verdicts["form-only"] == for_it
+    assert verdicts["composes"] == against_it
+    assert verdicts["zero-stays"] is None
+
+
+def test_several_studies_are_combined_and_one_not_run_leaves_the_sentence_open():
+    held, false = finding("held", supports=["composes"]), finding("false", supports=["composes"])
+    refuted = finding("false", against=["composes"])
+    waiting = text(["held"], supports=["composes"])
+    assert judged(held, refuted)["composes"] == "held"
+    assert judged(held, false)["composes"] == "conditional"
+    assert judged(held, texts=[waiting])["composes"] == "undecided"
+    assert judged(held, false, texts=[waiting])["composes"] == "conditional"
+    assert judged(texts=[waiting])["composes"] is None
+
+
+def test_a_study_that_names_an_unknown_sentence_is_refused():
+    with pytest.raises(InputError, match="no-such-sentence"):
+        judged(finding("held", supports=["no-such-sentence"]))
+
+
+# --- the page of a study
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_page_of_every_verdict_says_it(state, language):
+    found = finding(state, supports=["reweights"])
+    page, word = draw(found, language), words(language)
+    assert page.language == word["language"]
+    assert word[found["word"]] in page.text
+    assert word[found["word"] + "_means"] in page.text
+    assert ("#open" in page.links) == (found["word"] == "undecided")
+    assert study.file_name("mission", language) + "#reweights" in page.links
+    assert "https://arxiv.org/abs/2504.13837" in page.links
+    assert len(page.charts) == 2
+
+
+def test_what_is_open_is_told_with_how_much_more_would_settle_it():
+    crossing = draw(finding("undecided")).text
+    assert "open in: the second way; about 36 times as many problems or runs" in crossing  # (.12 / .02)^2
+    assert "more of the same does not settle it" in draw(finding("undefined")).text
+
+
+def test_figures_are_those_of_the_record():
+    page = draw(finding("held", "undefined")).text
+    assert "0.700 [0.600, 0.800]" in page
+    assert "world 2 ∞" in page
+    assert "world 0 –" in page
+    assert "≥ 0.5" in page
+
+
+@pytest.mark.parametrize(
+    ("effect", "estimate", "says"),
+    [
+        ((0.5, None), (None, None, None, "yes"), "∞"),
+        ((0.5, None), (None, None, None, "no"), "−∞"),
+        ((None, 0.5), (None, None, None, "yes"), "−∞"),
+        ((None, 0.5), (None, None, None, "open"), "–"),
+        ((0.0, 1.0), (None, None, None, "no"), "±∞"),
+        ((0.5, None), (None, 0.1, None, "open"), "∞ [0.100, ∞]"),
+        ((0.5, None), (-0.25, None, 3.0, "open"), "−0.250 [−∞, 3.000]"),
+        ((0.5, None), (2e-7, 1e-7, 3e-7, "no"), "2.0e−7 [1.0e−7, 3.0e−7]"),
+        ((0.5, None), (12.0, 12.0, 12.0, "yes"), "12.0"),
+    ],
+)
+def test_intervals_in_words(effect, estimate, says):
+    given = dict(zip(("value", "low", "high", "side"), estimate))
+    assert study.interval(given, {"low": effect[0], "high": effect[1]}) == says
+
+
+def test_a_strip_puts_estimates_where_they_are():
+    (effect,) = study.effects(
+        finding("conditional"), finding("conditional")["predictions"]["conditional"]["effects"], "en"
+    )[:1]
+    strip = effect["strip"]
+    (edge,) = strip.edges
+    assert strip.band == (edge, study.WIDTH)
+    assert all(edge < low < value < high < study.WIDTH for low, high, value, _ in strip.lines)
+    assert {colour for *_, colour in strip.lines} == {study.INSIDE}
+
+
+def test_a_scale_over_many_decades_is_logarithmic():
+    effect = {
+        "low": None,
+        "high": 1e-6,
+        "estimates": [dict(zip(("value", "low", "high", "side"), (1e-2, 0.0, 2e-2, "no")))],
+    }
+    strip = study.strip(effect, study._scale([effect]))
+    (low, high, value, _) = strip.lines[0]
+    assert low == 0.0
+    assert strip.edges[0] < study.WIDTH / 2 < value < high
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_smoke_run_says_so_loudly(language):
+    notice = words(language)["notice"]
+    assert notice in draw(finding("held", quick=True), language).text
+    assert notice not in draw(finding("held"), language).text
+
+
+def test_hostile_text_stays_text():
+    found = finding("held", "undecided", supports=["reweights"], say=HOSTILE)
+    page = draw(found)
+    assert "img" not in page.tags
+    assert page.text.count("alert(1)") > 10
+    assert page.text.count("{{7*7}}") > 10
+    assert " 49" not in page.text
+
+
+# --- figures
+
+
+def names(**series):
+    return plots.Names("title", "caption", "x axis", "y axis", series)
+
+
+def drawn_rows(figure):
+    return [r for chart in figure.charts for data in chart.spec["datasets"].values() for r in data]
+
+
+def test_a_plot_has_a_panel_each_and_every_row():
+    figure = plots.figure({"rows": rows(), "log_x": True, "log_y": False, "lines": True}, names(one="eins"))
+    assert [chart.title for chart in figure.charts] == ["left", "right"]
+    assert [key.look.label for key in figure.legend] == ["eins", "two"]
+    marks = [layer["mark"]["type"] for layer in figure.charts[0].spec["layer"]]
+    assert marks == ["area", "line", "point"]
+    assert {(r["x"], r["y"], r["series"]) for r in drawn_rows(figure)} >= {(5, 0.5, "eins"), (1, 0.05, "two")}
+    for chart in figure.charts:
+        assert vl_convert.vegalite_to_vega(chart.spec)["marks"]
+
+
+def test_points_without_lines_have_their_intervals_as_strokes():
+    figure = plots.figure({"rows": rows(), "log_x": False, "log_y": True, "lines": False}, names())
+    assert [layer["mark"]["type"] for layer in figure.charts[0].spec["layer"]] == ["rule", "point"]
+
+
+def test_what_has_no_place_on_a_log_axis_is_left_out_and_told():
+    given = [{"x": x, "y": y, "series": "a"} for x, y in ((0, 1.0), (1, 0.0), (1, 2.0), (2, None), (3, float("nan")))]
+    figure = plots.figure({"rows": given, "log_x": True, "log_y": True, "lines": True}, names())
+    assert "2 points" in figure.caption
+    assert {(r["x"], r["y"]) for r in drawn_rows(figure)} == {(1, 2.0)}
+    empty = plots.figure({"rows": given[:1], "log_x": True, "log_y": False, "lines": True}, names(), "zh")
+    assert not empty.charts
+    assert "没有可画的数据" in empty.caption
+
+
+def test_many_series_are_told_apart():
+    given = [{"x": x, "y": x * s, "series": s} for s in range(12) for x in (1, 2)]
+    figure = plots.figure({"rows": given, "log_x": False, "log_y": False, "lines": True}, names())
+    looks = [(k.look.color, k.look.dash, k.look.shape) for k in figure.legend]
+    assert len(set(looks)) == 12
+
+
+# --- the mission page
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    found = {
+        "lima": finding("held", supports=["form-only"]),
+        "relay": finding(*STATES, supports=["reweights"], against=["composes"]),
+    }
+    texts = {name: StudyText.model_validate(f["text"]) for name, f in found.items()}
+    write_studies(tmp_path, found, texts | {"forecast": text(["held"], supports=["ceiling"])})
+    return tmp_path
+
+
+def test_pages_link_to_each_other_and_nothing_else_is_fetched(root):
+    paths = pages.build(root)
+    assert set(paths) == {"mission", "lima", "relay"}
+    read = {path.name: Reader(path.read_text(encoding="utf-8")) for path in paths.values()}
+    for name, page in read.items():
+        for link in page.links:
+            if link.startswith(("https://arxiv.org/abs/", "data:")):
+                continue
+            file, _, anchor = link.partition("#")
+            assert not anchor or anchor in read[file or name].ids, link
+    assert {"lima.html", "relay.html"} <= set(read["mission.html"].links)
+    assert "forecast.html" not in read["mission.html"].links
+    assert len(list(root.glob("*.html"))) == 3
+    assert not list(root.glob("*.tmp"))
+
+
+def test_the_mission_page_gives_each_sentence_its_word_evidence_and_figures(root):
+    page = Reader(pages.build(root)["mission"].read_text(encoding="utf-8"))
+    for sentence in mission.sentences().values():
+        assert page.text.count(sentence.text.en) == 2  # overview, and its own part
+        assert sentence.change.en in page.text
+        assert all(row.what.en in page.text for row in sentence.published)
+    assert (
+        "Predictions that bear on it: 6 (speaks for it 1, speaks against it 1, it depends 2, leaves it open 2)"
+        in page.text
+    )
+    assert "0.700 / 0.200 / 0.700 predicted ≥ 0.5" in page.text
+    assert "not yet run: A study." in page.text
+
+
+def test_conditions_change_sides_with_a_prediction_that_is_against(root):
+    found = {"relay": finding("conditional", supports=["reweights"], against=["composes"])}
+    record = mission.judge(found, {"relay": StudyText.model_validate(found["relay"]["text"])})
+    titles = {"relay": "T"}
+    by_id = {s["id"]: s["evidence"] for s in record["sentences"]}
+
+    def places(sentence):
+        return {name: where for name, [(_, where)] in pages._places(by_id[sentence], found, titles, "en")}
+
+    assert places("reweights") == {"For it": "the first way", "Against it": "the second way"}
+    assert places("composes") == {"For it": "the second way", "Against it": "the first way"}
+
+
+def test_same_records_same_bytes(root):
+    first = {name: path.read_bytes() for name, path in pages.build(root).items()}
+    assert {name: path.read_bytes() for name, path in pages.build(root).items()} == first
+
+
+def test_the_chinese_pages_have_no_english_words_left(root):
+    english = {value for key, value in words("en").items() if len(value) > 3 and key != "language"}
+    for path in pages.build(root, "zh").values():
+        page = Reader(path.read_text(encoding="utf-8"))
+        assert path.name.endswith(".zh.html")
+        assert page.language == "zh-Hans"
+        plain = re.sub(r"arXiv:[\d.]+|goldpanner( [\w-]+)*|torch 2|\d+e-\d+", "", page.text)
+        known = r"pass@\w+|P|k|SFT|LIMA|R1(-Zero)?|GRPO|softmax|relay|lima|forecast"
+        left = [w for w in re.findall(r"[A-Za-z][\w@-]*", plain) if not re.fullmatch(known, w)]
+        assert left == [], plain
+        for phrase in english:
+            assert not re.search(rf"\b{re.escape(phrase)}\b", plain), phrase
+
+
+def test_fixed_words_are_there_in_both_languages_and_all_used():
+    table = yaml.safe_load((files("goldpanner.report") / "words.yaml").read_text(encoding="utf-8"))
+    for key, entry in table.items():
+        assert set(entry) == set(LANGUAGES), key
+        assert sorted(re.findall(r"{\w+}", entry["en"])) == sorted(re.findall(r"{\w+}", entry["zh"])), key
+    folder = Path(str(files("goldpanner.report"))).parent
+    source = "".join(p.read_text(encoding="utf-8") for p in [*folder.rglob("*.py"), *folder.rglob("*.j2")])
+    indirect = r"(says_.*|.*_means|held|false|conditional|undecided|not_run|yes|no|mixed|open|where_.*|bears_.*)"
+    unused = [
+        key for key in table if not re.fullmatch(indirect, key) and not re.search(rf'(word\.{key}\b|"{key}")', source)
+    ]
+    assert unused == []
+
+
+def test_an_unknown_language_and_an_empty_folder_are_told(tmp_path):
+    with pytest.raises(InputError, match="en or zh"):
+        pages.build(tmp_path, "fr")
+    with pytest.raises(InputError, match="study all"):
+        pages.build(tmp_path)
+
+
+def test_a_page_without_plots_or_published_figures(tmp_path):
+    found = finding("held", plots=[Plot("curve", [])])
+    found["text"]["published"] = []
+    page = draw(found)
+    assert "There is nothing to draw" in page.text
+    assert "No published figure" in page.text
+    assert not page.charts
