@@ -260,8 +260,13 @@ def test_odd_but_honest_counts_are_measured_and_compared(tmp_path, n, c, u):
 
 def test_nothing_judged_is_nothing_to_measure(tmp_path):
     file = write_counts(tmp_path / "c.jsonl", [9] * 3, [0] * 3, unjudged=[9] * 3)
-    for command in (("measure", file), ("plan", file)):
+    for command in (("measure", file), ("plan", file), ("compare", file, file)):
         assert "judged" in call(*command, code=2)
+
+
+def test_options_of_a_store_are_refused_for_a_file(pilot):
+    for option in ("--task", "--verifier", "--params"):
+        assert "choose among the samples of a store" in call("measure", pilot, option, "x", code=2)
 
 
 def test_every_k_asked_is_there_whatever_n(tmp_path):

@@ -156,9 +156,14 @@ def load_source(name: str, choice: Choice) -> Source:
     """
     path = Path(name)
     if path.exists():
+        if choice.store is None and (choice.tasks or choice.verifier or choice.params):
+            raise InputError(
+                f"--task, --verifier and --params choose among the samples of a store, and {name} is a file; leave "
+                "them out, or name a store with --store DIR"
+            )
         log = choice.log.read(path)
         counts = log.counts(pool_steps=choice.log.pool_steps)
-        return Source(path.stem, with_samples(counts), log.stated, choice=choice, asked=log.asked)
+        return Source(path.stem, with_samples(counts, path.stem), log.stated, choice=choice, asked=log.asked)
     if choice.store is None:
         raise InputError(
             f"{name!r} is no file; give a counts file or a log, or name the store of a policy with --store DIR"
@@ -167,15 +172,23 @@ def load_source(name: str, choice: Choice) -> Source:
     if not store.root.is_dir():
         raise InputError(f"there is no store at {choice.store}; give the folder of a store or of a run")
     policy = find_policy(store, name)
-    counts = counts_of(store, policy, choice)
+    counts = with_samples(counts_of(store, policy, choice), name)
     return Source(name, counts, drawn_with(store, policy, choice.params), policy, store, choice)
 
 
-def with_samples(counts: Counts) -> Counts:
-    """Return the counts; raises InputError naming a problem without samples: no k would be defined for all of them."""
+def with_samples(counts: Counts, name: str) -> Counts:
+    """Return the counts; raises InputError where nothing is judged, or naming a problem without samples.
+
+    No k would be defined for all of them.
+    """
     if (counts.n == 0).any():
         empty = counts.ids[int(np.argmax(counts.n == 0))]
         raise InputError(f"problem {empty!r} has n = 0: no samples; leave its row out")
+    if (counts.n == counts.unjudged).all():
+        raise InputError(
+            f"{name}: none of the {counts.n.sum():,} samples of {len(counts)} problems is judged; judge some first (for "
+            "a log: --rescore, or another --score)"
+        )
     return counts
 
 

@@ -47,14 +47,7 @@ def profile_page(found: Profile, name: str, path: Path, extra: Mapping[str, Any]
     if found.groups:
         sections.append(Section("groups", "What RL would see", [_groups(found)]))
     sections.append(Section("problems", "The problems", [_problems(found)]))
-    if extra:
-        pairs = [
-            ("P(parses)", extra["parses"]["value"]),
-            ("P(correct | parses)", extra["correct_given_parsed"]["value"]),
-            ("guess floor", extra["guess_floor"]),
-        ]
-        facts = Facts([(name, "unknown" if x is None else f"{x:.3g}") for name, x in pairs])
-        sections.append(Section("confounds", "What else could make these counts", [facts]))
+    sections.append(Section("confounds", "What else could make these counts", [_confounds(found, extra or {})]))
     return _write(path, render(sections, f"The boundary of {name}", eyebrow="goldpanner measure"))
 
 
@@ -129,6 +122,18 @@ def _beyond(found: Profile) -> Table:
         rows.append(["mean error, held out", "", *errors])
     caption = f"By {found.beyond.method}. The plug-in, 1 - (1 - c/n)^k, is shown as what not to do."
     return _table("pass@k beyond the samples drawn", caption, ["k", "pass@k [interval]", *models], rows)
+
+
+def _confounds(found: Profile, extra: Mapping[str, Any]) -> Facts:
+    """Return what is known of truncation, parsing and guessing, and pass@k with guessing and verifier errors undone."""
+    pairs = [("truncated completions", "not recorded" if np.isnan(found.truncated.value) else _text(found.truncated))]
+    if extra:
+        numbers = (extra["parses"]["value"], extra["correct_given_parsed"]["value"], extra["guess_floor"])
+        names = ("P(parses)", "P(correct | parses)", "guess floor")
+        pairs += [(name, "unknown" if x is None else f"{x:.3g}") for name, x in zip(names, numbers)]
+    pairs += [(f"pass@{k} less lucky guesses", _text(e)) for k, e in found.chance_corrected.items()]
+    pairs += [(f"pass@{k} as a perfect verifier sees it", _text(e)) for k, e in found.verified.items()]
+    return Facts(pairs)
 
 
 def _groups(found: Profile) -> Table:
