@@ -140,6 +140,30 @@ def test_topping_up_draws_only_what_is_missing(tmp_path):
     assert Store(tmp_path).counts(drawn["policy"]).n.tolist() == [20] * 7
 
 
+def test_lucky_guesses_are_measured_on_the_models_own_answers(tmp_path):
+    """A model that says the same to two problems: right for one, a lucky guess of half the answers for the other."""
+    from goldpanner.store import Store
+    from goldpanner.types import Completion, Outcome, Problem, Sample, Verdict
+
+    problems = [Problem("t", "a", "7"), Problem("t", "b", "7"), Problem("t", "c", "8")]
+    said = ("7" * 8, "7" * 4 + "8" * 4, "6" * 8)
+    rows = [
+        Sample(problem.id, "p", "x", 0, i, Completion(word),
+               Verdict(Outcome.CORRECT if word == problem.answer else Outcome.WRONG, "v@1", word), "t")
+        for problem, words in zip(problems, said) for i, word in enumerate(words)
+    ]  # fmt: skip
+    store = Store(tmp_path)
+    store.put_problems(problems)
+    store.put("policies", "p", {"name": "p"})
+    store.append(rows)
+    found = json.loads(call("measure", "p", "--store", tmp_path, "--json"))
+    # floors: 1/4 (half of b's answers, none of c's), 1/2 (all of a's), 1/4; 1 - P = (1 - p) / (1 - g)
+    assert found["guess_floor"] == pytest.approx(1 / 3)
+    expected = 1 - np.mean([0, 0.5 / 0.5, 1 / 0.75])
+    assert found["less_own_guesses"]["1"]["value"] == pytest.approx(max(expected, 0))
+    assert "less what its answers to other problems would hit" in call("measure", "p", "--store", tmp_path)
+
+
 def test_truncated_sampling_may_not_speak_of_support(tmp_path):
     for p in ("0.2", "0.6"):
         call(

@@ -88,7 +88,7 @@ class Source:
         """Return what the texts show that counts cannot: P(parses) x P(correct | parses), and the guess floor.
 
         Empty for counts without texts. `guess_floor` is the mean chance that the model's answer to another problem
-        would have been right here.
+        would have been right here, `less_own_guesses` pass@k with such luck taken out problem by problem.
         """
         if self.store is None or self.policy is None:
             return {}
@@ -116,10 +116,16 @@ class Source:
         known = {problem: found for problem, found in answers.items() if problem in problems}
         floor = confounds.guess_floor(known, {problem: problems[problem].answer for problem in known})
         values = [value for value in floor.values() if np.isfinite(value)]
+        corrected = {}
+        if len(values) == len(self.counts) and max(values) < 1:
+            ks = sorted({1, int(self.counts.n.min())})
+            own = np.array([floor[problem] for problem in self.counts.ids])
+            corrected = confounds.chance_corrected(self.counts, own, ks, level)
         return {
             "parses": split.parses.to_json(),
             "correct_given_parsed": split.correct_given_parsed.to_json(),
             "guess_floor": float(np.mean(values)) if values else None,
+            "less_own_guesses": {str(k): estimate.to_json() for k, estimate in corrected.items()},
             "observed_groups": self.observed_groups(level),
         }
 
@@ -186,8 +192,8 @@ def with_samples(counts: Counts, name: str) -> Counts:
         raise InputError(f"problem {empty!r} has n = 0: no samples; leave its row out")
     if (counts.n == counts.unjudged).all():
         raise InputError(
-            f"{name}: none of the {counts.n.sum():,} samples of {len(counts)} problems is judged; judge some first (for "
-            "a log: --rescore, or another --score)"
+            f"{name}: none of the {counts.n.sum():,} samples of {len(counts)} problems is judged; judge some first "
+            "(for a log: --rescore, or another --score)"
         )
     return counts
 

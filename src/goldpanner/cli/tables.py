@@ -59,6 +59,9 @@ def profile(found: Profile, name: str, extra: dict[str, Any], override: bool) ->
         factors = (extra["parses"]["value"], extra["correct_given_parsed"]["value"], extra["guess_floor"])
         parses, given, floor = map(_plain, factors)
         console.print(f"P(parses) {parses} x P(correct given parsed) {given}; guess floor {floor}", highlight=False)
+        for k, e in extra["less_own_guesses"].items():
+            text = f"{_plain(e['value'])} [{_plain(e['low'])}, {_plain(e['high'])}]"
+            console.print(f"pass@{k} less what its answers to other problems would hit: {text}", highlight=False)
         _observed(extra)
 
 

@@ -131,6 +131,10 @@ def _confounds(found: Profile, extra: Mapping[str, Any]) -> Facts:
         numbers = (extra["parses"]["value"], extra["correct_given_parsed"]["value"], extra["guess_floor"])
         names = ("P(parses)", "P(correct | parses)", "guess floor")
         pairs += [(name, "unknown" if x is None else f"{x:.3g}") for name, x in zip(names, numbers)]
+        for k, e in extra["less_own_guesses"].items():
+            ends = [float("nan") if e[end] is None else e[end] for end in ("value", "low", "high")]
+            own = Estimate(ends[0], ends[1], ends[2], found.curve.level, "chance-corrected")
+            pairs.append((f"pass@{k} less what its answers to other problems would hit", _text(own)))
     pairs += [(f"pass@{k} less lucky guesses", _text(e)) for k, e in found.chance_corrected.items()]
     pairs += [(f"pass@{k} as a perfect verifier sees it", _text(e)) for k, e in found.verified.items()]
     return Facts(pairs)
