@@ -22,7 +22,7 @@ from goldpanner.types import Estimate, Problem
 
 TRAINED = ("world/d1", "world/d2")
 SPECTRA = ("gap", "no-gap")
-SOLVED, RARE = np.log(0.5), np.log(1e-4)
+SOLVED, RARE, HARD = np.log(0.5), np.log(1e-4), np.log(1e-3)
 Fact = tuple[str, str]
 """(relation, letter it is applied to)."""
 
@@ -85,6 +85,10 @@ def judge(results: Sequence[Result]) -> Finding:
     def difference(r: Result) -> Estimate:
         return bootstrap(lambda w, o, y: auc(w, y) - auc(o, y), r["weakest"], r["own"], solved(r), key="difference")
 
+    def among_hard(r: Result, name: str) -> float:
+        hard = np.asarray(r["own"]) < HARD
+        return auc(np.asarray(r[name])[hard], solved(r)[hard])
+
     def rare(r: Result) -> Estimate:
         hard = solved(r)[np.asarray(r["own"]) < RARE]
         if not len(hard):
@@ -106,6 +110,7 @@ def judge(results: Sequence[Result]) -> Finding:
             f"{name}_difference": better[spectrum],
             f"{name}_rare": lifted[spectrum],
             f"{name}_rare_n": [int((np.asarray(r["own"]) < RARE).sum()) for r in worlds],
+            **{f"{name}_hard_{w}": [among_hard(r, w) for r in worlds] for w in ("weakest", "own")},
             f"{name}_rank_weakest": [spearman(r["weakest"], r["after"]) for r in worlds],
             f"{name}_rank_own": [spearman(r["own"], r["after"]) for r in worlds],
         }
