@@ -1,10 +1,11 @@
 """A whole GRPO step (sample, judge, update) of ours against TRL's GRPOTrainer: same start, settings, prompts; in turn.
+And a PPO step of ours with as many rollouts, every prompt a new one (TRL has no PPO trainer any more).
 
     python benchmarks/grpo_step.py                      # a briefly pretrained lab model, 64 prompts x 16, one thread
     python benchmarks/grpo_step.py --model FOLDER --steps 20
 
 Both train with loss_type "grpo", Adam at 1e-3, no KL, float32, one update a step, all rollouts in one batch; rewards
-come from the same verifier. After each step of TRL's loop one of ours is taken, so both meet the same load.
+come from the same verifier. After each step of TRL's loop one of each of ours is taken, so all meet the same load.
 """
 
 import argparse
@@ -23,16 +24,17 @@ from trl import GRPOConfig, GRPOTrainer
 
 from goldpanner.tasks.world import World, WorldConfig
 from goldpanner.train.model import ModelConfig, build_model, build_tokenizer, load_model
-from goldpanner.train.rlvr import RLVRConfig, rlvr, step_problems
+from goldpanner.train.rlvr import PPO, RLVRConfig, rlvr, step_problems
 from goldpanner.train.supervised import SupervisedConfig, fresh_text, supervised
 from goldpanner.types import Completion
 
 
 class InTurn(TrainerCallback):
-    """Times a step of TRL's, then one of ours."""
+    """Times a step of TRL's, then one of ours, then one of our PPO."""
 
-    def __init__(self, steps: Any) -> None:
-        self.steps, self.ours, self.theirs, self.started = steps, [], [], 0.0
+    def __init__(self, steps: Any, ppo_steps: Any) -> None:
+        self.steps, self.ppo_steps, self.started = steps, ppo_steps, 0.0
+        self.ours, self.theirs, self.ppo = [], [], []
 
     def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
         self.started = time.perf_counter()
@@ -42,9 +44,12 @@ class InTurn(TrainerCallback):
         started = time.perf_counter()
         record = next(self.steps)
         self.ours.append(time.perf_counter() - started)
+        started = time.perf_counter()
+        next(self.ppo_steps)
+        self.ppo.append(time.perf_counter() - started)
         print(
             f"{record.step:3d}: ours {self.ours[-1]:.3f} s (sampling {record.sampling_seconds:.3f}), "
-            f"TRL {self.theirs[-1]:.3f} s; "
+            f"TRL {self.theirs[-1]:.3f} s, our PPO {self.ppo[-1]:.3f} s; "
             f"our reward {record.reward:.2f}, length {record.length:.1f}, live {record.live:.2f}",
             flush=True,
         )
@@ -104,15 +109,17 @@ def main() -> None:
     world = World(WorldConfig())
     model, tokenizer = load_model(options.model) if options.model else pretrained(world, options.pretrain_steps)
     config = RLVRConfig(steps=options.steps, prompts_per_step=options.prompts, group_size=options.group_size)
-    turns = InTurn(rlvr(copy.deepcopy(model), tokenizer, world, config))
+    ppo = PPO.model_copy(update={"steps": options.steps, "prompts_per_step": options.prompts * options.group_size})
+    turns = InTurn(*(rlvr(copy.deepcopy(model), tokenizer, world, settings) for settings in (config, ppo)))
     with tempfile.TemporaryDirectory() as folder:
         trl_trainer(model, tokenizer, world, config, turns, folder).train()
-    ours, theirs = turns.ours[2:], turns.theirs[2:]  # the first two warm up
-    for name, seconds in (("ours", ours), ("TRL", theirs)):
+    ours, theirs, critic = turns.ours[2:], turns.theirs[2:], turns.ppo[2:]  # the first two warm up
+    for name, seconds in (("ours", ours), ("TRL", theirs), ("our PPO", critic)):
         print(
             f"{name}: median {statistics.median(seconds):.3f} s a step (from {min(seconds):.3f} to {max(seconds):.3f})"
         )
-    print(f"ratio of medians: {statistics.median(theirs) / statistics.median(ours):.1f}")
+    print(f"ratio of medians, TRL to ours: {statistics.median(theirs) / statistics.median(ours):.1f}")
+    print(f"ratio of medians, our PPO to our GRPO: {statistics.median(critic) / statistics.median(ours):.1f}")
 
 
 if __name__ == "__main__":

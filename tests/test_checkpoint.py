@@ -29,8 +29,9 @@ def stage(kind, checkpoint):
     world = World(WORLD)
     tokenizer = build_tokenizer(world.vocabulary())
     model = build_model(MODEL, len(tokenizer), seed=0)
-    if kind == "grpo":
+    if kind in ("grpo", "ppo"):
         config = RLVRConfig(
+            variant=kind,
             steps=STEPS,
             tasks={"world/d1": 1.0},
             prompts_per_step=3,
@@ -38,6 +39,7 @@ def stage(kind, checkpoint):
             max_tokens=4,
             kl=0.01,
             learning_rate=1e-2,
+            minibatches=2 if kind == "ppo" else 1,
         )
         return model, rlvr(model, tokenizer, world, config, checkpoint=checkpoint, checkpoint_every=3)
     config = SupervisedConfig(steps=STEPS, batch=6, warmup_steps=2, optimizer="adam" if kind == "sft" else "muon")
@@ -61,7 +63,7 @@ def fresh_processes():
     return context
 
 
-@pytest.mark.parametrize("kind", ["pretrain", "sft", "grpo"])
+@pytest.mark.parametrize("kind", ["pretrain", "sft", "grpo", "ppo"])
 def test_killed_anywhere_and_started_again_the_weights_are_the_same(kind, fresh_processes, tmp_path):
     model, steps = stage(kind, None)
     for _ in steps:

@@ -272,6 +272,12 @@ def test_r1_on_a_hugging_face_model_and_a_task_of_its_own(gpt2, tmp_path):
     assert not same(out / "stages" / "rejection-sft" / "model", gpt2)
 
 
+def test_too_few_problems_are_told_before_the_first_stage(gpt2, tmp_path):
+    with pytest.raises(InputError, match="arithmetic/add-1d1d: 720 train problems were asked for"):
+        call("recipe", "r1", "--model", gpt2, "--out", tmp_path / "x", "--task", "arithmetic/add-1d1d")
+    assert not (tmp_path / "x").exists()
+
+
 def test_ppo_on_a_hugging_face_model_and_a_data_file(gpt2, tmp_path):
     data = tmp_path / "sums.jsonl"
     rows = [{"question": f"{a} + {b} =", "answer": f"#### {a + b}"} for a in range(5) for b in range(5)]

@@ -21,6 +21,9 @@ from goldpanner.studies.config import RunConfig
 from goldpanner.studies.posed import Posed
 from goldpanner.studies.story import alone_in, versions
 from goldpanner.studies.workers import Notify
+from goldpanner.tasks import build as build_domain
+from goldpanner.train.config import RFTConfig, RLVRConfig
+from goldpanner.train.rlvr import step_problems
 
 
 class RecipeStage(BaseModel):
@@ -119,6 +122,8 @@ def run(
     """
     recipe = load(name)
     configs = configurations(recipe, file, overrides, seed, posed)
+    for stage, config in zip(recipe.stages, configs):
+        check_prompts(stage, config, posed)
     out.mkdir(parents=True, exist_ok=True)
     with alone_in(out):
         store = Store(out / "store")
@@ -143,6 +148,14 @@ def run(
             stages.train(stage.kind, config, folder, parent, store, notify, posed=posed, rollouts=drawn_by)
         store.compact()
     return folders[recipe.stages[-1].name]
+
+
+def check_prompts(stage: RecipeStage, config: RunConfig, posed: Posed | None) -> None:
+    """Raise InputError when a stage asks for more problems a step than there are: now, not when its turn comes."""
+    if stage.kind != "sft":
+        part: RLVRConfig | RFTConfig = getattr(config, stage.kind)
+        rollouts = part.rollouts() if isinstance(part, RFTConfig) else part
+        step_problems(posed or build_domain(config.domain), rollouts, 0, rollouts.prompts_per_step)
 
 
 def _folder() -> Any:
