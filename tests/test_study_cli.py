@@ -67,12 +67,12 @@ def call(*arguments, code=0):
 def test_all_are_run_once_and_a_second_call_measures_nothing(tmp_path):
     found = json.loads(call("all", "--worlds", 2, "--json"))
     assert sorted(measured) == [("alpha", 0), ("alpha", 1), ("beta", 0), ("beta", 1)]
-    assert {name: study["word"] for name, study in found["studies"].items()} == {"alpha": "held", "beta": "false"}
+    assert {name: kept["word"] for name, kept in found["studies"].items()} == {"alpha": "held", "beta": "false"}
     assert found["sentences"]["form-only"] == "held"
     assert found["sentences"]["composes"] == "false"
     assert found["sentences"]["reweights"] is None
     assert found["folder"] == "runs/studies"
-    for page in (found["mission"], *(study["page"] for study in found["studies"].values())):
+    for page in (found["mission"], *(kept["page"] for kept in found["studies"].values())):
         assert Path(page).read_text(encoding="utf-8").startswith("<!doctype html>")
     assert found["studies"]["alpha"]["predictions"]["held"]["effects"][0]["estimates"][0]["value"] == 0.7
     measured.clear()
