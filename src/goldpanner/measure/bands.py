@@ -24,7 +24,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtrit
 
 from goldpanner import rng
 from goldpanner.types import FloatArray
@@ -58,7 +58,7 @@ def mean_band(parts: Sequence[FloatArray], level: float, simultaneous: bool) -> 
     else:
         critical = np.interp(np.log1p(np.arange(size)), np.log1p(grid), np.quantile(pivots, 1 - alpha, axis=0))
     # rows that never vary make every pivot 0; elsewhere the floor in se is wide, and a small critical value is right
-    critical = np.where(np.asarray(critical) > 1e-9, critical, stats.t.ppf(1 - alpha / 2, m - 1))
+    critical = np.where(np.asarray(critical) > 1e-9, critical, stdtrit(m - 1, 1 - alpha / 2))
     half = critical * error
     half = np.where(_alike(means, unseen), np.maximum(half, unseen), half)
     return mean - half, mean + half

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import beta as beta_distribution
+from scipy.special import betaincinv
 
 from goldpanner import rng
 from goldpanner.errors import InputError
@@ -104,8 +104,8 @@ def _design_interval(n: IntArray, x: IntArray, level: float) -> tuple[float, flo
     effective = total / max(clustered / plain, 1.0) if plain > 0 and m > 1 else float(total)
     tail = (1 - level) / 2
     hits, misses = share * effective, (1 - share) * effective
-    low = float(beta_distribution.ppf(tail, hits, misses + 1)) if hits > 0 else 0.0
-    high = float(beta_distribution.ppf(1 - tail, hits + 1, misses)) if misses > 0 else 1.0
+    low = float(betaincinv(hits, misses + 1, tail)) if hits > 0 else 0.0
+    high = float(betaincinv(hits + 1, misses, 1 - tail)) if misses > 0 else 1.0
     return low, high
 
 
@@ -159,7 +159,7 @@ class VerifierErrors:
         rates = []
         for x, n in ((self.false_positive, self.wrong), (self.false_negative, self.right)):
             u = (generator.permutation(size) + generator.random(size)) / size
-            rates.append(beta_distribution.ppf(u, x + 0.5, n - x + 0.5))
+            rates.append(betaincinv(x + 0.5, n - x + 0.5, u))
         return rates[0], rates[1]
 
 

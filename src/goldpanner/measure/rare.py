@@ -17,10 +17,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
-from scipy.stats import beta as beta_distribution
-from scipy.stats import chi2
-from scipy.stats import t as student
+from scipy.special import betainccinv, chdtri, logsumexp, stdtrit
 
 from goldpanner.errors import InputError
 from goldpanner.types import Estimate, FloatArray
@@ -122,7 +119,7 @@ def origin(
     log_w = log_base[correct] - log_rl[correct]
     reasons = [] if full_softmax else ["samples were drawn with truncation or T != 1: p_base/p_RL is not their weight"]
     estimate, diagnostics = _estimate(log_w, len(correct), reasons, level, log_base[~correct] - log_rl[~correct])
-    upper = float(beta_distribution.isf(NOVELTY_ERROR, base_c + 1, base_n - base_c)) if base_n > base_c else 1.0
+    upper = float(betainccinv(base_c + 1, base_n - base_c, NOVELTY_ERROR)) if base_n > base_c else 1.0
     if not estimate.value:  # no mass on the routes seen: what the base has elsewhere, only its own samples bound
         estimate = Estimate(0.0, 0.0, upper, level, estimate.method, estimate.n)
     return _label(estimate, diagnostics, upper, float(correct.mean()), base_n, base_c, resolution)
@@ -178,7 +175,7 @@ def _estimate(
     mean, error = float(every.sum() / samples), float(every.std() / np.sqrt(samples))
     if mean - 5 * error > 1.001 and found:
         reasons.append(f"the weights average {mean:.3g}, above 1: the log-probabilities do not belong to these samples")
-    half = float(student.ppf((1 + level) / 2, max(effective - 1, 1))) * relative
+    half = float(stdtrit(max(effective - 1, 1), (1 + level) / 2)) * relative
     value, low, high = (float(np.exp(min(log_value + d, 0.0))) for d in (0.0, -half, half))
     estimate = Estimate(value, min(low, value), max(high, value), level, "importance-sampling", samples)
     return estimate, Diagnostics(samples, found, effective, relative, float(share.max()), tail, tuple(reasons))
@@ -195,7 +192,7 @@ def _lognormal_error(log_w: FloatArray, share: FloatArray) -> tuple[float, float
     if len(kept) < 2:
         return 0.0, np.inf
     variance = float(kept.var(ddof=1))
-    highest = variance * (len(kept) - 1) / float(chi2.ppf(0.05, len(kept) - 1))
+    highest = variance * (len(kept) - 1) / float(chdtri(len(kept) - 1, 0.95))
     plain, upper = (float(np.sqrt(np.expm1(min(v, 50.0)) / len(kept))) for v in (variance, highest))
     return plain, upper
 

@@ -3,7 +3,7 @@
 from typing import Literal
 
 import numpy as np
-from scipy.stats import binomtest
+from scipy.special import bdtr
 
 from goldpanner.measure.extrapolate import beyond_n
 from goldpanner.measure.passk import Band, smallest_n
@@ -68,7 +68,7 @@ def decide(gap: Band, found: Changes, margin: float = MARGIN) -> Verdict:
     if (high < 0).any():
         return "shifted"
     if gains + losses >= FEWEST:
-        if binomtest(gains, gains + losses).pvalue > 1 - gap.level:
+        if min(1.0, 2 * float(bdtr(min(gains, losses), gains + losses, 0.5))) > 1 - gap.level:
             return "shifted"
         return "expanded" if gains > losses else "narrowed"
     ends = [0, -1]
