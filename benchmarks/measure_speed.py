@@ -27,6 +27,7 @@ from goldpanner.measure.profile import profile
 from goldpanner.measure.shapes import Shapes
 from goldpanner.rng import stream
 from goldpanner.store import Store
+from goldpanner.types import Problem
 
 POLICY, PARAMS, KS = "0123456789abcdef", "0123456789ab", [1, 100, 100_000, 1_000_000]
 
@@ -34,8 +35,10 @@ POLICY, PARAMS, KS = "0123456789abcdef", "0123456789ab", [1, 100, 100_000, 1_000
 def write(root: Path, rows: int, problems: int, block: int = 100_000) -> None:
     """Store `rows` samples: P ~ Beta(0.3, 1), short answers, one in a hundred without one."""
     r = stream("benchmark/measure")
-    names = [f"{i * 0x9E3779B97F4A7C15 % 2**64:016x}" for i in range(problems)]
+    asked = sorted((Problem("benchmark", f"question {i}", "0") for i in range(problems)), key=lambda x: x.id)
+    names = [problem.id for problem in asked]
     p, each, store = r.beta(0.3, 1, problems), rows // problems, Store(root)
+    store.put_problems(asked)
     store.put("policies", POLICY, {"name": "base"})
     fields = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "max_tokens": 64, "stop": [], "template": "{prompt}"}
     store.put("params", PARAMS, fields)
@@ -71,11 +74,10 @@ def write(root: Path, rows: int, problems: int, block: int = 100_000) -> None:
 
 def timed(label: str, work: Callable[[], Any]) -> Any:
     """Run, print and return."""
-    start, cpu = time.perf_counter(), time.process_time()
+    start, cpu = time.perf_counter(), sum(os.times()[:4])
     result = work()
-    print(
-        f"  {label:46}{time.perf_counter() - start:8.2f} s (processor {time.process_time() - cpu:6.2f} s)", flush=True
-    )
+    seconds, busy = time.perf_counter() - start, sum(os.times()[:4]) - cpu
+    print(f"  {label:46}{seconds:8.2f} s (processor {busy:6.2f} s)", flush=True)
     return result
 
 
