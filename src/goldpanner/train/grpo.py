@@ -60,7 +60,7 @@ def maxrl_advantages(reward_PG: Tensor) -> Tensor:
     return torch.where(mean > 0, centred / mean.clamp(min=torch.finfo(mean.dtype).tiny), 0.0)
 
 
-def pkpo_advantages(reward_PG: Tensor, k: int = 4) -> Tensor:
+def pkpo_advantages(reward_PG: Tensor, k: int = 2) -> Tensor:
     """PKPO: the gradient of pass@k = 1 - (1 - p)^k from n samples, c of them right (arXiv:2505.15201).
 
     The paper gives a right sample k/n and a wrong one (k/n) rho(n-1, c, k-1), rho(n, c, k) = 1 - C(n-c, k) / C(n, k)
