@@ -111,6 +111,22 @@ def test_truncated_share():
     assert confounds.truncated_share(counts).value == 0.5
 
 
+def test_chance_correction_at_a_k_where_every_guess_hits():
+    """(1 - g)^k underflows: what a blind guess reaches for certain says nothing of knowing, and raises no warning."""
+    counts = Counts.of([10_000] * 20, [2500] * 19 + [0])
+    found = confounds.chance_corrected(counts, 0.25, [1, 10_000])
+    assert found[1].value == 0
+    assert (found[10_000].value, found[10_000].low, found[10_000].high) == (0, 0, 1)
+    assert confounds.chance_corrected(Counts.of([9_000] * 20, [9_000] * 20), 0.25, [9_000])[9_000].value == 1
+
+
+def test_guess_floor_takes_answers_with_their_numbers():
+    truth = {"a": "x", "b": "y", "c": "x"}
+    listed = {"a": ["x", "x", "y", None], "b": ["x", "y"], "c": ["z"]}
+    counted = {"a": {"x": 2, "y": 1, None: 1}, "b": {"x": 1, "y": 1}, "c": {"z": 1}}
+    assert confounds.guess_floor(listed, truth) == confounds.guess_floor(counted, truth)
+
+
 def test_truncated_share_is_unknown_where_no_finish_reason_is_known():
     assert np.isnan(confounds.truncated_share(Counts.of([10, 10], [0, 0])).value)
     partly = confounds.truncated_share(Counts.of([10, 10], [0, 0], truncated=[2, 3], finish_unknown=[5, 5]))

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from scipy.special import logit
 
 from goldpanner.errors import InputError
 from goldpanner.measure import extrapolate, passk
@@ -111,18 +110,6 @@ def test_held_out_truth_is_what_the_other_samples_show():
     assert set(seen) == {(25, 100), (10, 100)}
     for error in scores.values():
         np.testing.assert_allclose(error, [0.1] * 3)
-
-
-def test_coarse_counts_keep_the_small_ones_and_the_mean():
-    n = np.full(4000, 2500)
-    c = np.random.default_rng(0).binomial(n, np.random.default_rng(1).beta(0.4, 0.6, 4000))
-    coarse = extrapolate._coarse(n, c)
-    few = np.minimum(c, n - c) <= 32
-    assert (coarse[few] == c[few]).all()
-    assert len(np.unique(coarse)) < 160 < len(np.unique(c))
-    logits = logit(coarse[~few] / 2500) - logit(c[~few] / 2500)
-    assert np.abs(logits).max() < 0.07
-    assert coarse.mean() == pytest.approx(c.mean(), rel=0.002)
 
 
 def held_out(**errors):

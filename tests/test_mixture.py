@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
-from scipy.special import betaln
+from scipy.special import betaln, logit
 from scipy.stats import betabinom, binom
 
 from goldpanner.errors import InputError
@@ -186,3 +186,16 @@ def test_unjudged_samples_widen_every_interval():
     assert wide.high > 0.6
     assert plain.high - plain.low < wide.high - wide.low
     assert wide.value == pytest.approx(0.3, abs=0.06)
+
+
+def test_coarse_counts_keep_the_small_ones_and_the_mean():
+    n = np.full(4000, 2500)
+    c = np.random.default_rng(0).binomial(n, np.random.default_rng(1).beta(0.4, 0.6, 4000))
+    tally = Tally.of(n, c).coarse()
+    coarse = tally.c[tally.index]
+    few = np.minimum(c, n - c) <= 32
+    assert (coarse[few] == c[few]).all()
+    assert len(np.unique(coarse)) < 160 < len(np.unique(c))
+    logits = logit(coarse[~few] / 2500) - logit(c[~few] / 2500)
+    assert np.abs(logits).max() < 0.07
+    assert coarse.mean() == pytest.approx(c.mean(), rel=0.002)

@@ -101,14 +101,15 @@ class Source:
         rows = self.store.sql(query, {"policy": self.policy, "params": self.choice.params}).to_pylist()
         place = {problem: i for i, problem in enumerate(self.counts.ids)}
         n, c, parsed = (np.zeros(len(place), np.int64) for _ in range(3))
-        answers: dict[str, list[str | None]] = {}
+        answers: dict[str, dict[str | None, int]] = {}
         for row in rows:
             if row["problem"] in place and row["outcome"] != "unjudged":
                 at = place[row["problem"]]
                 n[at] += row["times"]
                 c[at] += row["times"] * (row["outcome"] == "correct")
                 parsed[at] += row["times"] * (row["extracted"] is not None or row["outcome"] == "correct")
-                answers.setdefault(row["problem"], []).extend([row["extracted"]] * row["times"])
+                said = answers.setdefault(row["problem"], {})
+                said[row["extracted"]] = said.get(row["extracted"], 0) + row["times"]
         if not n.sum():
             return {}
         split = confounds.parse_split(n, c, parsed, level)

@@ -31,22 +31,26 @@ def support_refusal(params: SamplingParams, override: bool = False) -> str | Non
     return f"{reason}; sample again with temperature = 1, top_p = 1, top_k = 0 to speak of support"
 
 
-def guess_floor(answers: Mapping[str, Sequence[str | None]], truth: Mapping[str, str]) -> dict[str, float]:
+def guess_floor(
+    answers: Mapping[str, Sequence[str | None] | Mapping[str | None, int]], truth: Mapping[str, str]
+) -> dict[str, float]:
     """Return, per problem, the chance that a blind guess is right: the model's own answers to the *other* problems.
 
-    `answers`: what was extracted from each problem's samples (None = nothing parsed; such a sample guesses nothing and
-    counts in the denominator). Every problem weighs the same. NaN with fewer than two problems.
+    `answers`: what was extracted from each problem's samples, one by one or with how often each came (None = nothing
+    parsed; such a sample guesses nothing and counts in the denominator). Every problem weighs the same. NaN with fewer
+    than two problems.
     """
     if missing := sorted(set(answers) - set(truth))[:3]:
         raise InputError(f"guess floor: no right answer given for problems {missing}")
-    frequency = {id_: Counter(found) for id_, found in answers.items() if len(found)}
+    frequency: dict[str, Counter[str | None]] = {id_: Counter(found) for id_, found in answers.items() if len(found)}
     pooled: Counter[str | None] = Counter()
-    for id_, counter in frequency.items():
+    for counter in frequency.values():
         for answer, count in counter.items():
-            pooled[answer] += count / len(answers[id_])  # type: ignore[assignment]
+            pooled[answer] += count / counter.total()  # type: ignore[assignment]
     floor = {}
     for id_ in answers:
-        own = frequency.get(id_, Counter())[truth[id_]] / max(len(answers[id_]), 1)
+        counter = frequency.get(id_, Counter())
+        own = counter[truth[id_]] / max(counter.total(), 1)
         others = len(frequency) - (id_ in frequency)
         floor[id_] = max(pooled[truth[id_]] - own, 0.0) / others if others else float("nan")
     return floor
@@ -73,10 +77,17 @@ def chance_corrected(
         if np.isnan(raw).any():
             out[each] = Estimate.undefined("chance-corrected", level)
             continue
-        value = float(np.clip(1 - np.mean((1 - raw) / (1 - g) ** each), 0, 1))
-        low = float(np.clip(1 - (1 - band.low[i]) / (1 - g.max()) ** each, 0, value))
-        high = float(np.clip(1 - (1 - band.high[i]) / (1 - g.min()) ** each, value, 1))
+        value = float(np.clip(1 - np.mean(_knowing(raw, g, each)), 0, 1))
+        low = float(np.clip(1 - _knowing(band.low[i], g.max(), each), 0, value))
+        high = float(np.clip(1 - _knowing(band.high[i], g.min(), each), value, 1))
         out[each] = Estimate(value, low, high, level, "chance-corrected", len(counts))
+    return out
+
+
+def _knowing(value: FloatArray, g: FloatArray, k: int) -> FloatArray:
+    """Return (1 - value) / (1 - g)^k, infinite where it overflows and 0 where nothing failed."""
+    with np.errstate(divide="ignore", over="ignore"):
+        out: FloatArray = np.exp(np.log1p(-np.minimum(value, 1)) - k * np.log1p(-g))
     return out
 
 

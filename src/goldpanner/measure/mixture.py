@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 from scipy.optimize import minimize, nnls
-from scipy.special import betainc, betaln, expit
+from scipy.special import betainc, betaln, expit, logit
 
 from goldpanner.errors import InputError
 from goldpanner.types import Counts, FloatArray, IntArray
@@ -108,6 +108,18 @@ class Tally:
                 "a distribution cannot be fitted: re-judge them, or draw samples"
             )
         return tally
+
+    def coarse(self, exact: int = 32, step: float = 0.1) -> "Tally":
+        """Return the tally with c rounded to `step` in logit c/n where both c and n - c exceed `exact`.
+
+        At most about 150 pairs for each n. What is lost, 0.03 nats of logit P a problem, is little beside the spread
+        between problems: good for the likelihood of a distribution, not for what is known of one problem.
+        """
+        n, c = self.n[self.index], self.c[self.index]
+        inside = np.minimum(c, n - c) > exact
+        share = np.where(inside, c / n, 0.5)
+        rounded = np.round(n * expit(step * np.round(logit(share) / step))).astype(np.int64)
+        return Tally.of(n, np.where(inside, rounded, c))
 
     @property
     def size(self) -> int:

@@ -200,9 +200,11 @@ def posterior(
     grid = Grid.resolving(int(tally.n.max()))
     table = grid.likelihood(tally.n, tally.c, false_positive, false_negative)
     generator = rng.stream("bootstrap", seed, "shapes")
+    rough = tally.coarse()
+    columns = grid.likelihood(rough.n, rough.c, false_positive, false_negative).T
 
     def loglik(u: FloatArray) -> FloatArray:
-        return np.log(np.maximum(weights(grid, u) @ table.T, 1e-300)) @ tally.problems * TRUST
+        return np.log(np.maximum(weights(grid, u) @ columns, 1e-300)) @ rough.problems * TRUST
 
     u = generator.random((4 * particles, DIMENSION))
     value = loglik(u)
