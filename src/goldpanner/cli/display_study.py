@@ -78,14 +78,15 @@ def outcome(
     word = words(language)
     if mission["quick"]:
         console.print(f"\n[bold yellow]{word['notice']}[/]", highlight=False)
-    table = _table(word["study"], word["verdict"], *(word[verdict] for verdict in VERDICTS), word["duration"])
+    heads = [word[f"short_{verdict}"] for verdict in VERDICTS]
+    table = _table(word["study"], word["verdict"], *heads, word["minute"])
     for column in table.columns[2:]:
-        column.justify = "right"
+        column.justify, column.no_wrap = "right", True
     for name, record in records.items():
         found = [prediction["word"] for prediction in record["predictions"].values()]
         counts = [str(found.count(verdict) or "·") for verdict in VERDICTS]
-        minutes = word["minutes"].format(n=f"{sum(record['seconds'].values()) / 60:.1f}")
-        table.add_row(name, _verdict(record["word"], word), *counts, minutes)
+        minutes = sum(record["seconds"].values()) / 60
+        table.add_row(name, _verdict(record["word"], word), *counts, f"{minutes:.1f}")
     console.print()
     console.print(table)
     table = _table(word["sentences"], word["verdict"])

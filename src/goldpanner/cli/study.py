@@ -23,7 +23,7 @@ def study(
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A smoke run: it says nothing about the claims.")] = False,
     worlds: Annotated[
-        int | None, typer.Option(help="Worlds, of seeds 0 to N - 1; 3, with --quick 1.", min=1, max=99)
+        int | None, typer.Option(help="Worlds, of seeds 0 to N - 1; 3, with --quick 2.", min=1, max=99)
     ] = None,
     lang: Annotated[str, typer.Option(help="Language of the pages: en or zh.")] = "en",
     as_json: AsJson = False,

@@ -54,7 +54,7 @@ class Scale:
 FULL = Scale()
 QUICK = Scale(
     worlds=(0, 1),
-    share=0.1,
+    share=0.06,
     problems=0.1,
     world={"letters": 12, "word_length": 2},
     model={"hidden_size": 48, "intermediate_size": 96},
