@@ -1,0 +1,180 @@
+"""RL from a base that knows but hardly ever works anything out: by how often it does, and after a few examples.
+
+Coldness is the exact probability of the chain style, nothing else: pretraining goes on with text of the same world in
+which nobody works a question out any more, until that probability has fallen to a stated level. Textbooks go on, so the
+facts stay known; only the last decade, a few dozen steps, is done without them, because a model that goes on reading
+them stays above it. P(correct) is then low for want of a manner and not of knowledge, and every level gets the same RL.
+That examples cure the cold is asked at each level, so that their worth can be told from that of being warm.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from goldpanner import rng
+from goldpanner.policies.local import LocalPolicy
+from goldpanner.studies.decide import Effect
+from goldpanner.studies.lab import Lab, Trained
+from goldpanner.studies.statistics import change, mean, pass_at, share
+from goldpanner.studies.study import Finding, Plot, Result, Study
+from goldpanner.tasks import World, WorldConfig
+from goldpanner.train.supervised import SFT, supervised
+from goldpanner.types import Estimate, FloatArray, Problem
+
+TASKS = ("world/d1", "world/d2")
+LEVELS = (5e-2, 1e-3, 1e-4, 1e-5)
+NAMES = ("5e-2", "1e-3", "1e-4", "1e-5")
+COLD, WARM = NAMES[2:], NAMES[:2]
+EXAMPLES = {"5e-2": (24,), "1e-3": (24,), "1e-4": (24,), "1e-5": (8, 24, 200)}
+STEPS, ROLLOUTS = 60, 48 * 16
+CAP = 400
+"""Steps of silent text at most, per level."""
+SILENT = {"chain_share": 0.0, "terse_share": 0.6, "ramble_share": 0.4}
+RATES = (5e-4, 1e-3, 2e-3, 1e-3)
+"""Adam's rate on the way to each level: low enough to hit it closely, high enough to come there."""
+
+
+def style(policy: LocalPolicy, problems: Sequence[Problem]) -> FloatArray:
+    """Return exact log P (nats) that the answer to each problem begins as only a chain does: with the name of the first
+    relation. A terse text begins with a letter, a rambling one with the filler.
+    """
+    return policy.logprobs(problems, [policy.encode_response(p.meta["chain"])[:1] for p in problems])
+
+
+def cold(lab: Lab, world: WorldConfig, level: int) -> Trained:
+    """Return the base of `world` after silent text until P(style), geometric mean over held-out problems of both
+    depths, is at most `LEVELS[level]`; each level goes on from the one before.
+    """
+    parent = cold(lab, world, level - 1) if level else lab.base(world)
+    last = level == len(LEVELS) - 1
+    silent = World(world.model_copy(update={**SILENT, "textbook_share": 0.0 if last else world.textbook_share}))
+    judged = [problem for task in TASKS for problem in lab.problems(world, task, 64)]
+    given = {"steps": lab.steps(CAP), "batch": 80, "learning_rate": RATES[level], "seed": lab.seed}
+    config = SFT.model_copy(update=given)
+
+    def train(model: Any, tokenizer: Any) -> Iterable[Any]:
+        def text(step: int) -> Any:
+            return silent.documents(config.batch, rng.stream("studies/silent", lab.seed, level, step))
+
+        return supervised(model, tokenizer, text, config)
+
+    def stop(policy: LocalPolicy) -> bool:
+        return bool(style(policy, judged).mean() <= np.log(LEVELS[level]))
+
+    identity = [config, silent.config, LEVELS[level], [problem.id for problem in judged]]
+    return lab.stage("pretrain", world, parent, identity, train, steps=config.steps, every=1, stop=stop)
+
+
+def measure(lab: Lab) -> Result:
+    """Return, by level and number of examples (0: RL-Zero), exact log P and log P(style) before and after RL."""
+    world = lab.world(gap=False)
+    problems = [problem for task in TASKS for problem in lab.problems(world, task, 128)]
+    levels: Result = {}
+    for i, name in enumerate(NAMES):
+        start = cold(lab, world, i)
+        arms = {0: start}
+        arms |= {n: lab.sft(start, lab.demonstrations(world, TASKS, n)) for n in EXAMPLES[name]}
+        levels[name] = {str(n): _arm(lab, parent, problems) for n, parent in arms.items()}
+    return {"tasks": [problem.task for problem in problems], "levels": levels}
+
+
+def _arm(lab: Lab, parent: Trained, problems: Sequence[Problem]) -> Result:
+    rl = lab.grpo(parent, TASKS, steps=STEPS)
+    groups = [record["groups"] for record in rl.records]
+    rewards = [record["reward"] for record in rl.records]
+    return {
+        "before": lab.logp(parent, problems).tolist(),
+        "after": lab.logp(rl, problems).tolist(),
+        "style": style(parent.policy, problems).tolist(),
+        "style_after": style(rl.policy, problems).tolist(),
+        "rewards": rewards,
+        "groups": sum(groups),
+        "live": round(sum(record["live"] * record["groups"] for record in rl.records)),
+        "hits": round(sum(r * g * 16 for r, g in zip(rewards, groups))),
+    }
+
+
+def rollouts_until(rewards: Sequence[float], goal: float = 0.5) -> int | None:
+    """Return the rollouts drawn before the first step whose mean reward is above `goal`; None if none was."""
+    return next((step * ROLLOUTS for step, reward in enumerate(rewards) if reward > goal), None)
+
+
+def judge(results: Sequence[Result]) -> Finding:
+    """Pool both depths; every world gives one estimate of each effect."""
+
+    def arm(result: Result, level: str, n: int = 0) -> Result:
+        found: Result = result["levels"][level][str(n)]
+        return found
+
+    def each(quantity: Callable[[Result], Any], level: str, n: int = 0) -> list[Any]:
+        return [quantity(arm(r, level, n)) for r in results]
+
+    def ends(level: str, n: int = 0) -> list[Estimate]:
+        return each(lambda a: pass_at(a["after"], 1), level, n)
+
+    def gain(level: str, n: int, over: int) -> list[Estimate]:
+        return [change(arm(r, level, over)["after"], arm(r, level, n)["after"], 1) for r in results]
+
+    def warmer(level: str) -> list[Estimate]:
+        return [change(arm(r, "5e-2", 24)["after"], arm(r, level, 24)["after"], 1) for r in results]
+
+    def live(level: str) -> list[Estimate]:
+        return each(lambda a: share(np.arange(a["groups"]) < a["live"]), level)
+
+    def told(quantity: Callable[[Result], Any]) -> dict[str, list[Any]]:
+        arms = [(level, n) for level in NAMES for n in (0, *EXAMPLES[level])]
+        return {f"{level}+{n}": each(quantity, level, n) for level, n in arms}
+
+    def exact(a: Result, stage: str) -> float:
+        return float(np.exp(a[stage]).mean())
+
+    def opens(a: Result, stage: str = "style") -> float:
+        return float(np.exp(np.mean(a[stage])))
+
+    values = {
+        "style": {level: each(opens, level) for level in NAMES},
+        "style_after": {level: each(lambda a: opens(a, "style_after"), level) for level in NAMES},
+        "before": told(lambda a: exact(a, "before")),
+        "after": told(lambda a: exact(a, "after")),
+        "rollouts": told(lambda a: next((f"{n:,}" for n in [rollouts_until(a["rewards"])] if n is not None), "–")),
+        "hits": told(lambda a: a["hits"]),
+        "live": {level: [e.value for e in live(level)] for level in NAMES},
+    }
+    ordered = sorted(NAMES, key=float)
+    started = [
+        {"x": opens(arm(r, level)), "y": exact(arm(r, level, n), stage), "series": f"{n}-{stage}", "world": w}
+        for w, r in enumerate(results)
+        for n in (0, 24)
+        for stage in ("before", "after")
+        for level in ordered
+    ]
+    course = [
+        {"x": (step + 1) * ROLLOUTS, "y": reward, "series": level, "panel": f"examples-{n}", "world": w}
+        for w, r in enumerate(results)
+        for n in (0, 24)
+        for level in NAMES
+        for step, reward in enumerate(arm(r, level, n)["rewards"])
+    ]
+    return Finding(
+        effects={
+            "stalls": [Effect(level, ends(level), high=0.05) for level in COLD],
+            "starts": [Effect(level, ends(level), low=0.5) for level in WARM],
+            "no-signal": [Effect(level, live(level), high=0.02) for level in COLD],
+            "style-stays-rare": [
+                Effect(
+                    level, each(lambda a: mean(np.subtract(a["style_after"], a["style"]) / np.log(10)), level), high=1.0
+                )
+                for level in COLD
+            ],
+            "examples-start": [Effect(level, ends(level, 24), low=0.8) for level in COLD],
+            "few-are-enough": [Effect(f"{n}-examples", gain("1e-5", n, 200), low=-0.1) for n in (8, 24)],
+            "idle-when-warm": [Effect("5e-2", gain("5e-2", 24, 0), -0.1, 0.1)],
+            "cold-forgotten": [Effect(level, warmer(level), -0.1, 0.1) for level in COLD],
+        },
+        values=values,
+        plots=[Plot("levels", started, log_x=True, log_y=True), Plot("course", course)],
+    )
+
+
+STUDY = Study("cold-start", measure, judge)

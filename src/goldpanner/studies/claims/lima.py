@@ -1,0 +1,196 @@
+"""SFT on 8 to 512 worked examples, in the web's own beliefs or true, from a base that hardly works anything out.
+
+The start knows the facts and writes one worked answer in 10,000. Examples in the web's own beliefs state each fact as
+often right as the corpus did: they show the form and say nothing new, so whatever they lift was known. True examples
+differ from them in nothing but the facts that the corpus gets wrong. Both kinds ask about known relations only: what
+becomes of a relation that no example names, one of 1% of the documents or one of none, is called or it is not.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from scipy.special import logsumexp
+
+from goldpanner.policies import Request
+from goldpanner.policies.local import LocalPolicy
+from goldpanner.studies.claims.cold_start import TASKS, cold
+from goldpanner.studies.decide import Effect
+from goldpanner.studies.lab import PARAMS, Lab
+from goldpanner.studies.statistics import bootstrap, mean, pass_at
+from goldpanner.studies.study import Finding, Plot, Result, Study
+from goldpanner.train.rows import Row, collate, response_logits
+from goldpanner.types import Estimate, FloatArray, Problem
+
+SIZES = (8, 24, 32, 64, 128, 512)
+KINDS = ("web", "truth")
+UNNAMED = ("klingon", "exposure-0%", "exposure-0.03%", "exposure-0.1%", "exposure-0.3%", "exposure-1%")
+START = 2
+"""Which of the cold levels SFT begins from: 1e-4."""
+STEPS, RANKED, CONTESTED = 40, 128, 0.05
+"""SFT steps; the number of examples after which tokens are ranked; greatest reliability of a contested fact."""
+
+
+def measure(lab: Lab) -> Result:
+    """Return exact log P by kind and number of examples, and base-ranks of what the model after 128 examples says."""
+    world = lab.world(gap=False)
+    base, start = lab.base(world), cold(lab, world, START)
+    asked = {task: lab.problems(world, task, 128) for task in TASKS}
+    asked |= {task: lab.problems(world, f"world/{task}", 64) for task in UNNAMED}
+    known = [problem for task in TASKS for problem in asked[task]]
+
+    def exact(model: Any) -> dict[str, list[float]]:
+        return {task: lab.logp(model, problems).tolist() for task, problems in asked.items()}
+
+    after: Result = {}
+    ranks: Result = {}
+    for kind in KINDS:
+        after[kind] = {}
+        for n in SIZES:
+            shown = lab.demonstrations(world.model_copy(update={"demonstrations": kind}), TASKS, n)
+            tuned = lab.sft(start, shown, steps=STEPS)
+            after[kind][str(n)] = exact(tuned)
+            if n == RANKED:
+                said = greedy(tuned.policy, known)
+                ranks[kind] = {
+                    name: [place.tolist() for place in base_ranks(model.policy, known, said)]
+                    for name, model in (("base", base), ("start", start))
+                }
+    return {
+        "believed": {task: [float(np.prod(p.meta["reliability"])) for p in asked[task]] for task in TASKS},
+        "weakest": {task: [p.meta["weakest"] for p in asked[task]] for task in TASKS},
+        "base": exact(base),
+        "start": exact(start),
+        "after": after,
+        "ranks": ranks,
+    }
+
+
+def greedy(policy: LocalPolicy, problems: Sequence[Problem]) -> list[list[int]]:
+    """Return the tokens of each problem's greedy answer, with the end of sequence."""
+    drawn = policy.sample([Request(problem, range(1)) for problem in problems], replace(PARAMS, temperature=0.0))
+    return [list(completions[0].tokens or ()) for completions in drawn]
+
+
+def base_ranks(policy: LocalPolicy, problems: Sequence[Problem], said: Sequence[Sequence[int]]) -> list[FloatArray]:
+    """Return the rank (1: most likely) of each token of `said` under `policy`, given the prompt and the tokens before:
+    the base-rank of URIAL (arXiv:2312.01552). A tie counts for the token.
+    """
+    batch = collate([Row(policy.encode_prompt(p), tokens) for p, tokens in zip(problems, said)], policy.device)
+    with torch.no_grad():
+        logits_NV = response_logits(policy.model, batch)
+    own_N1 = logits_NV.gather(1, batch.target_N[:, None])
+    rank_N = 1 + (logits_NV > own_N1).sum(1).cpu().numpy()
+    return np.split(rank_N, np.cumsum([len(tokens) for tokens in said])[:-1])
+
+
+def log_mean(logp: ArrayLike) -> float:
+    """Return log10 of the mean P, from log P in nats, without underflow."""
+    return float((logsumexp(logp) - np.log(np.size(logp))) / np.log(10))
+
+
+def judge(results: Sequence[Result]) -> Finding:
+    """Known questions: both depths pooled. Every world gives one estimate of each effect."""
+
+    def logp(result: Result, kind: str, n: int, tasks: Sequence[str] = TASKS) -> FloatArray:
+        return np.concatenate([result["after"][kind][str(n)][task] for task in tasks])
+
+    def pooled(result: Result, what: str) -> FloatArray:
+        return np.concatenate([result[what][task] for task in TASKS])
+
+    def saturation(result: Result, kind: str) -> Estimate:
+        few, many, most = (np.exp(logp(result, kind, n)) for n in (8, 128, 512))
+        return mean((most - many) - (many - few) / 3)
+
+    def contested(result: Result) -> Any:
+        return pooled(result, "weakest") <= CONTESTED
+
+    def corrected(result: Result) -> Estimate:
+        chosen = contested(result)
+        gain = np.exp(logp(result, "truth", 512)) - np.exp(logp(result, "web", 512))
+        return mean(gain[chosen]) if chosen.sum() > 1 else Estimate.undefined("too few contested problems")
+
+    def uncorrected(result: Result) -> Estimate:
+        chosen = contested(result)
+        if chosen.sum() < 2:
+            return Estimate.undefined("too few contested problems")
+        return pass_at(logp(result, "web", 512)[chosen], 1)
+
+    def floor(result: Result, kind: str, task: str) -> Estimate:
+        """Of all numbers of examples, the one after which the relation is most likely."""
+        return max((bootstrap(log_mean, logp(result, kind, n, [task]), key=task) for n in SIZES), key=lambda e: e.value)
+
+    def more(result: Result, kind: str, task: str) -> Estimate:
+        return mean((logp(result, kind, 512, [task]) - logp(result, kind, 32, [task])) / np.log(10))
+
+    def rank_share(result: Result, kind: str, model: str, low: int, high: int) -> Estimate:
+        return mean([np.mean([low <= rank <= high for rank in ranks]) for ranks in result["ranks"][kind][model]])
+
+    def shown(task: str) -> dict[str, list[float]]:
+        tasks = TASKS if task == "known" else [task]
+        return {f"{k}-{n}": [float(np.exp(logp(r, k, n, tasks)).mean()) for r in results] for k in KINDS for n in SIZES}
+
+    def shares(model: str) -> dict[str, list[float]]:
+        bands = {"1": (1, 1), "2-3": (2, 3), ">3": (4, 10_000)}
+        return {
+            f"{kind} {band}": [rank_share(r, kind, model, *edges).value for r in results]
+            for kind in KINDS
+            for band, edges in bands.items()
+        }
+
+    values = {
+        "start": [float(np.exp(pooled(r, "start")).mean()) for r in results],
+        "base": [float(np.exp(pooled(r, "base")).mean()) for r in results],
+        "believed": [float(pooled(r, "believed").mean()) for r in results],
+        "known": shown("known"),
+        "never": shown("exposure-0%"),
+        "klingon": shown("klingon"),
+        "often": shown("exposure-1%"),
+        "contested_web": [uncorrected(r) for r in results],
+        "contested_gain": [corrected(r) for r in results],
+        "ranks_base": shares("base"),
+        "ranks_start": shares("start"),
+    }
+    rows = [
+        {"x": n, "y": 10 ** log_mean(logp(r, kind, n, tasks)), "series": name, "panel": kind, "world": w}
+        for w, r in enumerate(results)
+        for kind in KINDS
+        for name, tasks in (("known", TASKS), *((task, [task]) for task in UNNAMED))
+        for n in SIZES
+    ]
+    rare = ("exposure-0%", "exposure-0.03%", "exposure-0.1%")
+    return Finding(
+        effects={
+            "calls-what-it-knows": [
+                Effect("web", [mean(np.exp(logp(r, "web", 512)) - pooled(r, "believed")) for r in results], -0.1, 0.1)
+            ],
+            "saturates": [Effect(kind, [saturation(r, kind) for r in results], high=0.0) for kind in KINDS],
+            "calls-the-unnamed": [
+                Effect(kind, [pass_at(logp(r, kind, 128, ["exposure-1%"]), 1) for r in results], low=0.2)
+                for kind in KINDS
+            ],
+            "absent-stays": [
+                Effect(f"{task}-{kind}", [floor(r, kind, task) for r in results], high=-6.0)
+                for task in ("klingon", "exposure-0%")
+                for kind in KINDS
+            ],
+            "more-do-not-invent": [
+                Effect(f"{task}-{kind}", [more(r, kind, task) for r in results], -1.0, 1.0)
+                for task in rare
+                for kind in KINDS
+            ],
+            "form-corrects-nothing": [Effect("web", [uncorrected(r) for r in results], high=0.1)],
+            "truth-adds-facts": [Effect("truth", [corrected(r) for r in results], low=0.2)],
+            "tokens-unshifted": [
+                Effect(kind, [rank_share(r, kind, "base", 1, 1) for r in results], low=0.777) for kind in KINDS
+            ],
+        },
+        values=values,
+        plots=[Plot("amount", rows, log_x=True, log_y=True)],
+    )
+
+
+STUDY = Study("lima", measure, judge)
