@@ -37,8 +37,9 @@ def _root(
 
 def main() -> None:
     """Run the command line; a user's mistake prints one message without a traceback and exits with 2."""
-    # before numpy is loaded: its matrices are small here, and on a busy machine BLAS threads wait for one another
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if sys.argv[1:2] in (["measure"], ["compare"], ["plan"]):
+        # before numpy is loaded: matrices are small here, and on a busy machine BLAS threads wait for one another
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from goldpanner.cli import instrument, lab, samples, study  # noqa: F401  (registers the commands)
 
     try:
