@@ -100,81 +100,91 @@ def rollouts_until(rewards: Sequence[float], goal: float = 0.5) -> int | None:
     return next((step * ROLLOUTS for step, reward in enumerate(rewards) if reward > goal), None)
 
 
+def _each(results: Sequence[Result], quantity: Callable[[Result], Any], level: str, n: int = 0) -> list[Any]:
+    """Return a quantity of one arm, world by world."""
+    return [quantity(result["levels"][level][str(n)]) for result in results]
+
+
+def _exact(arm: Result, stage: str) -> float:
+    return float(np.exp(arm[stage]).mean())
+
+
+def _opens(arm: Result, stage: str = "style") -> float:
+    return float(np.exp(np.mean(arm[stage])))
+
+
+def _live(arm: Result) -> Estimate:
+    return share(np.arange(arm["groups"]) < arm["live"])
+
+
+def _until(arm: Result) -> str:
+    drawn = rollouts_until(arm["rewards"])
+    return "–" if drawn is None else f"{drawn:,}"
+
+
 def judge(results: Sequence[Result]) -> Finding:
     """Pool both depths; every world gives one estimate of each effect."""
 
-    def arm(result: Result, level: str, n: int = 0) -> Result:
-        found: Result = result["levels"][level][str(n)]
-        return found
-
-    def each(quantity: Callable[[Result], Any], level: str, n: int = 0) -> list[Any]:
-        return [quantity(arm(r, level, n)) for r in results]
-
     def ends(level: str, n: int = 0) -> list[Estimate]:
-        return each(lambda a: pass_at(a["after"], 1), level, n)
+        return _each(results, lambda arm: pass_at(arm["after"], 1), level, n)
 
-    def gain(level: str, n: int, over: int) -> list[Estimate]:
-        return [change(arm(r, level, over)["after"], arm(r, level, n)["after"], 1) for r in results]
+    def gain(level: str, n: int, over: int, over_level: str = "") -> list[Estimate]:
+        """Pass@1 after RL of (level, n) minus that of (over_level or level, over)."""
+        more = _each(results, lambda arm: arm["after"], level, n)
+        less = _each(results, lambda arm: arm["after"], over_level or level, over)
+        return [change(before, after, 1) for before, after in zip(less, more)]
 
-    def warmer(level: str) -> list[Estimate]:
-        return [change(arm(r, "5e-2", 24)["after"], arm(r, level, 24)["after"], 1) for r in results]
+    def warmed(arm: Result) -> Estimate:
+        return mean(np.subtract(arm["style_after"], arm["style"]) / np.log(10))
 
-    def live(level: str) -> list[Estimate]:
-        return each(lambda a: share(np.arange(a["groups"]) < a["live"]), level)
-
-    def told(quantity: Callable[[Result], Any]) -> dict[str, list[Any]]:
-        arms = [(level, n) for level in NAMES for n in (0, *EXAMPLES[level])]
-        return {f"{level}+{n}": each(quantity, level, n) for level, n in arms}
-
-    def exact(a: Result, stage: str) -> float:
-        return float(np.exp(a[stage]).mean())
-
-    def opens(a: Result, stage: str = "style") -> float:
-        return float(np.exp(np.mean(a[stage])))
-
-    values = {
-        "style": {level: each(opens, level) for level in NAMES},
-        "style_after": {level: each(lambda a: opens(a, "style_after"), level) for level in NAMES},
-        "before": told(lambda a: exact(a, "before")),
-        "after": told(lambda a: exact(a, "after")),
-        "rollouts": told(lambda a: next((f"{n:,}" for n in [rollouts_until(a["rewards"])] if n is not None), "–")),
-        "hits": told(lambda a: a["hits"]),
-        "live": {level: [e.value for e in live(level)] for level in NAMES},
-    }
-    ordered = sorted(NAMES, key=float)
-    started = [
-        {"x": opens(arm(r, level)), "y": exact(arm(r, level, n), stage), "series": f"{n}-{stage}", "world": w}
-        for w, r in enumerate(results)
-        for n in (0, 24)
-        for stage in ("before", "after")
-        for level in ordered
-    ]
-    course = [
-        {"x": (step + 1) * ROLLOUTS, "y": reward, "series": level, "panel": f"examples-{n}", "world": w}
-        for w, r in enumerate(results)
-        for n in (0, 24)
-        for level in NAMES
-        for step, reward in enumerate(arm(r, level, n)["rewards"])
-    ]
     return Finding(
         effects={
             "stalls": [Effect(level, ends(level), high=0.05) for level in COLD],
             "starts": [Effect(level, ends(level), low=0.5) for level in WARM],
-            "no-signal": [Effect(level, live(level), high=0.02) for level in COLD],
-            "style-stays-rare": [
-                Effect(
-                    level, each(lambda a: mean(np.subtract(a["style_after"], a["style"]) / np.log(10)), level), high=1.0
-                )
-                for level in COLD
-            ],
+            "no-signal": [Effect(level, _each(results, _live, level), high=0.02) for level in COLD],
+            "style-stays-rare": [Effect(level, _each(results, warmed, level), high=1.0) for level in COLD],
             "examples-start": [Effect(level, ends(level, 24), low=0.8) for level in COLD],
             "few-are-enough": [Effect(f"{n}-examples", gain("1e-5", n, 200), low=-0.1) for n in (8, 24)],
             "idle-when-warm": [Effect("5e-2", gain("5e-2", 24, 0), -0.1, 0.1)],
-            "cold-forgotten": [Effect(level, warmer(level), -0.1, 0.1) for level in COLD],
+            "cold-forgotten": [Effect(level, gain(level, 24, 24, "5e-2"), -0.1, 0.1) for level in COLD],
         },
-        values=values,
-        plots=[Plot("levels", started, log_x=True, log_y=True), Plot("course", course)],
+        values=_values(results),
+        plots=_plots(results),
     )
+
+
+def _values(results: Sequence[Result]) -> dict[str, Any]:
+    def told(quantity: Callable[[Result], Any]) -> dict[str, list[Any]]:
+        arms = [(level, n) for level in NAMES for n in (0, *EXAMPLES[level])]
+        return {f"{level}+{n}": _each(results, quantity, level, n) for level, n in arms}
+
+    return {
+        "style": {level: _each(results, _opens, level) for level in NAMES},
+        "style_after": {level: _each(results, lambda arm: _opens(arm, "style_after"), level) for level in NAMES},
+        "before": told(lambda arm: _exact(arm, "before")),
+        "after": told(lambda arm: _exact(arm, "after")),
+        "rollouts": told(_until),
+        "hits": told(lambda arm: arm["hits"]),
+        "live": {level: _each(results, lambda arm: _live(arm).value, level) for level in NAMES},
+    }
+
+
+def _plots(results: Sequence[Result]) -> list[Plot]:
+    starts = [
+        {"x": _opens(levels[level]["0"]), "y": _exact(levels[level][n], stage), "series": f"{n}-{stage}", "world": w}
+        for w, levels in enumerate(result["levels"] for result in results)
+        for n in ("0", "24")
+        for stage in ("before", "after")
+        for level in sorted(NAMES, key=float)
+    ]
+    course = [
+        {"x": (step + 1) * ROLLOUTS, "y": reward, "series": level, "panel": f"examples-{n}", "world": w}
+        for w, result in enumerate(results)
+        for n in ("0", "24")
+        for level in NAMES
+        for step, reward in enumerate(result["levels"][level][n]["rewards"])
+    ]
+    return [Plot("levels", starts, log_x=True, log_y=True), Plot("course", course)]
 
 
 STUDY = Study("cold-start", measure, judge)

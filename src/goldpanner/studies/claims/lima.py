@@ -92,105 +92,93 @@ def log_mean(logp: ArrayLike) -> float:
     return float((logsumexp(logp) - np.log(np.size(logp))) / np.log(10))
 
 
+def _logp(result: Result, kind: str, n: int, tasks: Sequence[str] = TASKS) -> FloatArray:
+    return np.concatenate([result["after"][kind][str(n)][task] for task in tasks])
+
+
+def _known(result: Result, what: str) -> FloatArray:
+    return np.concatenate([result[what][task] for task in TASKS])
+
+
+def _saturation(result: Result, kind: str) -> Estimate:
+    few, many, most = (np.exp(_logp(result, kind, n)) for n in (8, 128, 512))
+    return mean((most - many) - (many - few) / 3)
+
+
+def _contested(result: Result) -> tuple[Estimate, Estimate]:
+    """Return P(correct) of contested questions after 512 examples in the web's beliefs; what true ones add."""
+    chosen = _known(result, "weakest") <= CONTESTED
+    if chosen.sum() < 2:
+        return (Estimate.undefined("too few contested questions"),) * 2
+    web, truth = (_logp(result, kind, 512)[chosen] for kind in KINDS)
+    return pass_at(web, 1), mean(np.exp(truth) - np.exp(web))
+
+
+def _highest(result: Result, kind: str, task: str) -> Estimate:
+    """Return log10 of mean P after that number of examples, of all, after which it is highest."""
+    return bootstrap(log_mean, max((_logp(result, kind, n, [task]) for n in SIZES), key=log_mean), key=task)
+
+
+def _more(result: Result, kind: str, task: str) -> Estimate:
+    return mean((_logp(result, kind, 512, [task]) - _logp(result, kind, 32, [task])) / np.log(10))
+
+
+def _ranked(result: Result, kind: str, model: str, low: int = 1, high: int = 1) -> Estimate:
+    return mean([np.mean([low <= rank <= high for rank in ranks]) for ranks in result["ranks"][kind][model]])
+
+
 def judge(results: Sequence[Result]) -> Finding:
     """Known questions: both depths pooled. Every world gives one estimate of each effect."""
-
-    def logp(result: Result, kind: str, n: int, tasks: Sequence[str] = TASKS) -> FloatArray:
-        return np.concatenate([result["after"][kind][str(n)][task] for task in tasks])
-
-    def pooled(result: Result, what: str) -> FloatArray:
-        return np.concatenate([result[what][task] for task in TASKS])
-
-    def saturation(result: Result, kind: str) -> Estimate:
-        few, many, most = (np.exp(logp(result, kind, n)) for n in (8, 128, 512))
-        return mean((most - many) - (many - few) / 3)
-
-    def contested(result: Result) -> Any:
-        return pooled(result, "weakest") <= CONTESTED
-
-    def corrected(result: Result) -> Estimate:
-        chosen = contested(result)
-        gain = np.exp(logp(result, "truth", 512)) - np.exp(logp(result, "web", 512))
-        return mean(gain[chosen]) if chosen.sum() > 1 else Estimate.undefined("too few contested problems")
-
-    def uncorrected(result: Result) -> Estimate:
-        chosen = contested(result)
-        if chosen.sum() < 2:
-            return Estimate.undefined("too few contested problems")
-        return pass_at(logp(result, "web", 512)[chosen], 1)
-
-    def floor(result: Result, kind: str, task: str) -> Estimate:
-        """Of all numbers of examples, the one after which the relation is most likely."""
-        return max((bootstrap(log_mean, logp(result, kind, n, [task]), key=task) for n in SIZES), key=lambda e: e.value)
-
-    def more(result: Result, kind: str, task: str) -> Estimate:
-        return mean((logp(result, kind, 512, [task]) - logp(result, kind, 32, [task])) / np.log(10))
-
-    def rank_share(result: Result, kind: str, model: str, low: int, high: int) -> Estimate:
-        return mean([np.mean([low <= rank <= high for rank in ranks]) for ranks in result["ranks"][kind][model]])
-
-    def shown(task: str) -> dict[str, list[float]]:
-        tasks = TASKS if task == "known" else [task]
-        return {f"{k}-{n}": [float(np.exp(logp(r, k, n, tasks)).mean()) for r in results] for k in KINDS for n in SIZES}
-
-    def shares(model: str) -> dict[str, list[float]]:
-        bands = {"1": (1, 1), "2-3": (2, 3), ">3": (4, 10_000)}
-        return {
-            f"{kind} {band}": [rank_share(r, kind, model, *edges).value for r in results]
-            for kind in KINDS
-            for band, edges in bands.items()
-        }
-
-    values = {
-        "start": [float(np.exp(pooled(r, "start")).mean()) for r in results],
-        "base": [float(np.exp(pooled(r, "base")).mean()) for r in results],
-        "believed": [float(pooled(r, "believed").mean()) for r in results],
-        "known": shown("known"),
-        "never": shown("exposure-0%"),
-        "klingon": shown("klingon"),
-        "often": shown("exposure-1%"),
-        "contested_web": [uncorrected(r) for r in results],
-        "contested_gain": [corrected(r) for r in results],
-        "ranks_base": shares("base"),
-        "ranks_start": shares("start"),
-    }
+    beyond = [mean(np.exp(_logp(r, "web", 512)) - _known(r, "believed")) for r in results]
+    often = {kind: [pass_at(_logp(r, kind, 128, ["exposure-1%"]), 1) for r in results] for kind in KINDS}
+    absent = [(task, kind) for task in UNNAMED[:2] for kind in KINDS]
+    rare = [(task, kind) for task in UNNAMED[1:4] for kind in KINDS]
+    web, added = zip(*(_contested(r) for r in results))
     rows = [
-        {"x": n, "y": 10 ** log_mean(logp(r, kind, n, tasks)), "series": name, "panel": kind, "world": w}
+        {"x": n, "y": 10 ** log_mean(_logp(r, kind, n, tasks)), "series": name, "panel": kind, "world": w}
         for w, r in enumerate(results)
         for kind in KINDS
         for name, tasks in (("known", TASKS), *((task, [task]) for task in UNNAMED))
         for n in SIZES
     ]
-    rare = ("exposure-0%", "exposure-0.03%", "exposure-0.1%")
     return Finding(
         effects={
-            "calls-what-it-knows": [
-                Effect("web", [mean(np.exp(logp(r, "web", 512)) - pooled(r, "believed")) for r in results], -0.1, 0.1)
-            ],
-            "saturates": [Effect(kind, [saturation(r, kind) for r in results], high=0.0) for kind in KINDS],
-            "calls-the-unnamed": [
-                Effect(kind, [pass_at(logp(r, kind, 128, ["exposure-1%"]), 1) for r in results], low=0.2)
-                for kind in KINDS
-            ],
-            "absent-stays": [
-                Effect(f"{task}-{kind}", [floor(r, kind, task) for r in results], high=-6.0)
-                for task in ("klingon", "exposure-0%")
-                for kind in KINDS
-            ],
-            "more-do-not-invent": [
-                Effect(f"{task}-{kind}", [more(r, kind, task) for r in results], -1.0, 1.0)
-                for task in rare
-                for kind in KINDS
-            ],
-            "form-corrects-nothing": [Effect("web", [uncorrected(r) for r in results], high=0.1)],
-            "truth-adds-facts": [Effect("truth", [corrected(r) for r in results], low=0.2)],
-            "tokens-unshifted": [
-                Effect(kind, [rank_share(r, kind, "base", 1, 1) for r in results], low=0.777) for kind in KINDS
-            ],
+            "calls-what-it-knows": [Effect("web", beyond, -0.1, 0.1)],
+            "saturates": [Effect(kind, [_saturation(r, kind) for r in results], high=0.0) for kind in KINDS],
+            "calls-the-unnamed": [Effect(kind, often[kind], low=0.2) for kind in KINDS],
+            "absent-stays": [Effect(f"{t}-{k}", [_highest(r, k, t) for r in results], high=-6.0) for t, k in absent],
+            "more-do-not-invent": [Effect(f"{t}-{k}", [_more(r, k, t) for r in results], -1.0, 1.0) for t, k in rare],
+            "form-corrects-nothing": [Effect("web", web, high=0.1)],
+            "truth-adds-facts": [Effect("truth", added, low=0.2)],
+            "tokens-unshifted": [Effect(k, [_ranked(r, k, "base") for r in results], low=0.777) for k in KINDS],
         },
-        values=values,
+        values={**_values(results), "contested_web": web, "contested_gain": added},
         plots=[Plot("amount", rows, log_x=True, log_y=True)],
     )
+
+
+def _values(results: Sequence[Result]) -> dict[str, Any]:
+    bands = {"1": (1, 1), "2-3": (2, 3), ">3": (4, 10_000)}
+
+    def shown(tasks: Sequence[str]) -> dict[str, list[float]]:
+        return {
+            f"{k}-{n}": [float(np.exp(_logp(r, k, n, tasks)).mean()) for r in results] for k in KINDS for n in SIZES
+        }
+
+    def shares(model: str) -> dict[str, list[float]]:
+        return {f"{k} {b}": [_ranked(r, k, model, *bands[b]).value for r in results] for k in KINDS for b in bands}
+
+    return {
+        "start": [float(np.exp(_known(r, "start")).mean()) for r in results],
+        "base": [float(np.exp(_known(r, "base")).mean()) for r in results],
+        "believed": [float(_known(r, "believed").mean()) for r in results],
+        "known": shown(TASKS),
+        "never": shown(["exposure-0%"]),
+        "klingon": shown(["klingon"]),
+        "often": shown(["exposure-1%"]),
+        "ranks_base": shares("base"),
+        "ranks_start": shares("start"),
+    }
 
 
 STUDY = Study("lima", measure, judge)
