@@ -1,0 +1,169 @@
+"""The share of groups without a gradient, step by step, against the share that exact P implies, and two remedies.
+
+Before each step the exact P of the step's own prompts is computed with the weights that will sample them. What is left
+between the observed shares and the expected ones is then the draw of the answers alone, not the choice of prompts, so
+few groups test the law sharply; any other route to the right answer than the worked one would show as a bias.
+
+The remedies start from the same base and end when they have drawn as many rollouts as plain GRPO, groups that were
+passed over included. They differ from it in nothing else: dynamic sampling keeps GRPO's clip and reduction.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from goldpanner.policies.local import LocalPolicy
+from goldpanner.studies.decide import Effect
+from goldpanner.studies.lab import PARAMS, Lab, Trained
+from goldpanner.studies.statistics import change, mean, pass_at
+from goldpanner.studies.study import Finding, Plot, Result, Study
+from goldpanner.tasks import World
+from goldpanner.train.rlvr import RLVRConfig, RolloutRecord, rlvr, step_problems
+from goldpanner.types import Estimate, FloatArray, Problem
+
+TASKS = ("world/d1", "world/d2")
+STATES = ("live", "dead-wrong", "dead-right")
+PROMPTS, GROUP, STEPS = 48, 16, 80
+ARMS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "dynamic": {"variant": "dapo", "clip_low": 0.2, "clip_high": 0.2, "reduction": "sequence-mean"},
+    "wide": {"group_size": 4 * GROUP},
+}
+HARD = np.log(1e-5)
+
+
+@dataclass(frozen=True)
+class Foreseen(RolloutRecord):
+    """A step's record with the exact P of its prompts before it; None where it draws others (dynamic sampling)."""
+
+    exact: list[float] | None = None
+
+
+def measure(lab: Lab) -> Result:
+    """Return observed and expected shares of every plain step, and exact log P of held-out problems along all arms."""
+    base = lab.base(lab.world(gap=True))
+    problems = [problem for task in TASKS for problem in lab.problems(base.world, task, 128)]
+    found: Result = {"base": lab.logp(base, problems).tolist()}
+    for name, changes in ARMS.items():
+        rl = train(lab, base, name, changes, problems)
+        done, logp = rl.watched("held-out")
+        spent = np.cumsum([0, *(record["groups"] for record in rl.records)]) * changes.get("group_size", GROUP)
+        found[name] = {"rollouts": spent[done].tolist(), "steps": done, "logp": logp}
+        if name == "plain":
+            found["observed"] = {s: [r[s.replace("-", "_")] for r in rl.records] for s in STATES}
+            shares = [expected(np.array(record["exact"])) for record in rl.records]
+            found["expected"] = {state: [share[state] for share in shares] for state in STATES}
+    return found
+
+
+def train(lab: Lab, base: Trained, name: str, changes: dict[str, Any], problems: Sequence[Problem]) -> Trained:
+    """Return `base` after RL with one remedy, ended when it has drawn what plain GRPO draws in all its steps."""
+    prompts, steps = lab.size(PROMPTS), lab.steps(STEPS)
+    given = {"group_size": GROUP, **changes}
+    given["prompts_per_step"] = max(2, prompts * GROUP // given["group_size"])
+    config = RLVRConfig(
+        tasks=dict.fromkeys(TASKS, 1.0), steps=steps, seed=lab.seed, max_tokens=PARAMS.max_tokens, **given
+    )
+    domain, budget = World(base.world), steps * prompts * GROUP
+
+    def run(model: Any, tokenizer: Any) -> Iterator[Foreseen]:
+        policy, stages, drawn = LocalPolicy(model, tokenizer), rlvr(model, tokenizer, domain, config), 0
+        while drawn < budget:
+            asked = step_problems(domain, config, drawn // (prompts * GROUP), config.prompts_per_step)
+            exact = np.exp(lab.logp(policy, asked)).tolist() if name == "plain" else None
+            record = next(stages)
+            drawn += record.groups * config.group_size
+            yield Foreseen(**asdict(record), exact=exact)
+
+    every = 1 if name == "dynamic" else 5  # its steps are few and long
+    identity = [config, "exact P of the prompts", budget]
+    watch = {"held-out": problems}
+    return lab.stage("grpo", base.world, base, identity, run, steps=steps, watch=watch, every=every)
+
+
+def expected(p: FloatArray, size: int = GROUP) -> dict[str, float]:
+    """Return the shares of groups that prompts with exact P = p imply, shape (prompts,): means over the prompts."""
+    wrong, right = (1 - p) ** size, p**size
+    shares = zip(STATES, (1 - wrong - right, wrong, right))
+    return {state: float(share.mean()) for state, share in shares}
+
+
+def judge(results: Sequence[Result]) -> Finding:
+    """Every world gives one estimate of each effect; the steps are independent draws given the policy."""
+
+    def bias(result: Result, state: str) -> Estimate:
+        return mean(np.subtract(result["observed"][state], result["expected"][state]))
+
+    def quarter(result: Result, state: str, last: bool) -> Estimate:
+        steps = np.array(result["observed"][state])
+        size = max(2, len(steps) // 4)
+        return mean(steps[-size:] if last else steps[:size])
+
+    def at(result: Result, arm: str, share: float) -> list[float]:
+        """Log P at the look that is nearest to a share of plain GRPO's rollouts."""
+        aim = share * result["plain"]["rollouts"][-1]
+        look = int(np.abs(np.subtract(result[arm]["rollouts"], aim)).argmin())
+        return list(result[arm]["logp"][look])
+
+    def gain(result: Result, arm: str, share: float) -> Estimate:
+        return change(at(result, "plain", share), at(result, arm, share), 1)
+
+    def hard(result: Result, arm: str) -> Estimate:
+        chosen = np.array(at(result, arm, 1.0))[np.array(result["base"]) < HARD]
+        return pass_at(chosen, 1) if len(chosen) > 1 else Estimate.undefined("too few hard problems")
+
+    biases = {state: [bias(r, state) for r in results] for state in STATES}
+    ends = {s: {last: [quarter(r, s, last) for r in results] for last in (False, True)} for s in STATES}
+    gains = {(arm, name): [gain(r, arm, share) for r in results] for arm in ("dynamic", "wide")
+             for name, share in (("quarter", 0.25), ("all", 1.0))}  # fmt: skip
+    hardest = {arm: [hard(r, arm) for r in results] for arm in ARMS}
+    values = {
+        **{state.replace("-", "_"): found for state, found in biases.items()},
+        **{n: {s: [e.value for e in ends[s][last]] for s in STATES} for n, last in (("first", False), ("last", True))},
+        **{name: {arm: gains[arm, name] for arm in ("dynamic", "wide")} for name in ("quarter", "all")},
+        "groups": results[0]["plain"]["rollouts"][-1] // GROUP,
+        "rollouts": results[0]["plain"]["rollouts"][-1],
+        "base": [pass_at(r["base"], 1).value for r in results],
+        "after": {arm: [pass_at(at(r, arm, 1.0), 1).value for r in results] for arm in ARMS},
+        "steps": {arm: [r[arm]["steps"][-1] for r in results] for arm in ARMS},
+        "hard": [int((np.array(r["base"]) < HARD).sum()) for r in results],
+        "hard_after": hardest,
+    }
+    return Finding(
+        effects={
+            "law": [Effect(state, found, -0.02, 0.02) for state, found in biases.items()],
+            "starves": [Effect("live", ends["live"][True], high=0.25)],
+            "wrong-remain": [Effect("dead-wrong", ends["dead-wrong"][True], low=0.25)],
+            "no-free-lunch": [Effect(f"{arm}-{name}", found, high=0.02) for (arm, name), found in gains.items()],
+            "hard-stay": [Effect(arm, found, high=0.05) for arm, found in hardest.items()],
+        },
+        values=values,
+        plots=[Plot("shares", share_rows(results)), Plot("remedies", remedy_rows(results))],
+    )
+
+
+def share_rows(results: Sequence[Result], width: int = 5) -> list[dict[str, Any]]:
+    """Return both shares of each state, means of `width` steps."""
+    return [
+        {"x": start + width / 2, "y": float(np.mean(steps[start : start + width])), "series": state, "panel": kind,
+         "world": world}
+        for world, result in enumerate(results)
+        for kind in ("observed", "expected")
+        for state, steps in result[kind].items()
+        for start in range(0, len(steps), width)
+    ]  # fmt: skip
+
+
+def remedy_rows(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """Return exact pass@1 of the held-out problems along every arm."""
+    return [
+        {"x": rollouts, "y": float(np.exp(logp).mean()), "series": arm, "world": world}
+        for world, result in enumerate(results)
+        for arm in ARMS
+        for rollouts, logp in zip(result[arm]["rollouts"], result[arm]["logp"])
+    ]
+
+
+STUDY = Study("dead-groups", measure, judge)
