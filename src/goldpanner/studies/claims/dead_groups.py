@@ -69,13 +69,15 @@ def train(lab: Lab, base: Trained, name: str, changes: dict[str, Any], problems:
     domain, budget = World(base.world), steps * prompts * GROUP
 
     def run(model: Any, tokenizer: Any) -> Iterator[Foreseen]:
-        policy, stages, drawn = LocalPolicy(model, tokenizer), rlvr(model, tokenizer, domain, config), 0
-        while drawn < budget:
-            asked = step_problems(domain, config, drawn // (prompts * GROUP), config.prompts_per_step)
+        policy, records, drawn = LocalPolicy(model, tokenizer), rlvr(model, tokenizer, domain, config), 0
+        for step in range(steps):
+            asked = step_problems(domain, config, step, config.prompts_per_step)
             exact = np.exp(lab.logp(policy, asked)).tolist() if name == "plain" else None
-            record = next(stages)
-            drawn += record.groups * config.group_size
+            record = next(records)
             yield Foreseen(**asdict(record), exact=exact)
+            drawn += record.groups * config.group_size
+            if drawn >= budget:
+                break
 
     every = 1 if name == "dynamic" else 5  # its steps are few and long
     identity = [config, "exact P of the prompts", budget]
