@@ -151,8 +151,8 @@ def test_the_page_of_every_verdict_says_it(state, language):
 
 def test_what_is_open_is_told_with_how_much_more_would_settle_it():
     crossing = draw(finding("undecided")).text
-    assert "open in: the second way; about 36 times as many problems or runs" in crossing  # (.12 / .02)^2
-    assert "more of the same does not settle it" in draw(finding("undefined")).text
+    assert "Open in: the second way. About 36 times as many problems or runs" in crossing  # (.12 / .02)^2
+    assert "More of the same does not settle it" in draw(finding("undefined")).text
 
 
 def test_figures_are_those_of_the_record():
@@ -221,7 +221,27 @@ def test_hostile_text_stays_text():
     assert " 49" not in page.text
 
 
+def test_texts_full_of_numbers_are_read_line_by_line():
+    text = "At G = 8: .5 [.4, .6] / 1.2. Speed against Dr. GRPO: 2. It was 1e-6.  Then 3."
+    assert study.sentences_of(text) == [
+        "At G = 8: .5 [.4, .6] / 1.2.", "Speed against Dr. GRPO: 2.", "It was 1e-6.", "Then 3."
+    ]  # fmt: skip
+    assert study.sentences_of("甲为 .5。乙为 1.2。") == ["甲为 .5。", "乙为 1.2。"]
+
+
 # --- figures
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (1, 1e6, [1, 10, 100, 1000, 1e4, 1e5, 1e6]),
+        (1e-12, 1, [1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2, 1]),
+        (8, 512, [10, 20, 50, 100, 200, 500]),
+    ],
+)
+def test_ticks_of_a_log_axis(low, high, ticks):
+    assert plots._log_ticks(low, high) == pytest.approx(ticks)
 
 
 def names(**series):

@@ -130,7 +130,10 @@ def _places(
                 found[place].setdefault(row["study"], []).extend(study.condition(finding, n, language) for n in names)
     for place, studies in found.items():
         rows = [
-            ({"title": titles[name], "file": study.file_name(name, language)}, word["comma"].join(dict.fromkeys(where)))
+            (
+                {"title": titles[name], "file": study.file_name(name, language)},
+                word["semicolon"].join(dict.fromkeys(where)),
+            )
             for name, where in studies.items()
             if where
         ]

@@ -4,7 +4,7 @@ What is drawn is decided by the rows alone: `x`, `y`, `series`, and if there are
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +21,10 @@ COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#5d
 """Okabe & Ito, the two that stand apart most first."""
 SHAPES = ("circle", "diamond", "square", "triangle-up")
 DASHES = ((), (6, 3), (2, 2), (8, 3, 2, 3))
+LABEL = (
+    "datum.value == 0 ? '0' : abs(datum.value) >= 1e5 || abs(datum.value) < 1e-3 ?"
+    " replace(format(datum.value, '.2~e'), '+', '') : format(datum.value, ',.4~f')"
+)
 DRAWN_POINTS = 12
 """Lines with more points than this are drawn without marks."""
 
@@ -127,7 +131,8 @@ def _panel(
         marks.encode(x=x, y=y, color=color, shape=by_look(listed, "series", "shape"), tooltip=_tips(names, drawn))
     )
     title = names.of(panel) if panel else names.title
-    return finish(alt.layer(*layers), title, f"{names.title}. {names.y} / {names.x}", 220 if panel else 260)
+    chart = finish(alt.layer(*layers), title, f"{names.title}. {names.y} / {names.x}", 220 if panel else 260)
+    return chart if panel else replace(chart, spec={k: v for k, v in chart.spec.items() if k != "title"})
 
 
 def _dense(rows: Sequence[Row]) -> bool:
@@ -144,22 +149,39 @@ def _tips(names: Names, rows: Sequence[Row]) -> list[Any]:
 def _scale(rows: Sequence[Row], axis: str, log: bool) -> tuple[alt.Scale, dict[str, Any]]:
     """Return the scale and ticks of an axis, the same for all panels of a plot."""
     ends = ("low", "high") if axis == "y" else ()
-    values = [float(row[k]) for row in rows for k in (axis, *ends) if _number(row.get(k))]
+    values = sorted({float(row[k]) for row in rows for k in (axis, *ends) if _number(row.get(k))})
     values = [value for value in values if value > 0] if log else values
     if not values:
         return alt.Scale(), {}
-    low, high = min(values), max(values)
+    low, high = values[0], values[-1]
     if log:
-        first, last = math.floor(math.log10(low) + 1e-9), math.ceil(math.log10(high) - 1e-9)
-        last = max(last, first + 1)
-        step = math.ceil((last - first) / 6)
-        decades = [10.0**d for d in range(first, last + 1, step)]
-        label = "datum.value >= 1e4 || datum.value < 1e-3 ? format(datum.value, '.0e') : format(datum.value, ',~g')"
-        return (
-            alt.Scale(type="log", domain=[10.0**first, 10.0**last], nice=False),
-            {"values": decades, "tickCount": len(decades), "labelExpr": label},
+        low, high = (
+            (low, high) if axis == "x" and high >= 3 * low else (_decade(low, math.floor), _decade(high, math.ceil))
         )
-    if axis == "y" and low >= 0 and high <= 1 and high > 0.4:
+        high = max(high, 10 * low) if axis == "y" or high == low else high
+        marks = _log_ticks(low, high)
+        scale = alt.Scale(type="log", domain=[low, high], nice=False)
+        return scale, {"values": marks, "tickCount": len(marks), "labelExpr": LABEL}
+    if low == high:
+        low, high = (low - abs(low) / 2, high + abs(high) / 2) if low else (0.0, 1.0)
+    if axis == "x":
+        whole = len(values) <= 12 and high - low <= 24 and all(value == int(value) for value in values)
+        ticks: dict[str, Any] = {"values": values, "tickCount": len(values)} if whole else {"tickCount": 6}
+        return alt.Scale(domain=[low, high], nice=False, zero=False, padding=8), {**ticks, "labelExpr": LABEL}
+    if low >= 0 and 0.4 < high <= 1:
         return alt.Scale(domain=[0, 1]), {"values": [0, 0.2, 0.4, 0.6, 0.8, 1], "format": ".1f", "tickCount": 6}
-    near_zero = low > 0 and low < 0.4 * high
-    return alt.Scale(domain=[0 if near_zero else low, high], nice=True, zero=False), {"tickCount": 5, "format": "~g"}
+    low = 0.0 if 0 < low < 0.4 * high else low
+    return alt.Scale(domain=[low, high], nice=True, zero=False), {"tickCount": 5, "labelExpr": LABEL}
+
+
+def _decade(value: float, round_: Callable[[float], int]) -> float:
+    return float(10.0 ** round_(round(math.log10(value), 9)))
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """Return every (or every second, third ...) power of ten; where there are few, their doubles and fives too."""
+    first, last = math.ceil(round(math.log10(low), 9)), math.floor(round(math.log10(high), 9))
+    decades = [10.0**d for d in range(first, last + 1, max(1, math.ceil((last - first) / 6)))]
+    if len(decades) >= 3:
+        return decades
+    return [m * 10.0**d for d in range(first - 1, last + 1) for m in (1, 2, 5) if low <= m * 10.0**d <= high]

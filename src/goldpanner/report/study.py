@@ -259,8 +259,15 @@ def _beside(finding: Record, language: str) -> Part:
         {"what": row["what"][language], "source": row["source"], "link": link(row["source"])}
         for row in finding["text"]["published"]
     ]
-    values = {"word": word, "found": finding["found"][language], "published": published}
+    values = {"word": word, "found": sentences_of(finding["found"][language]), "published": published}
     return Part("parts/beside.html.j2", values)
+
+
+def sentences_of(text: str) -> list[str]:
+    """Return a text's sentences, one a paragraph: texts full of numbers are read line by line."""
+    return [
+        part for part in re.split(r"(?<=。)|(?<!\bDr\.)(?<!\bvs\.)(?<=\.)\s+(?=[A-Z])", " ".join(text.split())) if part
+    ]
 
 
 def link(source: str) -> str:
@@ -275,7 +282,7 @@ def wanting(finding: Record, language: str) -> list[dict[str, str]]:
     rows = []
     for name, prediction in finding["predictions"].items():
         if prediction["open"]:
-            where = word["comma"].join(condition(finding, c, language) for c in prediction["open"])
+            where = word["semicolon"].join(condition(finding, c, language) for c in prediction["open"])
             more = prediction["more"]
             need = word["no_more"] if more is None else word["more"].format(n=_times(more))
             rows.append({"id": name, "text": _text(finding, name, language), "where": where, "need": need})

@@ -15,7 +15,8 @@ from typing import Any
 
 from goldpanner.errors import InputError, Interrupted
 from goldpanner.store import Store
-from goldpanner.studies import claims
+from goldpanner.studies import claims, decide, statistics
+from goldpanner.studies import study as words
 from goldpanner.studies.lab import Lab, Scale
 from goldpanner.studies.story import versions
 from goldpanner.studies.study import Study, record
@@ -26,6 +27,9 @@ PROCESSES = 2
 """Of one thread each: two small models train faster side by side than one on two threads."""
 
 BASES = "bases"
+RULES = (decide, statistics, words)
+"""What a verdict depends on beside results and a study's own files: when one of them changes, all are judged again."""
+
 Job = tuple[str, int]
 """(study or `bases`, world)."""
 
@@ -74,14 +78,19 @@ def work(notify: Notify, jobs: Sequence[Job], out: Path, scale: Scale) -> None:
 
 
 def conclude(study: Study, store: Store, scale: Scale, seconds: float) -> dict[str, Any]:
-    """Judge the results of every world, keep the record and return it."""
+    """Judge the results of every world, keep the record and return it; what was judged alike already is returned."""
     kept = {world: result(store, (study.name, world), scale) for world in scale.worlds}
     missing = [world for world, found in kept.items() if found is None]
     if missing:
         raise InputError(f"study {study.name} has no result of world {missing[0]}; run it again")
     results = [found["result"] for found in kept.values() if found is not None]
+    rule = content_hash([results, method(study.name), study.text.model_dump(mode="json"), *map(getsource, RULES)])
+    there = store.get("findings", study.name)
+    if there is not None and there.get("rule") == rule and there["worlds"] == list(kept):
+        return there
     outcome = {
         **record(study, results),
+        "rule": rule,
         "worlds": list(kept),
         "seconds": {str(world): found["seconds"] for world, found in kept.items() if found is not None},
         "quick": scale.share < 1,

@@ -142,7 +142,7 @@ def fill(template: str, values: Mapping[str, Any]) -> str:
 def show(value: Any) -> str:
     """Return a value as a reader wants it: an estimate with its interval, a number shortly, a list world by world."""
     if isinstance(value, Estimate):
-        if value.low == value.high:
+        if value.low == value.high or value.value != value.value:
             return show(value.value)
         return f"{show(value.value)} [{show(value.low)}, {show(value.high)}]"
     if isinstance(value, bool | str):
