@@ -50,10 +50,11 @@ def measure(lab: Lab) -> Result:
     }
     for name, tasks in PROPOSALS.items():
         rl = lab.grpo(base, tasks, steps=80)
+        drawn = list(zip(failed, lab.samples(rl, failed)))
         rows = [
-            {kind: told(base.policy, p, drawn, judge, lab.size(256)) for kind, judge in (("process", process), ("answer", answer))}
-            for p, drawn in zip(failed, lab.samples(rl, failed))
-        ]  # fmt: skip
+            {"process": told(base.policy, p, its, process), "answer": told(base.policy, p, its, answer)}
+            for p, its in drawn
+        ]
         found[name] = {"rl": lab.logp(rl, failed).tolist(), "rows": rows}
     return found
 
@@ -68,15 +69,15 @@ def known_routes(policy: LocalPolicy, problems: Sequence[Problem], fillers: int)
     return np.logaddexp.reduce(flat.reshape(len(problems), fillers + 2), axis=1)
 
 
-def told(base: LocalPolicy, problem: Problem, drawn: Sequence[Sample], verifier: Verifier, n: int) -> dict[str, Any]:
-    """Return what importance sampling says of a problem that the base failed n times."""
+def told(base: LocalPolicy, problem: Problem, drawn: Sequence[Sample], verifier: Verifier) -> dict[str, Any]:
+    """Return what importance sampling says of a problem that the base failed in as many draws."""
     correct = np.array([verifier(problem, sample.completion).correct for sample in drawn])
     texts = [sample.completion.tokens or () for sample in drawn]
     distinct = sorted({text for text, right in zip(texts, correct) if right})
     known = dict(zip(distinct, base.logprobs([problem] * len(distinct), distinct) if distinct else ()))
     logp_base = np.array([known.get(text, np.nan) for text in texts])
     logp_rl = np.array([min(sample.completion.logprob or 0.0, 0.0) for sample in drawn])
-    said: Origin = origin(correct, logp_base, logp_rl, base_n=n, base_c=0)
+    said: Origin = origin(correct, logp_base, logp_rl, base_n=len(drawn), base_c=0)
     p = said.p_base
     return {"value": p.value, "low": p.low, "high": p.high, "label": said.label, "sure": said.diagnostics.reliable}
 
