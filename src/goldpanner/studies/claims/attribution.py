@@ -134,20 +134,6 @@ def judge(results: Sequence[Result]) -> Finding:
         values[f"{name}_shares{k}"] = {factor: float(np.mean([part[factor] for part in parts])) for factor in parts[0]}
     values |= {f"{n}_{level}": e for n, g in (("facts", by_facts[256]), ("form", by_form)) for level, e in g.items()}
     values["held_out"] = [mean(contrast(table(r, "amount", 1, "held-out"), 2)) for r in results]
-    by_k = [
-        {"x": k, "y": float(contrast(cells, i).mean()), "series": factor, "panel": name, "world": w}
-        for w, result in enumerate(results)
-        for name in FACTORIALS
-        for k in KS
-        for cells in [table(result, name, k)]
-        for i, factor in enumerate(FACTORS)
-    ]
-    curves = [
-        {"x": k, "y": float(y), "series": f"{cell[1]}/{cell[2]}", "panel": cell[0], "world": w}
-        for w, result in enumerate(results)
-        for cell in CELLS
-        for k, y in zip(KS, curve(result["/".join(cell)]["trained"], KS))
-    ]
     return Finding(
         effects={
             "ceiling": largest("amount"),
@@ -163,8 +149,27 @@ def judge(results: Sequence[Result]) -> Finding:
             "content-lets-rl-expand": [Effect("trained", values["content_pr256"], low=0.03)],
         },
         values=values,
-        plots=[Plot("effects", by_k, log_x=True), Plot("curves", curves, log_x=True)],
+        plots=plots(results),
     )
+
+
+def plots(results: Sequence[Result]) -> list[Plot]:
+    """Return main effects against k, and the curves of all models."""
+    by_k = [
+        {"x": k, "y": float(contrast(cells, i).mean()), "series": factor, "panel": name, "world": w}
+        for w, result in enumerate(results)
+        for name in FACTORIALS
+        for k in KS
+        for cells in [table(result, name, k)]
+        for i, factor in enumerate(FACTORS)
+    ]
+    curves = [
+        {"x": k, "y": float(y), "series": f"{cell[1]}/{cell[2]}", "panel": cell[0], "world": w}
+        for w, result in enumerate(results)
+        for cell in CELLS
+        for k, y in zip(KS, curve(result["/".join(cell)]["trained"], KS))
+    ]
+    return [Plot("effects", by_k, log_x=True), Plot("curves", curves, log_x=True)]
 
 
 STUDY = Study("attribution", measure, judge)
