@@ -18,7 +18,7 @@ import numpy as np
 from goldpanner.measure.extrapolate import beyond_n
 from goldpanner.studies.decide import Effect
 from goldpanner.studies.lab import Lab, Trained
-from goldpanner.studies.statistics import auc, bootstrap, curve, spearman
+from goldpanner.studies.statistics import bootstrap, curve, spearman
 from goldpanner.studies.study import Finding, Plot, Result, Study
 from goldpanner.tasks import World, WorldConfig
 from goldpanner.train.supervised import SupervisedConfig, fresh_text, supervised
@@ -134,11 +134,13 @@ def judge(results: Sequence[Result]) -> Finding:
 
     def ahead(name: str, other: str) -> Estimate:
         def difference(x: Any, y: Any, z: Any) -> float:
-            better = spearman(x, z) - spearman(y, z)
-            return better or float("nan")  # the same ranking twice tells nothing
+            return spearman(x, z) - spearman(y, z)
 
         return bootstrap(difference, given[name], given[other], after, key="rho")
 
+    better = ahead("pass@64", "pass@1")
+    if spearman(given["pass@64"], given["pass@1"]) > 1 - 1e-9:  # one ranking, told twice, is neither better nor worse
+        better = Estimate.undefined(better.method)
     aucs = {name: [fate(result, name) for result in results] for name in SCORES}
     blind = {name: [fate(result, name, unsolved=True) for result in results] for name in SCORES[1:]}
     values = {
@@ -159,7 +161,7 @@ def judge(results: Sequence[Result]) -> Finding:
     return Finding(
         effects={
             "pass64-ranks": [Effect("pooled", [rho["pass@64"]], low=0.75)],
-            "pass1-is-worse": [Effect("pooled", [ahead("pass@64", "pass@1")], low=0.0)],
+            "pass1-is-worse": [Effect("pooled", [better], low=0.0)],
             "knowledge-ranks": [Effect(n, [ahead(n, "pass@64")], low=-0.05) for n in ("tail", "weakest-fact")],
             "fate": [Effect(name, found, low=0.9) for name, found in aucs.items() if name != "draws"],
             "fate-from-draws": [Effect("draws", aucs["draws"], low=0.8)],
@@ -180,13 +182,17 @@ def fate(result: Result, score: str, unsolved: bool = False) -> Estimate:
     solved = np.exp(np.array([base["after"] for base in result.values()], np.float64).T) > SOLVED
     draws = np.array([base["scores"]["draws"] for base in result.values()]).T
     kept = draws == 0 if unsolved else draws >= 0
+    above = (scored[:, None] > scored[None]) + 0.5 * (scored[:, None] == scored[None])
+    pairs = np.moveaxis(above * (solved & kept)[:, None] * (~solved & kept)[None], 2, 0)  # base, solved, unsolved
+    good, bad = (solved & kept).T.astype(float), (~solved & kept).T.astype(float)
 
-    def mean_auc(x: Any, good: Any, use: Any) -> float:
-        each = [auc(x[use[:, b], b], good[use[:, b], b]) for b in range(x.shape[1]) if use[:, b].any()]
-        defined = [value for value in each if not np.isnan(value)]
-        return float(np.mean(defined)) if defined else float("nan")
+    def mean_auc(rows: Any) -> float:
+        """The Mann-Whitney statistic of `auc` with each problem counted as often as it was drawn."""
+        weight = np.bincount(rows, minlength=len(scored)).astype(float)
+        each, of = (pairs @ weight) @ weight, (good @ weight) * (bad @ weight)
+        return float((each[of > 0] / of[of > 0]).mean()) if (of > 0).any() else float("nan")
 
-    return bootstrap(mean_auc, scored, solved, kept, key="fate")
+    return bootstrap(mean_auc, np.arange(len(scored)), key="fate")
 
 
 STUDY = Study("forecast", measure, judge)
