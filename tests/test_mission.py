@@ -394,3 +394,11 @@ def test_a_page_without_plots_or_published_figures(tmp_path):
     assert "There is nothing to draw" in page.text
     assert "No published figure" in page.text
     assert not page.charts
+
+
+def test_the_studies_page_lists_every_study():
+    """Write the table anew with: python -c "from goldpanner.studies import mission; print(mission.table())"."""
+    page = (Path(__file__).parent.parent / "docs" / "studies.md").read_text(encoding="utf-8")
+    table = page.split("<!-- table: goldpanner.studies.mission.table -->\n")[1].split("<!-- end of table -->")[0]
+    assert table == mission.table()
+    assert all(f"`{name}`" in table for name in claims.NAMES)

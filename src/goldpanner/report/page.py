@@ -158,17 +158,10 @@ def render(
     `notice` is a warning that nobody can overlook; `home` (text, file) leads to the page that this one belongs to.
     """
     charts = any(isinstance(block, Figure) and block.charts for section in sections for block in section.blocks)
-    environment = Environment(
-        loader=PackageLoader("goldpanner.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"data": data, "pack": pack}
     numbers: dict[str, count[int]] = {"figure": count(1), "table": count(1)}
-    environment.globals["number"] = lambda kind: next(numbers[kind])
-    return environment.get_template("template.html.j2").render(
+    template = _environment().get_template("template.html.j2")
+    return template.render(
+        number=lambda kind: next(numbers[kind]),
         title=title,
         lead=lead,
         eyebrow=eyebrow,
@@ -199,6 +192,20 @@ def pack(value: Any) -> str:
 
 def _asset(name: str) -> str:
     return (files("goldpanner.report") / name).read_text(encoding="utf-8")
+
+
+@cache
+def _environment() -> Environment:
+    """Return the templates, compiled once for all pages."""
+    environment = Environment(
+        loader=PackageLoader("goldpanner.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"data": data, "pack": pack}
+    return environment
 
 
 @cache

@@ -109,3 +109,14 @@ def _summary(name: str, text: StudyText, finding: Mapping[str, Any] | None) -> d
     counts = Counter(prediction["word"] for prediction in finding["predictions"].values())
     seconds = sum(finding["seconds"].values())
     return {**summary, "word": finding["word"], "counts": {word: counts[word] for word in WORDS}, "seconds": seconds}
+
+
+def table() -> str:
+    """Return the studies as a Markdown table, from their texts: what each asks, and the sentences it bears on."""
+    lines = ["| study | asks | predictions | bears on |", "|---|---|---|---|"]
+    for name in claims.NAMES:
+        text = read_text(name)
+        named = dict.fromkeys(s for p in text.predictions.values() for s in (*p.supports, *p.against))
+        bears = ", ".join(f"`{sentence}`" for sentence in sentences() if sentence in named)
+        lines.append(f"| `{name}` | {text.title.en} | {len(text.predictions)} | {bears} |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,41 @@
+"""All studies for real at the smoke scale: nothing breaks, every page is drawn, a second call measures nothing."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from goldpanner.studies import claims, mission
+
+pytestmark = pytest.mark.slow
+
+
+def study(*arguments, cwd):
+    done = subprocess.run(
+        [sys.executable, "-m", "goldpanner.cli", "study", *arguments, "--json"],
+        cwd=cwd, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_the_smoke_run_of_all_studies(tmp_path):
+    found = study("all", "--quick", cwd=tmp_path)
+    assert list(found["studies"]) == list(claims.NAMES)
+    assert list(found["sentences"]) == list(mission.sentences())
+    assert all(found["sentences"].values()), "every sentence has a verdict"
+    for record in found["studies"].values():
+        assert record["quick"]
+        assert len(record["worlds"]) == 2
+        page = (tmp_path / record["page"]).read_text(encoding="utf-8")
+        assert "Smoke run" in page
+    started = time.monotonic()
+    again = study("all", "--quick", "--lang", "zh", cwd=tmp_path)
+    assert time.monotonic() - started < 60, "nothing is measured or judged twice"
+    assert {n: s["predictions"] for n, s in again["studies"].items()} == {
+        n: s["predictions"] for n, s in found["studies"].items()
+    }
+    assert (tmp_path / again["mission"]).name == "mission.zh.html"
