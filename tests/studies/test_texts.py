@@ -50,7 +50,7 @@ def test_an_unknown_study_names_those_there_are():
     [
         (Estimate(0.1234, 0.1, 0.15, 0.95, "t"), "0.123 [0.100, 0.150]"),
         (Estimate(0.5, 0.5, 0.5, 0.95, "t"), "0.500"),
-        (Estimate.undefined("t"), "– [–, –]"),
+        (Estimate.undefined("t"), "–"),
         (3e-22, "3e-22"),
         (0.0, "0"),
         (12345.6, "12,346"),
