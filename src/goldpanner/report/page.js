@@ -15,6 +15,11 @@
   Promise.all(drawn).then(() => document.documentElement.setAttribute("data-drawn", places.length));
 })();
 
+// What takes many screens of a phone is folded away there, one touch from being read.
+if (matchMedia("(max-width: 640px)").matches) {
+  document.querySelectorAll("details.wide-open").forEach((part) => part.removeAttribute("open"));
+}
+
 // The table of problems. Text from a model only ever enters the page as text nodes.
 document.querySelectorAll(".explorer").forEach(async (explorer) => {
   const packed = Uint8Array.from(atob(explorer.querySelector("script").textContent), (c) => c.charCodeAt(0));
