@@ -44,13 +44,12 @@ def conduct(names: Sequence[str], out: Path, scale: Scale, progress: Notify) -> 
     jobs: list[Job] = [(BASES, world) for world in scale.worlds] if len(names) > 1 else []
     jobs += [(name, world) for name in names for world in scale.worlds]
     left = [job for job in jobs if job[0] == BASES or result(store, job, scale) is None]
-    started = time.time()
     if any(job[0] != BASES for job in left):
         try:
             side_by_side([(work, (tuple(left), out, scale))] * PROCESSES, progress)
         except KeyboardInterrupt:
             raise Interrupted(f"what was done is kept in {out}; run the same command again to go on") from None
-    return {study.name: conclude(study, store, scale, time.time() - started) for study in studies}
+    return {study.name: conclude(study, store, scale) for study in studies}
 
 
 def work(notify: Notify, jobs: Sequence[Job], out: Path, scale: Scale) -> None:
@@ -77,7 +76,7 @@ def work(notify: Notify, jobs: Sequence[Job], out: Path, scale: Scale) -> None:
                 notify(Event(f"{name} w{world}", "measure", 1, 1, f"{seconds:.0f} s"))
 
 
-def conclude(study: Study, store: Store, scale: Scale, seconds: float) -> dict[str, Any]:
+def conclude(study: Study, store: Store, scale: Scale) -> dict[str, Any]:
     """Judge the results of every world, keep the record and return it; what was judged alike already is returned."""
     kept = {world: result(store, (study.name, world), scale) for world in scale.worlds}
     missing = [world for world, found in kept.items() if found is None]

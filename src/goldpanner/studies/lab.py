@@ -26,7 +26,7 @@ from goldpanner.studies.workers import Event, Notify
 from goldpanner.tasks import World, WorldConfig
 from goldpanner.tasks.domain import Document
 from goldpanner.train.model import ModelConfig, build_model, build_tokenizer, load_model, save_model
-from goldpanner.train.rlvr import RLVRConfig, rlvr
+from goldpanner.train.rlvr import RLVRConfig, RolloutRecord, rlvr
 from goldpanner.train.supervised import SFT, SupervisedConfig, epochs, fresh_text, supervised
 from goldpanner.types import Counts, FloatArray, Problem, Sample, SamplingParams, content_hash
 from goldpanner.verify import Verifier
@@ -193,14 +193,22 @@ class Lab:
         prompts: Any = domain if verifiers is None else _Judged(domain, verifiers)
         identity = [config, [verifier.id for verifier in prompts.verifiers()]]
 
-        def train(model: Any, tokenizer: Any) -> Iterator[Any]:
+        def train(model: Any, tokenizer: Any) -> Iterable[Any]:
             run = self._folder("grpo", parent.world, parent, identity, watch, every).name
-            asked: list[Problem] = []
-            with self.store.writer() as sink:
-                yield from rlvr(model, tokenizer, prompts, config, sink=sink, run=run, asked=asked.extend)
-            self.store.put_problems(asked)  # one batch a run: a batch a step would be thousands of files
+            return self.rollouts(model, tokenizer, prompts, config, run)
 
         return self.stage("grpo", parent.world, parent, identity, train, steps=config.steps, watch=watch, every=every)
+
+    def rollouts(
+        self, model: Any, tokenizer: Any, prompts: Any, config: RLVRConfig, run: str
+    ) -> Iterator[RolloutRecord]:
+        """Train with `rlvr`; yield its records. Every rollout is stored under `run`, and every problem asked."""
+        asked: list[Problem] = []
+        try:
+            with self.store.writer() as sink:
+                yield from rlvr(model, tokenizer, prompts, config, sink=sink, run=run, asked=asked.extend)
+        finally:  # whoever stops early has asked, too
+            self.store.put_problems(asked)  # one batch a run: a batch a step would be thousands of files
 
     def stage(
         self,
