@@ -80,6 +80,7 @@ def test_verl_problem_sets(tmp_path):
             "split": "train",
             "index": 0,
             "id": IDS[1],
+            "meta": "{}",
             "n": 8,
             "c": 2,
             "unjudged": 0,

@@ -1,10 +1,12 @@
 """`run`, `train` and `tasks`: the lab. Needs the `lab` extra (torch, transformers)."""
 
 import json
+import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -101,6 +103,13 @@ Examples = Annotated[
 ]
 
 
+class Engine(StrEnum):
+    """What trains."""
+
+    OWN = "goldpanner"
+    TRL = "trl"
+
+
 @dataclass(frozen=True)
 class Given:
     """What every stage is given on the command line."""
@@ -122,6 +131,12 @@ class Given:
             raise InputError("--data and --examples belong to a task; name it with --task, e.g. --task gsm8k/train")
         return None if self.task is None else Posed.of(self.task, self.data, self.examples)
 
+    def start(self) -> Path:
+        """Return the model folder, which this stage needs."""
+        if self.model is None:
+            raise InputError("no model was given; name its folder with --model")
+        return self.model
+
 
 def _train(kind: str, given: Given, rollouts: Path | None = None, run: str | None = None) -> None:
     settings = load_config(given.config, given.seed, given.set_)
@@ -142,7 +157,33 @@ def _train(kind: str, given: Given, rollouts: Path | None = None, run: str | Non
     _with_bars(given, work)
 
 
-def _with_bars(given: Given, work: "Callable[[Notify], Path]") -> None:
+def _train_by_trl(given: Given, options: list[str], processes: int, probe: int) -> None:
+    """Hand GRPO over to TRL; of several processes the first one speaks."""
+    settings = load_config(given.config, given.seed, given.set_)
+    from goldpanner.studies.workers import Event
+    from goldpanner.tasks import build as build_domain
+    from goldpanner.train.trl import hand_over
+
+    posed = given.posed()
+    config = posed.settings(settings) if posed else settings
+    rl = config.grpo
+
+    def work(notify: "Notify") -> Path:
+        def tell(record: Mapping[str, Any]) -> None:
+            if "probe" not in record:
+                note = f"reward {record['reward']:.2f}  live {record['live']:.0%}"
+                total = rl.steps * rl.epochs * rl.minibatches
+                notify(Event(given.out.name, "grpo", record["step"] + 1, total, note))
+
+        return hand_over(
+            given.start(), posed or build_domain(config.domain), rl, given.out, options=options, processes=processes,
+            device=config.device, probe=probe, every=config.measure.every, notify=tell,
+        )  # fmt: skip
+
+    _with_bars(given, work, quiet=os.environ.get("RANK", "0") != "0")
+
+
+def _with_bars(given: Given, work: "Callable[[Notify], Path]", *, quiet: bool = False) -> None:
     """Train with progress bars on one thread, and say where the model is."""
     import torch
 
@@ -153,14 +194,15 @@ def _with_bars(given: Given, work: "Callable[[Notify], Path]") -> None:
             f"--model {str(given.model)!r} has no config.json; give a model folder such as runs/.../base/model"
         )
     torch.set_num_threads(1)
-    with display.Bars() as bars:
+    with display.Bars(quiet=quiet) as bars:
         try:
             folder = work(bars.update)
         except KeyboardInterrupt:
             raise Interrupted(
                 f"the last checkpoint is kept in {given.out}; run the same command again to go on"
             ) from None
-    typer.echo(f"{folder}")
+    if not quiet:
+        typer.echo(f"{folder}")
 
 
 @train.command()
@@ -199,12 +241,26 @@ def grpo(
     config: ConfigFile = None,
     seed: Seed = None,
     set_: Set = None,
+    engine: Annotated[Engine, typer.Option(help="goldpanner: our own loop; trl: TRL's GRPOTrainer.")] = Engine.OWN,
+    trl: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="trl: an option of TRL's own, e.g. bf16=true.")
+    ] = None,
+    processes: Annotated[int, typer.Option(help="trl: processes that must take part, else it stops.", min=1)] = 1,
+    probe: Annotated[
+        int, typer.Option(help="trl: problems measured every measure.every steps; 0 for none.", min=0)
+    ] = 16,
 ) -> None:
-    """Train a model with verifiable rewards: GRPO or a variant of it.
+    """Train a model with verifiable rewards: GRPO or a variant of it, by our own loop or by TRL's trainer.
 
     Example: goldpanner train grpo --model runs/base/model --out runs/rl --set grpo.variant=dr-grpo
     """
-    _train("grpo", Given(out, model, config, seed, set_, task, data))
+    given = Given(out, model, config, seed, set_, task, data)
+    if engine is Engine.TRL:
+        _train_by_trl(given, trl or [], processes, probe)
+        return
+    if trl or processes != 1:
+        raise InputError("--trl and --processes belong to TRL's trainer; give --engine trl with them")
+    _train("grpo", given)
 
 
 @train.command()

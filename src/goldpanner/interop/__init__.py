@@ -32,6 +32,7 @@ __all__ = [
     "detect",
     "read",
     "select",
+    "verl_command",
     "write_counts",
     "write_inspect",
     "write_trl",
@@ -43,6 +44,7 @@ write_counts = counts.write
 write_inspect = inspect_log.write
 write_trl = trl.write
 write_verl = verl.write
+verl_command = verl.command
 
 
 @dataclass(frozen=True)

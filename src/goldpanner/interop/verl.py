@@ -4,7 +4,9 @@ A row is `input, output, gts, score, step` and what the reward function returned
 `uid` = `{prompt}_{rollout}_{output}`; without it the rows of one step with equal input are taken as one group.
 """
 
+import json
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from goldpanner.interop.lines import Row, brief, judged, reward_of, rows_of, uni
 from goldpanner.interop.records import Origin, Reading, Record, problem_of, record_of
 from goldpanner.interop.selection import Selection
 from goldpanner.interop.writing import replacing
+from goldpanner.types import Outcome
 
 KEYS = frozenset({"input", "output", "score", "step"})
 _UID = re.compile(r"(?P<group>.+)_(?P<rollout>\d+)_(?P<output>\d+)")
@@ -57,7 +60,9 @@ def _record(row: Row, reading: Reading, origin: Origin) -> Record:
     answer = gts if isinstance(gts, str) else "" if gts is None else str(gts)
     problem = problem_of("verl", row.text("input"), unicode_text(answer))
     name = reading.score or "score"
-    value = row.need(name)
+    # our compute_score pays an unjudged output 0, since verl has no other word for it, and says so beside it
+    unjudged = reading.score is None and row.fields.get("outcome") == str(Outcome.UNJUDGED)
+    value = None if unjudged else row.need(name)
     said = judged(row, value, name, f"verl/{name}", reading)
     reward = reward_of(row.fields["score"]) if "score" in row.fields else None
     draw = reading.draw(problem, row.text("output"), said=said, reward=reward)
@@ -78,7 +83,8 @@ def _record(row: Row, reading: Reading, origin: Origin) -> Record:
 def write(selection: Selection, path: Path | str, *, split: str = "train", ability: str = "") -> Path:
     """Write a problem set as verl's parquet rows: `data_source, prompt, ability, reward_model, extra_info`.
 
-    Our problem id stands in `extra_info.id`, its measured n, c, p and weight beside it.
+    Our problem id stands in `extra_info.id`, its meta (as JSON: rows must agree in their columns), and its measured n,
+    c, p and weight beside it.
     """
     rows: list[dict[str, Any]] = [
         {
@@ -86,7 +92,13 @@ def write(selection: Selection, path: Path | str, *, split: str = "train", abili
             "prompt": [{"role": "user", "content": problem.prompt}],
             "ability": ability,
             "reward_model": {"style": "rule", "ground_truth": problem.answer},
-            "extra_info": {"split": split, "index": index, "id": name, **measured},
+            "extra_info": {
+                "split": split,
+                "index": index,
+                "id": name,
+                "meta": json.dumps(dict(problem.meta)),
+                **measured,
+            },
         }
         for index, (name, problem, measured) in enumerate(selection.rows())
     ]
@@ -94,3 +106,40 @@ def write(selection: Selection, path: Path | str, *, split: str = "train", abili
     with replacing(path) as temporary:
         pq.write_table(pa.Table.from_pylist(rows), temporary)
     return path
+
+
+def command(path: Path | str, *, model: str = "MODEL", max_tokens: int = 1024, temperature: float = 1.0) -> str:
+    """Return a shell script that trains on the rows of `path` by verl's GRPO, our verifiers as its reward.
+
+    On-policy, no KL term, groups of 8, one GPU; further options of verl's may follow the script's name and win. The
+    names are those of verl 0.9 and 0.10; its trainer was not run with them here.
+    """
+    file = shlex.quote(str(Path(path).absolute()))
+    reward = "$(python3 -c 'import goldpanner.train.verl as reward; print(reward.__file__)')"
+    options = [
+        "algorithm.adv_estimator=grpo",
+        "algorithm.use_kl_in_reward=False",
+        f"data.train_files={file}",
+        f"data.val_files={file}",
+        "data.train_batch_size=64",
+        "data.max_prompt_length=1024",
+        f"data.max_response_length={max_tokens}",
+        f"actor_rollout_ref.model.path={shlex.quote(model)}",
+        "actor_rollout_ref.actor.ppo_mini_batch_size=64",
+        "actor_rollout_ref.actor.use_dynamic_bsz=True",
+        "actor_rollout_ref.actor.use_kl_loss=False",
+        "actor_rollout_ref.actor.optim.lr=1e-6",
+        "actor_rollout_ref.rollout.name=vllm",
+        "actor_rollout_ref.rollout.n=8",
+        f"actor_rollout_ref.rollout.temperature={temperature:g}",
+        "actor_rollout_ref.rollout.log_prob_use_dynamic_bsz=True",
+        f'reward.custom_reward_function.path="{reward}"',
+        "reward.custom_reward_function.name=compute_score",
+        "trainer.rollout_data_dir=rollouts",
+        'trainer.logger=\'["console","file"]\'',
+        "trainer.n_gpus_per_node=1",
+        "trainer.nnodes=1",
+        "trainer.total_epochs=1",
+    ]
+    head = "#!/bin/sh\n# verl loads compute_score from goldpanner, which must be installed beside it\n"
+    return head + " \\\n  ".join(["python3 -m verl.trainer.main_ppo", *options, '"$@"']) + "\n"

@@ -83,7 +83,7 @@ class Reward:
             if len(pairs) > 1:
                 return [verdict for pair in pairs for verdict in self._rewarded([pair])]
             return [self._unjudged(f"the reward function failed: {type(error).__name__}: {error}"[:300])]
-        return [self._verdict(reward) for reward in rewards]
+        return [self.verdict(reward) for reward in rewards]
 
     def _call(self, pairs: Sequence[tuple[Problem, Completion]]) -> Any:
         arguments = self._arguments(pairs)
@@ -118,7 +118,8 @@ class Reward:
         extra = {"trainer_state": None, "log_extra": _ignore, "log_metric": _ignore}
         return {**columns, "prompts": prompts, "completions": completions, "completion_ids": ids, **extra}
 
-    def _verdict(self, reward: Any) -> Verdict:
+    def verdict(self, reward: Any) -> Verdict:
+        """Return what a number that the function gave says."""
         if reward is None:
             return self._unjudged("the reward is None: not applicable")
         try:
