@@ -166,6 +166,10 @@ def export(
     chosen = interop.select(place.problems(), counts, low=low, high=high, weight=weight, rows=rows)  # type: ignore[arg-type]
     (interop.write_trl if target is Target.TRL else interop.write_verl)(chosen, out)
     typer.echo(f"{len(chosen.problems):,} of {len(counts):,} problems, {int(chosen.copies.sum()):,} rows: {out}")
+    if target is Target.VERL:
+        script = out.with_suffix(".sh")
+        script.write_text(interop.verl_command(out), encoding="utf-8")
+        typer.echo(f"the command line for verl, to be filled in: {script}")
 
 
 stores = typer.Typer(help="Look after a sample store.", no_args_is_help=True)
