@@ -4,9 +4,9 @@ import pytest
 
 from goldpanner.errors import InputError
 from goldpanner.policies.scripted import ScriptedPolicy
-from goldpanner.rollout import count, judge, rollout
+from goldpanner.rollout import count, judge, judge_all, rollout
 from goldpanner.tasks import World, load
-from goldpanner.types import Completion, Outcome, SamplingParams
+from goldpanner.types import Completion, Outcome, SamplingParams, Verdict
 
 PARAMS = SamplingParams(max_tokens=40)
 PROBLEMS = load("world/d2", 6)
@@ -101,3 +101,48 @@ def test_wrong_input(verifiers, n, says):
 def test_count_of_nothing():
     with pytest.raises(InputError, match="no sample"):
         count([])
+
+
+class Batches:
+    """A verifier that judges many at once; `how` says what it does wrong with a batch."""
+
+    id = "batches@1"
+
+    def __init__(self, how=""):
+        self.how, self.sizes = how, []
+
+    def __call__(self, problem, completion):
+        return Verdict(Outcome.CORRECT if completion.text == problem.meta["chain"] else Outcome.WRONG, self.id)
+
+    def judge_many(self, pairs):
+        self.sizes.append(len(pairs))
+        if self.how == "raises":
+            raise RuntimeError("boom")
+        verdicts = [self(*pair) for pair in pairs]
+        return {"": verdicts, "short": verdicts[1:], "none": [None] * len(pairs), "no list": None}[self.how]
+
+
+@pytest.mark.parametrize("how", ["", "raises", "short", "none", "no list"])
+def test_a_verifier_that_judges_many_at_once_says_what_it_says_of_one(how):
+    policy, verifier = ScriptedPolicy.with_p(0.4, unjudged=0.2), Batches(how)
+    completions = [s.completion for g in rollout(policy, PROBLEMS[:1], VERIFIERS, PARAMS, n=40) for s in g]
+    one_by_one = [judge(verifier, PROBLEMS[0], completion) for completion in completions]
+    assert judge_all(verifier, PROBLEMS[0], completions) == one_by_one
+    failed = sum(completion.finish == "error" for completion in completions)
+    assert verifier.sizes == [40 - failed], "one call, without the requests that failed"
+    kept = Kept()
+    list(rollout(policy, PROBLEMS, [verifier, Batches(how)], PARAMS, n=8, sink=kept))
+    assert [sample.verdict for sample in kept.samples] == [verdict for _, verdict in kept.verdicts]
+
+
+def test_of_a_batch_that_raises_only_its_cause_is_unjudged():
+    class Fragile(Batches):
+        def __call__(self, problem, completion):
+            if completion.text == "no":
+                raise RuntimeError("boom")
+            return super().__call__(problem, completion)
+
+    right = Completion(PROBLEMS[0].meta["chain"])
+    verdicts = judge_all(Fragile(), PROBLEMS[0], [right, Completion("no"), right])
+    assert [verdict.outcome for verdict in verdicts] == [Outcome.CORRECT, Outcome.UNJUDGED, Outcome.CORRECT]
+    assert "boom" in verdicts[1].reason

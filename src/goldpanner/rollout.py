@@ -67,6 +67,7 @@ def rollout(
     policy_id, verifier = policy.id, verifiers[0]
     for group, (request, completions) in enumerate(zip(requests, policy.sample(requests, params))):
         problem = request.problem
+        verdicts = judge_all(verifier, problem, completions)
         samples = [
             Sample(
                 problem=problem.id,
@@ -75,21 +76,21 @@ def rollout(
                 seed=seed,
                 index=int(index),
                 completion=completion,
-                verdict=(verdict := judge(verifier, problem, completion)),
+                verdict=verdict,
                 task=problem.task,
                 run=run,
                 reward=None if step is None or verdict.outcome is Outcome.UNJUDGED else float(verdict.correct),
                 step=step,
                 group=None if step is None else group,
             )
-            for index, completion in zip(request.indices, completions, strict=True)
+            for index, completion, verdict in zip(request.indices, completions, verdicts, strict=True)
         ]
         if reward is not None:
             samples = [replace(sample, reward=reward(sample)) for sample in samples]
         if sink is not None:
             sink.write(samples)
             for other in verifiers[1:]:
-                sink.write_verdicts([(sample, judge(other, problem, sample.completion)) for sample in samples])
+                sink.write_verdicts(list(zip(samples, judge_all(other, problem, completions), strict=True)))
         yield samples
 
 
@@ -101,6 +102,25 @@ def judge(verifier: Verifier, problem: Problem, completion: Completion) -> Verdi
         return verifier(problem, completion)
     except Exception as error:  # a broken verifier must never turn into a wrong answer
         return Verdict(Outcome.UNJUDGED, verifier.id, reason=f"verifier raised {type(error).__name__}: {error}"[:300])
+
+
+def judge_all(verifier: Verifier, problem: Problem, completions: Sequence[Completion]) -> list[Verdict]:
+    """Return `judge` of each completion: in one call where the verifier offers `judge_many`, else one by one.
+
+    A batch that raises, or that does not give one verdict for each, is judged one by one: only its cause is UNJUDGED.
+    """
+    many = getattr(verifier, "judge_many", None)
+    if many is None or len(completions) < 2:
+        return [judge(verifier, problem, completion) for completion in completions]
+    finished = [completion for completion in completions if completion.finish != "error"]
+    try:
+        verdicts = list(many([(problem, completion) for completion in finished]))
+    except Exception:  # whatever it was, `judge` meets it again and keeps its reason
+        verdicts = []
+    if len(verdicts) != len(finished) or not all(isinstance(verdict, Verdict) for verdict in verdicts):
+        return [judge(verifier, problem, completion) for completion in completions]
+    judged = iter(verdicts)
+    return [judge(verifier, problem, c) if c.finish == "error" else next(judged) for c in completions]
 
 
 def count(samples: Iterable[Sequence[Sample]]) -> Counts:

@@ -1,0 +1,216 @@
+"""Spending samples well: draw until a goal is met, and where it is furthest from being met.
+
+`Goal` says of counts which problems are open and which come first; `draw` asks it after every round and draws through
+`rollout`. Nothing but the stored samples is remembered: stopped anywhere, the same call goes on.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from goldpanner.errors import InputError
+from goldpanner.measure import sequential
+from goldpanner.measure.intervals import check_level
+from goldpanner.policies import Policy
+from goldpanner.rollout import Sink, count, rollout
+from goldpanner.types import Counts, FloatArray, IntArray, Problem, SamplingParams
+from goldpanner.verify import Verifier
+
+BLOCK = 16
+"""Samples a problem gets in its first round, and at least in every further one."""
+GROWTH = 4
+"""A later round adds a quarter of what the problem has: few rounds, little drawn past the moment of settling."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """When a problem needs no further samples, and which open problem is served first.
+
+    `fixed`: it has `most` samples. `halfwidth`: the confidence sequence of its P is narrower than +-`width`.
+    `settled`: that sequence lies within one stratum of the boundary, or, with `group` = G, shows groups of G to be
+    live, mixed or dead. Whatever the goal, no problem gets more than `most` samples, and all of them together no more
+    than `budget`, those stored before included.
+    """
+
+    kind: str = "fixed"
+    most: int = 64
+    width: float = 0.05
+    group: int | None = None
+    budget: int | None = None
+    level: float = 0.95
+
+    def __post_init__(self) -> None:
+        check_level(self.level)
+        if self.kind not in ("fixed", "halfwidth", "settled"):
+            raise InputError(f"goal: kind is {self.kind!r}; give fixed, halfwidth or settled")
+        if self.most < 1 or (self.budget is not None and self.budget < 1):
+            raise InputError(f"goal: at most {self.most} samples a problem, budget {self.budget}; give numbers >= 1")
+        if not 0 < self.width < 0.5:
+            raise InputError(f"goal: half-width is {self.width:g}; give a number between 0 and 0.5")
+        if self.group is not None and self.kind != "settled":
+            raise InputError(f"goal: a group size ({self.group}) goes with 'settled' alone; leave it out")
+        _ = self.cuts  # a group that is too small is said at once
+
+    @classmethod
+    def read(cls, text: str, most: int, group: int | None = None, budget: int | None = None) -> "Goal":
+        """Return the goal that `settled` or `halfwidth<0.05` stands for. Raises InputError for anything else."""
+        if text.strip() == "settled":
+            return cls("settled", most, group=group, budget=budget)
+        number = re.fullmatch(r"\s*halfwidth\s*<\s*([0-9.eE+-]+)\s*", text)
+        try:
+            width = float(number[1]) if number else None
+        except ValueError:
+            width = None
+        if width is None:
+            raise InputError(f"--until is {text!r}; write settled, or halfwidth<0.05")
+        return cls("halfwidth", most, width, group, budget)
+
+    @cached_property
+    def cuts(self) -> FloatArray:
+        """Values of P between the zones that a problem is to settle in."""
+        return sequential.strata_cuts() if self.group is None else sequential.group_cuts(self.group)
+
+    def zones(self, counts: Counts) -> dict[str, int]:
+        """Return how many problems are settled in which zone, `open` last."""
+        low, high = sequential.confidence_sequence(counts.c, counts.n, counts.unjudged, self.level)
+        at = sequential.zone(low, high, self.cuts)
+        names = sequential.STRATA if self.group is None else sequential.GROUPS
+        found = dict.fromkeys(names, 0)
+        for i, name in enumerate(names):
+            found[name] += int((at == i).sum())
+        return {**found, "open": int((at < 0).sum())}
+
+    def unmet(self, counts: Counts) -> NDArray[np.bool_]:
+        """Return which problems do not meet the goal yet, however many samples they have."""
+        if self.kind == "fixed":
+            return counts.n < self.most
+        low, high = sequential.confidence_sequence(counts.c, counts.n, counts.unjudged, self.level)
+        if self.kind == "halfwidth":
+            return (high - low) / 2 >= self.width
+        return sequential.zone(low, high, self.cuts) < 0
+
+    def next(self, counts: Counts) -> IntArray:
+        """Return how many samples each problem gets in the next round: all 0 where the goal or a limit is reached.
+
+        With a budget a round serves the quarter of the open problems that is least settled: by the chance that P does
+        not lie in the zone it seems to lie in (`sequential.misplaced`) for each sample already spent there, so that a
+        problem beside a threshold does not eat the budget; or by the widest interval. Without one, all open problems.
+        """
+        n = counts.n
+        open_ = self.unmet(counts) & (n < self.most)
+        if self.kind == "fixed" and self.budget is None:
+            return np.where(open_, self.most - n, 0)
+        left = np.iinfo(np.int64).max if self.budget is None else max(self.budget - int(n.sum()), 0)
+        urgency = self._urgency(counts)
+        order = np.argsort(np.where(open_, -urgency, np.inf), kind="stable")[: int(open_.sum())]
+        if self.budget is not None and (n[order] > 0).all():
+            order = order[: -(-len(order) // 4)]
+        add = np.zeros(len(counts), np.int64)
+        add[order] = np.minimum(np.maximum(n[order] // GROWTH, BLOCK), self.most - n[order])
+        before = np.cumsum(add[order]) - add[order]
+        add[order] = np.clip(left - before, 0, add[order])
+        return add
+
+    def forecast(self, counts: Counts) -> int:
+        """Return about how many samples there will be in all when the drawing ends (to show the time left)."""
+        most = np.maximum(counts.n, self.most)
+        if self.kind == "settled":
+            need = sequential.samples_to_settle(counts.c, counts.n, self.cuts, self.most, self.level)
+        elif self.kind == "halfwidth":  # 2.8 standard errors at 95%: wider than a fixed interval's 2
+            p = (counts.c + 1) / (counts.n + 2)
+            need = np.ceil(2.8**2 * p * (1 - p) / self.width**2).astype(np.int64)
+        else:
+            need = most
+        total = int(np.where(self.unmet(counts), np.clip(need, counts.n, most), counts.n).sum())
+        return total if self.budget is None else min(total, max(self.budget, int(counts.n.sum())))
+
+    def _urgency(self, counts: Counts) -> FloatArray:
+        first = counts.n == 0
+        if self.kind == "settled":
+            judged = np.maximum(counts.n - counts.unjudged, 1)
+            chance = sequential.misplaced(np.minimum(counts.c, judged), judged, self.cuts)[1]
+            return np.where(first, np.inf, chance / np.maximum(counts.n, 1))
+        if self.kind == "halfwidth":
+            low, high = sequential.confidence_sequence(counts.c, counts.n, counts.unjudged, self.level)
+            return np.where(first, np.inf, high - low)
+        return np.where(first, np.inf, -counts.n.astype(np.float64))
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a drawing stands after a problem's share of a round."""
+
+    samples: int
+    """Of all problems, those stored before included."""
+    expected: int
+    """About how many there will be in the end."""
+    met: int
+    """Problems that need no more, as of the beginning of the round."""
+    drawn: int
+    """Samples of this call."""
+    tokens: int | None
+    """Tokens of this call's completions, None where the policy does not give them."""
+
+
+def draw(
+    policy: Policy,
+    problems: Sequence[Problem],
+    verifiers: Sequence[Verifier],
+    params: SamplingParams,
+    goal: Goal,
+    *,
+    counts: Counts,
+    have: Mapping[str, set[int]],
+    seed: int = 0,
+    sink: Sink | None = None,
+    run: str = "",
+) -> Iterator[Progress]:
+    """Draw round after round until the goal or a limit is reached; yield where it stands, problem by problem.
+
+    Args:
+        policy: what is sampled; `verifiers`, `params`, `seed`, `sink`, `run` are those of `rollout`.
+        problems: P problems.
+        goal: when a problem needs no more.
+        counts: of the samples there are, one row per problem, in this order.
+        have: the indices already drawn under this policy, params and seed, per problem id; new ones fill the gaps.
+    """
+    if counts.ids != tuple(problem.id for problem in problems):
+        raise InputError("draw: the counts are not those of these problems, in this order")
+    indices = {problem.id: set(have.get(problem.id, ())) for problem in problems}
+    table = np.stack([counts.n, counts.c, counts.unjudged, counts.truncated])
+    drawn, tokens, known = 0, 0, True
+    while (share := goal.next(counts)).any():
+        wanted, met = np.flatnonzero(share).tolist(), int((~goal.unmet(counts)).sum())
+        expected = goal.forecast(counts)
+        todo = [problems[i] for i in wanted]
+        numbers = [_free(indices[problem.id], int(share[i])) for i, problem in zip(wanted, todo)]
+        for at, samples in zip(
+            wanted, rollout(policy, todo, verifiers, params, n=numbers, seed=seed, sink=sink, run=run)
+        ):
+            indices[problems[at].id].update(sample.index for sample in samples)
+            new = count([samples])
+            table[:, at] += [int(column[0]) for column in (new.n, new.c, new.unjudged, new.truncated)]
+            drawn += len(samples)
+            known = known and all(s.completion.tokens is not None for s in samples)
+            tokens += sum(len(s.completion.tokens or ()) for s in samples)
+            total = int(table[0].sum())
+            yield Progress(total, max(expected, total + 1), met, drawn, tokens if known else None)
+        counts = Counts.of(table[0], table[1], counts.ids, table[2], table[3])
+    if drawn:
+        total = int(table[0].sum())
+        yield Progress(total, total, int((~goal.unmet(counts)).sum()), drawn, tokens if known else None)
+
+
+def _free(taken: set[int], size: int) -> tuple[int, ...]:
+    """Return the `size` smallest indices that are not taken."""
+    found: list[int] = []
+    index = 0
+    while len(found) < size:
+        if index not in taken:
+            found.append(index)
+        index += 1
+    return tuple(found)

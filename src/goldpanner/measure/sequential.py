@@ -1,0 +1,120 @@
+"""Confidence sequences: intervals for one problem's P(correct) that hold at every moment, however often one looks.
+
+An exact interval (`intervals.proportion`) holds for a number of samples chosen beforehand. Who looks after every batch
+and stops where the interval pleases is wrong far more often than its level says. A confidence sequence is valid at all
+n at once, so drawing may stop, go on, or move to another problem for whatever reason the counts give.
+"""
+
+from typing import cast
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import special
+
+from goldpanner.errors import InputError
+from goldpanner.measure.boundary import EASY, RARE
+from goldpanner.measure.groups import shares
+from goldpanner.measure.intervals import check_counts, check_level
+from goldpanner.types import FloatArray, IntArray
+
+PRIOR = 0.25
+"""a = b of the beta mixture: a small one is narrower near 0 and 1, where most thresholds lie, little wider between."""
+LIVE, DEAD = 0.75, 0.25
+"""A problem is live at G where a group is live with at least the first chance, dead where with at most the second."""
+STRATA = ("rare", "reachable", "easy")
+GROUPS = ("dead-wrong", "mixed", "live", "mixed", "dead-right")
+_HALVINGS = 50
+
+
+def confidence_sequence(
+    c: ArrayLike, n: ArrayLike, unjudged: ArrayLike = 0, level: float = 0.95
+) -> tuple[FloatArray, FloatArray]:
+    """Return (low, high) for p, with P(p in [low, high] at every n) >= level; an unjudged sample widens both ends.
+
+    The interval of all p whose beta mixture martingale has not reached 1/alpha, by Ville's inequality:
+    M_n(p) = B(a + c, a + n - c) / B(a, a) / (p^c (1-p)^(n-c)), a = `PRIOR`
+    (Robbins 1970, Ann. Math. Stat. 41:1397; Howard et al., arXiv:1810.08240, and for betting in general Waudby-Smith &
+    Ramdas, arXiv:2010.09686). The low end takes c, the high end c + u, as `intervals.proportion`. n = 0 gives [0, 1].
+    """
+    alpha = 1 - check_level(level)
+    c_, n_, u_ = check_counts(c, n, unjudged)
+    return _end(c_, n_, alpha, low=True), _end(c_ + u_, n_, alpha, low=False)
+
+
+def log_martingale(p: ArrayLike, c: ArrayLike, n: ArrayLike) -> FloatArray:
+    """Return log M_n(p) of `confidence_sequence`; its expectation under p is M = 1 at every n."""
+    hits, misses = np.asarray(c, np.float64), np.asarray(n, np.float64) - np.asarray(c, np.float64)
+    return _mixture(hits, misses) - _fitted(np.asarray(p, np.float64), hits, misses)
+
+
+def _mixture(hits: FloatArray, misses: FloatArray) -> FloatArray:
+    return special.betaln(PRIOR + hits, PRIOR + misses) - special.betaln(PRIOR, PRIOR)
+
+
+def _fitted(p: FloatArray, hits: FloatArray, misses: FloatArray) -> FloatArray:
+    return cast(FloatArray, special.xlogy(hits, p) + special.xlog1py(misses, -p))
+
+
+def _end(c: FloatArray, n: FloatArray, alpha: float, low: bool) -> FloatArray:
+    """Return one end by bisection between c/n, where M <= 1, and 0 or 1; log M is convex in p."""
+    inside = np.divide(c, n, out=np.full(c.shape, 0.5), where=n > 0)
+    outside = np.zeros_like(inside) if low else np.ones_like(inside)
+    lowest = _mixture(c, n - c) + np.log(alpha)
+    for _ in range(_HALVINGS):
+        middle = (inside + outside) / 2
+        keep = _fitted(middle, c, n - c) > lowest
+        inside, outside = np.where(keep, middle, inside), np.where(keep, outside, middle)
+    at_edge = c == 0 if low else c == n  # M then stays below 1/alpha up to the edge itself
+    return np.where(at_edge, float(not low), outside)
+
+
+def strata_cuts(rare: float = RARE, easy: float = EASY) -> FloatArray:
+    """Return the values of P between the strata of the boundary, named by `STRATA`."""
+    return np.array([rare, easy])
+
+
+def group_cuts(size: int) -> FloatArray:
+    """Return the four values of P between dead-wrong, mixed, live, mixed and dead-right groups of `size` (`GROUPS`).
+
+    Live: 1 - P^G - (1-P)^G >= 3/4; dead: at most 1/4. Raises InputError for groups too small to be live that often.
+    """
+    from scipy.optimize import brentq
+
+    if size < 4:
+        raise InputError(f"group size is {size}; groups of fewer than 4 are never live with a chance of {LIVE:g}")
+    dead, live = (brentq(_more_live, 0.0, 0.5, args=(size, chance), xtol=1e-15) for chance in (DEAD, LIVE))
+    return np.array([dead, live, 1 - live, 1 - dead])
+
+
+def _more_live(p: float, size: int, chance: float) -> float:
+    return float(shares(p, size)[0]) - chance
+
+
+def zone(low: FloatArray, high: FloatArray, cuts: FloatArray) -> IntArray:
+    """Return, per problem, the number of the zone between `cuts` that holds all of [low, high]; -1 where none does."""
+    first, last = np.searchsorted(cuts, low, side="right"), np.searchsorted(cuts, high, side="left")
+    return np.where(first >= last, last, -1).astype(np.int64)
+
+
+def misplaced(c: FloatArray | IntArray, n: FloatArray | IntArray, cuts: FloatArray) -> tuple[IntArray, FloatArray]:
+    """Return each problem's likeliest zone and the chance that P lies in another, under Beta(1/2 + c, 1/2 + n - c)."""
+    c_, n_ = np.asarray(c, np.float64)[:, None], np.asarray(n, np.float64)[:, None]
+    below = special.betainc(c_ + 0.5, n_ - c_ + 0.5, cuts[None, :])
+    share = np.diff(below, axis=1, prepend=0.0, append=1.0)
+    return share.argmax(axis=1).astype(np.int64), 1 - share.max(axis=1)
+
+
+def samples_to_settle(c: ArrayLike, n: ArrayLike, cuts: FloatArray, most: int, level: float = 0.95) -> IntArray:
+    """Return about how many samples in all each problem will have when it settles, at most `most`.
+
+    As if P were p = (c + 1/4) / (n + 1/2): the n' at which log M is expected to reach log(1/alpha) at the nearer cut,
+    n' KL(p, cut) = log(1/alpha) + log(n') / 2 + 1/2. A forecast, to show the time left; nothing reported rests on it.
+    """
+    n_ = np.asarray(n, np.float64)
+    p = ((np.asarray(c, np.float64) + PRIOR) / (n_ + 2 * PRIOR))[..., None]
+    nearest = np.maximum((special.rel_entr(p, cuts) + special.rel_entr(1 - p, 1 - cuts)).min(axis=-1), 1e-12)
+    need = np.maximum(n_, 8.0)
+    for _ in range(6):
+        need = (0.5 - np.log(1 - check_level(level)) + np.log(need) / 2) / nearest
+    total: IntArray = np.ceil(np.clip(np.maximum(need, n_), 1, max(most, 1))).astype(np.int64)
+    return total
