@@ -238,7 +238,7 @@ def test_options_of_trl_s_need_the_engine(start, tmp_path):
 
 
 def test_without_accelerate_it_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "accelerate", None)
+    monkeypatch.setitem(sys.modules, "accelerate.state", None)
     spec = importlib.util.spec_from_file_location("recorder_again", recording.__file__)
     with pytest.raises(MissingExtraError, match=r"pip install 'goldpanner\[trl\]'"):
         spec.loader.exec_module(importlib.util.module_from_spec(spec))
