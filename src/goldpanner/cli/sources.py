@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from goldpanner.measure.compare import Comparison
     from goldpanner.policies.local import LocalPolicy
     from goldpanner.policies.scripted import ScriptedPolicy
+    from goldpanner.policies.server import ServerPolicy
     from goldpanner.store import Store
 
 
@@ -80,9 +81,19 @@ class Source:
         return SamplingParams(**known) if known else None
 
     @property
+    def faults(self) -> list[str]:
+        """What a probe of the policy's server found, where samples were drawn nevertheless."""
+        probes = self.store.records("probes").values() if self.store is not None else []
+        return [f for p in probes if p["policy"] == self.policy and p["overridden"] for f in p["faults"]]
+
+    @property
     def full_softmax(self) -> bool:
         """Whether the samples are known to come from the model's own distribution."""
-        return {"temperature", "top_p", "top_k"} <= set(self.stated) and SamplingParams(**self.stated).full_softmax
+        return (
+            not self.faults
+            and {"temperature", "top_p", "top_k"} <= set(self.stated)
+            and SamplingParams(**self.stated).full_softmax
+        )
 
     def confounds(self, level: float) -> dict[str, Any]:
         """Return what the texts show that counts cannot: P(parses) x P(correct | parses), and the guess floor.
@@ -232,8 +243,15 @@ def drawn_with(store: "Store", policy: str, params: str | None) -> dict[str, Any
     return {name: tuple(value) if name == "stop" else value for name, value in known.items()}
 
 
-def load_policy(name: str) -> "ScriptedPolicy | LocalPolicy":
-    """Return a policy to sample: `scripted:0.3` (right with that probability) or a Hugging Face model folder."""
+def load_policy(name: str, **server: Any) -> "ScriptedPolicy | LocalPolicy | ServerPolicy":
+    """Return a policy to sample: `scripted:0.3` (right with that probability), a Hugging Face model folder, or a URL.
+
+    A URL is an OpenAI-compatible server's; `server` goes to `ServerPolicy`.
+    """
+    if name.startswith(("http://", "https://")):
+        from goldpanner.policies.server import ServerPolicy
+
+        return ServerPolicy(name, **server)
     if name.startswith("scripted:"):
         from goldpanner.policies.scripted import ScriptedPolicy
 
@@ -245,13 +263,22 @@ def load_policy(name: str) -> "ScriptedPolicy | LocalPolicy":
             raise InputError(f"policy {name!r}: write scripted:P with a probability P between 0 and 1")
         return ScriptedPolicy.with_p(p, name=name)
     if not (Path(name) / "config.json").is_file():
-        raise InputError(f"policy {name!r} is no model folder (it has no config.json); give one, or scripted:P")
+        raise InputError(
+            f"policy {name!r} is no model folder (it has no config.json); give one, a server's URL, or scripted:P"
+        )
     from goldpanner.cli.lab import need_lab
 
     need_lab()
     from goldpanner.policies.local import LocalPolicy
 
     return LocalPolicy.from_pretrained(name)
+
+
+def load_scorer(name: str) -> "ScriptedPolicy | LocalPolicy":
+    """Return a policy that gives log-probabilities of completions: `load_policy` without servers."""
+    if name.startswith(("http://", "https://")):
+        raise InputError("a server does not give the log-probability of a text; score with a model folder")
+    return load_policy(name)  # type: ignore[return-value]
 
 
 def load_problems(task: str, n: int, seed: int, config: Path | None, overrides: list[str]) -> list[Problem]:
@@ -317,8 +344,9 @@ def same_conditions(base: Source, rl: Source, override: bool) -> str | None:
         )
     _same_prompts(base, rl)
     align(base.counts, rl.counts, {i: asked.name for x in (base, rl) for i, asked in x.asked.items() if asked.name})
-    refusals = [support_refusal(x.params, override) for x in (base, rl) if x.params is not None]
-    refused = next((refusal for refusal in refusals if refusal), None)
+    refusals = [f"the server of {x.name} did not draw as asked: {'; '.join(x.faults)}" for x in (base, rl) if x.faults]
+    refusals += [told for x in (base, rl) if x.params is not None and (told := support_refusal(x.params, override))]
+    refused = next(iter(refusals), None)
     if refused and not override:
         raise InputError(f"{refused}; or go on with --speak-of-support, and every page will say so")
     return refused

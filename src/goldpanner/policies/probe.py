@@ -1,0 +1,172 @@
+"""About ten requests that show what a server makes of what it is asked: HTTP 200 proves nothing."""
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Protocol
+
+from goldpanner.policies.endpoint import FailedError, RefusedError, completions
+from goldpanner.types import Completion, SamplingParams
+
+OPEN_PROMPT = "Once upon a time"
+"""A prompt that any model goes on with in many ways, for a model that is certain of the problem at hand."""
+CHANCE = math.log(1e-4)
+"""Below this log-probability equal draws are not taken for a coincidence."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The completions of one request, and the fingerprint of the system that drew them, where one is given."""
+
+    completions: list[Completion]
+    fingerprint: str = ""
+
+    @classmethod
+    def of(cls, answer: Mapping[str, Any], params: SamplingParams) -> "Answer":
+        """Read an answer. Raises ValueError where it has no completions."""
+        return cls(completions(answer, params), str(answer.get("system_fingerprint") or ""))
+
+
+class Ask(Protocol):
+    """Asks for n completions of a prompt, with some of the run's sampling parameters changed."""
+
+    def __call__(self, prompt: str, n: int, seed: int | None = None, **changed: Any) -> Awaitable[Answer]:
+        """Return the answer."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a server was seen to do, stored with the run."""
+
+    n_honoured: bool
+    """Whether n > 1 gives n samples that are not copies; otherwise they are asked for one by one."""
+    draws_distinct: bool
+    """Whether draws at T = 1 differ from one another."""
+    greedy_equal: bool
+    """Whether draws at T = 0 are equal."""
+    logprobs: bool
+    token_ids: bool
+    seeds: str
+    """`not sent`, `honoured` (equal for equal seeds), `ignored`, or `failed`."""
+    finish: tuple[str, ...]
+    """Finish reasons that came."""
+    fingerprint: str
+    made: str
+    """When, UTC."""
+    requests: int = 0
+    refused: tuple[str, ...] = ()
+    """Optional fields that the server would not take, so that they are not sent."""
+    faults: tuple[str, ...] = ()
+    """What makes samples other than asked for and cannot be worked around."""
+    notes: tuple[str, ...] = ()
+    """What was worked around, or cannot be known."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return every field as JSON."""
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
+
+    def without(self, refused: Sequence[str]) -> "Probe":
+        """Return the probe with the fields that the server refused, and what that means."""
+        lost = [name for name in ("top_k", "min_p", "repetition_penalty") if name in refused]
+        note = f"it refuses {', '.join(lost)}: its own defaults may cut the softmax, which nothing here can see"
+        return replace(self, refused=tuple(refused), notes=(*self.notes, note) if lost else self.notes)
+
+    def lines(self) -> list[str]:
+        """Return what a person should read."""
+        told = {
+            "n > 1": self.n_honoured,
+            "T = 1 draws differ": self.draws_distinct,
+            "T = 0 draws equal": self.greedy_equal,
+        }
+        told |= {"log-probabilities": self.logprobs, "token ids": self.token_ids}
+        said = ", ".join(f"{name} {'yes' if ok else 'NO'}" for name, ok in told.items())
+        out = [f"probe, {self.requests} requests: {said}, seeds {self.seeds}"]
+        return out + [f"  fault: {fault}" for fault in self.faults] + [f"  note: {note}" for note in self.notes]
+
+
+async def run_probe(ask: Ask, prompt: str, seeds: bool) -> Probe:
+    """Return what the server is seen to do with `prompt`; `seeds`: whether seeds will be sent, and so are tried."""
+    together = await _several(ask, prompt)
+    singles = await _singles(ask, prompt, 4, temperature=1.0)
+    greedy = await _singles(ask, prompt, 2, temperature=0.0)
+    faults, notes = [], []
+    given = together.completions
+    copies = False
+    if same(given) and not same(singles):  # four of a likely answer, or copies? A prompt without one will tell
+        copies = same((await _several(ask, OPEN_PROMPT, temperature=2.0)).completions)
+    if len(given) != 4:
+        notes.append(f"n is not honoured: 4 samples asked for, {len(given)} given; they are asked for one by one")
+    elif copies:
+        notes.append("n > 1 gives copies of one draw; samples are asked for one by one")
+    distinct = not same([*given, *singles])
+    if same(singles) and coincidence(singles) < CHANCE:
+        hot = await _singles(ask, OPEN_PROMPT, 3, temperature=2.0)
+        if same(hot):
+            faults.append("all draws are equal, even at T = 2: it ignores the temperature, or always uses one seed")
+        else:
+            notes.append("draws at T = 1 are equal: the model seems all but certain of the first prompt")
+    if not same(greedy):
+        greedy += await _singles(ask, prompt, 2, temperature=0.0)
+        if len(_kinds(greedy)) > 2:
+            faults.append(f"{len(_kinds(greedy))} of 4 draws at T = 0 differ: it ignores the temperature")
+        else:
+            notes.append("draws at T = 0 differ: a near tie between tokens, or the temperature is ignored")
+    tried = await _try_seeds(ask, prompt) if seeds else "not sent"
+    if tried == "failed":
+        notes.append("parallel requests with seeds fail; none is sent")
+    everything = [*given, *singles, *greedy]
+    if any(c.finish == "unknown" for c in everything):
+        notes.append("it does not always say why a sample ended: cut ones may pass for finished ones")
+    return Probe(
+        n_honoured=len(given) == 4 and not copies,
+        draws_distinct=distinct,
+        greedy_equal=same(greedy),
+        logprobs=all(c.logprob is not None for c in [*given, *singles]),
+        token_ids=all(c.tokens is not None for c in everything),
+        seeds=tried,
+        finish=tuple(sorted({c.finish for c in everything})),
+        fingerprint=together.fingerprint,
+        made=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        faults=tuple(faults),
+        notes=tuple(notes),
+    )
+
+
+def same(drawn: Sequence[Completion]) -> bool:
+    """Return whether all completions are one text."""
+    return len(_kinds(drawn)) <= 1
+
+
+def coincidence(drawn: Sequence[Completion]) -> float:
+    """Return the log-probability (nats) that all draws equal the first, -inf where it is not known."""
+    known = drawn[0].logprob
+    return -math.inf if known is None else (len(drawn) - 1) * known
+
+
+def _kinds(drawn: Sequence[Completion]) -> set[str]:
+    return {c.text for c in drawn}
+
+
+async def _several(ask: Ask, prompt: str, temperature: float = 1.0) -> Answer:
+    """Return four samples of one request, or one where the server refuses n."""
+    try:
+        return await ask(prompt, 4, temperature=temperature)
+    except RefusedError:
+        return await ask(prompt, 1, temperature=temperature)
+
+
+async def _singles(ask: Ask, prompt: str, times: int, **changed: Any) -> list[Completion]:
+    """Return the first completions of requests made side by side."""
+    return [a.completions[0] for a in await asyncio.gather(*(ask(prompt, 1, **changed) for _ in range(times)))]
+
+
+async def _try_seeds(ask: Ask, prompt: str) -> str:
+    """Return what three parallel requests with seeds come to. Raises FailedError where the server died of them."""
+    try:
+        first, again, _ = await asyncio.gather(*(ask(prompt, 1, seed, temperature=1.0) for seed in (1, 1, 2)))
+    except FailedError:
+        await ask(prompt, 1, temperature=1.0)
+        return "failed"
+    return "honoured" if same([first.completions[0], again.completions[0]]) else "ignored"

@@ -1,0 +1,331 @@
+"""A model behind an OpenAI-compatible server (vLLM, SGLang, llama.cpp, a hosted one) as a policy.
+
+A sample is known by (problem, seed, index), never by a seed of the server's: engines have died of parallel requests
+with seeds, and some return n equal samples for one. What a server makes of a request is probed before it is trusted,
+see `probe.py`.
+"""
+
+import asyncio
+import math
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit
+
+from goldpanner import rng
+from goldpanner.errors import InputError
+from goldpanner.policies import Request
+from goldpanner.policies.endpoint import (
+    OPTIONAL,
+    Address,
+    Connection,
+    FailedError,
+    Patience,
+    RefusedError,
+    ServerLostError,
+    body,
+    named_in,
+)
+from goldpanner.policies.probe import Answer, Probe, run_probe
+from goldpanner.types import Completion, Problem, SamplingParams, content_hash
+
+VERSIONS = (
+    ("version", "version"), ("get_server_info", "version"), ("info", "version"), ("props", "build_info"),
+)  # fmt: skip
+"""Where vLLM, SGLang, TGI and llama.cpp say their version: path below the root, and field."""
+CARD = ("id", "owned_by", "root", "parent", "max_model_len", "meta")
+"""What is kept of a model's entry in `/models`: the rest (`created`, `permission`) changes with every start."""
+CHANCE = math.log(1e-9)
+"""Below this log-probability a coincidence is taken for the server's doing."""
+
+
+class ServerPolicy:
+    """Samples from `URL/completions`, or `URL/chat/completions` for the template `chat`.
+
+    `id` is the hash of URL, model name and what the server says of itself (its model card, its version): it cannot see
+    that a server was given other weights under the same name.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        model: str = "",
+        *,
+        key_variable: str = "GOLDPANNER_API_KEY",
+        concurrency: int = 16,
+        n_per_request: int = 32,
+        seeds: bool = False,
+        override: bool = False,
+        patience: Patience | None = None,
+    ) -> None:
+        """Name a server; nothing is asked of it yet.
+
+        Args:
+            url: base URL such as http://127.0.0.1:8000/v1.
+            model: name of the model; may be left out where the server has only one.
+            key_variable: environment variable that holds the API key, if the server wants one.
+            concurrency: requests under way at once.
+            n_per_request: samples asked for in one request at most.
+            seeds: send a seed derived from (problem, seed, index) with every sample, which is then asked for alone.
+            override: sample although the probe found that the server does not draw as asked.
+            patience: time-outs and further attempts.
+
+        Raises InputError on a URL or number that cannot be used.
+        """
+        for name, value in (("concurrency", concurrency), ("n_per_request", n_per_request)):
+            if value < 1:
+                raise InputError(f"{name} is {value}; give a number >= 1")
+        self.address = Address.of(url, key_variable)
+        self.key_variable = key_variable
+        self.concurrency = concurrency
+        self.n_per_request = n_per_request
+        self.seeds = seeds
+        self.override = override
+        self.patience = patience or Patience()
+        self.notes: Counter[str] = Counter()
+        """What the server did otherwise than asked while sampling, and how often."""
+        self._asked_model = model
+        self._card: dict[str, Any] | None = None
+        self._probes: dict[str, Probe] = {}
+        self._without: frozenset[str] = frozenset()
+        self._singly = seeds
+
+    @property
+    def id(self) -> str:
+        """16 hex digits: the hash of URL, model and the server's own words. Asks the server the first time."""
+        return content_hash({"kind": "server", "url": self.address.url, **self.card})
+
+    @property
+    def model(self) -> str:
+        """The model's name on the server."""
+        return str(self.card["model"])
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """What the server says of itself: model, its entry in `/models`, server version. Raises InputError."""
+        if self._card is None:
+            soon = replace(self.patience, away=min(self.patience.away, 5.0))  # a wrong URL is told at once
+            with Connection(self.address, soon, self.concurrency) as link:
+                self._card = link.begin(self._ask_card(link)).result()
+        return self._card
+
+    def describe(self) -> dict[str, Any]:
+        """Return a JSON record: id, URL without credentials, model, the server's own words."""
+        return {"kind": "server", "id": self.id, "url": self.address.url, "name": self.model, **self.card}
+
+    def probe(self, problem: Problem, params: SamplingParams) -> Probe:
+        """Return what about ten requests with the prompt of `problem` show of the server, and act on it from now on.
+
+        What is missing is worked around where that is possible. Raises InputError where nothing can be drawn at all.
+        """
+        with self._connect() as link:
+            found = link.begin(self._probe(link, problem, params)).result()
+        self._probes[params.hash] = found
+        return found
+
+    def sample(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[list[Completion]]:
+        """Yield one list of completions per request, in order. A request that failed is a completion `error`.
+
+        The server is probed first, if it was not yet with these `params`. Raises InputError where the probe shows that
+        samples would not be drawn as asked (unless `override`), ServerLostError when the server answers nothing more.
+        """
+        if not requests:
+            return
+        found = self._probes.get(params.hash) or self.probe(requests[0].problem, params)
+        if found.faults and not self.override:
+            raise InputError(
+                f"{self.address.url}: {'; '.join(found.faults)}. Such samples cannot speak of the model's support; "
+                "mend the server, or sample nevertheless with --speak-of-support"
+            )
+        ahead = 4 * self.concurrency * (1 if self._singly else self.n_per_request)
+        with self._connect() as link:
+            under_way: deque[Any] = deque()
+            drawn, start = 0, 0
+            for position, request in enumerate(requests):
+                while start < len(requests) and (start <= position or drawn < ahead):
+                    under_way.append(link.begin(self._draw(link, requests[start], params)))
+                    drawn += len(requests[start].indices)
+                    start += 1
+                yield under_way.popleft().result()
+                drawn -= len(request.indices)
+
+    # --- asking
+
+    def _connect(self) -> Connection:
+        return Connection(self.address, self.patience, self.concurrency)
+
+    async def _ask_card(self, link: Connection) -> dict[str, Any]:
+        url = self.address.url
+        try:
+            listed = await link.ask(f"{url}/models", lambda answer: answer)
+            models = [m for m in listed.get("data") or [] if isinstance(m, dict) and isinstance(m.get("id"), str)]
+        except RefusedError as error:
+            self._check_access(error)
+            models = []
+        except FailedError as error:
+            if error.away or not self._asked_model:
+                raise InputError(f"the server {url} does not answer: {error}; start it, or mend the URL") from None
+            models = []  # some serve a model and fail at listing it
+        names = [m["id"] for m in models]
+        if not self._asked_model and len(names) != 1:
+            raise InputError(f"{url} serves {', '.join(names[:8]) or 'models it does not list'}; name one with --model")
+        model = self._asked_model or names[0]
+        own = next((m for m in models if m["id"] == model), {})
+        version = ""
+        for path, field in VERSIONS:
+            if version or not urlsplit(url).path.endswith("/v1"):
+                break
+            try:
+                said = (await link.ask(f"{self.address.root}/{path}", lambda answer: answer)).get(field)
+                version = said if isinstance(said, str) else ""
+            except (RefusedError, FailedError):
+                continue
+        return {"model": model, "card": {k: own[k] for k in CARD if own.get(k) is not None}, "version": version}
+
+    def _check_access(self, error: RefusedError) -> None:
+        """Raise InputError where the server lets nobody in, or knows no such place."""
+        if error.status in (401, 403):
+            raise InputError(
+                f"{self.address.url} refuses access (HTTP {error.status}); put its key into ${self.key_variable}"
+            )
+
+    async def _complete(
+        self, link: Connection, prompt: str, params: SamplingParams, n: int, seed: int | None = None
+    ) -> Answer:
+        """Return the completions of one request; optional fields that the server refuses by name are left out."""
+        model = self.model
+        while True:
+            asked = body(model, prompt, params, n, self._without) | ({} if seed is None else {"seed": seed})
+            asked = {k: v for k, v in asked.items() if k not in self._without}
+            path = "chat/completions" if params.template == "chat" else "completions"
+            try:
+                return await link.ask(f"{self.address.url}/{path}", lambda a: Answer.of(a, params), asked)
+            except RefusedError as error:
+                self._check_access(error)
+                refused = named_in(error.reason, asked)
+                if error.status not in (400, 422) or not refused:
+                    raise
+                self._without |= refused
+
+    async def _probe(self, link: Connection, problem: Problem, params: SamplingParams) -> Probe:
+        async def ask(prompt: str, n: int, seed: int | None = None, **changed: Any) -> Answer:
+            wanted = {"max_tokens": min(params.max_tokens, 32), "top_p": 1.0, "top_k": 0, **changed}
+            return await self._complete(link, prompt, replace(params, **wanted), n, seed)
+
+        prompt = _prompt(problem, params)
+        try:
+            try:
+                await ask(prompt, 1, max_tokens=1)
+            except RefusedError as error:
+                if error.status not in (400, 422):
+                    raise
+                self._without = frozenset(
+                    OPTIONAL
+                )  # it refused something without naming it: ask as plainly as possible
+                await ask(prompt, 1, max_tokens=1)
+            found = await run_probe(ask, prompt, self.seeds)
+        except RefusedError as error:
+            raise InputError(
+                f"{self.address.url} refuses model {self.model!r} or this request ({self.address.clean(str(error))}); "
+                f"{'some servers need --template chat' if params.template != 'chat' else 'mend --model or the URL'}"
+            ) from None
+        except FailedError as error:
+            raise ServerLostError(f"the server {self.address.url} failed while it was probed: {error}") from None
+        self.seeds = self.seeds and found.seeds != "failed" and "seed" not in self._without
+        self._singly = self.seeds or not found.n_honoured
+        if params.top_k and "top_k" in self._without:
+            raise InputError(f"{self.address.url} refuses top_k; sample with top_k 0")
+        return replace(found.without(sorted(self._without)), requests=link.requests)
+
+    # --- drawing
+
+    async def _draw(self, link: Connection, request: Request, params: SamplingParams) -> list[Completion]:
+        indices = list(request.indices)
+        size = 1 if self._singly else self.n_per_request
+        parts = [indices[i : i + size] for i in range(0, len(indices), size)]
+        drawn = await asyncio.gather(*(self._part(link, request, part, params) for part in parts))
+        self._look_for_copies(request.problem, drawn, params)
+        return [completion for part in drawn for completion in part]
+
+    async def _part(
+        self, link: Connection, request: Request, indices: Sequence[int], params: SamplingParams
+    ) -> list[Completion]:
+        """Return the completions of some samples of one problem; what the server left out is asked for again."""
+        got: list[Completion] = []
+        prompt = _prompt(request.problem, params)
+        while missing := len(indices) - len(got):
+            n = 1 if self._singly else missing
+            first = indices[len(got)]
+            seed = rng.seed_for("server", request.problem.id, request.seed, first) % 2**31 if self.seeds else None
+            try:
+                answer = await self._complete(link, prompt, params, n, seed)
+            except RefusedError as error:
+                if error.status in (404, 405):
+                    raise ServerLostError(f"{self.address.url} no longer serves {self.model!r}: {error}") from None
+                return got + [Completion(self.address.clean(str(error)), finish="error")] * missing
+            except FailedError as error:
+                await self._check_alive(link, error, params=params)
+                return got + [Completion(str(error), finish="error")] * missing
+            if len(answer.completions) != n:
+                self.notes[f"{n} samples asked for, {len(answer.completions)} given"] += 1
+                self._singly |= len(answer.completions) < n
+            got += answer.completions[:n]
+        return got
+
+    async def _check_alive(self, link: Connection, error: FailedError, params: SamplingParams) -> None:
+        """Raise ServerLostError unless the server still answers something simple: then this request is at fault."""
+        reason = str(error)
+        if not error.away:
+            try:
+                await self._complete(link, "Hello", replace(params, max_tokens=1), 1)
+                return
+            except (FailedError, RefusedError) as also:
+                reason = str(also)
+        raise ServerLostError(
+            f"the server {self.address.url} does not answer any more ({reason}). Nothing that was stored is lost: "
+            "start it again and run the same command to go on"
+        )
+
+    def _look_for_copies(self, problem: Problem, parts: Sequence[Sequence[Completion]], params: SamplingParams) -> None:
+        """Note samples that are equal too often for chance, and ask one by one from then on."""
+        if params.temperature > 0 and copied(parts):
+            self.notes[f"equal samples beyond chance, first of problem {problem.id}"] += 1
+            self._singly = True
+
+
+def copied(parts: Sequence[Sequence[Completion]]) -> bool:
+    """Return whether samples of one problem, given by request, repeat one another beyond chance (1e-9).
+
+    With log-probabilities: m copies of a text of probability p among n samples come with probability at most
+    C(n, m) p^(m-1), over all such texts. Without: if a request gave m equal texts that no other request gave, chance
+    would have to gather all m copies in it, which has probability 1 / C(n, m), since samples are exchangeable.
+    """
+    drawn = [c for part in parts for c in part if c.finish != "error"]
+    times = Counter(map(_content, drawn))
+    known = {_content(c): c.logprob for c in drawn if c.logprob is not None}
+    if known:
+        return any(m > 1 and _log_choose(len(drawn), m) + (m - 1) * known.get(c, 0) < CHANCE for c, m in times.items())
+    sizes = [len(part) for part in parts if len(part) > 1 and times[_content(part[0])] == len(part) == _copies(part)]
+    return any(-_log_choose(len(drawn), size) < CHANCE for size in sizes)
+
+
+def _content(completion: Completion) -> tuple[Any, ...]:
+    return completion.text, completion.tokens, completion.finish
+
+
+def _copies(part: Sequence[Completion]) -> int:
+    """Return how many completions of a request equal its first."""
+    return sum(_content(c) == _content(part[0]) for c in part)
+
+
+def _log_choose(n: int, m: int) -> float:
+    return math.lgamma(n + 1) - math.lgamma(m + 1) - math.lgamma(n - m + 1)
+
+
+def _prompt(problem: Problem, params: SamplingParams) -> str:
+    if params.template == "chat":
+        return problem.prompt
+    if "{prompt}" not in params.template:
+        raise InputError(f"template {params.template!r} has no {{prompt}}; add it, or give 'chat'")
+    return params.template.replace("{prompt}", problem.prompt)

@@ -1,0 +1,555 @@
+"""Sampling from a server: nothing lost, nothing counted twice, nothing believed because of an HTTP 200."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from email.utils import formatdate
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from typer.testing import CliRunner
+
+from faulty_server import FaultyServer, with_p
+from goldpanner.cli import app, instrument, lab, samples  # noqa: F401  (registers the commands)
+from goldpanner.errors import InputError
+from goldpanner.measure.intervals import proportion
+from goldpanner.policies import Policy, Request
+from goldpanner.policies.endpoint import Address, Patience, ServerLostError, completions, retry_after
+from goldpanner.policies.local import LocalPolicy
+from goldpanner.policies.server import ServerPolicy, copied
+from goldpanner.rollout import rollout
+from goldpanner.store import Store
+from goldpanner.tasks import load
+from goldpanner.train.model import ModelConfig, build_model, build_tokenizer, save_model
+from goldpanner.types import Completion, Outcome, Problem, SamplingParams
+from goldpanner.verify import Exact
+
+PARAMS = SamplingParams(max_tokens=40)
+QUICK = Patience(timeout=5, attempts=6, away=10, first=0.005, longest=0.02)
+PROBLEMS = [Problem("test", f"question {i}", "yes") for i in range(6)]
+HALF = with_p(PROBLEMS, 0.5, spread=20)
+
+
+def policy(server, **options):
+    return ServerPolicy(server.url, **{"patience": QUICK, "n_per_request": 8, **options})
+
+
+def draw(who, n=20, problems=PROBLEMS, **params):
+    requests = [Request(p, range(n)) for p in problems]
+    return list(who.sample(requests, SamplingParams(**{"max_tokens": 40, **params})))
+
+
+def after_probe(bad, every=3):
+    """Each `every`-th request goes wrong, once the probe is over."""
+    return lambda number, body: bad if number > 8 and number % every == 0 else None
+
+
+# --- what is asked
+
+
+def test_a_server_is_a_policy_and_nothing_is_left_to_its_defaults():
+    with FaultyServer(HALF) as server:
+        who = policy(server, concurrency=3)
+        assert isinstance(who, Policy)
+        groups = draw(who, temperature=0.7, top_p=0.9, top_k=5, stop=("\n",))
+        assert [len(group) for group in groups] == [20] * 6
+        asked = server.bodies[8:]
+    assert {body["n"] for body in asked} == {8, 4}
+    for body in asked:
+        settings_ = [body[k] for k in ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "stop")]
+        assert settings_ == [0.7, 0.9, 5, 0.0, 1.0, ["\n"]]
+    for body in server.bodies:
+        assert {"temperature", "top_p", "top_k"} <= set(body)
+        assert "seed" not in body
+    assert server.most_at_once <= 3
+
+
+def test_samples_come_with_tokens_and_logprobs_at_t_1_only():
+    with FaultyServer(HALF) as server:
+        group = draw(policy(server))[0]
+        for c in group:
+            assert c.logprob == pytest.approx(np.log(0.5 if c.text == "yes" else 0.5 / 20))
+            assert sum(c.token_logprobs) == c.logprob
+            assert len(c.tokens) == len(c.token_logprobs)
+        cold = draw(policy(server), temperature=0.5)[0]
+        assert {c.logprob for c in cold} == {None}
+        assert None not in {c.tokens for c in cold}
+
+
+def test_the_chat_endpoint():
+    with FaultyServer(HALF) as server:
+        group = draw(policy(server), template="chat")[0]
+        assert {c.text for c in group} & {"yes"}
+        assert None not in {c.logprob for c in group}
+        assert all("prompt" not in body for body in server.bodies)
+        assert {m["role"] for body in server.bodies for m in body["messages"]} == {"user"}
+        draw(policy(server), 1, template="Q: {prompt}\nA:")
+        assert server.bodies[-1]["prompt"].startswith("Q: question")
+        with pytest.raises(InputError, match="has no"):
+            draw(policy(server), 1, template="nothing")
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"), [("stop", "stop"), ("length", "length"), (None, "unknown"), ("content_filter", "unknown")]
+)
+def test_finish_reasons_are_kept(said, kept):
+    with FaultyServer(HALF, finish=said) as server:
+        who = policy(server)
+        found = who.probe(PROBLEMS[0], PARAMS)
+        assert {c.finish for c in draw(who)[0]} == {kept}
+        assert found.finish == (kept,)
+        assert any("cut ones" in note for note in found.notes) == (kept == "unknown")
+
+
+def test_seeds_differ_for_every_sample_and_never_go_with_several():
+    with FaultyServer(HALF) as server:
+        who = policy(server, seeds=True)
+        first = draw(who, 6)
+        drawn = [body for body in server.bodies if "seed" in body]
+        assert {body["n"] for body in drawn} == {1}
+        assert len({body["seed"] for body in drawn}) >= 6 * 6
+        assert draw(policy(server, seeds=True, concurrency=2), 6) == first
+        part = next(policy(server, seeds=True).sample([Request(PROBLEMS[3], (5, 2))], PARAMS))
+        assert part == [first[3][5], first[3][2]]
+
+
+def test_seeds_that_kill_are_left_out():
+    with FaultyServer(HALF, seed_fails=True) as server:
+        who = policy(server, seeds=True)
+        assert [len(group) for group in draw(who)] == [20] * 6
+        assert "seed" not in server.bodies[-1]
+        found = who.probe(PROBLEMS[0], PARAMS)
+        assert found.seeds == "not sent"
+
+
+# --- faults
+
+
+@pytest.mark.parametrize(
+    "bad",
+    ["500", "502", "503", "429", "408", "hang", "truncated", "drop", "html", "error200", "empty", "fewer", "more"],
+)
+def test_nothing_is_lost_by_a_fault_that_passes(bad):
+    patience = Patience(timeout=0.3 if bad == "hang" else 5, attempts=8, away=20, first=0.005, longest=0.02)
+    every = 9 if bad == "hang" else 3
+    with FaultyServer(HALF, after_probe(bad, every), hang=0.8) as server:
+        who = policy(server, patience=patience)
+        groups = draw(who)
+    assert [len(group) for group in groups] == [20] * 6
+    assert {c.finish for group in groups for c in group} == {"stop"}
+    assert bool(who.notes) == (bad in ("fewer", "more"))
+
+
+def test_a_request_that_always_fails_is_unjudged_and_the_others_are_not_touched():
+    def fault(number, body):
+        return {"question 2": "500", "question 4": "413"}.get(body["prompt"])
+
+    with FaultyServer(HALF, fault) as server:
+        groups = list(rollout(policy(server), PROBLEMS, (Exact(),), PARAMS, n=20))
+    for i, group in enumerate(groups):
+        failed = i in (2, 4)
+        assert {s.completion.finish for s in group} == ({"error"} if failed else {"stop"})
+        assert (Outcome.UNJUDGED in {s.verdict.outcome for s in group}) == failed
+        assert not failed or Outcome.WRONG not in {s.verdict.outcome for s in group}
+    assert "told to fail with 500" in groups[2][0].completion.text
+    assert "HTTP 413" in groups[4][0].completion.text
+
+
+def test_a_server_that_dies_stops_the_run_instead_of_filling_it_with_failures():
+    patience = Patience(timeout=5, attempts=3, away=0.3, first=0.005, longest=0.02)
+    with (
+        FaultyServer(HALF, lambda number, body: "500" if number > 12 else None) as server,
+        pytest.raises(ServerLostError, match="run the same command to go on"),
+    ):
+        draw(policy(server, patience=patience))
+    with FaultyServer(HALF) as server:
+        who = policy(server, patience=patience, concurrency=1)
+        stream = who.sample([Request(p, range(200)) for p in PROBLEMS], PARAMS)
+        assert len(next(stream)) == 200
+        server.stop()
+        with pytest.raises(ServerLostError, match="does not answer"):
+            list(stream)
+
+
+def test_a_restart_in_the_middle_is_waited_for():
+    with FaultyServer(HALF) as server:
+        who = policy(server, concurrency=2)
+        stream = who.sample([Request(p, range(100)) for p in PROBLEMS], PARAMS)
+        groups = [next(stream)]
+        server.stop()
+        threading.Timer(0.5, server.start).start()
+        groups += stream
+        assert policy(server).id == who.id
+    assert [len(group) for group in groups] == [100] * 6
+    assert {c.finish for group in groups for c in group} == {"stop"}
+
+
+def test_retry_after_is_waited_for():
+    assert retry_after("7") == 7
+    assert 25 < retry_after(formatdate(time.time() + 30, usegmt=True)) <= 30
+    assert [retry_after(x) for x in (None, "", "soon", "-3", "nan", formatdate(0, usegmt=True))] == [0] * 6
+    times = []
+
+    def fault(number, body):
+        times.append(time.monotonic())
+        return "429" if number == 9 else None
+
+    with FaultyServer(HALF, fault, retry_after="0.4") as server:
+        assert len(draw(policy(server), 4, PROBLEMS[:1])[0]) == 4
+    assert len(times) == 10
+    assert times[9] - times[8] >= 0.4
+
+
+def test_leaving_early_cancels_what_is_under_way():
+    with FaultyServer(HALF, after_probe("hang", 1), hang=3.0) as server:
+        stream = policy(server, n_per_request=2).sample([Request(p, range(4)) for p in PROBLEMS], PARAMS)
+        threads = threading.active_count()
+        began = time.monotonic()
+        threading.Timer(0.3, lambda: server.ways.update(hang=0.0)).start()
+        stream.close()
+        assert time.monotonic() - began < 1
+        assert threading.active_count() <= threads + 1
+        assert list(policy(server).sample([], PARAMS)) == []
+
+
+# --- the probe
+
+
+def probe(server, params=PARAMS, **options):
+    who = policy(server, **options)
+    return who, who.probe(PROBLEMS[0], params)
+
+
+def test_the_probe_of_a_good_server():
+    with FaultyServer(HALF) as server:
+        _, found = probe(server)
+        assert found.requests == server.number <= 12
+    assert [found.n_honoured, found.draws_distinct, found.greedy_equal, found.logprobs, found.token_ids] == [True] * 5
+    assert (found.faults, found.notes, found.refused) == ((), (), ())
+    assert json.loads(json.dumps(found.to_json()))["seeds"] == "not sent"
+    assert "NO" not in "".join(found.lines())
+
+
+@pytest.mark.parametrize("ways", [{"n": False}, {"copies": True}, {"copies": True, "logprobs": False}])
+def test_n_that_is_not_honoured_is_asked_for_one_by_one(ways):
+    with FaultyServer(HALF, **ways) as server:
+        who, found = probe(server)
+        before = server.number
+        groups = draw(who)
+        assert {body["n"] for body in server.bodies[before:]} == {1}
+    assert not found.n_honoured
+    assert "one by one" in " ".join(found.notes)
+    assert [len(group) for group in groups] == [20] * 6
+    assert not found.faults
+
+
+@pytest.mark.parametrize(
+    ("ways", "says"),
+    [
+        ({"temperature": "greedy"}, "ignores the temperature"),
+        ({"temperature": "greedy", "logprobs": False}, "ignores the temperature"),
+        ({"temperature": "hot"}, "at T = 0 differ"),
+        ({"one_seed": True}, "always uses one seed"),
+    ],
+)
+def test_draws_that_are_not_as_asked_are_refused_unless_told(ways, says):
+    with FaultyServer(**ways) as server:
+        who, found = probe(server)
+        assert says in " ".join(found.faults)
+        with pytest.raises(InputError, match="--speak-of-support"):
+            draw(who)
+        assert [len(group) for group in draw(policy(server, override=True))] == [20] * 6
+
+
+@pytest.mark.parametrize("logprobs", [True, False])
+def test_a_model_that_is_certain_is_no_fault(logprobs):
+    with FaultyServer(with_p(PROBLEMS, 1.0), logprobs=logprobs) as server:
+        who, found = probe(server)
+        assert found.faults == ()
+        assert found.draws_distinct is False
+        assert [len(group) for group in draw(who)] == [20] * 6
+        assert not who.notes
+
+
+def test_fields_that_a_server_does_not_know_are_left_out_and_said():
+    with FaultyServer(HALF, unknown_fields=False) as server:
+        who, found = probe(server)
+        assert set(found.refused) == {"top_k", "min_p", "repetition_penalty", "return_token_ids"}
+        assert "refuses top_k" in " ".join(found.notes)
+        group = draw(who)[0]
+        assert {c.tokens for c in group} == {None}
+        assert None not in {c.logprob for c in group}
+        with pytest.raises(InputError, match="refuses top_k"):
+            draw(who, top_k=5)
+
+
+def test_mistakes_are_told():
+    with FaultyServer(HALF, models=("a", "b")) as server:
+        with pytest.raises(InputError, match="serves a, b; name one"):
+            _ = policy(server).id
+        assert policy(server, model="a").id != policy(server, model="b").id
+        url = server.url
+    with pytest.raises(InputError, match="does not answer"):
+        _ = ServerPolicy(url, patience=Patience(away=0.05, first=0.01)).id
+    with FaultyServer(HALF, lambda number, body: "400") as server, pytest.raises(InputError, match="told to fail"):
+        draw(policy(server))
+    for bad in ("ftp://x/v1", "http://", "http://h:99999/v1", "http://h/v1?key=1"):
+        with pytest.raises(InputError, match="URL"):
+            ServerPolicy(bad)
+    with pytest.raises(InputError, match="concurrency"):
+        ServerPolicy(url, concurrency=0)
+
+
+def test_credentials_are_sent_and_never_shown_or_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("GOLDPANNER_API_KEY", "sk-hidden")
+    with FaultyServer(HALF, key="sk-hidden") as server:
+        who = policy(server)
+        assert len(draw(who, 4)[0]) == 4
+        assert server.headers[-1]["Authorization"] == "Bearer sk-hidden"
+        assert "sk-hidden" not in json.dumps(who.describe())
+        same = ServerPolicy(server.url.replace("http://", "http://me:pw-hidden@"), patience=QUICK)
+        assert same.id == who.id
+        assert "pw-hidden" not in json.dumps(same.describe())
+        server.ways["key"] = "another"
+        with pytest.raises(InputError, match="GOLDPANNER_API_KEY") as told:
+            draw(policy(server))
+        assert "hidden" not in str(told.value)
+    address = Address.of("http://me:pw-hidden@host/v1", "GOLDPANNER_API_KEY")
+    assert address.clean("bad key sk-hidden of pw-hidden") == "bad key *** of ***"
+
+
+def test_the_id_is_the_servers_own_word():
+    with FaultyServer(HALF) as server:
+        first = policy(server).id
+        assert policy(server).id == first  # although `created` changes with every answer
+        server.ways["version"] = "2"
+        assert policy(server).id != first
+
+
+# --- copies
+
+
+def drawn_from(p, n, generator, logprobs=True):
+    at = generator.choice(len(p), size=n, p=p)
+    return [Completion(f"text {k}", None, float(np.log(p[k])) if logprobs else None) for k in at]
+
+
+def test_copies_are_found_and_chance_is_not_taken_for_them():
+    generator = np.random.default_rng(0)
+    for _ in range(300):
+        p = generator.dirichlet(np.full(40, generator.choice([0.05, 0.5, 5.0])))
+        for logprobs in (True, False):
+            parts = [drawn_from(p, 32, generator, logprobs) for _ in range(2)]
+            assert not copied(parts)
+            if logprobs and p.max() < 0.3:
+                assert copied([drawn_from(p, 1, generator) * 32])
+    different = [[Completion(f"{i}")] * 32 for i in range(2)]
+    assert copied(different)
+    assert not copied([[Completion("same")] * 32] * 2)
+    assert not copied([[Completion("alone")] * 32])
+    assert not copied([[], [Completion("x", finish="error")] * 40])
+
+
+def test_copies_in_the_middle_of_a_run_are_said_and_no_longer_asked_for():
+    with FaultyServer(with_p(PROBLEMS, 0.3, spread=50)) as server:
+        who, found = probe(server, n_per_request=32)
+        assert not found.notes
+        server.ways["copies"] = True
+        groups = draw(who, 64)
+        assert any("beyond chance" in note for note in who.notes)
+        server.bodies.clear()
+        draw(who, 8)
+        assert {body["n"] for body in server.bodies} == {1}
+    assert [len(group) for group in groups] == [64] * 6
+
+
+# --- what a server may say
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda x: st.lists(x, max_size=3)
+    | st.dictionaries(
+        st.sampled_from(["choices", "text", "message", "content", "logprobs", "token_logprobs", "logprob", "index",
+                         "token_ids", "finish_reason", "reasoning"]), x, max_size=6),
+    max_leaves=30,
+)  # fmt: skip
+
+
+CHOICE = st.dictionaries(st.sampled_from(["text", "message", "logprobs", "index", "token_ids", "finish_reason"]), JSON)
+
+
+@settings(max_examples=300, deadline=None)
+@given(choices=st.lists(CHOICE, min_size=1, max_size=3))
+def test_any_answer_is_read_or_refused(choices):
+    try:
+        found = completions({"choices": choices}, PARAMS)
+    except ValueError:
+        return
+    assert len(found) == len(choices)
+    for c in found:
+        assert isinstance(c.text, str)
+        assert c.logprob is None or c.logprob <= 0
+        assert c.tokens is None or c.token_logprobs is None or len(c.tokens) == len(c.token_logprobs)
+
+
+def test_choices_are_put_in_order_and_thoughts_are_kept():
+    said = [
+        {"index": 1, "text": "b", "finish_reason": "stop"},
+        {"index": 0, "message": {"content": "4", "reasoning_content": "2+2"}, "finish_reason": "length"},
+    ]
+    first, second = completions({"choices": said}, PARAMS)
+    assert (first.text, first.finish) == ("<think>\n2+2\n</think>\n\n4", "length")
+    assert (second.text, second.tokens, second.logprob) == ("b", None, None)
+
+
+# --- the whole command line
+
+runner = CliRunner()
+
+
+def call(*arguments):
+    result = runner.invoke(app, [str(a) for a in arguments])
+    assert result.exit_code == 0, (result.output, result.exception)
+    return result
+
+
+def test_known_p_through_the_whole_command_line(tmp_path):
+    problems = load("world/d2", 40, 0)
+    with FaultyServer(with_p(problems, 0.3, spread=9), after_probe("500", 7)) as server:
+        said = call("sample", server.url, "world/d2", "--store", tmp_path, "-n", 100, "--problems", 40, "--json")
+        out = json.loads(said.stdout)
+        again = call("sample", server.url, "world/d2", "--store", tmp_path, "-n", 100, "--problems", 40, "--json")
+        assert json.loads(again.stdout) == out
+    assert "n > 1 yes" in said.stderr
+    assert (out["n"], out["problems"], out["unjudged"]) == (4000, 40, 0)
+    assert abs(out["correct"] - 1200) < 4 * (4000 * 0.3 * 0.7) ** 0.5
+    store = Store(tmp_path)
+    (record,) = store.records("probes").values()
+    assert (record["n_honoured"], record["policy"], record["faults"]) == (True, out["policy"], [])
+    assert store.get("policies", out["policy"])["version"] == "1.2.3"
+    profile = json.loads(call("measure", "toy", "--store", tmp_path, "--json", "--level", 0.9999).stdout)
+    assert profile["pass_at_k"]["1"]["low"] <= 0.3 <= profile["pass_at_k"]["1"]["high"]
+    counts = store.counts(out["policy"])
+    low, high = proportion(counts.c, counts.n)
+    assert ((low <= 0.3) & (high >= 0.3)).sum() >= 32  # 38 expected of 40
+
+
+def test_a_server_that_ignores_the_temperature_stops_the_command_line(tmp_path):
+    with FaultyServer(temperature="greedy") as server:
+        arguments = ["sample", server.url, "world/d2", "--store", tmp_path, "-n", 4, "--problems", 3]
+        result = runner.invoke(app, [str(a) for a in arguments])
+        assert isinstance(result.exception, InputError)
+        assert "ignores the temperature" in str(result.exception)
+        call(*arguments, "--speak-of-support")
+        call(*arguments[:5], "-n", 4, "--problems", 3, "--seed", 1, "--speak-of-support")
+    result = runner.invoke(app, ["compare", "toy", "toy", "--store", str(tmp_path)])
+    assert "did not draw as asked" in str(result.exception)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_stopped_in_the_middle_and_taken_up_again(tmp_path, how):
+    problems = load("world/d2", 12, 0)
+    slow = {"on": True}
+
+    def fault(number, body):
+        time.sleep(0.1 if slow["on"] else 0)
+
+    with FaultyServer(with_p(problems, 0.5, spread=9), fault) as server:
+        arguments = ["sample", server.url, "world/d2", "--store", tmp_path, "-n", 32, "--problems", 12]
+        arguments += ["--concurrency", 2, "--json"]
+        program = [sys.executable, "-m", "goldpanner.cli", *map(str, arguments)]
+        running = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        while server.number < 14 and running.poll() is None:
+            time.sleep(0.01)
+        running.send_signal(how)
+        _, said = running.communicate(timeout=20)
+        kept = Store(tmp_path).drawn(
+            next(iter(Store(tmp_path).records("policies"))), SamplingParams(max_tokens=48).hash, 0
+        )
+        slow["on"] = False
+        before = server.number
+        out = json.loads(call(*arguments).stdout)
+        asked = [body["prompt"] for body in server.bodies[before:] if body["n"] == 32]
+    assert (running.returncode == 130) == (how == signal.SIGINT), said
+    assert out["n"] == 12 * 32
+    assert out["unjudged"] == 0
+    keys = [s.key for s in Store(tmp_path).samples(policy=out["policy"])]
+    assert len(keys) == len(set(keys)) == 12 * 32
+    assert sorted(asked) == sorted(p.prompt for p in problems if p.id not in kept)
+    assert how == signal.SIGKILL or kept
+
+
+# --- real servers
+
+
+@pytest.fixture(scope="module")
+def transformers_serve(tmp_path_factory):
+    """A `transformers serve` with two tiny models, one of which it samples and one it does not."""
+    pytest.importorskip("openai", reason="transformers serve needs openai")
+    folder = tmp_path_factory.mktemp("serve")
+    tokenizer = build_tokenizer(tuple("abcdefghijkl"))
+    for name, do_sample in (("sampled", True), ("greedy", False)):
+        model = build_model(ModelConfig(hidden_size=16, intermediate_size=24), len(tokenizer), seed=0)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.mul_(3.0 if parameter.dim() > 1 else 1.0)
+        model.generation_config.do_sample = do_sample
+        save_model(model, tokenizer, folder / name)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    program = [Path(sys.executable).with_name("transformers"), "serve", "--host", "127.0.0.1", "--port", str(port)]
+    surroundings = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "hub"), "OMP_NUM_THREADS": "1"}
+    with (folder / "log").open("w") as log:
+        running = subprocess.Popen([*map(str, program), "--device", "cpu"], env=surroundings, stdout=log, stderr=log)
+    try:
+        for _ in range(600):
+            with contextlib.suppress(httpx.TransportError):
+                if httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False).status_code == 200:
+                    break
+            assert running.poll() is None, (folder / "log").read_text()
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}/v1", folder
+    finally:
+        running.terminate()
+        running.wait(20)
+
+
+@pytest.mark.server
+def test_transformers_serve_is_seen_through_and_worked_around(transformers_serve):
+    url, folder = transformers_serve
+    asked = Problem("test", "a b c", "d")
+    greedy = ServerPolicy(url, str(folder / "greedy"), patience=QUICK)
+    assert "ignores the temperature" in " ".join(greedy.probe(asked, SamplingParams(max_tokens=8)).faults)
+
+    params = SamplingParams(max_tokens=1)
+    sampled = ServerPolicy(url, str(folder / "sampled"), patience=replace(QUICK, timeout=60))
+    found = sampled.probe(asked, SamplingParams(max_tokens=8))
+    assert (found.faults, found.n_honoured, found.logprobs, found.greedy_equal) == ((), False, False, True)
+    assert "top_k" in found.refused
+    (drawn,) = sampled.sample([Request(asked, range(200))], params)
+    assert len(drawn) == 200
+    assert {c.finish for c in drawn} <= {"length", "stop"}
+
+    local = LocalPolicy.from_pretrained(folder / "sampled", device="cpu")
+    ids = local.encode_prompt(asked)
+    with torch.no_grad():
+        p = local.model(torch.tensor([ids])).logits[0, -1].double().softmax(-1).numpy()
+    said = np.array([sum(c.text == local.tokenizer.decode([k]) for c in drawn) for k in range(3, len(p))])
+    common = 200 * p[3:] >= 5
+    f_obs, f_exp = said[common], 200 * p[3:][common]
+    assert common.sum() >= 3
+    assert stats.chisquare([*f_obs, 200 - f_obs.sum()], [*f_exp, 200 - f_exp.sum()]).pvalue > 1e-4
