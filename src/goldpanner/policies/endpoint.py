@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from goldpanner import rng
 from goldpanner.errors import GoldpannerError, InputError, MissingExtraError
@@ -106,8 +106,11 @@ class Address:
             raise InputError("a server's URL is http(s)://HOST:PORT/v1, without a query; give it so")
         place = (f"[{host}]" if ":" in host else host) + (f":{port}" if port else "")
         key = os.environ.get(key_variable, "").strip()
-        user = None if parts.username is None else (parts.username, parts.password or "")
-        secrets = tuple(s for s in (key, parts.password or "") if s)
+        if not key.isascii():
+            raise InputError(f"${key_variable} holds a letter that no API key has; set it anew")
+        password = parts.password or ""
+        user = None if parts.username is None else (unquote(parts.username), unquote(password))
+        secrets = tuple(s for s in (key, unquote(password), password) if s)
         return cls(urlunsplit((parts.scheme, place, parts.path.rstrip("/"), "", "")), secrets, user, key)
 
     @property
@@ -141,20 +144,14 @@ class Connection:
         """Requests sent so far, further attempts included."""
         self._jitter = rng.stream("server/pause", os.getpid(), time.time_ns())
         self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
+        self._thread = threading.Thread(target=self._run, name="goldpanner server", daemon=True)
+
+    def _run(self) -> None:
+        asyncio.run(self._serve())
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        self._slots = asyncio.Semaphore(self.concurrency)
-        headers = {"Authorization": f"Bearer {self.address.key}"} if self.address.key else {}
-        async with httpx.AsyncClient(
-            headers=headers,
-            auth=self.address.user,
-            timeout=httpx.Timeout(self.patience.timeout, connect=min(20.0, self.patience.timeout), pool=None),
-            limits=httpx.Limits(max_connections=self.concurrency, max_keepalive_connections=self.concurrency),
-            trust_env=not self.address.local,
-            verify=self.address.url.startswith("https"),
-        ) as self._client:
+        async with self._client:
             self._ready.set()
             await self._stop.wait()
             others = asyncio.all_tasks() - {asyncio.current_task()}
@@ -163,6 +160,15 @@ class Connection:
             await asyncio.gather(*others, return_exceptions=True)
 
     def __enter__(self) -> Self:
+        self._slots = asyncio.Semaphore(self.concurrency)
+        self._client = httpx.AsyncClient(
+            headers={"Authorization": f"Bearer {self.address.key}"} if self.address.key else {},
+            auth=self.address.user,
+            timeout=httpx.Timeout(self.patience.timeout, connect=min(20.0, self.patience.timeout), pool=None),
+            limits=httpx.Limits(max_connections=self.concurrency, max_keepalive_connections=self.concurrency),
+            trust_env=not self.address.local,
+            verify=self.address.url.startswith("https"),
+        )
         self._thread.start()
         self._ready.wait()
         return self
