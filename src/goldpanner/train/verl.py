@@ -2,7 +2,7 @@
 
 reward.custom_reward_function.path=.../goldpanner/train/verl.py reward.custom_reward_function.name=compute_score
 
-(verl before 0.9: `custom_reward_function.path` without `reward.`). `goldpanner export --for verl` writes the command.
+(Older versions of verl: `custom_reward_function.path`, without `reward.`). `goldpanner export --for verl` writes the command.
 """
 
 import json
