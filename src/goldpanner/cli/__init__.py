@@ -40,7 +40,7 @@ def main() -> None:
     if sys.argv[1:2] in (["measure"], ["compare"], ["plan"]):
         # before numpy is loaded: matrices are small here, and on a busy machine BLAS threads wait for one another
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from goldpanner.cli import instrument, lab, samples, study  # noqa: F401  (registers the commands)
+    from goldpanner.cli import fetch, instrument, lab, samples, study, verify  # noqa: F401  (registers the commands)
 
     try:
         app()

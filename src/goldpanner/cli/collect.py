@@ -1,16 +1,47 @@
 """Drawing samples of a policy into a store, going on where an earlier call stopped."""
 
-from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any, Protocol
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+import typer
+
+from goldpanner.adaptive import Goal, draw
+from goldpanner.cli.verify import verifiers_of
 from goldpanner.errors import InputError, Interrupted
 from goldpanner.policies import Policy
-from goldpanner.rollout import rollout
 from goldpanner.store import Store
 from goldpanner.studies.workers import Event, Notify
 from goldpanner.types import Counts, Problem, SamplingParams
-from goldpanner.verify import Verifier
+
+MOST = 4096
+"""Samples a problem gets at most where a goal decides: one beside a threshold would never settle."""
+
+
+def goal_of(n: int | None, until: str | None, group: int | None, budget: int | None) -> Goal:
+    """Return the goal that the options stand for; a budget alone is spent on settling the strata."""
+    if until is None and group is None and budget is None:
+        return Goal(most=64 if n is None else n)
+    return Goal.read(until or "settled", MOST if n is None else n, group, budget)
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a call of `collect` drew, and what it took."""
+
+    samples: int
+    seconds: float
+    tokens: int | None
+    """None where the policy does not give its tokens."""
+
+    def line(self, price: float | None = None) -> str:
+        """Return samples per second and cost in words; `price` is that of a million tokens."""
+        rate = f", {self.samples / self.seconds:,.0f}/s" if self.samples and self.seconds > 0 else ""
+        tokens = "" if self.tokens is None else f", {self.tokens:,} tokens"
+        money = "" if price is None or self.tokens is None else f", {self.tokens * price / 1e6:,.2f} at {price:g}/1M"
+        return f"{self.samples:,} drawn in {self.seconds:.1f} s{rate}{tokens}{money}"
 
 
 def collect(
@@ -18,51 +49,103 @@ def collect(
     name: str,
     problems: Sequence[Problem],
     params: SamplingParams,
-    n: int,
+    goal: Goal,
     seed: int,
     store: Store,
     notify: Notify,
-) -> tuple[Counts, str]:
-    """Draw those of samples 0..n-1 that the store lacks; return the counts of every problem, and the policy's id."""
+    price: float | None = None,
+) -> tuple[Counts, str, Spent]:
+    """Draw what the store lacks to meet a goal; return the counts of every problem with samples, and the policy's id.
+
+    A policy that has to be probed is probed first; the record is stored, and shown with what was noted in sampling.
+    Only what is stored counts: killed at any point, the same call goes on, and no sample is drawn or counted twice.
+    """
     store.put("policies", policy.id, {**policy.describe(), "name": name})
     store.put("params", params.hash, asdict(params))
     store.put_problems(problems)
     have = store.drawn(policy.id, params.hash, seed)
-    missing = [tuple(i for i in range(n) if i not in have.get(problem.id, ())) for problem in problems]
-    todo = [problem for problem, indices in zip(problems, missing) if indices]
-    done = len(problems) - len(todo)
+    counts = _stored(policy.id, problems, params, seed, store, have)
+    todo = [problem for problem, share in zip(problems, goal.next(counts)) if share]
+    probe = probed(policy, todo, params, store)
+    began, spent = time.monotonic(), Spent(0, 0.0, 0)
     try:
-        with store.writer() as sink:
-            for _ in rollout(
+        with store.writer(block_seconds=10.0) as sink:
+            for at in draw(
                 policy,
-                todo,
-                verifiers_for(problems),
+                problems,
+                verifiers_of(problems[0].task if problems else ""),
                 params,
-                n=[m for m in missing if m],
+                goal,
+                counts=counts,
+                have=have,
                 seed=seed,
                 sink=sink,
                 run=name,
             ):
-                done += 1
-                notify(Event(name, "sample", done, len(problems)))
+                spent = Spent(at.drawn, time.monotonic() - began, at.tokens)
+                note = "" if goal.kind == "fixed" else f"{at.met}/{len(problems)} met "
+                notify(Event(name, "sample", at.samples, at.expected, note + _cost(at.tokens, price)))
     except KeyboardInterrupt:
-        raise Interrupted(
-            f"{done} of {len(problems)} problems are in {store.root}; run the same command to go on"
-        ) from None
+        raise Interrupted(f"{spent.line(price)}, kept in {store.root}; run the same command to go on") from None
+    finally:
+        keep_notes(policy, probe, store)
+    have = store.drawn(policy.id, params.hash, seed)
+    counts = _stored(policy.id, problems, params, seed, store, have)
+    return counts.select(counts.n > 0), policy.id, spent
+
+
+def _stored(
+    policy: str, problems: Sequence[Problem], params: SamplingParams, seed: int, store: Store, have: Mapping[str, Any]
+) -> Counts:
+    """Return the counts of all the problems in their order, 0 where the store has no sample."""
     ids = [problem.id for problem in problems]
-    return store.counts(policy.id, params=params.hash, problems=ids, seed=seed), policy.id
+    table = np.zeros((5, len(ids)), np.int64)
+    if known := [i for i in ids if have.get(i)]:
+        found = store.counts(policy, params=params.hash, problems=known, seed=seed)
+        place = {problem: at for at, problem in enumerate(ids)}
+        columns = (found.n, found.c, found.unjudged, found.truncated, found.finish_unknown)
+        table[:, [place[i] for i in found.ids]] = columns
+    return Counts(tuple(ids), *table)
 
 
-def verifiers_for(problems: Sequence[Problem]) -> Sequence[Verifier]:
-    """Return the verifiers of the problems' task: a domain's own, else exact match with the answer."""
-    from goldpanner import tasks
-    from goldpanner.verify import Exact
+def _cost(tokens: int | None, price: float | None) -> str:
+    if not tokens:
+        return ""
+    return f"{tokens:,} tokens" if price is None else f"{tokens * price / 1e6:,.2f} spent"
 
-    for config in tasks.CONFIGS:
-        domain = tasks.build(config())
-        if problems and problems[0].task.startswith(f"{domain.name}/"):
-            return domain.verifiers()
-    return (Exact(),)
+
+@runtime_checkable
+class Probed(Protocol):
+    """A policy whose samples depend on what a server makes of a request: it is probed before each run."""
+
+    notes: Mapping[str, int]
+    """What it did otherwise than asked while sampling, and how often."""
+    override: bool
+    """Whether it is sampled although the probe found faults."""
+
+    def probe(self, problem: Problem, params: SamplingParams) -> Any:
+        """Return what some requests show: `to_json()` for the store, `lines()` for a person, `faults`."""
+
+
+def probed(policy: Policy, problems: Sequence[Problem], params: SamplingParams, store: Store) -> str | None:
+    """Probe a policy that asks for it; store and show what was seen. Return the record's id."""
+    if not isinstance(policy, Probed) or not problems:
+        return None
+    found = policy.probe(problems[0], params)
+    record_id = f"{policy.id}-{params.hash}-{time.time_ns():x}"
+    overridden = bool(found.faults) and policy.override
+    record = {"policy": policy.id, "params": params.hash, "overridden": overridden, **found.to_json()}
+    store.put("probes", record_id, record)
+    typer.echo("\n".join(found.lines()), err=True)
+    return record_id
+
+
+def keep_notes(policy: Policy, probe: str | None, store: Store) -> None:
+    """Store what a probed policy noted while it was sampled with its probe, and show it."""
+    if probe is None or not isinstance(policy, Probed) or not policy.notes:
+        return
+    store.put("probes", probe, {**(store.get("probes", probe) or {}), "sampling": dict(policy.notes)})
+    typer.echo("\n".join(f"  note: {note} ({times} times)" for note, times in policy.notes.items()), err=True)
 
 
 class Scorer(Protocol):

@@ -70,6 +70,7 @@ def measure(
     false_negative: Annotated[
         str | None, typer.Option(help="Audit: right answers failed / audited, e.g. 5/200.")
     ] = None,
+    checked: Annotated[bool, typer.Option("--checked", help="Audit: what verify-check left in the store.")] = False,
     speak_of_support: Speak = False,
     html: Page = None,
     as_json: AsJson = False,
@@ -79,6 +80,7 @@ def measure(
     Example: goldpanner measure counts.jsonl --k 1,100,10000
     """
     from goldpanner.cli import tables
+    from goldpanner.cli.verify import stored_errors
     from goldpanner.measure.profile import profile
 
     log = Log(format_, threshold, score, filter_, step, pool_steps, rescore, torn_tail)
@@ -90,7 +92,7 @@ def measure(
         params=source.params,
         override_support=speak_of_support,
         answer_space=answer_space,
-        verifier=audit(false_positive, false_negative),
+        verifier=stored_errors(source) if checked else audit(false_positive, false_negative),
     )
     extra = source.confounds(level)
     if as_json:

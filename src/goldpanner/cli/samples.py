@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,6 +17,7 @@ from goldpanner.cli.options import (
     PoolSteps,
     Rescore,
     Score,
+    Speak,
     Step,
     StoreFolder,
     Task,
@@ -24,43 +25,64 @@ from goldpanner.cli.options import (
     TornTail,
     Verifier,
 )
-from goldpanner.cli.sources import Log, find_policy, load_policy, load_problems, open_store
+from goldpanner.cli.sources import Log, find_policy, load_policy, load_problems, load_scorer, open_store
 from goldpanner.errors import InputError
 
 
 @app.command()
 def sample(
     policy: Annotated[
-        str, typer.Argument(help="A Hugging Face model folder, or scripted:P (right with probability P).")
+        str,
+        typer.Argument(
+            help="A model folder, a server (http://HOST:PORT/v1), or scripted:P (right with probability P)."
+        ),
     ],
     task: Annotated[str, typer.Argument(help="A task such as world/d2, or a JSONL file with question and answer.")],
     store: StoreFolder,
     n: Annotated[
-        int, typer.Option("-n", help="Samples a problem; what is stored already is not drawn again.", min=1)
-    ] = 64,
+        int | None,
+        typer.Option("-n", help="Samples a problem (64); with --until or --budget, at most so many (4,096).", min=1),
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Draw until every problem is settled, or 'halfwidth<0.05'.")] = None,
+    group: Annotated[
+        int | None, typer.Option(help="Settled means: live, mixed or dead in groups of this size.", min=4)
+    ] = None,
+    budget: Annotated[
+        int | None, typer.Option(help="Samples in all, spent where problems are least settled.", min=1)
+    ] = None,
+    price: Annotated[float | None, typer.Option(help="Price of a million tokens, to show the cost.")] = None,
     problems: Annotated[int, typer.Option(help="Problems.", min=1)] = 64,
     seed: Annotated[int, typer.Option(help="Seed of problems and samples.")] = 0,
     temperature: Annotated[float, typer.Option(help="1: the model's own distribution.")] = 1.0,
     top_p: Annotated[float, typer.Option(help="Below 1 cuts the softmax: exact zeros appear.")] = 1.0,
     top_k: Annotated[int, typer.Option(help="0: no cut.")] = 0,
     max_tokens: Annotated[int, typer.Option(help="Token limit of a completion.")] = 48,
+    template: Annotated[str, typer.Option(help="How the prompt is wrapped; chat: as the model's chat.")] = "{prompt}",
+    model: Annotated[str, typer.Option(help="Model on a server; not needed where it has only one.")] = "",
+    concurrency: Annotated[int, typer.Option(help="Requests to a server at once.", min=1)] = 16,
+    speak_of_support: Speak = False,
     config: ConfigFile = None,
     set_: Set = None,
     as_json: AsJson = False,
 ) -> None:
-    """Draw and judge samples into a store; interrupted, the same command goes on.
+    """Draw and judge samples into a store until a goal is met; interrupted, the same command goes on.
 
-    Example: goldpanner sample runs/world-seed0/stages/base/model world/d2 --store demo -n 256
+    Example: goldpanner sample runs/world-seed0/stages/base/model world/d2 --store demo --until settled --budget 20000
     """
     from goldpanner.cli import display
-    from goldpanner.cli.collect import collect
+    from goldpanner.cli.collect import collect, goal_of
     from goldpanner.types import SamplingParams
 
-    params = SamplingParams(temperature, top_p, top_k, max_tokens)
+    goal = goal_of(n, until, group, budget)
+    params = SamplingParams(temperature, top_p, top_k, max_tokens, template=template)
+    drawing = load_policy(policy, model=model, concurrency=concurrency, override=speak_of_support)
+    name = str(drawing.describe()["name"]) if "://" in policy else policy
     drawn = load_problems(task, problems, seed, config, set_ or [])
     with display.Bars(quiet=as_json) as bars:
-        counts, policy_id = collect(load_policy(policy), policy, drawn, params, n, seed, open_store(store), bars.update)
-    result = {
+        counts, policy_id, spent = collect(
+            drawing, name, drawn, params, goal, seed, open_store(store), bars.update, price
+        )
+    result: dict[str, Any] = {
         "policy": policy_id,
         "params": params.hash,
         "problems": len(counts),
@@ -69,9 +91,16 @@ def sample(
         "unjudged": int(counts.unjudged.sum()),
         "truncated": int(counts.truncated.sum()),
     }
+    if goal.kind == "settled":
+        result["settled"] = goal.zones(counts)
+    if goal.kind != "fixed":
+        result["open"] = int(goal.unmet(counts).sum()) + len(drawn) - len(counts)
     if as_json:
         typer.echo(json.dumps(result))
         return
+    typer.echo(spent.line(price), err=True)
+    if goal.kind == "settled":
+        typer.echo(", ".join(f"{count} {zone}" for zone, count in result["settled"].items() if count))
     typer.echo(
         f"{result['n']:,} samples of {result['problems']} problems: {result['correct']:,} correct, "
         f"{result['unjudged']:,} unjudged, {result['truncated']:,} cut at {max_tokens} tokens\n"
@@ -233,7 +262,7 @@ def score(
     place = open_store(store)
     with display.Bars() as bars:
         count, scorer_id = score_samples(
-            load_policy(scorer), find_policy(place, policy), place, params, task, bars.update
+            load_scorer(scorer), find_policy(place, policy), place, params, task, bars.update
         )
     typer.echo(
         f"{count:,} samples scored under {scorer_id}; next: goldpanner compare {scorer_id} {policy} --store {store}"

@@ -145,15 +145,17 @@ def _countdown(task: str, size: int) -> Recipe:
         target, *numbers = map(int, re.findall(r"\d+", query))
         return Problem(task, query, str(target), {"numbers": numbers, "target": target})
 
-    def solve(problem: Problem) -> str:
-        rng = stream("countdown/solution", problem.prompt)
-        while True:  # ends: the question was made from such an expression
-            expression, value = _combine(problem.meta["numbers"], rng)
-            if value == problem.meta["target"]:
-                return expression
-
     made = Recipe(task, SamplingParams(), Countdown, draw=draw, make=make)
-    return _with_examples(made, 4, max_tokens=16 + 8 * size, solve=solve)
+    return _with_examples(made, 4, max_tokens=16 + 8 * size, solve=solve_countdown)
+
+
+def solve_countdown(problem: Problem) -> str:
+    """Return an expression that solves a problem of `countdown/N`, always the same one."""
+    rng = stream("countdown/solution", problem.prompt)
+    while True:  # ends: the question was made from such an expression
+        expression, value = _combine(problem.meta["numbers"], rng)
+        if value == problem.meta["target"]:
+            return expression
 
 
 def _combine(numbers: list[int], rng: np.random.Generator) -> tuple[str, int]:

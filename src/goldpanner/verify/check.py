@@ -166,6 +166,10 @@ class Check:
         """Return the forms with an error, the worst first."""
         return tuple(sorted((t for t in self.tallies if t.errors), key=lambda t: -t.errors / t.n))
 
+    def rate(self, tally: Tally) -> Estimate:
+        """Return the share of errors among the cases of one form (for right cases: among those judged)."""
+        return self._share(tally.errors, tally.n - tally.unjudged if tally.right else tally.n)
+
     def record(self) -> dict[str, Any]:
         """Return what the store keeps: counts for `measure` (VerifierErrors), rates with intervals, every form."""
         right = [tally for tally in self.tallies if tally.right]
@@ -182,16 +186,18 @@ class Check:
             "false_positive": self.false_positive().to_json(),
             "false_negative": self.false_negative().to_json(),
             "unread": self.unread().to_json(),
-            "forms": [asdict(tally) for tally in self.tallies],
+            "forms": [asdict(tally) | {"errors": self.rate(tally).to_json()} for tally in self.tallies],
             "examples": list(self.examples),
         }
 
     def _rate(self, right: bool, hits: Callable[[Tally], int], size: Callable[[Tally], int]) -> Estimate:
-        """Return an exact interval (Clopper & Pearson 1934) for the share over all cases."""
+        tallies = [tally for tally in self.tallies if tally.right is right]
+        return self._share(sum(map(hits, tallies)), sum(map(size, tallies)))
+
+    def _share(self, x: int, n: int) -> Estimate:
+        """Return the share x / n with its exact interval (Clopper & Pearson 1934)."""
         from scipy.stats import binomtest
 
-        tallies = [tally for tally in self.tallies if tally.right is right]
-        x, n = sum(map(hits, tallies)), sum(map(size, tallies))
         if not n:
             return Estimate.undefined("clopper-pearson", self.level)
         ends = binomtest(x, n).proportion_ci(self.level, "exact")

@@ -1,0 +1,194 @@
+"""`verify-check`: how often a verifier pays for a wrong answer, and how often it fails a right one."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from goldpanner.cli import app
+from goldpanner.cli.lab import AsJson
+from goldpanner.cli.options import Level, StoreOrNone, Threshold
+from goldpanner.cli.sources import open_store
+from goldpanner.errors import InputError
+
+if TYPE_CHECKING:
+    from goldpanner.cli.sources import Source
+    from goldpanner.measure.confounds import VerifierErrors
+    from goldpanner.tasks import Domain
+    from goldpanner.types import Problem
+    from goldpanner.verify import Verifier
+    from goldpanner.verify.check import Case, Check
+
+RECORDS = "verifier-checks"
+"""Kind of the store's records, one for each (task, verifier)."""
+NAMED = ("number", "number:flexible", "math", "math:flexible", "exact")
+PLAIN = "arithmetic/add-3d3d"
+"""Whose answers a verifier named by itself is checked on."""
+
+
+@app.command("verify-check")
+def verify_check(
+    what: Annotated[
+        str, typer.Argument(help="A task, or a verifier: number, math, exact (also number:flexible), file.py:function.")
+    ],
+    data: Annotated[Path | None, typer.Option(help="Data file of the task, e.g. for gsm8k/test.")] = None,
+    cases: Annotated[
+        Path | None, typer.Option(help="Your own corpus: JSONL with answer, text, right; form if you like.")
+    ] = None,
+    verifier: Annotated[str | None, typer.Option(help="Check this verifier instead of the task's own.")] = None,
+    threshold: Threshold = None,
+    store: StoreOrNone = None,
+    problems: Annotated[int, typer.Option(help="Problems to build the corpus from.", min=3)] = 60,
+    seed: Annotated[int, typer.Option(help="Seed of the problems.")] = 0,
+    level: Level = 0.95,
+    as_json: AsJson = False,
+) -> None:
+    """False positives and negatives of a verifier, form by form, against right answers and exploits.
+
+    Example: goldpanner verify-check arithmetic/add-2d2d --store demo
+    """
+    from goldpanner.verify.check import check
+
+    alone = named_verifier(what, threshold)
+    if alone is not None and verifier is not None:
+        raise InputError(f"{what} is a verifier already; leave out --verifier {verifier}, or name a task first")
+    if verifier is not None and (alone := named_verifier(verifier, threshold)) is None:
+        raise InputError(f"no verifier is called {verifier!r}; give {', '.join(NAMED)}, or file.py:function")
+    task = PLAIN if named_verifier(what, threshold) is not None else what
+    corpus = corpus_of(task, data, cases, problems, seed)
+    judges = verifiers_of(task) if alone is None else (alone,)
+    found = [check(each, corpus, level) for each in judges]
+    if store is not None:
+        place = open_store(store)
+        for each in found:
+            for name in each.tasks:
+                place.put(RECORDS, f"{name} {each.verifier}", each.record())
+    if as_json:
+        typer.echo(json.dumps({"checks": [each.record() for each in found]}, allow_nan=False))
+        return
+    for each in found:
+        typer.echo("\n".join(lines(each)))
+    if store is not None:
+        typer.echo(f"kept in {store}; next: goldpanner measure POLICY --store {store} {options(found[0])}")
+
+
+def named_verifier(name: str, threshold: float | None = None) -> "Verifier | None":
+    """Return the verifier of a name, or of a function with TRL's signature (`file.py:function`); None for a task."""
+    from goldpanner.verify import Exact, Math, Number, load_reward
+
+    kind, _, option = name.partition(":")
+    if name in NAMED:
+        if kind == "exact":
+            return Exact()
+        return (Number if kind == "number" else Math)(flexible=option == "flexible")
+    return load_reward(name, threshold) if ":" in name and not Path(name).is_file() else None
+
+
+def verifiers_of(task: str) -> "Sequence[Verifier]":
+    """Return the verifiers of a task: a domain's own, a recipe's, else exact match with the answer."""
+    from goldpanner import tasks
+    from goldpanner.verify import Exact
+
+    if (domain := domain_of(task)) is not None:
+        return domain.verifiers()
+    found = tasks.find_recipe(task)
+    return (Exact(),) if found is None else (found.verifier(),)
+
+
+def domain_of(task: str) -> "Domain | None":
+    """Return the domain that a task id belongs to, with its default knobs; None for a recipe's or a file's task."""
+    from goldpanner import tasks
+
+    if tasks.find_recipe(task) is not None:
+        return None
+    domains = [tasks.build(config()) for config in tasks.CONFIGS]
+    return next((domain for domain in domains if task.startswith(f"{domain.name}/")), None)
+
+
+def corpus_of(task: str, data: Path | None, given: Path | None, n: int, seed: int) -> list["Case"]:
+    """Return the cases of a task: those of a corpus of one's own, else built from n of its problems."""
+    from goldpanner import tasks
+    from goldpanner.verify.check import cases, read_cases
+
+    if given is not None:
+        if not Path(task).is_file() and domain_of(task) is None and tasks.find_recipe(task) is None:
+            raise InputError(f"no task is called {task!r}; name one, or a verifier: {', '.join(NAMED)}")
+        return read_cases(given, task)
+    if Path(task).is_file():
+        problems = tasks.read_problems(task, task=Path(task).stem, n=n)
+    else:
+        problems = tasks.load(task, n, seed, path=data)
+    return list(cases(problems, worked_of(problems[0].task)))
+
+
+def worked_of(task: str) -> "Callable[[Problem], str] | None":
+    """Return what gives a problem's worked right answer where completions are judged as a whole, None elsewhere."""
+    if (domain := domain_of(task)) is not None:
+        return domain.worked_answer
+    if task.startswith("countdown/"):
+        from goldpanner.tasks.recipes import solve_countdown
+
+        return solve_countdown
+    if task.startswith(("humaneval/", "mbpp/")):
+        return lambda problem: f"```python\n{problem.meta.get('prefix', '')}{problem.answer}\n```"
+    return None
+
+
+def stored_errors(source: "Source") -> "VerifierErrors":
+    """Return the audit that verify-check left in the store for the tasks and the verifier of a policy's samples.
+
+    Raises InputError where the store has none, naming the task.
+    """
+    from goldpanner.measure.confounds import VerifierErrors
+
+    if source.store is None:
+        raise InputError(f"--checked takes verify-check's counts from a store, and {source.name} is a file")
+    query = "SELECT DISTINCT task, verifier FROM samples WHERE policy = $policy AND step IS NULL ORDER BY ALL"
+    total = dict.fromkeys(("false_positive", "wrong", "false_negative", "right"), 0)
+    for row in source.store.sql(query, {"policy": source.policy}).to_pylist():
+        if source.choice.tasks and row["task"] not in source.choice.tasks:
+            continue
+        verifier = source.choice.verifier or row["verifier"]
+        record = source.store.get(RECORDS, f"{row['task']} {verifier}")
+        if record is None:
+            raise InputError(
+                f"no check of {verifier} on {row['task']} is kept; run: goldpanner verify-check {row['task']} "
+                f"--store {source.store.root}"
+            )
+        for name in total:
+            total[name] += record["errors"][name]
+    return VerifierErrors(**total)
+
+
+def options(found: "Check") -> str:
+    """Return the options of `measure` that carry a check's counts."""
+    errors: dict[str, Any] = found.record()["errors"]
+    return (
+        f"--false-positive {errors['false_positive']}/{errors['wrong']} "
+        f"--false-negative {errors['false_negative']}/{errors['right']}"
+    )
+
+
+def lines(found: "Check") -> list[str]:
+    """Return a check in words: three rates with their intervals, then every form that failed with an example."""
+    wrong = sum(tally.n for tally in found.tallies if not tally.right)
+    right = sum(tally.n for tally in found.tallies if tally.right)
+    rates = (
+        ("false positives", found.false_positive(), f"of {wrong:,} texts without a right answer, judged CORRECT"),
+        ("false negatives", found.false_negative(), f"of {right:,} right answers, judged WRONG"),
+        ("unread", found.unread(), f"of {right:,} right answers, UNJUDGED"),
+    )
+    out = [f"{found.verifier} on {', '.join(found.tasks)}"]
+    for name, rate, of in rates:
+        shown = "   -" if rate.value != rate.value else f"{rate.value:6.2%}  [{rate.low:.2%}, {rate.high:.2%}]"
+        out.append(f"  {name:<16}{shown}  {of}")
+    said = {example["form"]: example for example in found.examples}
+    for tally in found.failing():
+        rate = found.rate(tally)
+        out.append(
+            f"  {rate.value:.0%} [{rate.low:.0%}, {rate.high:.0%}] of {rate.n} {tally.form!r}, e.g. "
+            f"{said[tally.form]['text'][:100]!r}"
+        )
+    return [*out, "  rates of this corpus: cases of one form are alike, so read the forms that fail first"]

@@ -1,0 +1,168 @@
+"""Drawing until a goal is met: it ends where it says, is wrong no more often than it says, and goes on after a kill."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from goldpanner.adaptive import Goal, draw
+from goldpanner.cli.collect import Spent, collect, goal_of
+from goldpanner.errors import InputError
+from goldpanner.measure import sequential
+from goldpanner.policies.scripted import ScriptedPolicy
+from goldpanner.store import Store
+from goldpanner.tasks import World, load
+from goldpanner.types import Counts, SamplingParams
+
+PARAMS = SamplingParams(max_tokens=40)
+PROBLEMS = load("world/d2", 24)
+VERIFIERS = World().verifiers()
+
+
+def simulate(goal, p, rng):
+    """Follow a goal on counts drawn straight from known P; return the counts where it stops, and the rounds."""
+    n = c = np.zeros(len(p), np.int64)
+    for rounds in range(100_000):
+        share = goal.next(Counts.of(n, c))
+        if not share.any():
+            return Counts.of(n, c), rounds
+        n, c = n + share, c + rng.binomial(share, p)
+    raise AssertionError("the goal is never reached")
+
+
+@pytest.mark.parametrize("shape", [(0.2, 5.0), (0.3, 0.3), (1.0, 1.0)])
+def test_under_peeking_after_every_batch_at_most_alpha_of_1000_problems_settle_wrongly(shape):
+    rng = np.random.default_rng(1)
+    p = rng.beta(*shape, 1000)
+    for goal in (Goal("settled", 2000, level=0.9), Goal("settled", 2000, group=16, level=0.9)):
+        counts, _ = simulate(goal, p, rng)
+        at = sequential.zone(*sequential.confidence_sequence(counts.c, counts.n, 0, 0.9), goal.cuts)
+        wrong = (at >= 0) & (at != np.searchsorted(goal.cuts, p))
+        assert wrong.mean() <= 0.1
+        assert (at >= 0).mean() > 0.7
+        assert sum(goal.zones(counts).values()) == 1000
+
+
+def test_a_budget_is_kept_to_the_sample_and_serves_everyone_first():
+    rng = np.random.default_rng(2)
+    p = np.concatenate([np.full(40, 0.4), np.full(8, 0.045)])
+    for budget in (5, 16 * 48, 3001):
+        counts, _ = simulate(Goal("settled", 10**6, budget=budget), p, rng)
+        assert counts.n.sum() == budget
+    assert counts.n.min() >= 16
+    assert counts.n[40:].mean() > 4 * counts.n[:40].mean(), "what is settled gets no more"
+
+
+def test_less_is_misplaced_than_with_the_same_samples_spread_evenly():
+    rng = np.random.default_rng(3)
+    p = rng.beta(0.3, 0.3, 2000)
+    goal = Goal("settled", 10**6, group=16, budget=2000 * 64)
+    counts, _ = simulate(goal, p, rng)
+    truth = np.searchsorted(goal.cuts, p)
+    spent = sequential.misplaced(counts.c, counts.n, goal.cuts)[0] != truth
+    even = sequential.misplaced(rng.binomial(64, p), np.full(2000, 64), goal.cuts)[0] != truth
+    assert spent.mean() < 0.75 * even.mean()
+
+
+def test_a_half_width_is_reached_everywhere_and_the_most_is_kept():
+    rng = np.random.default_rng(4)
+    p = rng.random(50)
+    counts, rounds = simulate(Goal("halfwidth", 10**6, 0.06), p, rng)
+    low, high = sequential.confidence_sequence(counts.c, counts.n)
+    assert ((high - low) / 2 < 0.06).all()
+    assert rounds < 40
+    assert simulate(Goal("halfwidth", 100, 0.06), p, rng)[0].n.max() == 100
+    assert simulate(Goal(most=7), p, rng)[0].n.tolist() == [7] * 50
+    assert simulate(Goal(most=7, budget=70), p, rng)[0].n.sum() == 70
+
+
+def test_options_stand_for_goals():
+    assert goal_of(None, None, None, None) == Goal("fixed", 64)
+    assert goal_of(9, None, None, None) == Goal("fixed", 9)
+    assert goal_of(None, None, None, 500) == Goal("settled", 4096, budget=500)
+    assert goal_of(300, "settled", 16, None) == Goal("settled", 300, group=16)
+    assert goal_of(None, "halfwidth < 0.02", None, 9) == Goal("halfwidth", 4096, 0.02, budget=9)
+    for text in ("half<0.1", "halfwidth<0.1.2", "halfwidth<", "64"):
+        with pytest.raises(InputError, match="write settled, or halfwidth"):
+            goal_of(None, text, None, None)
+    for wrong in ({"most": 0}, {"kind": "x"}, {"width": 0.5}, {"budget": 0}, {"group": 16}):
+        with pytest.raises(InputError, match="goal"):
+            Goal(**wrong)
+
+
+def test_unjudged_samples_settle_nothing_and_still_end():
+    policy = ScriptedPolicy.with_p(0.0, unjudged=1.0)
+    nothing = Counts.of([0] * 4, [0] * 4, [p.id for p in PROBLEMS[:4]])
+    steps = list(
+        draw(policy, PROBLEMS[:4], VERIFIERS, PARAMS, Goal("settled", 64), counts=nothing, have={}),
+    )
+    assert (steps[-1].samples, steps[-1].expected, steps[-1].met, steps[-1].tokens) == (256, 256, 0, None)
+
+
+def test_stopped_topped_up_and_given_another_goal_it_draws_the_same_samples_once(tmp_path):
+    policy, store, heard = ScriptedPolicy.with_p(0.3), Store(tmp_path), []
+
+    def run(goal):
+        return collect(policy, "p", PROBLEMS, PARAMS, goal, 0, store, heard.append)
+
+    counts, policy_id, spent = run(Goal(most=5))
+    assert (counts.n.tolist(), spent.samples) == ([5] * 24, 120)
+    counts, _, spent = run(Goal("settled", 500))
+    assert counts.n.sum() == 120 + spent.samples
+    assert run(Goal("settled", 500))[2].samples == 0, "the same goal again draws nothing"
+    counts, *_ = run(Goal(most=400))
+    assert counts.n.tolist() == [400] * 24
+    whole, *_ = collect(policy, "p", PROBLEMS, PARAMS, Goal(most=400), 0, Store(tmp_path / "b"), heard.append)
+    assert counts.c.tolist() == whole.c.tolist(), "the same keys, the same samples"
+    assert heard[-1].done == heard[-1].total
+    assert Spent(120, 2.0, 10**6).line(2.5) == "120 drawn in 2.0 s, 60/s, 1,000,000 tokens, 2.50 at 2.5/1M"
+
+
+CHILD = """
+import os, signal, sys
+from goldpanner.adaptive import Goal
+from goldpanner.cli.collect import collect
+from goldpanner.policies.scripted import ScriptedPolicy
+from goldpanner.store import Store
+from goldpanner.tasks import load
+from goldpanner.types import SamplingParams
+
+class Eager(Store):
+    def writer(self, **_):
+        return super().writer(block_rows=1)
+
+class Dying(ScriptedPolicy):
+    def sample(self, requests, params):
+        for i, drawn in enumerate(super().sample(requests, params)):
+            if i == 17 and os.environ["DIE"] == "1":
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield drawn
+
+goal = Goal("settled", 200, budget=1500)
+_, _, spent = collect(Dying.with_p(0.3), "p", load("world/d2", 24), SamplingParams(max_tokens=40), goal, 0,
+                      Eager(sys.argv[1]), lambda event: None)
+print(spent.samples)
+"""
+
+
+def test_killed_in_the_middle_nothing_is_lost_or_counted_twice(tmp_path: Path):
+    def child(die):
+        env = {**os.environ, "DIE": die, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        return subprocess.run([sys.executable, "-c", CHILD, tmp_path], capture_output=True, text=True, env=env)
+
+    assert child("1").returncode == -signal.SIGKILL
+    store = Store(tmp_path)
+    (policy,) = store.records("policies")
+    before = int(store.counts(policy).n.sum())
+    assert before == 17 * 16, "what was stored before the kill is there"
+    done = child("0")
+    assert done.returncode == 0, done.stderr
+    counts = store.counts(policy)
+    assert int(done.stdout) == counts.n.sum() - before
+    samples = store.samples(policy=policy)
+    assert len({sample.key for sample in samples}) == len(samples) == counts.n.sum()
+    assert Goal("settled", 200).unmet(counts).sum() == 0

@@ -1,0 +1,85 @@
+"""`verify-check` and what `measure` makes of it: rates of known verifiers, forms named, mistakes told."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from goldpanner.cli import app, instrument, samples, verify  # noqa: F401  (registers the commands)
+from goldpanner.errors import GoldpannerError
+
+runner = CliRunner()
+
+
+def call(*arguments, code=0):
+    result = runner.invoke(app, [str(a) for a in arguments])
+    if isinstance(result.exception, GoldpannerError):
+        assert code == 2, result.exception
+        return str(result.exception)
+    assert result.exit_code == code, (result.output, result.exception)
+    return result.stdout
+
+
+def checks(*arguments):
+    return json.loads(call("verify-check", *arguments, "--problems", 8, "--json"))["checks"]
+
+
+def test_rates_per_form_with_intervals():
+    (strict,) = checks("arithmetic/add-2d2d", "--verifier", "number")
+    assert strict["false_positive"]["value"] == strict["false_negative"]["value"] == 0.0
+    assert 0 < strict["false_positive"]["high"] < 0.02
+    (lenient,) = checks("number:flexible")
+    failing = [form for form in lenient["forms"] if not form["right"] and form["errors"]["value"]]
+    assert [form["form"] for form in failing] == ["hidden in prose, last"]
+    assert failing[0]["errors"]["low"] < 1.0 == failing[0]["errors"]["high"]
+    text = call("verify-check", "number:flexible", "--problems", 8)
+    assert "[63%, 100%] of 8 'hidden in prose, last'" in text
+
+
+@pytest.mark.parametrize("task", ["world/d2", "countdown/3", "arithmetic/add-2d"])
+def test_tasks_judged_by_the_whole_text_pass_their_worked_answers(task):
+    for found in checks(task):
+        assert found["tasks"] == [task]
+        assert found["false_negative"]["value"] == 0.0
+        assert found["unread"]["value"] == 0.0
+
+
+def test_a_function_of_ones_own_and_a_corpus_of_ones_own(tmp_path: Path):
+    code = tmp_path / "mine.py"
+    code.write_text("def yes(completions, **_):\n    return [1.0] * len(completions)\n")
+    (found,) = checks(f"{code}:yes")
+    assert (found["false_positive"]["value"], found["false_negative"]["value"]) == (1.0, 0.0)
+    corpus = tmp_path / "corpus.jsonl"
+    rows = [{"answer": "4", "text": "The answer is 4.", "right": True}, {"answer": "4", "text": "5", "right": False}]
+    corpus.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (found,) = checks("gsm8k/test", "--cases", corpus)
+    assert found["errors"] == {"false_positive": 0, "wrong": 1, "false_negative": 0, "right": 1}
+    (found,) = checks("number", "--cases", corpus)
+    assert found["verifier"] == "number@1"
+
+
+def test_what_is_kept_corrects_what_is_measured(tmp_path: Path):
+    drawn = ("--store", tmp_path, "-n", 16, "--problems", 12)
+    call("sample", "scripted:0.3", "arithmetic/add-2d2d", *drawn)
+    missing = call("measure", "scripted:0.3", "--store", tmp_path, "--checked", code=2)
+    assert "verify-check arithmetic/add-2d2d" in missing
+    text = call("verify-check", "arithmetic/add-2d2d", "--store", tmp_path)
+    by_hand = text.split(f"--store {tmp_path} ")[1].split()
+    taken = json.loads(call("measure", "scripted:0.3", "--store", tmp_path, "--checked", "--json"))
+    given = json.loads(call("measure", "scripted:0.3", "--store", tmp_path, *by_hand, "--json"))
+    assert taken["verifier_corrected"]
+    assert taken == given
+
+
+def test_mistakes(tmp_path: Path):
+    assert "did you mean" in call("verify-check", "numbr", code=2)
+    assert "leave out --verifier" in call("verify-check", "number", "--verifier", "exact", code=2)
+    assert "no verifier is called" in call("verify-check", "world/d2", "--verifier", "numbr", code=2)
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text("")
+    assert "no task is called" in call("verify-check", "numbr", "--cases", corpus, code=2)
+    assert "there is no case" in call("verify-check", "number", "--cases", corpus, code=2)
+    counts = tmp_path / "counts.jsonl"
+    counts.write_text('{"id": "a", "n": 4, "c": 1}\n')
+    assert "is a file" in call("measure", counts, "--checked", code=2)
