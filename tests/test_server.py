@@ -531,7 +531,8 @@ def serving(folder, seconds, *program, **surroundings):
             pytest.fail((folder / "log").read_text()[-3000:])
         yield f"http://127.0.0.1:{port}/v1"
     finally:
-        os.killpg(running.pid, signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGTERM)
         running.wait(30)
 
 
