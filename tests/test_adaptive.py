@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from goldpanner.adaptive import Goal, draw
-from goldpanner.cli.collect import Spent, collect, goal_of
+from goldpanner.cli.collect import Spent, collect, goal_of, params_of
 from goldpanner.errors import InputError
 from goldpanner.measure import sequential
 from goldpanner.policies.scripted import ScriptedPolicy
 from goldpanner.store import Store
-from goldpanner.tasks import World, load
+from goldpanner.tasks import World, load, recipe
 from goldpanner.types import Counts, SamplingParams
 
 PARAMS = SamplingParams(max_tokens=40)
@@ -92,6 +92,13 @@ def test_options_stand_for_goals():
     for wrong in ({"most": 0}, {"kind": "x"}, {"width": 0.5}, {"budget": 0}, {"group": 16}):
         with pytest.raises(InputError, match="goal"):
             Goal(**wrong)
+
+
+def test_a_task_is_put_as_its_recipe_says_unless_said_otherwise():
+    own = recipe("arithmetic/add-2d2d").params
+    assert params_of("arithmetic/add-2d2d", 1.0, 1.0, 0, None, None) == own
+    assert params_of("arithmetic/add-2d2d", 1.0, 1.0, 0, 9, "chat") == SamplingParams(max_tokens=9, template="chat")
+    assert params_of("world/d2", 0.5, 1.0, 0, None, None) == SamplingParams(0.5, max_tokens=48)
 
 
 def test_unjudged_samples_settle_nothing_and_still_end():

@@ -83,3 +83,22 @@ def test_mistakes(tmp_path: Path):
     counts = tmp_path / "counts.jsonl"
     counts.write_text('{"id": "a", "n": 4, "c": 1}\n')
     assert "is a file" in call("measure", counts, "--checked", code=2)
+
+
+def test_sampling_until_settled_says_where_everything_stands(tmp_path: Path):
+    drawn = ("--store", tmp_path, "--problems", 12, "--json")
+    found = json.loads(call("sample", "scripted:0.4", "world/d2", *drawn, "--until", "settled"))
+    assert found["settled"] == {"rare": 0, "reachable": 12, "easy": 0, "open": 0}
+    assert found["open"] == 0
+    assert found["n"] < 12 * 64
+    again = json.loads(call("sample", "scripted:0.4", "world/d2", *drawn, "--until", "settled"))
+    assert again == found
+    more = json.loads(call("sample", "scripted:0.4", "world/d2", *drawn, "--group", 16, "--budget", 5))
+    assert (more["n"], sum(more["settled"].values())) == (found["n"], 12), (
+        "the budget is of all samples, these included"
+    )
+    narrow = json.loads(call("sample", "scripted:0.4", "world/d2", *drawn, "--until", "halfwidth<0.1", "-n", 60))
+    assert (narrow["n"], narrow["open"]) == (720, 12)
+    few = json.loads(call("sample", "scripted:0.4", "world/d1", *drawn, "--budget", 40))
+    assert (few["n"], few["problems"], few["open"]) == (40, 3, 12)
+    assert "write settled, or halfwidth" in call("sample", "scripted:0.4", "world/d1", *drawn, "--until", "x", code=2)

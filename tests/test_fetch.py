@@ -3,11 +3,11 @@
 import hashlib
 import zipfile
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from goldpanner.cli import fetch as module
 from goldpanner.cli.fetch import MODELS, Model, fetch, get
 from goldpanner.errors import InputError, MissingExtraError
 
@@ -85,8 +85,8 @@ def test_mistakes(tmp_path, model):
     assert len(MODELS["smollm2"].sha256) == 64
 
 
-@pytest.mark.skipif(find_spec("gguf") is not None, reason="gguf is installed")
-def test_without_the_library_the_extra_is_named_before_anything_is_downloaded(model, tmp_path):
+def test_without_the_library_the_extra_is_named_before_anything_is_downloaded(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"goldpanner\[smollm2\]"):
         fetch(model, tmp_path / "tiny")
     assert not (tmp_path / "tiny.part").exists()

@@ -27,6 +27,24 @@ def goal_of(n: int | None, until: str | None, group: int | None, budget: int | N
     return Goal.read(until or "settled", MOST if n is None else n, group, budget)
 
 
+def params_of(
+    task: str, temperature: float, top_p: float, top_k: int, max_tokens: int | None, template: str | None
+) -> SamplingParams:
+    """Return how a task is put: by its recipe's template, stops and token limit where it has one, unless said."""
+    from goldpanner import tasks
+
+    found = tasks.find_recipe(task)
+    own = SamplingParams(max_tokens=48) if found is None else found.params
+    return SamplingParams(
+        temperature,
+        top_p,
+        top_k,
+        own.max_tokens if max_tokens is None else max_tokens,
+        own.stop if template is None else (),  # a recipe's stops belong to its template
+        own.template if template is None else template,
+    )
+
+
 @dataclass(frozen=True)
 class Spent:
     """What a call of `collect` drew, and what it took."""

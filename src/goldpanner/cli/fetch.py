@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from goldpanner.cli import app
+from goldpanner.cli.lab import need_lab
 from goldpanner.errors import InputError, MissingExtraError
 
 
@@ -79,7 +80,9 @@ def fetch(model: Model, folder: Path, convert: Convert | None = None) -> bool:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} holds something that is no model; name another folder with --out")
     if convert is None:
-        _need("torch", "transformers", "gguf")
+        need_lab()
+        if find_spec("gguf") is None:
+            raise MissingExtraError("converting a GGUF file", "smollm2")
         convert = to_hugging_face
     part = folder.with_name(folder.name + ".part")
     part.mkdir(parents=True, exist_ok=True)
@@ -152,9 +155,3 @@ def to_hugging_face(weights: Path, folder: Path) -> None:
     )
     model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(place, gguf_file=name).save_pretrained(folder)
-
-
-def _need(*modules: str) -> None:
-    """Raise MissingExtraError where a library that the conversion takes is not installed."""
-    if not all(find_spec(module) for module in modules):
-        raise MissingExtraError(f"converting a GGUF file ({', '.join(modules)})", "smollm2")

@@ -56,8 +56,14 @@ def sample(
     temperature: Annotated[float, typer.Option(help="1: the model's own distribution.")] = 1.0,
     top_p: Annotated[float, typer.Option(help="Below 1 cuts the softmax: exact zeros appear.")] = 1.0,
     top_k: Annotated[int, typer.Option(help="0: no cut.")] = 0,
-    max_tokens: Annotated[int, typer.Option(help="Token limit of a completion.")] = 48,
-    template: Annotated[str, typer.Option(help="How the prompt is wrapped; chat: as the model's chat.")] = "{prompt}",
+    max_tokens: Annotated[
+        int | None, typer.Option(help="Token limit of a completion; by default the task's own, else 48.")
+    ] = None,
+    template: Annotated[
+        str | None,
+        typer.Option(help="How the prompt is wrapped, by default as the task says; chat: the model's chat."),
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Data file of a task that reads one, e.g. gsm8k/test.")] = None,
     model: Annotated[str, typer.Option(help="Model on a server; not needed where it has only one.")] = "",
     concurrency: Annotated[int, typer.Option(help="Requests to a server at once.", min=1)] = 16,
     speak_of_support: Speak = False,
@@ -70,14 +76,13 @@ def sample(
     Example: goldpanner sample runs/world-seed0/stages/base/model world/d2 --store demo --until settled --budget 20000
     """
     from goldpanner.cli import display
-    from goldpanner.cli.collect import collect, goal_of
-    from goldpanner.types import SamplingParams
+    from goldpanner.cli.collect import collect, goal_of, params_of
 
     goal = goal_of(n, until, group, budget)
-    params = SamplingParams(temperature, top_p, top_k, max_tokens, template=template)
+    params = params_of(task, temperature, top_p, top_k, max_tokens, template)
     drawing = load_policy(policy, model=model, concurrency=concurrency, override=speak_of_support)
     name = str(drawing.describe()["name"]) if "://" in policy else policy
-    drawn = load_problems(task, problems, seed, config, set_ or [])
+    drawn = load_problems(task, problems, seed, config, set_ or [], data)
     with display.Bars(quiet=as_json) as bars:
         counts, policy_id, spent = collect(
             drawing, name, drawn, params, goal, seed, open_store(store), bars.update, price
@@ -103,7 +108,7 @@ def sample(
         typer.echo(", ".join(f"{count} {zone}" for zone, count in result["settled"].items() if count))
     typer.echo(
         f"{result['n']:,} samples of {result['problems']} problems: {result['correct']:,} correct, "
-        f"{result['unjudged']:,} unjudged, {result['truncated']:,} cut at {max_tokens} tokens\n"
+        f"{result['unjudged']:,} unjudged, {result['truncated']:,} cut at {params.max_tokens} tokens\n"
         f"policy {policy_id}\nnext: goldpanner measure {policy_id} --store {store}"
     )
 

@@ -281,14 +281,19 @@ def load_scorer(name: str) -> "ScriptedPolicy | LocalPolicy":
     return load_policy(name)  # type: ignore[return-value]
 
 
-def load_problems(task: str, n: int, seed: int, config: Path | None, overrides: list[str]) -> list[Problem]:
-    """Return n problems of a task, or the first n of a data file with the columns `question` and `answer`."""
+def load_problems(
+    task: str, n: int, seed: int, config: Path | None, overrides: list[str], data: Path | None = None
+) -> list[Problem]:
+    """Return n problems of a task (`data` is the file of one that reads a file), or the first n of a data file.
+
+    A data file has the columns `question` and `answer`.
+    """
     from goldpanner import tasks
 
     if Path(task).is_file():
         return tasks.read_problems(task, task=Path(task).stem, n=n)
     if config is None and not overrides:
-        return tasks.load(task, n, seed)
+        return tasks.load(task, n, seed, path=data)
     from goldpanner.cli.lab import load_config
 
     return tasks.load(task, n, seed, config=load_config(config, None, overrides).domain)
