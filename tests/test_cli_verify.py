@@ -97,8 +97,8 @@ def test_sampling_until_settled_says_where_everything_stands(tmp_path: Path):
     assert (more["n"], sum(more["settled"].values())) == (found["n"], 12), (
         "the budget is of all samples, these included"
     )
-    narrow = json.loads(call("sample", "scripted:0.4", "world/d2", *drawn, "--until", "halfwidth<0.1", "-n", 60))
-    assert (narrow["n"], narrow["open"]) == (720, 12)
+    narrow = json.loads(call("sample", "scripted:0.4", "world/d2", *drawn, "--until", "halfwidth<0.1", "-n", 70))
+    assert (narrow["n"], narrow["open"]) == (840, 12)
     few = json.loads(call("sample", "scripted:0.4", "world/d1", *drawn, "--budget", 40))
     assert (few["n"], few["problems"], few["open"]) == (40, 3, 12)
     assert "write settled, or halfwidth" in call("sample", "scripted:0.4", "world/d1", *drawn, "--until", "x", code=2)
