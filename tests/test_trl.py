@@ -158,6 +158,8 @@ def test_a_run_goes_on_from_its_checkpoint(trained, start, tmp_path):
     given = {"options": ["save_steps=2"], "device": "cpu", "probe": 4, "every": 2}
     with pytest.raises(KeyboardInterrupt):
         handing.hand_over(start, World(WORLD), RL, tmp_path / "handed", notify=stop, **given)
+    with (tmp_path / "handed" / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 1, "probe": {"step": 2}')  # a line that was being written
     handing.hand_over(start, World(WORLD), RL, tmp_path / "handed", **given)
     groups = Store(tmp_path / "handed" / "store").groups("handed").to_pylist()
     assert [(row["step"], row["group"], row["n"]) for row in groups] == [(s, g, 4) for s in range(4) for g in range(4)]
@@ -389,6 +391,12 @@ def test_a_finished_run_s_name_is_taken(tmp_path):
     script(tmp_path, recorder=Recorder(tmp_path / "s", "mine"), steps=1)
     with pytest.raises(InputError, match="finished run 'mine'"):
         script(tmp_path, recorder=Recorder(tmp_path / "s", "mine"), steps=1)
+    store = Store(tmp_path / "s")
+    store.put("runs", "mine", {**store.get("runs", "mine"), "finished": False})  # as if it had been killed
+    with pytest.raises(InputError, match="a run 'mine' with other settings"):
+        script(tmp_path, recorder=Recorder(tmp_path / "s", "mine"), steps=1, loss_type="dr_grpo")
+    script(tmp_path, recorder=Recorder(tmp_path / "s", "mine"), steps=1)  # once more from the start: nothing twice
+    assert [row["n"] for row in store.groups("mine").to_pylist()] == [4] * 4
 
 
 def test_our_verifiers_in_a_script_of_one_s_own(tmp_path):

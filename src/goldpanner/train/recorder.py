@@ -10,6 +10,7 @@ Only what TRL documents is used: a reward function that wraps yours, and a Train
 import asyncio
 import atexit
 import inspect
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -110,6 +111,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         self._judge: Verifier | None = None
         self._writer = self.store.writer()
         self._new: dict[str, Problem] = {problem.id: problem for problem in self._probe}
+        self._told = time.monotonic()
         self._args: Any = None
         self._model: Any = None
         self._tokenizer: Any = None
@@ -214,6 +216,8 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         self._new |= {problem.id: problem for problem in asked if problem.id not in self._rows.known}
         self._rows.known |= self._new
         self._writer.write(samples)
+        if time.monotonic() - self._told > self._writer.block_seconds:
+            self._tell_problems()
         self._state_params(self._params_id(), {"other": self._other()} if self._other() else {})
         for other in others:
             self._writer.write_verdicts(
@@ -248,6 +252,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
                 log_metric(f"groups/{name}", share)
             if self.looks and self.looks[-1].step == self._step:
                 log_metric("probe/pass@1", self.looks[-1].c / self.looks[-1].n)
+                log_metric("probe/unjudged", self.looks[-1].unjudged / self.looks[-1].n)
 
     # --- the callback
 
@@ -272,12 +277,14 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
                 "recorder: the probe needs the whole model on every process, and FSDP or ZeRO-3 shards it; leave the "
                 "probe out and sample the checkpoints (goldpanner sample)"
             )
-        there = self.store.get("runs", self.run)
+        there, record = self.store.get("runs", self.run), self._record()
         if there is not None and there.get("finished", True):
             raise InputError(f"{self.store.root} holds a finished run {self.run!r}; give this one another name")
+        if there is not None and there.get("trl", record["trl"]) != record["trl"]:
+            raise InputError(f"{self.store.root} holds a run {self.run!r} with other settings; give another name")
         gather_object([0])  # nobody writes the record before all have read it
         if args.process_index == 0:
-            self.store.put("runs", self.run, {**(there or {}), **self._record(), "finished": False})
+            self.store.put("runs", self.run, {**(there or {}), **record, "finished": False})
         atexit.register(self._flush)
         if state.global_step == 0:
             self._look(0)
@@ -331,7 +338,6 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         ):
             outcomes = [sample.verdict.outcome for sample in group]
             seen.append((len(group), outcomes.count(Outcome.CORRECT), outcomes.count(Outcome.UNJUDGED)))
-        self._flush()
         n, c, unjudged = map(sum, zip(*gather_object(seen)))
         look = Looked(step, policy.id, n, c, unjudged)
         self.looks.append(look)
@@ -344,14 +350,8 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         """Return how TRL draws, and the probe with it."""
         a = self._args
         template = self.template or ("chat" if self._rows.chat else "{prompt}")
-        return SamplingParams(
-            a.temperature,
-            1.0 if a.top_p is None else a.top_p,
-            a.top_k or 0,
-            a.max_completion_length,
-            self.stop,
-            template,
-        )
+        top_p = 1.0 if a.top_p is None else a.top_p
+        return SamplingParams(a.temperature, top_p, a.top_k or 0, a.max_completion_length, self.stop, template)
 
     def _state_params(self, name: str, more: Mapping[str, Any]) -> None:
         if self._args.process_index == 0 and name not in self._stated:
@@ -376,10 +376,14 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         return bool(AcceleratorState().distributed_type == DistributedType.FSDP or is_deepspeed_zero3_enabled())
 
     def _flush(self) -> None:
+        self._tell_problems()
+        self._writer.flush()
+
+    def _tell_problems(self) -> None:
+        """Put the problems met since the last time into the store, as one batch."""
         if self._new:
             self.store.put_problems(self._new.values())
-            self._new = {}
-        self._writer.flush()
+        self._new, self._told = {}, time.monotonic()
 
 
 def _called(function: RewardFunction, **arguments: Any) -> list[float | None]:

@@ -283,8 +283,7 @@ class _Metrics:
         if main:
             path.parent.mkdir(parents=True, exist_ok=True)
             lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-            kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] < done]
-            path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+            path.write_text("".join(f"{line}\n" for line in lines if _step(line) < done), encoding="utf-8")
         self.look: Mapping[str, Any] | None = None
 
     def add(self, record: Mapping[str, Any]) -> None:
@@ -298,3 +297,11 @@ class _Metrics:
             line, self.look = {**line, "probe": self.look}, None
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+
+
+def _step(line: str) -> float:
+    """Return the step of a line of metrics, infinity for one that was cut off when the process was killed."""
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")

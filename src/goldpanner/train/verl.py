@@ -2,7 +2,8 @@
 
 reward.custom_reward_function.path=.../goldpanner/train/verl.py reward.custom_reward_function.name=compute_score
 
-(Older versions of verl: `custom_reward_function.path`, without `reward.`). `goldpanner export --for verl` writes the command.
+(Older versions of verl: `custom_reward_function.path`, without `reward.`.) `goldpanner export --for verl` writes the
+command.
 """
 
 import json
