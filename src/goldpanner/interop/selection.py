@@ -48,7 +48,7 @@ def select(
 ) -> Selection:
     """Return the problems whose measured P, all of [c/n, (c + unjudged)/n], lies in [low, high], with weights.
 
-    `weight="variance"` isXX
+    `weight="variance"` weighs a problem by p (1 - p), `uniform` all alike; with `rows`, problems are repeated
     in proportion to their weights to that many rows in all (largest remainders), since trainers draw rows uniformly.
     Raises InputError when ids of `counts` are not among `problems`, or nothing is left.
     """
