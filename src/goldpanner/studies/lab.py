@@ -7,7 +7,7 @@ was trained first. A stage that was interrupted begins again; a finished one is 
 import fcntl
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -201,7 +201,7 @@ class Lab:
 
     def rollouts(
         self, model: Any, tokenizer: Any, prompts: Any, config: RLVRConfig, run: str
-    ) -> Iterator[RolloutRecord]:
+    ) -> Generator[RolloutRecord, None, None]:
         """Train with `rlvr`; yield its records. Every rollout is stored under `run`, and every problem asked."""
         asked: list[Problem] = []
         try:

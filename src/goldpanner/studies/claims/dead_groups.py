@@ -9,6 +9,7 @@ passed over included. They differ from it in nothing else: dynamic sampling keep
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ from goldpanner.studies.lab import PARAMS, Lab, Trained
 from goldpanner.studies.statistics import change, mean, pass_at
 from goldpanner.studies.study import Finding, Plot, Result, Study
 from goldpanner.tasks import World
-from goldpanner.train.rlvr import RLVRConfig, RolloutRecord, rlvr, step_problems
+from goldpanner.train.rlvr import RLVRConfig, RolloutRecord, step_problems
 from goldpanner.types import Estimate, FloatArray, Problem
 
 TASKS = ("world/d1", "world/d2")
@@ -69,18 +70,19 @@ def train(lab: Lab, base: Trained, name: str, changes: dict[str, Any], problems:
     domain, budget = World(base.world), steps * prompts * GROUP
 
     def run(model: Any, tokenizer: Any) -> Iterator[Foreseen]:
-        policy, records, drawn = LocalPolicy(model, tokenizer), rlvr(model, tokenizer, domain, config), 0
-        for step in range(steps):
-            asked = step_problems(domain, config, step, config.prompts_per_step)
-            exact = np.exp(lab.logp(policy, asked)).tolist() if name == "plain" else None
-            record = next(records)
-            yield Foreseen(**asdict(record), exact=exact)
-            drawn += record.groups * config.group_size
-            if drawn >= budget:
-                break
+        policy, drawn = LocalPolicy(model, tokenizer), 0
+        with closing(lab.rollouts(model, tokenizer, domain, config, f"dead-groups-{name}-w{lab.seed}")) as records:
+            for step in range(steps):
+                asked = step_problems(domain, config, step, config.prompts_per_step)
+                exact = np.exp(lab.logp(policy, asked)).tolist() if name == "plain" else None
+                record = next(records)
+                yield Foreseen(**asdict(record), exact=exact)
+                drawn += record.groups * config.group_size
+                if drawn >= budget:
+                    break
 
     every = 1 if name == "dynamic" else 5  # its steps are few and long
-    identity = [config, "exact P of the prompts", budget]
+    identity = [config, "exact P of the prompts, rollouts stored", budget]
     watch = {"held-out": problems}
     return lab.stage("grpo", base.world, base, identity, run, steps=steps, watch=watch, every=every)
 
