@@ -148,7 +148,7 @@ def judge(results):
     return Finding({"rises": [Effect("here", [exact_value(r["value"]) for r in results], low=-1)]})
 
 
-@pytest.fixture()
+@pytest.fixture
 def fake(monkeypatch):
     text = {
         "title": {"en": "t", "zh": "题"},
