@@ -1,4 +1,11 @@
-"""What every test shares: nothing but their order."""
+"""What every test shares: their order, and that Ctrl-C is heard."""
+
+import signal
+
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # so a shell starts what it runs in the background, and its children
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):
