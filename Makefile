@@ -41,10 +41,11 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(BIN)/uv
 	@touch $@ $(VENV)/.lab
 
 # After changing dependencies in pyproject.toml: write the locks anew.
+EXTRAS := lab inspect math trl server smollm2 lora ray
 LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml
 .PHONY: lock
 lock: | $(BIN)/uv
-	$(BIN)/uv pip compile $(LOCK) --all-extras --group dev -o requirements-dev.lock
+	$(BIN)/uv pip compile $(LOCK) $(addprefix --extra ,$(EXTRAS)) --group dev -o requirements-dev.lock
 	$(BIN)/uv pip compile $(LOCK) --extra lab -c requirements-dev.lock -o requirements.lock
 
 clean:
