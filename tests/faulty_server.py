@@ -26,7 +26,8 @@ class FaultyServer:
             "n": True,  # honoured
             "copies": False,  # n > 1 gives n copies of one draw
             "one_seed": False,  # every request starts from the same seed
-            "temperature": True,  # honoured; "greedy" or "hot": fixed at T = 0 or 1
+            "temperature": True,  # honoured; "greedy" or "hot": fixed at T = 0 or 1; "only 1": others are refused
+            "limit": "max_tokens",  # the name of the token limit in a chat
             "logprobs": True,
             "ids": True,
             "finish": "stop",
@@ -132,6 +133,16 @@ class FaultyServer:
         extensions = {"top_k", "min_p", "repetition_penalty", "return_token_ids"} & set(body)
         if not ways["unknown_fields"] and extensions:
             return self.send(to, 422, {"detail": f"Unexpected fields in the request: {extensions}"})
+        if "messages" in body and ways["limit"] not in body:
+            said = (
+                f"Unsupported parameter: 'max_tokens' is not supported with this model. Use '{ways['limit']}' instead."
+            )
+            return self.send(to, 400, {"error": {"message": said, "param": "max_tokens"}})
+        if ways["temperature"] == "only 1" and body["temperature"] != 1:
+            said = (
+                "Unsupported value: 'temperature' does not support this with this model. Only the default (1) value is."
+            )
+            return self.send(to, 400, {"error": {"message": said, "param": "temperature"}})
         if ways["seed_fails"] and "seed" in body:
             return self.send(to, 500, {"error": "engine dead"})
         if fault and fault.isdigit():
@@ -157,7 +168,7 @@ class FaultyServer:
         routes = self.routes(prompt) or DIVERSE
         texts, p = list(routes), np.array(list(routes.values()))
         n = body.get("n", 1) if self.ways["n"] else 1
-        temperature = {True: body["temperature"], "greedy": 0, "hot": 1}[self.ways["temperature"]]
+        temperature = {"greedy": 0, "hot": 1}.get(self.ways["temperature"], body["temperature"])
         with self.lock:
             generator = np.random.default_rng(body.get("seed", 7)) if self.ways["one_seed"] else self.rng
             if "seed" in body:

@@ -27,9 +27,10 @@ from goldpanner.cli import app, instrument, lab, samples  # noqa: F401  (registe
 from goldpanner.errors import InputError
 from goldpanner.measure.intervals import proportion
 from goldpanner.policies import Policy, Request
-from goldpanner.policies.endpoint import Address, Patience, ServerLostError, completions, retry_after
+from goldpanner.policies.endpoint import Address, Patience, ServerLostError, completions, retry_after, wants_other_limit
 from goldpanner.policies.local import LocalPolicy
-from goldpanner.policies.server import ServerPolicy, copied
+from goldpanner.policies.probe import copied
+from goldpanner.policies.server import ServerPolicy
 from goldpanner.rollout import rollout
 from goldpanner.store import Store
 from goldpanner.tasks import load
@@ -296,6 +297,47 @@ def test_fields_that_a_server_does_not_know_are_left_out_and_said():
         assert None not in {c.logprob for c in group}
         with pytest.raises(InputError, match="refuses top_k"):
             draw(who, top_k=5)
+
+
+def test_the_token_limit_goes_by_the_name_that_a_chat_asks_for():
+    with FaultyServer(HALF, limit="max_completion_tokens") as server:
+        assert {c.finish for c in draw(policy(server), template="chat")[0]} == {"stop"}
+        draw(policy(server))  # the other endpoint keeps the old name
+    chats = [body for body in server.bodies if "messages" in body]
+    assert ["max_tokens" in body for body in chats] == [True] + [False] * (len(chats) - 1)  # learnt at once, for good
+    assert {body["max_completion_tokens"] for body in chats[1:]} == {1, 32, 40}
+    assert all("max_tokens" in body for body in server.bodies if "prompt" in body)
+
+
+@pytest.mark.parametrize(
+    ("reason", "renames"),
+    [
+        ("Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens'.", True),
+        ("Unknown field: max_tokens", True),
+        ("max_tokens is too large: 99999. This model supports at most 4096 completion tokens", False),
+        ("This model's maximum context length is 64 tokens", False),
+    ],
+)
+def test_a_limit_that_is_refused_for_its_number_keeps_its_name(reason, renames):
+    assert wants_other_limit(reason) == renames
+    with FaultyServer(HALF, fault=lambda number, body: "400" if "max_tokens" in body else None) as server:
+        with pytest.raises(InputError, match="told to fail"):
+            draw(policy(server), template="chat")
+        assert all("max_tokens" in body for body in server.bodies)
+
+
+def test_a_server_that_draws_at_one_temperature_only_is_said_to():
+    with FaultyServer(HALF, temperature="only 1") as server:
+        _, found = probe(server)
+        assert len(draw(policy(server), temperature=1.0)[0]) == 20
+    assert found.faults == ()
+    assert "refuses T = 0" in " ".join(found.notes)
+    assert not found.greedy_equal
+    certain = with_p(PROBLEMS, 1.0)
+    with FaultyServer(certain, temperature="only 1") as server:
+        assert probe(server)[1].faults == ()
+    with FaultyServer(HALF, temperature="only 1", one_seed=True) as server:
+        assert "always uses one seed" in " ".join(probe(server)[1].faults)
 
 
 def test_mistakes_are_told():
@@ -582,6 +624,8 @@ def test_vllm_does_what_is_asked(tmp_path):
         found = who.probe(asked, SamplingParams(max_tokens=8))
         (drawn,) = who.sample([Request(asked, range(400))], SamplingParams(max_tokens=1))
         (longer,) = who.sample([Request(asked, range(64))], SamplingParams(max_tokens=8))
+        echoed = who.logprobs([asked] * 64, [c.tokens for c in longer])
+        spelled = who.decode(longer[0].tokens)
     assert who.card["version"]
     assert (found.faults, found.notes, found.refused) == ((), (), ())
     assert [found.n_honoured, found.draws_distinct, found.greedy_equal, found.logprobs, found.token_ids] == [True] * 5
@@ -590,3 +634,6 @@ def test_vllm_does_what_is_asked(tmp_path):
     local = LocalPolicy.from_pretrained(tmp_path / "tiny", device="cpu")
     scored = local.logprobs([asked] * 64, [c.tokens for c in longer])
     assert np.allclose(scored, [c.logprob for c in longer], atol=1e-3)
+    assert np.allclose(echoed, scored, atol=1e-3)
+    assert who.scoring_distance < 1e-3
+    assert spelled == local.tokenizer.decode(longer[0].tokens)

@@ -25,7 +25,7 @@ from goldpanner.cli.options import (
     TornTail,
     Verifier,
 )
-from goldpanner.cli.sources import Log, find_policy, load_policy, load_problems, load_scorer, open_store
+from goldpanner.cli.sources import Log, find_policy, load_policy, load_problems, open_store
 from goldpanner.errors import InputError
 
 
@@ -251,11 +251,17 @@ def report(folder: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> 
 
 @app.command()
 def score(
-    scorer: Annotated[str, typer.Argument(help="The policy that scores: a model folder, or scripted:P.")],
+    scorer: Annotated[
+        str,
+        typer.Argument(help="The policy that scores: a model folder, a server (http://HOST:PORT/v1), or scripted:P."),
+    ],
     policy: Annotated[str, typer.Argument(help="The policy of the store whose samples are scored.")],
     store: StoreFolder,
     params: Params = None,
     task: Task = None,
+    model: Annotated[str, typer.Option(help="Model on a server; not needed where it has only one.")] = "",
+    concurrency: Annotated[int, typer.Option(help="Requests to a server at once.", min=1)] = 16,
+    as_json: AsJson = False,
 ) -> None:
     """Compute log P of stored completions under another policy, for `compare` to tell where gained problems came from.
 
@@ -265,10 +271,18 @@ def score(
     from goldpanner.cli.collect import score_samples
 
     place = open_store(store)
-    with display.Bars() as bars:
-        count, scorer_id = score_samples(
-            load_scorer(scorer), find_policy(place, policy), place, params, task, bars.update
-        )
+    who = find_policy(place, policy)
+    scoring = load_policy(scorer, model=model, concurrency=concurrency)
+    with display.Bars(quiet=as_json) as bars:
+        count, scorer_id = score_samples(scoring, who, place, params, task, bars.update)
+    distance = getattr(scoring, "scoring_distance", None)
+    if as_json:
+        typer.echo(json.dumps({"scorer": scorer_id, "policy": who, "scored": count, "distance": distance}))
+        return
+    if distance is not None:
+        typer.echo(f"tokens of its own were scored as they were drawn, within {distance:.2g} nats a token", err=True)
+    if scorer_id not in place.records("policies"):
+        typer.echo(f"note: the store has no samples of {scorer_id} yet; `compare` needs some", err=True)
     typer.echo(
         f"{count:,} samples scored under {scorer_id}; next: goldpanner compare {scorer_id} {policy} --store {store}"
     )

@@ -274,13 +274,6 @@ def load_policy(name: str, **server: Any) -> "ScriptedPolicy | LocalPolicy | Ser
     return LocalPolicy.from_pretrained(name)
 
 
-def load_scorer(name: str) -> "ScriptedPolicy | LocalPolicy":
-    """Return a policy that gives log-probabilities of completions: `load_policy` without servers."""
-    if name.startswith(("http://", "https://")):
-        raise InputError("a server does not give the log-probability of a text; score with a model folder")
-    return load_policy(name)  # type: ignore[return-value]
-
-
 def load_problems(
     task: str, n: int, seed: int, config: Path | None, overrides: list[str], data: Path | None = None
 ) -> list[Problem]:

@@ -6,7 +6,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -256,11 +256,11 @@ def retry_after(header: str | None) -> float:
     return min(max(seconds, 0.0), 3600.0) if math.isfinite(seconds) else 0.0
 
 
-def body(model: str, prompt: str, params: SamplingParams, n: int, without: frozenset[str]) -> dict[str, Any]:
+def body(model: str, prompt: str | Sequence[int], params: SamplingParams, n: int) -> dict[str, Any]:
     """Return a request's body, nothing of the distribution left to the server's defaults.
 
-    Those often come from the model's generation config: top-k 50, a repetition penalty of 1.05. Fields `without` are
-    left out. The endpoint is `chat/completions` for the template `chat`, else `completions`.
+    Those often come from the model's generation config: top-k 50, a repetition penalty of 1.05. The endpoint is
+    `chat/completions` for the template `chat`, else `completions`, which takes token ids as a prompt, too.
     """
     chat = params.template == "chat"
     said: dict[str, Any] = {"model": model, "n": n, "max_tokens": params.max_tokens, "stream": False}
@@ -269,12 +269,23 @@ def body(model: str, prompt: str, params: SamplingParams, n: int, without: froze
     said |= {"min_p": 0.0, "repetition_penalty": 1.0, "return_token_ids": True, "logprobs": True if chat else 1}
     if params.stop:
         said["stop"] = list(params.stop)
-    return {name: value for name, value in said.items() if name not in without}
+    return said
 
 
 def named_in(reason: str, fields: Mapping[str, Any]) -> frozenset[str]:
     """Return those optional fields of a request that a refusal names."""
     return frozenset(name for name in OPTIONAL if name in fields and re.search(rf"\b{name}\b", reason))
+
+
+def wants_other_limit(reason: str) -> bool:
+    """Return whether a refusal says that the token limit goes by its newer name, `max_completion_tokens`.
+
+    A refusal of the number ("max_tokens is too large") does not say so: under a name that a server does not know the
+    limit would be dropped without a word.
+    """
+    unknown = r"unsupported|not supported|unknown|unrecogni[sz]ed|unexpected|not permitted|forbidden|not allowed"
+    named = re.search(r"\bmax_tokens\b", reason) is not None
+    return "max_completion_tokens" in reason or (named and re.search(unknown, reason, re.IGNORECASE) is not None)
 
 
 def completions(answer: Mapping[str, Any], params: SamplingParams) -> list[Completion]:
@@ -283,13 +294,21 @@ def completions(answer: Mapping[str, Any], params: SamplingParams) -> list[Compl
     Log-probabilities are kept only for T = 1 over the full softmax: under other settings some servers give those of
     the model and some those of the adjusted distribution.
     """
-    choices = answer.get("choices")
-    if not isinstance(choices, list) or not choices or not all(isinstance(choice, dict) for choice in choices):
-        raise ValueError(f"the answer has no choices: {str(answer)[:80]}")
+    first_choice(answer)
+    choices = answer["choices"]
     places = [choice.get("index") for choice in choices]
     if all(isinstance(place, int) for place in places):
         choices = sorted(choices, key=lambda choice: choice["index"])
     return [_completion(choice, params) for choice in choices]
+
+
+def first_choice(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the first choice of an answer. Raises ValueError where there are none."""
+    choices = answer.get("choices")
+    if not isinstance(choices, list) or not choices or not all(isinstance(choice, dict) for choice in choices):
+        raise ValueError(f"the answer has no choices: {str(answer)[:80]}")
+    first: Mapping[str, Any] = choices[0]
+    return first
 
 
 def _completion(choice: Mapping[str, Any], params: SamplingParams) -> Completion:
@@ -306,12 +325,18 @@ def _completion(choice: Mapping[str, Any], params: SamplingParams) -> Completion
     if not isinstance(text, str):
         raise ValueError(f"a choice has no text: {str(choice)[:80]}")
     logprobs = _logprobs(choice.get("logprobs")) if params.full_softmax else None
-    ids = choice.get("token_ids")
-    tokens = tuple(ids) if isinstance(ids, list) and ids and all(type(i) is int and i >= 0 for i in ids) else None
+    tokens = token_ids(choice.get("token_ids"))
     if tokens is not None and logprobs is not None and len(tokens) != len(logprobs):
         tokens = None  # which token has which probability is not known
     finish: FinishReason = FINISH.get(reason, "unknown") if isinstance(reason, str) else "unknown"
     return Completion(text, tokens, None if logprobs is None else math.fsum(logprobs), finish, logprobs)
+
+
+def token_ids(given: Any) -> tuple[int, ...] | None:
+    """Return token ids as given, None where they are none."""
+    if isinstance(given, list) and given and all(type(i) is int and i >= 0 for i in given):
+        return tuple(given)
+    return None
 
 
 def _logprobs(given: Any) -> tuple[float, ...] | None:

@@ -3,30 +3,38 @@
 import asyncio
 import math
 import time
+from collections import Counter
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
-from goldpanner.policies.endpoint import FailedError, RefusedError, completions
+from goldpanner.policies.endpoint import FailedError, RefusedError, completions, token_ids
 from goldpanner.types import Completion, SamplingParams
 
 OPEN_PROMPT = "Once upon a time"
 """A prompt that any model goes on with in many ways, for a model that is certain of the problem at hand."""
 CHANCE = math.log(1e-4)
 """Below this log-probability equal draws are not taken for a coincidence."""
+COPIES = math.log(1e-9)
+"""The same while sampling, where there is far more to coincide."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The completions of one request, and the fingerprint of the system that drew them, where one is given."""
+    """The completions of one request, and what else is said of it."""
 
     completions: list[Completion]
     fingerprint: str = ""
+    """Of the system that drew them, where one is given."""
+    prompt_tokens: tuple[int, ...] | None = None
+    """The prompt as the server put it to the model, where it says so."""
 
     @classmethod
     def of(cls, answer: Mapping[str, Any], params: SamplingParams) -> "Answer":
         """Read an answer. Raises ValueError where it has no completions."""
-        return cls(completions(answer, params), str(answer.get("system_fingerprint") or ""))
+        drawn = completions(answer, params)
+        prompt = token_ids(answer.get("prompt_token_ids")) or token_ids(answer["choices"][0].get("prompt_token_ids"))
+        return cls(drawn, str(answer.get("system_fingerprint") or ""), prompt)
 
 
 class Ask(Protocol):
@@ -90,21 +98,27 @@ async def run_probe(ask: Ask, prompt: str, seeds: bool) -> Probe:
     """Return what the server is seen to do with `prompt`; `seeds`: whether seeds will be sent, and so are tried."""
     together = await _several(ask, prompt)
     singles = await _singles(ask, prompt, 4, temperature=1.0)
-    greedy = await _singles(ask, prompt, 2, temperature=0.0)
     faults, notes = [], []
+    hot = 2.0
+    try:
+        greedy = await _singles(ask, prompt, 2, temperature=0.0)
+    except RefusedError:
+        greedy, hot = [], 1.0
+        notes.append("it refuses T = 0, so whether it obeys the temperature cannot be seen")
     given = together.completions
     copies = False
     if same(given) and not same(singles):  # four of a likely answer, or copies? A prompt without one will tell
-        copies = same((await _several(ask, OPEN_PROMPT, temperature=2.0)).completions)
+        copies = same((await _several(ask, OPEN_PROMPT, temperature=hot)).completions)
     if len(given) != 4:
         notes.append(f"n is not honoured: 4 samples asked for, {len(given)} given; they are asked for one by one")
     elif copies:
         notes.append("n > 1 gives copies of one draw; samples are asked for one by one")
     distinct = not same([*given, *singles])
     if same(singles) and coincidence(singles) < CHANCE:
-        hot = await _singles(ask, OPEN_PROMPT, 3, temperature=2.0)
-        if same(hot):
-            faults.append("all draws are equal, even at T = 2: it ignores the temperature, or always uses one seed")
+        if same(await _singles(ask, OPEN_PROMPT, 3, temperature=hot)):
+            faults.append(
+                f"all draws are equal, even at T = {hot:g}: it ignores the temperature, or always uses one seed"
+            )
         else:
             notes.append("draws at T = 1 are equal: the model seems all but certain of the first prompt")
     if not same(greedy):
@@ -122,7 +136,7 @@ async def run_probe(ask: Ask, prompt: str, seeds: bool) -> Probe:
     return Probe(
         n_honoured=len(given) == 4 and not copies,
         draws_distinct=distinct,
-        greedy_equal=same(greedy),
+        greedy_equal=bool(greedy) and same(greedy),
         logprobs=all(c.logprob is not None for c in [*given, *singles]),
         token_ids=all(c.tokens is not None for c in everything),
         seeds=tried,
@@ -143,6 +157,35 @@ def coincidence(drawn: Sequence[Completion]) -> float:
     """Return the log-probability (nats) that all draws equal the first, -inf where it is not known."""
     known = drawn[0].logprob
     return -math.inf if known is None else (len(drawn) - 1) * known
+
+
+def copied(parts: Sequence[Sequence[Completion]]) -> bool:
+    """Return whether samples of one problem, given by request, repeat one another beyond chance (1e-9).
+
+    With log-probabilities: m copies of a text of probability p among n samples come with probability at most
+    C(n, m) p^(m-1), over all such texts. Without: if a request gave m equal texts that no other request gave, chance
+    would have to gather all m copies in it, which has probability 1 / C(n, m), since samples are exchangeable.
+    """
+    drawn = [c for part in parts for c in part if c.finish != "error"]
+    times = Counter(map(_content, drawn))
+    known = {_content(c): c.logprob for c in drawn if c.logprob is not None}
+    if known:
+        return any(m > 1 and _log_choose(len(drawn), m) + (m - 1) * known.get(c, 0) < COPIES for c, m in times.items())
+    sizes = [len(part) for part in parts if len(part) > 1 and times[_content(part[0])] == len(part) == _copies(part)]
+    return any(-_log_choose(len(drawn), size) < COPIES for size in sizes)
+
+
+def _content(completion: Completion) -> tuple[Any, ...]:
+    return completion.text, completion.tokens, completion.finish
+
+
+def _copies(part: Sequence[Completion]) -> int:
+    """Return how many completions of a request equal its first."""
+    return sum(_content(c) == _content(part[0]) for c in part)
+
+
+def _log_choose(n: int, m: int) -> float:
+    return math.lgamma(n + 1) - math.lgamma(m + 1) - math.lgamma(n - m + 1)
 
 
 def _kinds(drawn: Sequence[Completion]) -> set[str]:

@@ -117,8 +117,8 @@ class ScriptedPolicy:
         same = [r.probability for r in self.routes(problem) if (r.text, r.finish) == (text, finish)]
         return math.log(math.fsum(same)) if same else -math.inf
 
-    def logprobs(self, problems: Sequence[Problem], responses: Sequence[str]) -> FloatArray:
-        """Return log P(response | problem) in nats of each pair, as `LocalPolicy.logprobs` does."""
+    def logprobs(self, problems: Sequence[Problem], responses: Sequence[str], template: str = "{prompt}") -> FloatArray:
+        """Return log P(response | problem) in nats of each pair, as `LocalPolicy.logprobs`; a template is ignored."""
         if len(problems) != len(responses):
             raise InputError(f"{len(problems)} problems but {len(responses)} responses; give one response each")
         return np.array([self.logprob(problem, text) for problem, text in zip(problems, responses)], np.float64)

@@ -6,12 +6,13 @@ see `probe.py`.
 """
 
 import asyncio
-import math
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
+
+import numpy as np
 
 from goldpanner import rng
 from goldpanner.errors import InputError
@@ -25,10 +26,15 @@ from goldpanner.policies.endpoint import (
     RefusedError,
     ServerLostError,
     body,
+    first_choice,
     named_in,
+    wants_other_limit,
 )
-from goldpanner.policies.probe import Answer, Probe, run_probe
-from goldpanner.types import Completion, Problem, SamplingParams, content_hash
+from goldpanner.policies.probe import Answer, Probe, copied, run_probe
+from goldpanner.policies.scoring import INSTEAD, Scoring
+from goldpanner.types import Completion, FloatArray, Problem, SamplingParams, content_hash
+
+T = TypeVar("T")
 
 VERSIONS = (
     ("version", "version"), ("get_server_info", "version"), ("info", "version"), ("props", "build_info"),
@@ -36,8 +42,6 @@ VERSIONS = (
 """Where vLLM, SGLang, TGI and llama.cpp say their version: path below the root, and field."""
 CARD = ("id", "owned_by", "root", "parent", "max_model_len", "meta")
 """What is kept of a model's entry in `/models`: the rest (`created`, `permission`) changes with every start."""
-CHANCE = math.log(1e-9)
-"""Below this log-probability a coincidence is taken for the server's doing."""
 
 
 class ServerPolicy:
@@ -85,10 +89,14 @@ class ServerPolicy:
         self.patience = patience or Patience()
         self.notes: Counter[str] = Counter()
         """What the server did otherwise than asked while sampling, and how often."""
+        self.scoring_distance: float | None = None
+        """Mean distance (nats a token) between how tokens were drawn and how they were scored, once that was tried."""
+        self._echo_draws = 0
         self._asked_model = model
         self._card: dict[str, Any] | None = None
         self._probes: dict[str, Probe] = {}
         self._without: frozenset[str] = frozenset()
+        self._limit = "max_tokens"
         self._singly = seeds
 
     @property
@@ -150,6 +158,58 @@ class ServerPolicy:
                 yield under_way.popleft().result()
                 drawn -= len(request.indices)
 
+    def logprobs(
+        self, problems: Sequence[Problem], responses: Sequence[Sequence[int] | str], template: str = "{prompt}"
+    ) -> FloatArray:
+        """Return log P(response | prompt) in nats of each pair, shape (len(problems),), as `LocalPolicy.logprobs`.
+
+        Responses are token ids, as they were drawn. The first call has the server score tokens of its own, see
+        `scoring.py`. Raises InputError where it cannot, and for a response that is a text: how a text ends, and how it
+        was cut into tokens, only who drew it knows.
+        """
+        if len(problems) != len(responses):
+            raise InputError(f"{len(problems)} problems but {len(responses)} responses; give one response each")
+        if any(isinstance(response, str) for response in responses):
+            raise InputError(f"{self.address.url} scores token ids, and a completion has none; {INSTEAD}")
+        model = self.model
+
+        async def score(link: Connection) -> list[float]:
+            async def complete(prompt: str, params: SamplingParams) -> Answer:
+                return await self._complete(link, _wrapped(prompt, params), params, 1)
+
+            async def echo(ids: Sequence[int], new: int) -> Mapping[str, Any]:
+                fields = body(model, ids, SamplingParams(), 1) | {"echo": True, "max_tokens": new}
+                return await self._send(link, "completions", fields, first_choice)
+
+            scoring = Scoring(self.address.url, complete, echo, self._echo_draws)
+            try:
+                if self.scoring_distance is None:
+                    self.scoring_distance = await scoring.check()
+                    self._echo_draws = scoring.new
+                return await scoring.run(problems, [tuple(map(int, response)) for response in responses], template)
+            except FailedError as error:
+                raise self._lost(str(error)) from None
+
+        if not problems:
+            return np.empty(0)
+        with self._connect() as link:
+            return np.array(link.begin(score(link)).result(), np.float64)
+
+    def decode(self, tokens: Sequence[int]) -> str | None:
+        """Return the text of tokens by the server's tokenizer, None where it does not tell (vLLM and SGLang do)."""
+
+        async def ask(link: Connection) -> str | None:
+            asked = {"model": self.model, "tokens": list(map(int, tokens))}
+            try:
+                said = await link.ask(f"{self.address.root}/detokenize", lambda answer: answer, asked)
+            except (RefusedError, FailedError):
+                return None
+            text = said.get("prompt", said.get("text"))
+            return text if isinstance(text, str) else None
+
+        with self._connect() as link:
+            return link.begin(ask(link)).result()
+
     # --- asking
 
     def _connect(self) -> Connection:
@@ -193,27 +253,43 @@ class ServerPolicy:
     async def _complete(
         self, link: Connection, prompt: str, params: SamplingParams, n: int, seed: int | None = None
     ) -> Answer:
-        """Return the completions of one request; optional fields that the server refuses by name are left out."""
-        model = self.model
+        """Return the completions of one request."""
+        path = "chat/completions" if params.template == "chat" else "completions"
+        asked = body(self.model, prompt, params, n) | ({} if seed is None else {"seed": seed})
+        return await self._send(link, path, asked, lambda answer: Answer.of(answer, params))
+
+    async def _send(
+        self, link: Connection, path: str, fields: dict[str, Any], read: Callable[[dict[str, Any]], T]
+    ) -> T:
+        """Return what `read` makes of the answer to a request.
+
+        Optional fields that the server refuses by name are left out, and the token limit goes by the name it asks for,
+        from then on.
+        """
         while True:
-            asked = body(model, prompt, params, n, self._without) | ({} if seed is None else {"seed": seed})
-            asked = {k: v for k, v in asked.items() if k not in self._without}
-            path = "chat/completions" if params.template == "chat" else "completions"
+            asked = {k: v for k, v in fields.items() if k not in self._without}
+            chat = path.startswith("chat")
+            asked[self._limit if chat else "max_tokens"] = asked.pop("max_tokens")
             try:
-                return await link.ask(f"{self.address.url}/{path}", lambda a: Answer.of(a, params), asked)
+                return await link.ask(f"{self.address.url}/{path}", read, asked)
             except RefusedError as error:
                 self._check_access(error)
                 refused = named_in(error.reason, asked)
-                if error.status not in (400, 422) or not refused:
+                if error.status not in (400, 422):
                     raise
-                self._without |= refused
+                if refused:
+                    self._without |= refused
+                elif chat and "max_tokens" in asked and wants_other_limit(error.reason):
+                    self._limit = "max_completion_tokens"
+                else:
+                    raise
 
     async def _probe(self, link: Connection, problem: Problem, params: SamplingParams) -> Probe:
         async def ask(prompt: str, n: int, seed: int | None = None, **changed: Any) -> Answer:
             wanted = {"max_tokens": min(params.max_tokens, 32), "top_p": 1.0, "top_k": 0, **changed}
             return await self._complete(link, prompt, replace(params, **wanted), n, seed)
 
-        prompt = _prompt(problem, params)
+        prompt = _wrapped(problem.prompt, params)
         try:
             try:
                 await ask(prompt, 1, max_tokens=1)
@@ -253,7 +329,7 @@ class ServerPolicy:
     ) -> list[Completion]:
         """Return the completions of some samples of one problem; what the server left out is asked for again."""
         got: list[Completion] = []
-        prompt = _prompt(request.problem, params)
+        prompt = _wrapped(request.problem.prompt, params)
         while missing := len(indices) - len(got):
             n = 1 if self._singly else missing
             first = indices[len(got)]
@@ -282,7 +358,10 @@ class ServerPolicy:
                 return
             except (FailedError, RefusedError) as also:
                 reason = str(also)
-        raise ServerLostError(
+        raise self._lost(reason)
+
+    def _lost(self, reason: str) -> ServerLostError:
+        return ServerLostError(
             f"the server {self.address.url} does not answer any more ({reason}). Nothing that was stored is lost: "
             "start it again and run the same command to go on"
         )
@@ -294,38 +373,10 @@ class ServerPolicy:
             self._singly = True
 
 
-def copied(parts: Sequence[Sequence[Completion]]) -> bool:
-    """Return whether samples of one problem, given by request, repeat one another beyond chance (1e-9).
-
-    With log-probabilities: m copies of a text of probability p among n samples come with probability at most
-    C(n, m) p^(m-1), over all such texts. Without: if a request gave m equal texts that no other request gave, chance
-    would have to gather all m copies in it, which has probability 1 / C(n, m), since samples are exchangeable.
-    """
-    drawn = [c for part in parts for c in part if c.finish != "error"]
-    times = Counter(map(_content, drawn))
-    known = {_content(c): c.logprob for c in drawn if c.logprob is not None}
-    if known:
-        return any(m > 1 and _log_choose(len(drawn), m) + (m - 1) * known.get(c, 0) < CHANCE for c, m in times.items())
-    sizes = [len(part) for part in parts if len(part) > 1 and times[_content(part[0])] == len(part) == _copies(part)]
-    return any(-_log_choose(len(drawn), size) < CHANCE for size in sizes)
-
-
-def _content(completion: Completion) -> tuple[Any, ...]:
-    return completion.text, completion.tokens, completion.finish
-
-
-def _copies(part: Sequence[Completion]) -> int:
-    """Return how many completions of a request equal its first."""
-    return sum(_content(c) == _content(part[0]) for c in part)
-
-
-def _log_choose(n: int, m: int) -> float:
-    return math.lgamma(n + 1) - math.lgamma(m + 1) - math.lgamma(n - m + 1)
-
-
-def _prompt(problem: Problem, params: SamplingParams) -> str:
+def _wrapped(prompt: str, params: SamplingParams) -> str:
+    """Return a prompt in its template; in a chat the server applies its own."""
     if params.template == "chat":
-        return problem.prompt
+        return prompt
     if "{prompt}" not in params.template:
         raise InputError(f"template {params.template!r} has no {{prompt}}; add it, or give 'chat'")
-    return params.template.replace("{prompt}", problem.prompt)
+    return params.template.replace("{prompt}", prompt)
