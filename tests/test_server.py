@@ -503,6 +503,35 @@ def test_a_server_that_ignores_the_temperature_stops_the_command_line(tmp_path):
     assert "did not draw as asked" in str(result.exception)
 
 
+def test_requests_that_failed_for_good_are_drawn_again_by_the_same_command(tmp_path):
+    data, store = tmp_path / "problems.jsonl", Store(tmp_path / "store")
+    data.write_text("".join(json.dumps({"question": p.prompt, "answer": p.answer}) + "\n" for p in PROBLEMS))
+    broken = {PROBLEMS[2].prompt: 1, PROBLEMS[4].prompt: 3}  # of how many requests each every one is refused
+
+    def fault(number, body):
+        every = broken.get(body.get("prompt"))
+        return "413" if number > 12 and every and number % every == 0 else None
+
+    with FaultyServer(HALF, fault) as server:
+        command = ["sample", server.url, data, "--store", store.root, "-n", 40, "--max-tokens", 40, "--json"]
+        first = json.loads(call(*command).stdout)
+        some, broken[PROBLEMS[4].prompt] = first["unjudged"], 0
+        second = json.loads(call(*command).stdout)
+        broken.clear()
+        before = sum(server.drawn.values())
+        shown = call(*[c for c in command if c != "--json"])
+        third = json.loads(call(*command).stdout)
+        after = sum(server.drawn.values())
+    assert some >= 40
+    assert [r["n"] for r in (first, second, third)] == [240] * 3  # what failed is there, unjudged, until it is replaced
+    assert [r["unjudged"] for r in (second, third)] == [40, 0]
+    assert "failed" not in shown.stderr
+    assert after - before <= 40 + 12  # the failed ones and one probe, and nothing at all the last time
+    keys = [s.key for s in store.samples()]
+    assert len(keys) == len(set(keys)) == 240
+    assert {s.index for s in store.samples(problem=store.samples()[0].problem)} == set(range(40))
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_stopped_in_the_middle_and_taken_up_again(tmp_path, how):
     problems = load("world/d2", 12, 0)

@@ -881,3 +881,42 @@ def test_a_full_disk_is_an_error_that_leaves_nothing_behind(store, monkeypatch):
     assert as_dict(store.counts(POLICY)) == tally(many())
     store.compact()
     assert as_dict(store.counts(POLICY)) == tally(many())
+
+
+# --- failed requests
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+@pytest.mark.parametrize("compacted", [False, True])
+def test_a_sample_takes_the_place_of_the_failed_one_of_its_key(tmp_path, order, compacted):
+    store = Store(tmp_path)
+    failed, drawn = (
+        sample("p1", 3, outcome, completion=Completion(text, finish=finish))
+        for text, finish, outcome in (("HTTP 400", "error", "unjudged"), ("yes", "stop", "correct"))
+    )
+    other = [(failed, Verdict(Outcome.UNJUDGED, "process@1")), (drawn, Verdict(Outcome.WRONG, "process@1"))]
+    for i in order:
+        store.append([(failed, drawn)[i], sample("p1", 4 + i)])
+        store.append_verdicts([other[i]])
+    if compacted:
+        store.compact()
+    who, params = failed.policy, failed.params
+    assert [s.completion.text for s in store.samples(problem="p1") if s.index == 3] == ["yes"]
+    for verifier, c in (("answer@1", 3), ("process@1", 0)):
+        counts = store.counts(who, verifier=verifier)
+        assert (counts.n.tolist(), counts.c.tolist()) == ([3], [c])
+    assert store.counts(who, verifier="process@1").unjudged.tolist() == [2]
+    assert store.sql("SELECT count(*) AS n FROM samples WHERE outcome = 'correct'").to_pylist() == [{"n": 3}]
+    assert store.drawn(who, params, 0) == {"p1": {3, 4, 5}}
+
+
+def test_what_failed_has_to_be_drawn_again(tmp_path):
+    store = Store(tmp_path)
+    store.append([sample("p1", i, "correct") for i in (0, 2, 4)])
+    store.append([sample("p1", i, "unjudged", finish="error") for i in (1, 3, 5)])
+    a = sample("p1", 0)
+    assert store.drawn(a.policy, a.params, a.seed) == {"p1": {0, 2, 4}}
+    assert store.drawn(a.policy, a.params, a.seed, failed=True) == {"p1": set(range(6))}
+    assert store.counts(a.policy).unjudged.tolist() == [3]
+    without = store.counts(a.policy, failed=False)
+    assert (without.n.tolist(), without.unjudged.tolist()) == ([3], [0])

@@ -3,7 +3,7 @@
 import itertools
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -55,13 +55,16 @@ class Spent:
     seconds: float
     tokens: int | None
     """None where the policy does not give its tokens."""
+    failed: int = 0
+    """Samples of the counts whose request failed; the next call draws them again."""
 
     def line(self, price: float | None = None) -> str:
         """Return samples per second and cost in words; `price` is that of a million tokens."""
         rate = f", {self.samples / self.seconds:,.0f}/s" if self.samples and self.seconds > 0 else ""
         tokens = "" if self.tokens is None else f", {self.tokens:,} tokens"
         money = "" if price is None or self.tokens is None else f", {self.tokens * price / 1e6:,.2f} at {price:g}/1M"
-        return f"{self.samples:,} drawn in {self.seconds:.1f} s{rate}{tokens}{money}"
+        failed = f"; {self.failed:,} requests failed, run the same command to ask again" if self.failed else ""
+        return f"{self.samples:,} drawn in {self.seconds:.1f} s{rate}{tokens}{money}{failed}"
 
 
 def collect(
@@ -79,14 +82,16 @@ def collect(
 
     A policy that has to be probed is probed first; the record is stored, and shown with what was noted in sampling.
     Only what is stored counts: killed at any point, the same call goes on, and no sample is drawn or counted twice.
+    Samples whose request failed for good are unjudged, and drawn again by the next call.
     """
     store.put("policies", policy.id, {**policy.describe(), "name": name})
     store.put("params", params.hash, asdict(params))
     store.put_problems(problems)
     have = store.drawn(policy.id, params.hash, seed)
-    counts = _stored(policy.id, problems, params, seed, store, have)
+    counts = _stored(policy.id, problems, params, seed, store)
     todo = [problem for problem, share in zip(problems, goal.next(counts)) if share]
-    probe = probed(policy, todo, params, store)
+    answered = [problem for problem in problems if have.get(problem.id)]  # the others may be what a server refuses
+    probe = probed(policy, (answered or todo) if todo else [], params, store)
     began, spent = time.monotonic(), Spent(0, 0.0, 0)
     try:
         with store.writer(block_seconds=10.0) as sink:
@@ -109,19 +114,22 @@ def collect(
         raise Interrupted(f"{spent.line(price)}, kept in {store.root}; run the same command to go on") from None
     finally:
         keep_notes(policy, probe, store)
-    have = store.drawn(policy.id, params.hash, seed)
-    counts = _stored(policy.id, problems, params, seed, store, have)
-    return counts.select(counts.n > 0), policy.id, spent
+    counts = _stored(policy.id, problems, params, seed, store, failed=True)
+    failed = int(counts.n.sum() - _stored(policy.id, problems, params, seed, store).n.sum())
+    return counts.select(counts.n > 0), policy.id, replace(spent, failed=failed)
 
 
 def _stored(
-    policy: str, problems: Sequence[Problem], params: SamplingParams, seed: int, store: Store, have: Mapping[str, Any]
+    policy: str, problems: Sequence[Problem], params: SamplingParams, seed: int, store: Store, failed: bool = False
 ) -> Counts:
-    """Return the counts of all the problems in their order, 0 where the store has no sample."""
-    ids = [problem.id for problem in problems]
+    """Return the counts of all the problems in their order, 0 where the store has no sample (but, maybe, failed ones).
+
+    Without `failed`, a sample whose request failed is not there: it has to be drawn again, and replaces the failed one.
+    """
+    ids, have = [problem.id for problem in problems], store.drawn(policy, params.hash, seed, failed)
     table = np.zeros((5, len(ids)), np.int64)
     if known := [i for i in ids if have.get(i)]:
-        found = store.counts(policy, params=params.hash, problems=known, seed=seed)
+        found = store.counts(policy, params=params.hash, problems=known, seed=seed, failed=failed)
         place = {problem: at for at, problem in enumerate(ids)}
         columns = (found.n, found.c, found.unjudged, found.truncated, found.finish_unknown)
         table[:, [place[i] for i in found.ids]] = columns

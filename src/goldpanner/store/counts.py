@@ -34,6 +34,8 @@ class Selection:
     step: int | None = None
     rollouts: bool = True
     """Whether the rollouts of RL training are taken too."""
+    failed: bool = True
+    """Whether samples whose request failed (`finish` is `error`) are taken too."""
 
     @property
     def where(self) -> str:
@@ -45,7 +47,8 @@ class Selection:
             if name in self.values
         ]
         measured = [] if self.rollouts else ["step IS NULL"]
-        return " AND ".join([*simple, *lists, *measured]) or "true"
+        drawn = [] if self.failed else ["finish <> 'error'"]
+        return " AND ".join([*simple, *lists, *measured, *drawn]) or "true"
 
     @property
     def values(self) -> dict[str, Any]:

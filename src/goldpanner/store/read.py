@@ -23,7 +23,7 @@ Ask = Callable[..., pa.Table]
 T = TypeVar("T")
 
 _LATER = 2**61
-"""Above every place: what moves a row behind those that are preferred."""
+"""Above every place: what moves a row behind those that are preferred; twice that, behind all that are not void."""
 
 _WRONG_QUERY = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException, duckdb.ConversionException)
 """Errors that no file can cause: no part needs to be read through."""
@@ -73,12 +73,17 @@ class Reader:
         """Return SQL for the rows of dataset `name` that satisfy `where`, each key once; only within a session.
 
         First the selection, then the de-duplication: of two runs that share a sample, each has it. `where` may use the
-        columns of the identity, and `task`. Of equal keys the first row wins, or the first for which `prefer` holds.
+        columns of the identity, and `task` and `finish`. Of equal keys the first row wins that is not void, or the
+        first of these for which `prefer` holds.
         """
         rows = f"(SELECT * FROM {name}_rows WHERE {where})"
         if not self.twins(name):
             return rows
-        rank = f"CASE WHEN {prefer} THEN place ELSE place + {_LATER} END" if prefer else "place"
+        rank, void = "place", self.parts[name].kind.void
+        if prefer:
+            rank += f" + CASE WHEN {prefer} THEN 0 ELSE {_LATER} END"
+        if void is not None:
+            rank += f" + CASE WHEN {void[0]} = {literal(void[1])} THEN {2 * _LATER} ELSE 0 END"
         winners = (
             f"SELECT min({rank}) % {_LATER} FROM {name}_twins WHERE {where} "
             f"GROUP BY {columns(key or self.parts[name].kind.key)}"
@@ -144,7 +149,8 @@ class Reader:
     def _find_twins(self, parts: Parts, names: Sequence[str]) -> int:
         """Fill `D_twins`; return its rows. Rows of one key have one hash: a hash that occurs once is done with."""
         name, kind = parts.kind.name, parts.kind
-        light = columns(list(dict.fromkeys([*kind.identity, *(["task"] if "task" in kind.schema.names else [])])))
+        more = [*(["task"] if "task" in kind.schema.names else []), *(kind.void or ())[:1]]
+        light = columns(list(dict.fromkeys([*kind.identity, *more])))
         if not self._find_suspects(parts, names):
             return self._make(f"{name}_twins", f"SELECT {light}, place FROM {name}_rows WHERE false")
         rows = f"{name}_rows SEMI JOIN suspects USING ({_stem(kind)})"

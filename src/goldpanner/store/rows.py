@@ -36,6 +36,8 @@ class Kind:
     """How compacting sorts."""
     dictionary: tuple[str, ...]
     """Columns whose values repeat."""
+    void: tuple[str, str] | None = None
+    """Column and value of a row that says only that something failed: any other row of its key replaces it."""
 
 
 _TEXT, _INTEGER, _REAL = pa.string(), pa.int64(), pa.float64()
@@ -69,6 +71,7 @@ SAMPLES = Kind(
     identity=(*KEY, "run", "step", "group", "verifier"),
     order=("policy", "problem", "params", "seed", "index"),
     dictionary=(*_NAMES, "run", "task", "step", "finish", "tokens.list.element"),
+    void=("finish", "error"),
 )
 
 VERDICTS = Kind(
@@ -88,6 +91,7 @@ VERDICTS = Kind(
     identity=(*KEY, "verifier"),
     order=("policy", "verifier", "problem", "params", "seed", "index"),
     dictionary=_NAMES,
+    void=("outcome", "unjudged"),
 )
 
 TRUTH = Kind(

@@ -113,17 +113,21 @@ class Store:
         run: str | None = None,
         seed: int | None = None,
         rollouts: bool = True,
+        failed: bool = True,
     ) -> Counts:
         """Return n, c, unjudged and truncated per problem of `policy`, sorted by problem id, each key once.
 
-        Seeds pool, they are distinct samples; `rollouts=False` leaves those of RL training out. `verifier`
+        Seeds pool, they are distinct samples; `rollouts=False` leaves those of RL training out, `failed=False` those
+        whose request failed (they are unjudged). `verifier`
         (`id@version`) counts that verifier's verdicts, those stored with the samples and those of `append_verdicts`;
         samples it never saw are unjudged. Raises InputError, naming the choices, where the samples were drawn under
         several params or judged by several verifiers and none is named, and where there are none at all or none of a
         problem asked for.
         """
         return count(
-            self._existing(), Selection(policy, params, tasks, problems, run, seed, rollouts=rollouts), verifier
+            self._existing(),
+            Selection(policy, params, tasks, problems, run, seed, rollouts=rollouts, failed=failed),
+            verifier,
         )
 
     def samples(
@@ -147,9 +151,13 @@ class Store:
 
         return to_samples(reader.answer(("samples",), work))
 
-    def drawn(self, policy: str, params: str, seed: int) -> dict[str, set[int]]:
-        """Return the indices already stored, per problem id: what need not be drawn again."""
-        chosen = Selection(policy, params, seed=seed)
+    def drawn(self, policy: str, params: str, seed: int, failed: bool = False) -> dict[str, set[int]]:
+        """Return the indices already stored, per problem id: what need not be drawn again.
+
+        A sample whose request failed has to be, under its own key, and then takes the failed one's place; `failed`
+        counts it in.
+        """
+        chosen = Selection(policy, params, seed=seed, failed=failed)
         query = f'SELECT problem, "index" FROM samples_rows WHERE {chosen.where}'
         table = self._reader.answer(("samples",), lambda ask: ask(query, chosen.values))
         problems = table.column("problem").combine_chunks().dictionary_encode()
