@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from goldpanner.adaptive import Goal, draw
+from goldpanner.adaptive import Goal, draw, here
 from goldpanner.cli.collect import Spent, collect, goal_of, params_of
 from goldpanner.errors import InputError
 from goldpanner.measure import sequential
@@ -105,7 +105,7 @@ def test_unjudged_samples_settle_nothing_and_still_end():
     policy = ScriptedPolicy.with_p(0.0, unjudged=1.0)
     nothing = Counts.of([0] * 4, [0] * 4, [p.id for p in PROBLEMS[:4]])
     steps = list(
-        draw(policy, PROBLEMS[:4], VERIFIERS, PARAMS, Goal("settled", 64), counts=nothing, have={}),
+        draw(PROBLEMS[:4], Goal("settled", 64), here(policy, VERIFIERS, PARAMS), counts=nothing, have={}),
     )
     assert (steps[-1].samples, steps[-1].expected, steps[-1].met, steps[-1].tokens) == (256, 256, 0, None)
 

@@ -1,11 +1,12 @@
 """Spending samples well: draw until a goal is met, and where it is furthest from being met.
 
-`Goal` says of counts which problems are open and which come first; `draw` asks it after every round and draws through
-`rollout`. Nothing but the stored samples is remembered: stopped anywhere, the same call goes on.
+`Goal` says of counts which problems are open and which come first; `draw` asks it after every round. How a round is
+carried out is another matter: `here` draws through `rollout`, `cluster.Workers` does the same on many machines.
+Nothing but the stored samples is remembered: stopped anywhere, the same call goes on.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,7 +18,7 @@ from goldpanner.measure import sequential
 from goldpanner.measure.intervals import check_level
 from goldpanner.policies import Policy
 from goldpanner.rollout import Sink, count, rollout
-from goldpanner.types import Counts, FloatArray, IntArray, Problem, SamplingParams
+from goldpanner.types import Counts, FloatArray, IntArray, Problem, Sample, SamplingParams
 from goldpanner.verify import Verifier
 
 BLOCK = 16
@@ -141,8 +142,46 @@ class Goal:
 
 
 @dataclass(frozen=True)
+class Drawn:
+    """What came of some samples, without them: they are in the store, perhaps from another machine."""
+
+    counts: Counts
+    tokens: int | None
+    """Of the completions, None where the policy does not give them."""
+
+    @classmethod
+    def of(cls, samples: Sequence[Sample]) -> "Drawn":
+        """Count samples."""
+        given = [sample.completion.tokens for sample in samples]
+        return cls(count([samples]), None if None in given else sum(len(tokens or ()) for tokens in given))
+
+
+CarryOut = Callable[[Sequence[Problem], Sequence[tuple[int, ...]]], Iterator[Drawn]]
+"""Carries out a round: draws the samples with these indices of each problem, in any order, and says what came, in
+portions, each after its samples were handed to the store."""
+
+
+def here(
+    policy: Policy,
+    verifiers: Sequence[Verifier],
+    params: SamplingParams,
+    *,
+    seed: int = 0,
+    sink: Sink | None = None,
+    run: str = "",
+) -> CarryOut:
+    """Return how a round is carried out in this process: by `rollout`, whose arguments these are."""
+
+    def carry_out(problems: Sequence[Problem], indices: Sequence[tuple[int, ...]]) -> Iterator[Drawn]:
+        for samples in rollout(policy, problems, verifiers, params, n=indices, seed=seed, sink=sink, run=run):
+            yield Drawn.of(samples)
+
+    return carry_out
+
+
+@dataclass(frozen=True)
 class Progress:
-    """Where a drawing stands after a problem's share of a round."""
+    """Where a drawing stands after a portion of a round."""
 
     samples: int
     """Of all problems, those stored before included."""
@@ -157,52 +196,46 @@ class Progress:
 
 
 def draw(
-    policy: Policy,
     problems: Sequence[Problem],
-    verifiers: Sequence[Verifier],
-    params: SamplingParams,
     goal: Goal,
+    carry_out: CarryOut,
     *,
     counts: Counts,
     have: Mapping[str, set[int]],
-    seed: int = 0,
-    sink: Sink | None = None,
-    run: str = "",
 ) -> Iterator[Progress]:
-    """Draw round after round until the goal or a limit is reached; yield where it stands, problem by problem.
+    """Draw round after round until the goal or a limit is reached; yield where it stands, portion by portion.
 
     Args:
-        policy: what is sampled; `verifiers`, `params`, `seed`, `sink`, `run` are those of `rollout`.
         problems: P problems.
         goal: when a problem needs no more.
+        carry_out: what draws a round, e.g. `here(policy, verifiers, params)`.
         counts: of the samples there are, one row per problem, in this order.
         have: the indices already drawn under this policy, params and seed, per problem id; new ones fill the gaps.
     """
     if counts.ids != tuple(problem.id for problem in problems):
         raise InputError("draw: the counts are not those of these problems, in this order")
-    indices = {problem.id: set(have.get(problem.id, ())) for problem in problems}
+    place = {problem: at for at, problem in enumerate(counts.ids)}
+    indices = {problem: set(have.get(problem, ())) for problem in place}
     table = np.stack([counts.n, counts.c, counts.unjudged, counts.truncated])
-    drawn, tokens, known = 0, 0, True
+    drawn: int = 0
+    tokens: int | None = 0
     while (share := goal.next(counts)).any():
         wanted, met = np.flatnonzero(share).tolist(), int((~goal.unmet(counts)).sum())
         expected = goal.forecast(counts)
-        todo = [problems[i] for i in wanted]
-        numbers = [_free(indices[problem.id], int(share[i])) for i, problem in zip(wanted, todo)]
-        for at, samples in zip(
-            wanted, rollout(policy, todo, verifiers, params, n=numbers, seed=seed, sink=sink, run=run)
-        ):
-            indices[problems[at].id].update(sample.index for sample in samples)
-            new = count([samples])
-            table[:, at] += [int(column[0]) for column in (new.n, new.c, new.unjudged, new.truncated)]
-            drawn += len(samples)
-            known = known and all(s.completion.tokens is not None for s in samples)
-            tokens += sum(len(s.completion.tokens or ()) for s in samples)
+        numbers = [_free(indices[counts.ids[i]], int(share[i])) for i in wanted]
+        for i, added in zip(wanted, numbers):
+            indices[counts.ids[i]].update(added)
+        for part in carry_out([problems[i] for i in wanted], numbers):
+            new = part.counts
+            table[:, [place[problem] for problem in new.ids]] += (new.n, new.c, new.unjudged, new.truncated)
+            drawn += int(new.n.sum())
+            tokens = None if tokens is None or part.tokens is None else tokens + part.tokens
             total = int(table[0].sum())
-            yield Progress(total, max(expected, total + 1), met, drawn, tokens if known else None)
+            yield Progress(total, max(expected, total + 1), met, drawn, tokens)
         counts = Counts.of(table[0], table[1], counts.ids, table[2], table[3])
     if drawn:
         total = int(table[0].sum())
-        yield Progress(total, total, int((~goal.unmet(counts)).sum()), drawn, tokens if known else None)
+        yield Progress(total, total, int((~goal.unmet(counts)).sum()), drawn, tokens)
 
 
 def _free(taken: set[int], size: int) -> tuple[int, ...]:

@@ -2,15 +2,18 @@
 
 import itertools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import typer
 
-from goldpanner.adaptive import Goal, draw
+from goldpanner.adaptive import CarryOut, Goal, draw, here
 from goldpanner.cli.verify import verifiers_of
+from goldpanner.cluster import Held, Job, Workers
 from goldpanner.errors import InputError, Interrupted
 from goldpanner.policies import Policy
 from goldpanner.policies.scripted import ScriptedPolicy
@@ -68,7 +71,7 @@ class Spent:
 
 
 def collect(
-    policy: Policy,
+    policy: Policy | Held,
     name: str,
     problems: Sequence[Problem],
     params: SamplingParams,
@@ -77,12 +80,14 @@ def collect(
     store: Store,
     notify: Notify,
     price: float | None = None,
+    workers: Workers | None = None,
 ) -> tuple[Counts, str, Spent]:
     """Draw what the store lacks to meet a goal; return the counts of every problem with samples, and the policy's id.
 
-    A policy that has to be probed is probed first; the record is stored, and shown with what was noted in sampling.
-    Only what is stored counts: killed at any point, the same call goes on, and no sample is drawn or counted twice.
-    Samples whose request failed for good are unjudged, and drawn again by the next call.
+    It is drawn in this process, or by `workers` (which alone can draw from a policy that is `Held`). A policy that has
+    to be probed is probed first; the record is stored, and shown with what was noted in sampling. Only what is
+    stored counts: killed at any point, the same call goes on, and no sample is counted twice. Samples whose request
+    failed for good are unjudged, and drawn again by the next call.
     """
     store.put("policies", policy.id, {**policy.describe(), "name": name})
     store.put("params", params.hash, asdict(params))
@@ -92,21 +97,11 @@ def collect(
     todo = [problem for problem, share in zip(problems, goal.next(counts)) if share]
     answered = [problem for problem in problems if have.get(problem.id)]  # the others may be what a server refuses
     probe = probed(policy, (answered or todo) if todo else [], params, store)
+    job = Job(partial(verifiers_of, problems[0].task if problems else ""), params, seed, store, name)
     began, spent = time.monotonic(), Spent(0, 0.0, 0)
     try:
-        with store.writer(block_seconds=10.0) as sink:
-            for at in draw(
-                policy,
-                problems,
-                verifiers_of(problems[0].task if problems else ""),
-                params,
-                goal,
-                counts=counts,
-                have=have,
-                seed=seed,
-                sink=sink,
-                run=name,
-            ):
+        with _engine(policy, job, workers) as carry_out:
+            for at in draw(problems, goal, carry_out, counts=counts, have=have):
                 spent = Spent(at.drawn, time.monotonic() - began, at.tokens)
                 note = "" if goal.kind == "fixed" else f"{at.met}/{len(problems)} met "
                 notify(Event(name, "sample", at.samples, at.expected, note + _cost(at.tokens, price)))
@@ -117,6 +112,18 @@ def collect(
     counts = _stored(policy.id, problems, params, seed, store, failed=True)
     failed = int(counts.n.sum() - _stored(policy.id, problems, params, seed, store).n.sum())
     return counts.select(counts.n > 0), policy.id, replace(spent, failed=failed)
+
+
+@contextmanager
+def _engine(policy: Policy | Held, job: Job, workers: Workers | None) -> Iterator[CarryOut]:
+    """Give what carries out the rounds of a drawing: this process, or workers that write to the store themselves."""
+    if workers is not None:
+        yield workers.rounds(job, policy)
+    elif isinstance(policy, Held):
+        raise InputError(f"policy {policy.id} is held by workers; give them, too")
+    else:
+        with job.store.writer(block_seconds=10.0) as sink:
+            yield here(policy, job.verifiers(), job.params, seed=job.seed, sink=sink, run=job.run)
 
 
 def _stored(
@@ -155,7 +162,7 @@ class Probed(Protocol):
         """Return what some requests show: `to_json()` for the store, `lines()` for a person, `faults`."""
 
 
-def probed(policy: Policy, problems: Sequence[Problem], params: SamplingParams, store: Store) -> str | None:
+def probed(policy: Policy | Held, problems: Sequence[Problem], params: SamplingParams, store: Store) -> str | None:
     """Probe a policy that asks for it; store and show what was seen. Return the record's id."""
     if not isinstance(policy, Probed) or not problems:
         return None
@@ -168,7 +175,7 @@ def probed(policy: Policy, problems: Sequence[Problem], params: SamplingParams, 
     return record_id
 
 
-def keep_notes(policy: Policy, probe: str | None, store: Store) -> None:
+def keep_notes(policy: Policy | Held, probe: str | None, store: Store) -> None:
     """Store what a probed policy noted while it was sampled with its probe, and show it."""
     if probe is None or not isinstance(policy, Probed) or not policy.notes:
         return

@@ -1,10 +1,13 @@
 """`sample`, `import`, `export`, `store` and `report`: samples in, samples out, and what is kept of them."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,6 +30,17 @@ from goldpanner.cli.options import (
 )
 from goldpanner.cli.sources import Log, find_policy, load_policy, load_problems, open_store
 from goldpanner.errors import InputError
+
+if TYPE_CHECKING:
+    from goldpanner.cluster import Held, Workers
+    from goldpanner.policies import Policy
+
+
+class Engine(StrEnum):
+    """What draws."""
+
+    OWN = "goldpanner"
+    RAY = "ray"
 
 
 @app.command()
@@ -65,7 +79,15 @@ def sample(
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Data file of a task that reads one, e.g. gsm8k/test.")] = None,
     model: Annotated[str, typer.Option(help="Model on a server; not needed where it has only one.")] = "",
-    concurrency: Annotated[int, typer.Option(help="Requests to a server at once.", min=1)] = 16,
+    concurrency: Annotated[int, typer.Option(help="Requests to a server at once (of each worker).", min=1)] = 16,
+    engine: Annotated[
+        Engine, typer.Option(help="goldpanner: this process; ray: workers, here or on a cluster.")
+    ] = Engine.OWN,
+    workers: Annotated[int | None, typer.Option(help="ray: worker processes (2).", min=1)] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(help="ray: a cluster's, auto or ray://HOST:10001; else $RAY_ADDRESS, else a Ray of our own."),
+    ] = None,
     speak_of_support: Speak = False,
     config: ConfigFile = None,
     set_: Set = None,
@@ -80,13 +102,14 @@ def sample(
 
     goal = goal_of(n, until, group, budget)
     params = params_of(task, temperature, top_p, top_k, max_tokens, template)
-    drawing = load_policy(policy, model=model, concurrency=concurrency, override=speak_of_support)
-    name = str(drawing.describe()["name"]) if "://" in policy else policy
     drawn = load_problems(task, problems, seed, config, set_ or [], data)
-    with display.Bars(quiet=as_json) as bars:
-        counts, policy_id, spent = collect(
-            drawing, name, drawn, params, goal, seed, open_store(store), bars.update, price
-        )
+    server = {"model": model, "concurrency": concurrency, "override": speak_of_support}
+    with _drawing(policy, engine, workers, ray_address, server) as (drawing, pool):
+        name = str(drawing.describe()["name"]) if "://" in policy else policy
+        with display.Bars(quiet=as_json) as bars:
+            counts, policy_id, spent = collect(
+                drawing, name, drawn, params, goal, seed, open_store(store), bars.update, price, pool
+            )
     result: dict[str, Any] = {
         "policy": policy_id,
         "params": params.hash,
@@ -111,6 +134,32 @@ def sample(
         f"{result['unjudged']:,} unjudged, {result['truncated']:,} cut at {params.max_tokens} tokens\n"
         f"policy {policy_id}\nnext: goldpanner measure {policy_id} --store {store}"
     )
+
+
+@contextmanager
+def _drawing(
+    policy: str, engine: Engine, workers: int | None, address: str | None, server: dict[str, Any]
+) -> "Iterator[tuple[Policy | Held, Workers | None]]":
+    """Give the policy that is sampled, and the workers of Ray if they draw.
+
+    They load a model themselves. A server is asked what it is, and probed, in this process alone.
+    """
+    if engine is not Engine.RAY:
+        if workers is not None or address is not None:
+            raise InputError("--workers and --ray-address belong to Ray; give --engine ray with them")
+        yield load_policy(policy, **server), None
+        return
+    from goldpanner.cluster import Workers
+
+    here = load_policy(policy, **server) if "://" in policy else None
+    with Workers(workers or 2, address, gpus=here is None) as pool:
+        if here is None:  # a worker on another node knows no relative path
+            policy, base = (str(Path(x).absolute()) if x and Path(x).is_dir() else x for x in (policy, server["model"]))
+            yield pool.hold(partial(load_policy, policy, model=base)), pool
+        else:
+            yield here, pool
+        if pool.deaths:
+            typer.echo(f"workers that died and were replaced: {pool.deaths}; their units were drawn again", err=True)
 
 
 @app.command("import")
