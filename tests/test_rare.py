@@ -36,16 +36,23 @@ def test_within_a_factor_of_two_wherever_reliable_and_never_falsely_new(routes, 
     assert reliable > 100 if spread <= 1 else reliable < 20
 
 
-def test_the_estimate_is_the_formula_and_its_interval_covers():
+@pytest.mark.parametrize("p_rl", [0.3, 0.6, 0.98])
+def test_the_estimate_is_the_formula_and_its_interval_covers(p_rl):
     r = np.random.default_rng(0)
     hits = 0
     for _ in range(200):
-        drawn = scripted(r, 200, 1e-9, 30, 0.5)
+        drawn = scripted(r, 200, 1e-9, 30, 0.5, p_rl=p_rl)
         found = rare.origin(**drawn)
         ratio = np.exp(drawn["logp_base"] - drawn["logp_rl"]) * drawn["correct"]
         assert found.p_base.value == pytest.approx(ratio.mean())
         hits += found.p_base.low <= 1e-9 <= found.p_base.high
     assert 0.9 <= hits / 200 <= 0.99
+
+
+def test_the_interval_does_not_vanish_where_all_samples_are_right_and_alike():
+    found = rare.origin(np.ones(40, bool), np.full(40, np.log(1e-6)), np.zeros(40)).p_base
+    assert found.value == pytest.approx(1e-6)
+    assert found.low == pytest.approx(1e-6 * 0.025 ** (1 / 40))  # of the exact interval of 40 of 40
 
 
 def test_a_missed_route_makes_a_lower_bound_not_a_false_claim():

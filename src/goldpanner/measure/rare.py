@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.special import betainccinv, chdtri, logsumexp, stdtrit
 
 from goldpanner.errors import InputError
+from goldpanner.measure.intervals import proportion
 from goldpanner.types import Estimate, FloatArray
 
 Label = Literal["amplified", "new at this resolution", "cannot say"]
@@ -149,7 +150,11 @@ def _check(correct: NDArray[np.bool_], log_base: FloatArray, log_rl: FloatArray,
 def _estimate(
     log_w: FloatArray, samples: int, reasons: list[str], level: float, log_w_wrong: FloatArray
 ) -> tuple[Estimate, Diagnostics]:
-    """Estimate the mean weight with a Student interval on its logarithm, and the diagnostics."""
+    """Estimate share correct x mean weight of the correct, and the diagnostics.
+
+    The interval joins, on the logarithm, the exact interval of the share and Student's of the mean weight as the root
+    of the sum of their squared arms (Zou & Donner 2008): it does not vanish where all samples are correct and alike.
+    """
     found = len(log_w)
     if found < MIN_CORRECT:
         reasons.append(f"{found} correct RL samples, fewer than {MIN_CORRECT}")
@@ -165,7 +170,6 @@ def _estimate(
     if relative > MAX_RELATIVE_ERROR or pessimistic > MAX_LOGNORMAL_ERROR:
         worst = max(relative, pessimistic)
         reasons.append(f"standard error up to {worst:.0%} of the estimate ({effective:.1f} effective samples)")
-    relative = max(relative, expected)
     if share.max() > MAX_SHARE:
         reasons.append(f"one sample carries {share.max():.0%} of the weight")
     if tail > MAX_TAIL:
@@ -175,8 +179,11 @@ def _estimate(
     mean, error = float(every.sum() / samples), float(every.std() / np.sqrt(samples))
     if mean - 5 * error > 1.001 and found:
         reasons.append(f"the weights average {mean:.3g}, above 1: the log-probabilities do not belong to these samples")
-    half = float(stdtrit(max(effective - 1, 1), (1 + level) / 2)) * relative
-    value, low, high = (float(np.exp(min(log_value + d, 0.0))) for d in (0.0, -half, half))
+    spread = np.sqrt(max(1 / effective - 1 / found, 0.0) * found / max(found - 1, 1))
+    half = float(stdtrit(max(effective - 1, 1), (1 + level) / 2)) * max(float(spread), expected)
+    least, most = (float(end) for end in proportion(found, samples, level=level))
+    arms = (0.0, -np.hypot(half, np.log(found / samples / least)), np.hypot(half, np.log(most * samples / found)))
+    value, low, high = (float(np.exp(min(log_value + arm, 0.0))) for arm in arms)
     estimate = Estimate(value, min(low, value), max(high, value), level, "importance-sampling", samples)
     return estimate, Diagnostics(samples, found, effective, relative, float(share.max()), tail, tuple(reasons))
 
