@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections import Counter, deque
@@ -238,7 +240,8 @@ except Interrupted as stop:
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "kill -9"])
 def test_a_stopped_driver_leaves_no_process_and_a_store_to_go_on_with(tmp_path, how):
     mark = f"GOLDPANNER_TEST={uuid.uuid4()}"
-    env = {**os.environ, "RAY_TMPDIR": "/tmp", **dict([mark.split("=")])}
+    scratch = tempfile.mkdtemp(dir="/tmp")  # a kill -9 leaves Ray's folder there; sockets need a short path
+    env = {**os.environ, "RAY_TMPDIR": scratch, **dict([mark.split("=")])}
     child = subprocess.Popen(
         [sys.executable, "-c", CHILD, tmp_path],
         env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
@@ -252,10 +255,12 @@ def test_a_stopped_driver_leaves_no_process_and_a_store_to_go_on_with(tmp_path, 
         assert "run the same command to go on" in said
         assert len(said.splitlines()) == 1, said
         assert not processes(mark)
+        assert not list(Path(scratch).iterdir())
     deadline = time.monotonic() + 30
-    while processes(mark) and time.monotonic() < deadline:
+    while at_work(mark) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert not processes(mark)
+    assert not at_work(mark)
+    shutil.rmtree(scratch)
     store = Store(tmp_path)
     before = len(store.samples())
     assert 128 <= before < 400 * 24
@@ -264,13 +269,18 @@ def test_a_stopped_driver_leaves_no_process_and_a_store_to_go_on_with(tmp_path, 
     assert counts.n.tolist() == [400] * 24
 
 
+def at_work(mark):
+    """Return the processes but two of Ray's own, which end a minute after a kill -9: they try to report it first."""
+    return [name for name in processes(mark) if "Agent" not in name]
+
+
 def processes(mark):
-    """Return the processes that have `mark` in their environment: descendants, wherever they hang."""
+    """Return the names of the processes that have `mark` in their environment: descendants, wherever they hang."""
     found = []
     for path in Path("/proc").glob("[0-9]*/environ"):
         try:
             if mark.encode() in path.read_bytes():
-                found.append(path.parent.name)
+                found.append((path.parent / "cmdline").read_text())
         except OSError:
             continue
     return found
@@ -331,7 +341,7 @@ def test_without_ray_the_extra_is_named(monkeypatch):
 def test_a_server_is_probed_once_and_drawn_from_by_all(tmp_path):
     problems = [Problem("t", f"say {word}", word) for word in "abcdef"]
     with (
-        FaultyServer(with_p(problems, 0.5), fault=lambda n, body: "fewer" if n == 30 else None) as server,
+        FaultyServer(with_p(problems, 0.5), fault=lambda n, body: "more" if n == 20 else None) as server,
         Workers(2) as pool,
     ):
         policy, store = ServerPolicy(server.url), Store(tmp_path)
@@ -339,5 +349,8 @@ def test_a_server_is_probed_once_and_drawn_from_by_all(tmp_path):
         bodies = [body for body in server.bodies if body["prompt"].startswith("say")]
     assert counts.n.tolist() == [100] * 6
     (probe,) = store.records("probes").values()
-    assert len(bodies) < 2 * probe["requests"] + 6 * 8, bodies
+    greedy = [body["temperature"] == 0 for body in bodies]
+    assert any(greedy[: probe["requests"]])
+    assert not any(greedy[probe["requests"] :]), "no worker probes again"
+    assert len(bodies) < probe["requests"] + 6 * 12
     assert sum(probe["sampling"].values()) == 1, "what a worker noted is told"

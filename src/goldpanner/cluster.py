@@ -38,6 +38,11 @@ PATIENCE = 600.0
 """Seconds that the cluster has to start a worker while none is at work."""
 OBJECTS = 200 * 2**20
 """Bytes of shared memory that a Ray of our own may take: no sample ever lies there."""
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # under `uv run` the project would be uploaded to every worker
+}
+"""What Ray reads when it is loaded; a user's own values stand."""
 
 
 class WorkersLostError(GoldpannerError):
@@ -290,9 +295,8 @@ class Workers:
     # --- Ray itself
 
     def _connect(self) -> None:
-        # read when ray is loaded: no statistics sent home, nothing of the project uploaded under `uv run`
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+        for name, value in ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
         try:
             import ray
         except ImportError:

@@ -28,7 +28,7 @@ from goldpanner.cli.options import (
     TornTail,
     Verifier,
 )
-from goldpanner.cli.sources import Log, find_policy, load_policy, load_problems, open_store
+from goldpanner.cli.sources import Log, find_policy, load_base, load_policy, load_problems, open_store
 from goldpanner.errors import InputError
 
 if TYPE_CHECKING:
@@ -60,6 +60,13 @@ def sample(
     until: Annotated[str | None, typer.Option(help="Draw until every problem is settled, or 'halfwidth<0.05'.")] = None,
     group: Annotated[
         int | None, typer.Option(help="Settled means: live, mixed or dead in groups of this size.", min=4)
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(help="Settled means: shown to be above or below this policy (or counts file), or like it."),
+    ] = None,
+    margin: Annotated[
+        float | None, typer.Option(help="With --against: what difference of P is not material (0.1).")
     ] = None,
     budget: Annotated[
         int | None, typer.Option(help="Samples in all, spent where problems are least settled.", min=1)
@@ -100,8 +107,8 @@ def sample(
     from goldpanner.cli import display
     from goldpanner.cli.collect import collect, goal_of, params_of
 
-    goal = goal_of(n, until, group, budget)
     params = params_of(task, temperature, top_p, top_k, max_tokens, template)
+    goal = goal_of(n, until, group, budget, load_base(against, margin, store, params), margin)
     drawn = load_problems(task, problems, seed, config, set_ or [], data)
     server = {"model": model, "concurrency": concurrency, "override": speak_of_support}
     with _drawing(policy, engine, workers, ray_address, server) as (drawing, pool):
@@ -121,6 +128,7 @@ def sample(
     }
     if goal.kind == "settled":
         result["settled"] = goal.zones(counts)
+        result["in_vain"] = int(goal.in_vain(counts).sum())
     if goal.kind != "fixed":
         result["open"] = int(goal.unmet(counts).sum()) + len(drawn) - len(counts)
     if as_json:
@@ -129,6 +137,8 @@ def sample(
     typer.echo(spent.line(price), err=True)
     if goal.kind == "settled":
         typer.echo(", ".join(f"{count} {zone}" for zone, count in result["settled"].items() if count))
+        if result["in_vain"]:
+            typer.echo(f"{result['in_vain']} open because {against} has too few samples there: draw more of it")
     typer.echo(
         f"{result['n']:,} samples of {result['problems']} problems: {result['correct']:,} correct, "
         f"{result['unjudged']:,} unjudged, {result['truncated']:,} cut at {params.max_tokens} tokens\n"
