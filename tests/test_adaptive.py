@@ -1,5 +1,6 @@
 """Drawing until a goal is met: it ends where it says, is wrong no more often than it says, and goes on after a kill."""
 
+import json
 import os
 import signal
 import subprocess
@@ -8,8 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from goldpanner.adaptive import Goal, draw, here
+from goldpanner.cli import app
+from goldpanner.cli import samples as commands  # noqa: F401  (registers them)
 from goldpanner.cli.collect import Spent, collect, goal_of, params_of
 from goldpanner.errors import InputError
 from goldpanner.measure import sequential
@@ -45,6 +49,67 @@ def test_under_peeking_after_every_batch_at_most_alpha_of_1000_problems_settle_w
         assert wrong.mean() <= 0.1
         assert (at >= 0).mean() > 0.7
         assert sum(goal.zones(counts).values()) == 1000
+
+
+def test_a_comparison_is_settled_rightly_and_spends_least_where_it_is_plain():
+    rng = np.random.default_rng(3)
+    base_p = rng.beta(0.3, 2.0, 600)
+    p = np.where(rng.random(600) < 0.5, base_p, np.clip(base_p + rng.choice([-0.4, 0.3], 600), 0, 1))
+    base = Counts.of(np.full(600, 512), rng.binomial(512, base_p))
+    goal = Goal("settled", 1024, base=base)
+    counts, _ = simulate(goal, p, rng)
+    found, in_vain = sequential.change(counts, base, 0.1)
+    said = np.array(["open", *sequential.CHANGES])[found + 1]
+    wrong = ((said == "rose") & (p <= base_p)) | ((said == "fell") & (p >= base_p))
+    wrong |= (said == "no material change") & (abs(p - base_p) > 0.1)
+    assert wrong.mean() <= 0.05
+    assert (said != "open").mean() > 0.8
+    assert counts.n[p - base_p > 0.25].mean() < 100 < counts.n[said == "open"].mean()
+    assert (counts.n[(said == "open") & ~in_vain] == 1024).all()
+    zones = goal.zones(counts)
+    assert list(zones) == [*sequential.CHANGES, "open"]
+    assert sum(zones.values()) == 600
+    assert (goal.in_vain(counts) == in_vain).all()
+    assert counts.n.sum() <= goal.forecast(counts)
+    some, _ = simulate(Goal("settled", 1024, base=base, budget=12_000), p, rng)
+    assert some.n.sum() == 12_000
+
+
+def test_a_comparison_needs_the_same_problems_and_its_own_goal():
+    base = Counts.of([10], [1], ["x"])
+    with pytest.raises(InputError, match="1 of 2 problems have no samples of the policy compared with"):
+        Goal("settled", base=base).next(Counts.of([0, 0], [0, 0], ["x", "y"]))
+    for options in ({"kind": "fixed"}, {"kind": "settled", "group": 16}):
+        with pytest.raises(InputError, match="a comparison goes with 'settled' alone"):
+            Goal(base=base, **options)
+    with pytest.raises(InputError, match="margin is 0"):
+        Goal("settled", base=base, margin=0)
+
+
+def test_a_comparison_through_the_command_line(tmp_path):
+    def call(*arguments):
+        done = CliRunner().invoke(app, [*map(str, arguments), "--store", str(tmp_path)])
+        assert done.exit_code == 0, (done.output, done.exception)
+        return done.stdout
+
+    call("sample", "scripted:0.02", "world/d2", "-n", 200, "--problems", 12)
+    command = ["sample", "scripted:0.3", "world/d2", "--problems", 12, "--against", "scripted:0.02"]
+    said = json.loads(call(*command, "--json"))
+    assert said["settled"]["rose"] == 12
+    assert said["n"] < 12 * 100
+    assert json.loads(call(*command, "--json"))["n"] == said["n"], "settled: the same command draws nothing"
+    assert "12 rose" in call(*command)
+    counts = tmp_path / "base.jsonl"
+    call("export", "scripted:0.02", counts)
+    assert json.loads(call(*command[:-1], counts, "--json"))["n"] == said["n"]
+    for more, says in (
+        (["--margin", "0.1"], "name the other policy with --against"),
+        (["--against", "scripted:0.02", "--max-tokens", "9"], "no samples of params"),
+        (["--against", "scripted:0.02", "--problems", "13"], "1 of 13 problems have no samples"),
+    ):
+        refused = CliRunner().invoke(app, [*command[:5], *more, "--store", str(tmp_path)])
+        assert isinstance(refused.exception, InputError), refused.output
+        assert says in str(refused.exception)
 
 
 def test_a_budget_is_kept_to_the_sample_and_serves_everyone_first():

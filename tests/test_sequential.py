@@ -9,6 +9,8 @@ from scipy.stats import binom
 from goldpanner.errors import InputError
 from goldpanner.measure import intervals, sequential
 from goldpanner.measure.groups import shares
+from goldpanner.measure.support import changes
+from goldpanner.types import Counts
 
 SETTLED = np.random.default_rng(0)
 
@@ -54,6 +56,73 @@ def test_the_ends_are_where_the_martingale_reaches_one_over_alpha(c, wrong, leve
         fixed = intervals.proportion(c, n, 0, level)
         assert low <= fixed[0] + 1e-9, "no free lunch: wider than for one n"
         assert high >= fixed[1] - 1e-9
+
+
+# --- the difference of two policies
+
+
+def ever_said(p, base_p, base_n, most, margin=0.1, by=sequential.change):
+    """P(each of `CHANGES` is ever said by n = most), looking after every sample: exact sums over all paths."""
+    base_c = np.arange(base_n + 1)
+    alive, said = binom.pmf(base_c, base_n, base_p)[:, None], np.zeros(3)
+    for n in range(1, most + 1):
+        zero = np.zeros((len(alive), 1))
+        alive = np.hstack([alive, zero]) * (1 - p) + np.hstack([zero, alive]) * p
+        b, c = np.nonzero(alive > 1e-8)
+        found = np.full(alive.shape, -1)
+        found[b, c] = by(Counts.of(np.full(c.size, n), c), Counts.of(np.full(c.size, base_n), base_c[b]), margin)[0]
+        for k in range(3):
+            said[k] += alive[found == k].sum()
+        alive[found >= 0] = 0.0
+    return dict(zip(sequential.CHANGES, said))
+
+
+def fisher(counts, base, margin):
+    """The exact test of `compare` on each look, as if it were the only one."""
+    p = changes(base, counts).p_value
+    return np.select([(p <= 0.05) & (counts.c > 0), p <= 0.05], [2, 0], -1), None
+
+
+@pytest.mark.parametrize("p", [0.02, 0.3, 0.9])
+def test_where_nothing_changed_a_change_is_said_with_alpha_at_most_however_often_one_looks(p):
+    said = ever_said(p, p, 24, 80)
+    assert said["rose"] + said["fell"] <= 0.05
+    if p == 0.02:  # a comparison that is not made for it
+        broken = ever_said(p, p, 24, 80, by=fisher)
+        assert broken["rose"] + broken["fell"] > said["rose"] + said["fell"]
+
+
+@pytest.mark.parametrize(("p", "base_p"), [(0.2, 0.0), (0.12, 0.0), (0.5, 0.9)])
+def test_a_difference_above_the_margin_is_called_immaterial_with_alpha_at_most(p, base_p):
+    said = ever_said(p, base_p, 48, 64)
+    assert said["no material change"] <= 0.05
+    assert said["rose" if p < base_p else "fell"] <= 0.05
+    if abs(p - base_p) >= 0.2:
+        assert said["rose" if p > base_p else "fell"] > 0.6
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.integers(0, 60), st.integers(0, 60), st.integers(0, 40), st.integers(0, 40), st.sampled_from([-0.3, 0.0, 0.1])
+)
+def test_the_evidence_against_a_difference_is_the_least_over_a_grid_of_p(c, wrong, base_c, base_wrong, difference):
+    found = float(sequential.log_difference_martingale(difference, c, c + wrong, base_c, base_c + base_wrong))
+    p = np.linspace(max(0.0, -difference), min(1.0, 1 - difference), 20_001)
+    mine = sequential.log_martingale(np.clip(p + difference, 0, 1), c, c + wrong)
+    base = sequential.log_martingale(p, base_c, base_c + base_wrong)
+    kept = [np.logaddexp(np.log(0.2), np.log(0.8) + log) for log in (mine, base)]
+    assert found == pytest.approx(float((kept[0] + kept[1]).min()), abs=1e-4)
+
+
+def test_a_comparison_ends_where_the_base_is_too_little_known():
+    base = Counts.of([64, 64, 64], [32, 0, 0])
+    found, in_vain = sequential.change(Counts.of([4000, 4000, 4000], [2000, 0, 2000]), base, 0.1)
+    assert [sequential.CHANGES[k] if k >= 0 else "open" for k in found] == ["open", "no material change", "rose"]
+    assert in_vain.tolist() == [True, False, False]
+    # unjudged samples could be either: nothing is said that one of both would refute
+    found, _ = sequential.change(Counts.of([64, 64], [40, 0], unjudged=[0, 40]), Counts.of([64, 64], [0, 0]), 0.1)
+    assert found.tolist() == [2, -1]
+    assert sequential.change(Counts.of([0], [0]), Counts.of([64], [0]), 0.1)[0].tolist() == [-1]
 
 
 def test_unjudged_samples_widen_both_ends():

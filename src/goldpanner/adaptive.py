@@ -7,7 +7,7 @@ Nothing but the stored samples is remembered: stopped anywhere, the same call go
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -33,8 +33,9 @@ class Goal:
 
     `fixed`: it has `most` samples. `halfwidth`: the confidence sequence of its P is narrower than +-`width`.
     `settled`: that sequence lies within one stratum of the boundary, or, with `group` = G, shows groups of G to be
-    live, mixed or dead. Whatever the goal, no problem gets more than `most` samples, and all of them together no more
-    than `budget`, those stored before included.
+    live, mixed or dead; or, with `base`, it is shown that P is higher or lower than the base's, or no more than
+    `margin` away. Whatever the goal, no problem gets more than `most` samples, and all of them together no more than
+    `budget`, those stored before included.
     """
 
     kind: str = "fixed"
@@ -43,6 +44,10 @@ class Goal:
     group: int | None = None
     budget: int | None = None
     level: float = 0.95
+    base: Counts | None = field(default=None, compare=False, repr=False)
+    """Counts of the policy that this one is compared with; they do not grow."""
+    margin: float = 0.1
+    """Difference of two P that is not material."""
 
     def __post_init__(self) -> None:
         check_level(self.level)
@@ -54,6 +59,10 @@ class Goal:
             raise InputError(f"goal: half-width is {self.width:g}; give a number between 0 and 0.5")
         if self.group is not None and self.kind != "settled":
             raise InputError(f"goal: a group size ({self.group}) goes with 'settled' alone; leave it out")
+        if self.base is not None and (self.kind != "settled" or self.group is not None):
+            raise InputError("goal: a comparison goes with 'settled' alone, without a group size; leave the other out")
+        if not 0 < self.margin < 1:
+            raise InputError(f"goal: margin is {self.margin:g}; give a number between 0 and 1")
         _ = self.cuts  # a group that is too small is said at once
 
     @classmethod
@@ -77,9 +86,9 @@ class Goal:
 
     def zones(self, counts: Counts) -> dict[str, int]:
         """Return how many problems are settled in which zone, `open` last."""
-        low, high = sequential.confidence_sequence(counts.c, counts.n, counts.unjudged, self.level)
-        at = sequential.zone(low, high, self.cuts)
+        at = self._settled(counts)[0]
         names = sequential.STRATA if self.group is None else sequential.GROUPS
+        names = names if self.base is None else sequential.CHANGES
         found = dict.fromkeys(names, 0)
         for i, name in enumerate(names):
             found[name] += int((at == i).sum())
@@ -89,10 +98,14 @@ class Goal:
         """Return which problems do not meet the goal yet, however many samples they have."""
         if self.kind == "fixed":
             return counts.n < self.most
-        low, high = sequential.confidence_sequence(counts.c, counts.n, counts.unjudged, self.level)
         if self.kind == "halfwidth":
+            low, high = sequential.confidence_sequence(counts.c, counts.n, counts.unjudged, self.level)
             return (high - low) / 2 >= self.width
-        return sequential.zone(low, high, self.cuts) < 0
+        return self._settled(counts)[0] < 0
+
+    def in_vain(self, counts: Counts) -> NDArray[np.bool_]:
+        """Return which problems get no more samples although they are open: it is the base that is too little known."""
+        return self._settled(counts)[1]
 
     def next(self, counts: Counts) -> IntArray:
         """Return how many samples each problem gets in the next round: all 0 where the goal or a limit is reached.
@@ -102,7 +115,7 @@ class Goal:
         problem beside a threshold does not eat the budget; or by the widest interval. Without one, all open problems.
         """
         n = counts.n
-        open_ = self.unmet(counts) & (n < self.most)
+        open_ = self.unmet(counts) & (n < self.most) & ~self.in_vain(counts)
         if self.kind == "fixed" and self.budget is None:
             return np.where(open_, self.most - n, 0)
         left = np.iinfo(np.int64).max if self.budget is None else max(self.budget - int(n.sum()), 0)
@@ -120,7 +133,8 @@ class Goal:
         """Return about how many samples there will be in all when the drawing ends (to show the time left)."""
         most = np.maximum(counts.n, self.most)
         if self.kind == "settled":
-            need = sequential.samples_to_settle(counts.c, counts.n, self.cuts, self.most, self.level)
+            need = sequential.samples_to_settle(counts.c, counts.n, self._cuts_of(counts), self.most, self.level)
+            need = np.where(self.in_vain(counts), counts.n, need)
         elif self.kind == "halfwidth":  # 2.8 standard errors at 95%: wider than a fixed interval's 2
             p = (counts.c + 1) / (counts.n + 2)
             need = np.ceil(2.8**2 * p * (1 - p) / self.width**2).astype(np.int64)
@@ -129,11 +143,36 @@ class Goal:
         total = int(np.where(self.unmet(counts), np.clip(need, counts.n, most), counts.n).sum())
         return total if self.budget is None else min(total, max(self.budget, int(counts.n.sum())))
 
+    def _settled(self, counts: Counts) -> tuple[IntArray, NDArray[np.bool_]]:
+        """Return the zone that holds each problem (-1: open), and which problems further samples cannot settle."""
+        if self.base is not None:
+            return sequential.change(counts, self._base_of(counts), self.margin, self.level)
+        low, high = sequential.confidence_sequence(counts.c, counts.n, counts.unjudged, self.level)
+        return sequential.zone(low, high, self.cuts), np.zeros(len(counts), np.bool_)
+
+    def _cuts_of(self, counts: Counts) -> FloatArray:
+        """Return the values of P between the zones: the same for all problems, or the ends of the base's interval."""
+        if self.base is None:
+            return self.cuts
+        base = self._base_of(counts)
+        return np.stack(sequential.confidence_sequence(base.c, base.n, base.unjudged, self.level), axis=-1)
+
+    def _base_of(self, counts: Counts) -> Counts:
+        """Return the base's counts of the same problems. Raises InputError where it has none of some."""
+        assert self.base is not None
+        place = {problem: at for at, problem in enumerate(self.base.ids)}
+        if missing := [problem for problem in counts.ids if problem not in place]:
+            raise InputError(
+                f"{len(missing)} of {len(counts)} problems have no samples of the policy compared with (first "
+                f"{missing[0]}); draw them first, with the same task, number of problems and seed"
+            )
+        return self.base.select([place[problem] for problem in counts.ids])
+
     def _urgency(self, counts: Counts) -> FloatArray:
         first = counts.n == 0
         if self.kind == "settled":
             judged = np.maximum(counts.n - counts.unjudged, 1)
-            chance = sequential.misplaced(np.minimum(counts.c, judged), judged, self.cuts)[1]
+            chance = sequential.misplaced(np.minimum(counts.c, judged), judged, self._cuts_of(counts))[1]
             return np.where(first, np.inf, chance / np.maximum(counts.n, 1))
         if self.kind == "halfwidth":
             low, high = sequential.confidence_sequence(counts.c, counts.n, counts.unjudged, self.level)

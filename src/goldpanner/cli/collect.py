@@ -25,11 +25,22 @@ MOST = 4096
 """Samples a problem gets at most where a goal decides: one beside a threshold would never settle."""
 
 
-def goal_of(n: int | None, until: str | None, group: int | None, budget: int | None) -> Goal:
-    """Return the goal that the options stand for; a budget alone is spent on settling the strata."""
-    if until is None and group is None and budget is None:
+def goal_of(
+    n: int | None,
+    until: str | None,
+    group: int | None,
+    budget: int | None,
+    base: Counts | None = None,
+    margin: float | None = None,
+) -> Goal:
+    """Return the goal that the options stand for; a budget alone is spent on settling the strata.
+
+    `base`: counts of the policy that this one is compared with, up to a difference of `margin`.
+    """
+    if until is None and group is None and budget is None and base is None:
         return Goal(most=64 if n is None else n)
-    return Goal.read(until or "settled", MOST if n is None else n, group, budget)
+    found = Goal.read(until or "settled", MOST if n is None else n, group, budget)
+    return found if base is None else replace(found, base=base, margin=found.margin if margin is None else margin)
 
 
 def params_of(

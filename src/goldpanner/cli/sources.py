@@ -1,7 +1,7 @@
 """What a word on the command line stands for: a counts file, a log, a policy in a store, a policy to sample."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -192,6 +192,24 @@ def load_source(name: str, choice: Choice) -> Source:
     policy = find_policy(store, name)
     counts = with_samples(counts_of(store, policy, choice), name)
     return Source(name, counts, drawn_with(store, policy, choice.params), policy, store, choice)
+
+
+def load_base(name: str | None, margin: float | None, store: Path, params: SamplingParams) -> Counts | None:
+    """Return the counts that a policy about to be drawn with `params` is compared with, None without a name.
+
+    Raises InputError where they were drawn otherwise.
+    """
+    if name is None:
+        if margin is not None:
+            raise InputError(f"--margin {margin:g} is that of a comparison; name the other policy with --against")
+        return None
+    choice = Choice() if Path(name).exists() else Choice(store, params=params.hash)
+    source = load_source(name, choice)
+    mine = asdict(params)
+    if changed := [field for field, value in source.stated.items() if value != mine.get(field, value)]:
+        said = ", ".join(f"{field} = {source.stated[field]!r}, not {mine[field]!r}" for field in changed)
+        raise InputError(f"{name} was sampled with {said}; sample both alike")
+    return source.counts
 
 
 def with_samples(counts: Counts, name: str) -> Counts:

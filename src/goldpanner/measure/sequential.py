@@ -8,14 +8,14 @@ n at once, so drawing may stop, go on, or move to another problem for whatever r
 from typing import cast
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from goldpanner.errors import InputError
 from goldpanner.measure.boundary import EASY, RARE
 from goldpanner.measure.groups import shares
 from goldpanner.measure.intervals import check_counts, check_level
-from goldpanner.types import FloatArray, IntArray
+from goldpanner.types import Counts, FloatArray, IntArray
 
 PRIOR = 0.25
 """a = b of the beta mixture: a small one is narrower near 0 and 1, where most thresholds lie, little wider between."""
@@ -23,6 +23,9 @@ LIVE, DEAD = 0.75, 0.25
 """A problem is live at G where a group is live with at least the first chance, dead where with at most the second."""
 STRATA = ("rare", "reachable", "easy")
 GROUPS = ("dead-wrong", "mixed", "live", "mixed", "dead-right")
+CHANGES = ("fell", "no material change", "rose")
+KEPT = 0.2
+"""What each side of a comparison does not stake: many samples of one must not drown what the other shows."""
 _HALVINGS = 50
 
 
@@ -96,10 +99,78 @@ def zone(low: FloatArray, high: FloatArray, cuts: FloatArray) -> IntArray:
     return np.where(first >= last, last, -1).astype(np.int64)
 
 
+def log_difference_martingale(
+    difference: float, c: ArrayLike, n: ArrayLike, base_c: ArrayLike, base_n: ArrayLike
+) -> FloatArray:
+    """Return log M(d) for two policies' samples of a problem: evidence against P - P_base = d.
+
+    M(d) = min_p (k + (1-k) M_base(p)) (k + (1-k) M(p+d)), M_base and M those of `confidence_sequence` on either side,
+    k = `KEPT`. At the true P both factors are martingales of mean 1, independent of one another, and the minimum makes
+    their product smaller: so if d is the difference, M(d) ever reaches 1/alpha, whenever and on whichever side samples
+    are added, with probability at most alpha (after universal inference, Wasserman et al., arXiv:1912.11436; Ville).
+    """
+    c_, n_, base_c_, base_n_ = np.broadcast_arrays(*(np.asarray(x, np.float64) for x in (c, n, base_c, base_n)))
+    sides = [(0.0, base_c_, base_n_ - base_c_), (difference, c_, n_ - c_)]
+    low = np.full(c_.shape, max(0.0, -difference))
+    high = np.full(c_.shape, min(1.0, 1.0 - difference))
+
+    def evidence(p: FloatArray) -> list[FloatArray]:
+        return [_mixture(h, m) - _fitted(np.clip(p + d, 0, 1), h, m) for d, h, m in sides]
+
+    for _ in range(_HALVINGS):  # log M is convex in p: its slope has one zero
+        p = (low + high) / 2
+        shares = [special.expit(log + np.log(1 / KEPT - 1)) for log in evidence(p)]
+        falls = sum(share * _slope(p + d, h, m) for share, (d, h, m) in zip(shares, sides)) > 0
+        low, high = np.where(falls, p, low), np.where(falls, high, p)
+    kept = [np.logaddexp(np.log(KEPT), np.log1p(-KEPT) + log) for log in evidence((low + high) / 2)]
+    return cast(FloatArray, kept[0] + kept[1])
+
+
+def _slope(p: FloatArray, hits: FloatArray, misses: FloatArray) -> FloatArray:
+    """Return the slope of `_fitted` in p, within (0, 1)."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return cast(FloatArray, np.where(hits > 0, hits / p, 0.0) - np.where(misses > 0, misses / (1 - p), 0.0))
+
+
+def change(counts: Counts, base: Counts, margin: float, level: float = 0.95) -> tuple[IntArray, NDArray[np.bool_]]:
+    """Return, per problem, the number in `CHANGES` of what is settled of P - P_base (-1: nothing yet), and whether more
+    samples of `counts` cannot settle it.
+
+    P rose (or fell) where every difference <= 0 (>= 0) is excluded by `log_difference_martingale`, which is smallest at
+    the observed one; it did not change materially where those of `margin` and more, up and down, are. All of it is
+    right at every moment with probability >= `level` per problem. An unjudged sample counts against each claim.
+
+    More samples are in vain where P's confidence sequence lies within the base's and holds no value from which both of
+    its ends are within the margin: then it is the base that is not known well enough. The ids must be the same.
+    """
+    n, base_n, limit = counts.n, base.n, -np.log(1 - check_level(level))
+
+    def above(difference: float, c: IntArray, base_c: IntArray) -> NDArray[np.bool_]:
+        """Whether the difference is shown to be above this one."""
+        far = log_difference_martingale(difference, c, n, base_c, base_n) >= limit
+        return cast(NDArray[np.bool_], far & (c * base_n - base_c * n > difference * n * base_n))
+
+    def below(difference: float, c: IntArray, base_c: IntArray) -> NDArray[np.bool_]:
+        return above(-difference, n - c, base_n - base_c)
+
+    most, base_most = counts.c + counts.unjudged, base.c + base.unjudged
+    rose, fell = above(0.0, counts.c, base_most), below(0.0, most, base.c)
+    same = above(-margin, counts.c, base_most) & below(margin, most, base.c)
+    found = np.select([rose, fell, same], [2, 0, 1], -1).astype(np.int64)
+    low, high = confidence_sequence(counts.c, counts.n, counts.unjudged, level)
+    base_low, base_high = confidence_sequence(base.c, base.n, base.unjudged, level)
+    inside = (low >= base_low) & (high <= base_high)
+    in_vain = (found < 0) & inside & (np.maximum(low, base_high - margin) > np.minimum(high, base_low + margin))
+    return found, in_vain
+
+
 def misplaced(c: FloatArray | IntArray, n: FloatArray | IntArray, cuts: FloatArray) -> tuple[IntArray, FloatArray]:
-    """Return each problem's likeliest zone and the chance that P lies in another, under Beta(1/2 + c, 1/2 + n - c)."""
+    """Return each problem's likeliest zone and the chance that P lies in another, under Beta(1/2 + c, 1/2 + n - c).
+
+    `cuts` holds the values of P between the zones, shape (cuts,), or (problems, cuts) where each has its own.
+    """
     c_, n_ = np.asarray(c, np.float64)[:, None], np.asarray(n, np.float64)[:, None]
-    below = special.betainc(c_ + 0.5, n_ - c_ + 0.5, cuts[None, :])
+    below = special.betainc(c_ + 0.5, n_ - c_ + 0.5, np.atleast_2d(cuts))
     share = np.diff(below, axis=1, prepend=0.0, append=1.0)
     return share.argmax(axis=1).astype(np.int64), 1 - share.max(axis=1)
 
