@@ -32,8 +32,11 @@ NO_ZEROS = 0.6
 """Prior probability that no problem is truly impossible; else the impossible share is uniform on (0, 1)."""
 ONE_KNEE, AT_HALF, ONE_CLUSTER = 0.75, 0.75, 0.7
 """Prior probabilities: no lower knee; the upper knee lies at P = 1/2; no easy cluster."""
-SOFT_EDGE = 0.5
-"""Prior probability that the upper knee is as round as a beta's; else it is up to 8 times as sharp."""
+BETA_EDGE = 0.5
+"""Prior probability that the upper knee is as round as a beta's."""
+SHARPNESS = (0.15, 8.0)
+"""Else its sharpness is log-uniform between these times a beta's. A knee several times as round as a beta's bends the
+density over decades, as the exponentiated power law does (P^b exponential) and as the log-normal does."""
 DIMENSION = 10
 """Of the unit cube: zero share, alpha, beta, high knee, gap to the low knee, middle slope, cluster (3), sharpness."""
 
@@ -69,7 +72,8 @@ def weights(grid: Grid, u: FloatArray) -> FloatArray:
 
     x = grid.logit
     above = x - high
-    sharp = 8 ** _spike(u[:, 9], SOFT_EDGE)[:, None]
+    bent = _spike(u[:, 9], BETA_EDGE)[:, None]
+    sharp = np.where(bent > 0, _log_uniform(bent, *SHARPNESS), 1.0)
     log = middle * above - (middle + beta) * _softplus(sharp * above) / sharp
     log -= (alpha - middle) * _softplus(high - gap - x)
     log += np.log(grid.width)
@@ -166,20 +170,20 @@ class Shapes:
     def estimate(
         self, value_of: Callable[[Grid], FloatArray], level: float = 0.95, population: bool = False
     ) -> list[Estimate]:
-        """Estimate the mean of each value(P): posterior median and central interval, widened over the bounds.
+        """Estimate the mean of each value(P): posterior mean and central interval, widened over the bounds.
 
         `value_of` gives the values at the nodes of a grid, shape (V, J); the answer has V estimates.
         """
-        quantiles = [(1 - level) / 2, 0.5, (1 + level) / 2]
-        tables = []
+        ends = [(1 - level) / 2, (1 + level) / 2]
+        means, quantiles = [], []
         for ensemble in (self.judged, *self.bounds):
-            draws = [ensemble.draws(value, population) for value in value_of(ensemble.grid)]
-            tables.append(np.quantile(draws, quantiles, axis=1))
-        low = np.min([table[0] for table in tables], axis=0)
-        high = np.max([table[2] for table in tables], axis=0)
+            draws = np.array([ensemble.draws(value, population) for value in value_of(ensemble.grid)])
+            means.append(draws.mean(axis=1))
+            quantiles.append(np.quantile(draws, ends, axis=1))
+        low, high = np.min(quantiles, axis=0)[0], np.max(quantiles, axis=0)[1]
         return [
             Estimate(float(v), float(min(a, v)), float(max(b, v)), level, "shape-average", self.judged.tally.size)
-            for v, a, b in zip(tables[0][1], low, high)
+            for v, a, b in zip(means[0], low, high)
         ]
 
 
