@@ -262,9 +262,10 @@ def drawn_with(store: "Store", policy: str, params: str | None) -> dict[str, Any
 
 
 def load_policy(name: str, **server: Any) -> "ScriptedPolicy | LocalPolicy | ServerPolicy":
-    """Return a policy to sample: `scripted:0.3` (right with that probability), a Hugging Face model folder, or a URL.
+    """Return a policy to sample: `scripted:0.3` (right with that probability), a Hugging Face model folder, a folder of
+    LoRA adapters, or a URL.
 
-    A URL is an OpenAI-compatible server's; `server` goes to `ServerPolicy`.
+    A URL is an OpenAI-compatible server's; `server` goes to `ServerPolicy`, and its `model` is the adapters' base too.
     """
     if name.startswith(("http://", "https://")):
         from goldpanner.policies.server import ServerPolicy
@@ -280,16 +281,17 @@ def load_policy(name: str, **server: Any) -> "ScriptedPolicy | LocalPolicy | Ser
         if not 0 <= p <= 1:
             raise InputError(f"policy {name!r}: write scripted:P with a probability P between 0 and 1")
         return ScriptedPolicy.with_p(p, name=name)
-    if not (Path(name) / "config.json").is_file():
+    if not any((Path(name) / file).is_file() for file in ("config.json", "adapter_config.json")):
         raise InputError(
-            f"policy {name!r} is no model folder (it has no config.json); give one, a server's URL, or scripted:P"
+            f"policy {name!r} is no model folder (it has no config.json); give one, a folder of adapters, a server's "
+            "URL, or scripted:P"
         )
     from goldpanner.cli.lab import need_lab
 
     need_lab()
     from goldpanner.policies.local import LocalPolicy
 
-    return LocalPolicy.from_pretrained(name)
+    return LocalPolicy.from_pretrained(name, base=server.get("model") or None)
 
 
 def load_problems(

@@ -18,12 +18,12 @@ import numpy as np
 import torch
 import transformers
 from numpy.typing import NDArray
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from goldpanner import rng
 from goldpanner.errors import InputError
 from goldpanner.policies import Request
 from goldpanner.policies.decode import Decoder, RowCache, SharedCache, decoding_cache, last_logits
+from goldpanner.policies.load import best_device, load_pretrained
 from goldpanner.policies.pick import pick
 from goldpanner.types import Completion, FinishReason, FloatArray, IntArray, Problem, SamplingParams
 
@@ -72,10 +72,17 @@ class LocalPolicy:
 
     @classmethod
     def from_pretrained(
-        cls, folder: Path | str, device: str | torch.device | None = "auto", dtype: str = "auto", **options: Any
+        cls,
+        folder: Path | str,
+        device: str | torch.device | None = "auto",
+        dtype: str = "auto",
+        base: Path | str | None = None,
+        **options: Any,
     ) -> "LocalPolicy":
-        """Load a folder in the Hugging Face layout; `options` go to the constructor."""
-        model, tokenizer = load_pretrained(folder, dtype=dtype)
+        """Load a folder in the Hugging Face layout, or of adapters (see `load_pretrained`); `options` go to the
+        constructor.
+        """
+        model, tokenizer = load_pretrained(folder, dtype, base)
         return cls(model, tokenizer, device=device, name=options.pop("name", Path(folder).name), **options)
 
     @property
@@ -122,6 +129,7 @@ class LocalPolicy:
             "parameters": sum(p.numel() for p in self.model.parameters()),
             "vocabulary": len(self.tokenizer),
             "dtype": str(self.model.dtype).removeprefix("torch."),
+            "adapters": hasattr(self.model, "peft_config"),
             "device": str(self.device),
             "torch": torch.__version__,
             "transformers": transformers.__version__,
@@ -351,37 +359,3 @@ def evaluation(model: Any) -> Iterator[None]:
             yield
     finally:
         model.train(training)
-
-
-def best_device() -> torch.device:
-    """Return CUDA or MPS where present, else the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def load_pretrained(folder: Path | str, dtype: str = "auto") -> tuple[Any, Any]:
-    """Return (model, tokenizer) from a folder in the Hugging Face layout; raises InputError where it is none."""
-    folder = Path(folder)
-    if not (folder / "config.json").is_file():
-        raise InputError(f"model folder {str(folder)!r} has no config.json; give a folder in the Hugging Face layout")
-    with quiet_progress():
-        try:
-            model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        except (OSError, ValueError) as error:
-            raise InputError(f"model folder {str(folder)!r} cannot be loaded: {error}") from error
-    return model.eval(), tokenizer
-
-
-@contextmanager
-def quiet_progress() -> Iterator[None]:
-    """Silence transformers' own progress bars: the command line draws its own."""
-    log = transformers.utils.logging
-    shown = log.is_progress_bar_enabled()
-    log.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            log.enable_progress_bar()

@@ -12,6 +12,7 @@ from goldpanner.policies.local import LocalPolicy
 from goldpanner.rollout import judge
 from goldpanner.studies.config import RunConfig
 from goldpanner.tasks import Recipe, Split, read_problems, recipe
+from goldpanner.tasks.domain import in_test
 from goldpanner.train.rows import Row
 from goldpanner.types import Completion, Problem
 from goldpanner.verify import Verifier
@@ -26,6 +27,10 @@ class Posed:
     """File of the problems, for a task that is read (`gsm8k/train`)."""
     examples: Path | None = None
     """File of worked examples, columns `prompt` and `response`; None: the problems' own worked answers."""
+    test_share: float = 0.0
+    """Share of a file's problems, by a hash of their text, that the test split holds; 0: the file is not split."""
+    left_out: frozenset[str] = frozenset()
+    """Ids of a file's problems that are never posed."""
 
     @classmethod
     def of(cls, task: str, data: Path | None = None, examples: Path | None = None) -> "Posed":
@@ -46,14 +51,22 @@ class Posed:
         return config.model_copy(update=changed)
 
     def problems(self, task: str, n: int, rng: np.random.Generator, split: Split = "test") -> list[Problem]:
-        """Return n distinct problems; of a file any of them, whatever the split: the file is its split."""
+        """Return n distinct problems; of a file any of them, whatever the split, unless it is split (`test_share`)."""
         if self.recipe.read is None:
             return self.recipe.problems(n, int(rng.integers(2**62)), split)
-        if n > len(self._read):
+        pool = self.pool(split)
+        if n > len(pool):
             raise InputError(
-                f"{task}: {n} problems were asked for, {self.data} has {len(self._read)}; lower prompts_per_step"
+                f"{task}: {n} problems were asked for, {self.data} has {len(pool)}; lower prompts_per_step"
             )
-        return [self._read[i] for i in rng.permutation(len(self._read))[:n]]
+        return [pool[i] for i in rng.permutation(len(pool))[:n]]
+
+    def pool(self, split: Split) -> list[Problem]:
+        """Return the problems of a file that are posed in a split, in their order."""
+        chosen = [problem for problem in self._read if problem.id not in self.left_out]
+        if not self.test_share:
+            return chosen
+        return [problem for problem in chosen if in_test(problem.prompt, self.test_share) == (split == "test")]
 
     def verifiers(self) -> tuple[Verifier, ...]:
         """Return the task's verifier."""

@@ -5,7 +5,7 @@ A stage whose `model/` is there is finished and is not run again.
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,14 @@ from goldpanner.studies.workers import Event, Notify
 from goldpanner.tasks import Domain
 from goldpanner.tasks import build as build_domain
 from goldpanner.tasks import load as load_problems
+from goldpanner.train import lora
 from goldpanner.train.config import RFTConfig, RLVRConfig
 from goldpanner.train.model import build_model, build_tokenizer, load_model, save_model
 from goldpanner.train.rejection import keep_right, rft, to_rows
 from goldpanner.train.rlvr import reward_first, rlvr
 from goldpanner.train.rows import Row
 from goldpanner.train.supervised import SupervisedConfig, epochs, fresh_text, supervised
-from goldpanner.types import Problem
+from goldpanner.types import Problem, SamplingParams
 from goldpanner.verify import Verifier
 
 
@@ -111,7 +112,7 @@ def train(
         tokenizer = build_tokenizer(domain.vocabulary())
         model = build_model(config.model, len(tokenizer), config.seed)
     else:
-        model, tokenizer = load_model(parent)
+        model, tokenizer = load_model(parent, dtype="float32")  # in half precision, small updates would be lost
     policy = LocalPolicy(model, tokenizer, device=config.device, name=name)
     before = policy.id
     heldout = {} if posed else {t: held_out(config, t)[: config.measure.sampled] for t in config.tasks.measured}
@@ -124,6 +125,9 @@ def train(
                 record["heldout"] = {task: exact_pass_at_1(policy, problems) for task, problems in heldout.items()}
             metrics.add(record)
             notify(Event(name, kind, step.step + 1, _total(settings, rollouts), progress_note(record)))
+    if getattr(settings, "lora", 0) and parent is not None:
+        lora.save_adapter(model, tokenizer, folder / "adapter", parent)
+        lora.merge(model)
     record = {
         "stage": kind,
         "parent": parent.parent.name if parent else None,
@@ -214,14 +218,28 @@ def measure(config: RunConfig, folder: Path, store: Store, notify: Notify) -> No
         logp = policy.logprobs(unknown, [problem.meta["chain"] for problem in unknown])
         store.append_truth(policy.id, {p.id: float(x) for p, x in zip(unknown, logp)})
     total = len(config.tasks.measured) * config.measure.sampled
+    draw_missing(policy, todo, domain.verifiers(), params, seed, store, notify, total)
+
+
+def draw_missing(
+    policy: LocalPolicy,
+    todo: Sequence[tuple[Problem, tuple[int, ...]]],
+    verifiers: Sequence[Verifier],
+    params: SamplingParams,
+    seed: int,
+    store: Store,
+    notify: Notify,
+    total: int,
+    doing: str = "measure",
+) -> None:
+    """Draw the samples of some problems that the store lacks; `total` is the number of all problems."""
     done, indices = total - len(todo), [missing for _, missing in todo]
     with store.writer() as sink:
-        draws = rollout(
-            policy, [p for p, _ in todo], domain.verifiers(), params, n=indices, seed=seed, sink=sink, run=folder.name
-        )
-        for _ in draws:
+        for _ in rollout(
+            policy, [p for p, _ in todo], verifiers, params, n=indices, seed=seed, sink=sink, run=policy.name
+        ):
             done += 1
-            notify(Event(folder.name, "measure", done, total))
+            notify(Event(policy.name, doing, done, total))
 
 
 def unmeasured(
@@ -233,16 +251,21 @@ def unmeasured(
     except (InputError, StoreError):  # none yet
         known = {}
     drawn = store.drawn(policy, config.measure.params().hash, config.measure.seed)
-    everything = range(config.measure.samples)
     unknown, todo = [], []
     for task in (*config.tasks.measured, *config.probes()):
         problems = held_out(config, task)
         unknown += [problem for problem in problems if problem.id not in known]
         if task in config.tasks.measured:
-            for problem in problems[: config.measure.sampled]:
-                missing = tuple(i for i in everything if i not in drawn.get(problem.id, ()))
-                todo += [(problem, missing)] if missing else []
+            todo += undrawn(problems[: config.measure.sampled], config.measure.samples, drawn)
     return unknown, todo
+
+
+def undrawn(
+    problems: Sequence[Problem], samples: int, drawn: Mapping[str, Collection[int]]
+) -> list[tuple[Problem, tuple[int, ...]]]:
+    """Return the problems that lack some of their first `samples` samples, with the indices of those."""
+    lacking = [(p, tuple(i for i in range(samples) if i not in drawn.get(p.id, ()))) for p in problems]
+    return [(problem, indices) for problem, indices in lacking if indices]
 
 
 def finished(config: RunConfig, folder: Path, store: Store) -> bool:

@@ -82,6 +82,12 @@ class RLVRConfig(BaseModel):
         default=4, ge=1, description="Dynamic sampling draws at most this many times prompts_per_step."
     )
     cells: int = Field(default=2048, ge=1, description="Padded tokens per forward pass; trades padding against calls.")
+    autocast: bool = Field(
+        default=False, description="Compute updates in bfloat16; weights, optimizer and sampling stay as they are."
+    )
+    lora: int = Field(
+        default=0, ge=0, description="Rank of LoRA adapters on every linear layer, then all that is trained; 0: none."
+    )
 
     @property
     def off_policy(self) -> bool:

@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,7 +16,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from goldpanner import rng
 from goldpanner.errors import InputError
-from goldpanner.policies.local import load_pretrained, quiet_progress
+from goldpanner.policies.load import load_pretrained, quiet_progress
 
 PAD, EOS, UNK = "<pad>", "<eos>", "<unk>"
 SPECIAL_TOKENS = (PAD, EOS, UNK)
@@ -112,17 +112,22 @@ def build_model(config: ModelConfig, vocab_size: int, seed: int) -> LlamaForCaus
 
 
 def save_model(model: Any, tokenizer: Any, folder: Path | str) -> None:
-    """Write model and tokenizer in the Hugging Face layout; `folder` appears complete or not at all.
+    """Write model and tokenizer in the Hugging Face layout; `folder` appears complete or not at all."""
 
-    The files are written to a temporary folder beside it, synced, and renamed. A folder that stood there is replaced.
-    """
-    folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
+    def write(scratch: Path) -> None:
         with quiet_progress():
             model.save_pretrained(scratch)
         tokenizer.save_pretrained(scratch)
+
+    save_folder(Path(folder), write)
+
+
+def save_folder(folder: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a folder beside `folder`, sync its files, and rename it; what stood there is replaced."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        write(scratch)
         for path in [*scratch.iterdir(), scratch]:
             handle = os.open(path, os.O_RDONLY)
             os.fsync(handle)
@@ -140,10 +145,10 @@ def save_model(model: Any, tokenizer: Any, folder: Path | str) -> None:
         raise
 
 
-def load_model(folder: Path | str, device: str | torch.device | None = None) -> tuple[Any, Any]:
-    """Return (model, tokenizer) from a folder in the Hugging Face layout, in the dtype it was saved in.
+def load_model(folder: Path | str, device: str | torch.device | None = None, dtype: str = "auto") -> tuple[Any, Any]:
+    """Return (model, tokenizer) from a folder in the Hugging Face layout, in the dtype it was saved in unless said.
 
     Raises InputError where the folder is none.
     """
-    model, tokenizer = load_pretrained(folder)
+    model, tokenizer = load_pretrained(folder, dtype)
     return (model if device is None else model.to(device)), tokenizer

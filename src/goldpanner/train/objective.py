@@ -28,6 +28,8 @@ class Objective:
     temperature: float = 1.0
     cells: int = 2048
     """Padded tokens per forward pass."""
+    autocast: bool = False
+    """Whether the model computes in bfloat16."""
     critic: bool = False
     """Whether a value head is trained along (PPO)."""
     value_weight: float = 0.5
@@ -74,14 +76,15 @@ def add_gradient(
     weights = dict.fromkeys(range(len(rows)), 1) if every_row else distinct(rows, advantages, objective)
     chosen = list(weights)
     clip = {"clip_low": objective.clip_low, "clip_high": objective.clip_high}
+    how = (objective.temperature, objective.autocast)
     loss_sum = kl_sum = clipped = pushed = value_sum = 0.0
     for chunk in by_length([rows[i] for i in chosen], objective.cells):
         index = [chosen[i] for i in chunk]
         batch = collate([rows[i] for i in index], model.device)
         if critic is None:
-            logits, advantage = response_logits(model, batch, objective.temperature), advantage_B[index]
+            logits, advantage = response_logits(model, batch, *how), advantage_B[index]
         else:
-            logits, states_ND = response_outputs(model, batch, objective.temperature)
+            logits, states_ND = response_outputs(model, batch, *how)
             advantage = batch.scatter(torch.cat([critic.advantage[i] for i in index]))
         logp_BT = token_logprobs(logits, batch)
         advantage, weight = advantage.to(logp_BT), logp_BT.new_tensor([weights[i] for i in index])[:, None]
@@ -89,7 +92,7 @@ def add_gradient(
         loss_BT = grpo.policy_loss(logp_BT, old_BT, advantage, **clip)
         if reference is not None:
             with torch.no_grad():
-                reference_BT = token_logprobs(response_logits(reference, batch, objective.temperature), batch)
+                reference_BT = token_logprobs(response_logits(reference, batch, *how), batch)
             kl_BT = grpo.kl_k3(logp_BT, reference_BT)
             kl_sum += float((weight * kl_BT.detach()).sum())
             if objective.unbiased_kl:
@@ -139,7 +142,8 @@ def score(model: Any, rows: Sequence[Row], objective: Objective) -> list[Tensor]
     with torch.no_grad():
         for chunk in by_length(rows, objective.cells):
             batch = collate([rows[i] for i in chunk], model.device)
-            logp_BT = token_logprobs(response_logits(model, batch, objective.temperature), batch)
+            logits_NV = response_logits(model, batch, objective.temperature, objective.autocast)
+            logp_BT = token_logprobs(logits_NV, batch)
             for i, values, mask in zip(chunk, logp_BT, batch.mask_BL):
                 out[i] = values[mask]
     return out

@@ -108,6 +108,7 @@ def assess(
     whitened: bool,
     temperature: float = 1.0,
     cells: int = 2048,
+    autocast: bool = False,
 ) -> tuple[list[Tensor], Critic]:
     """Return each row's token log-probabilities under the model as it stands, and the critic's view of the rows."""
     logp: list[Tensor] = [torch.empty(0)] * len(rows)
@@ -115,7 +116,7 @@ def assess(
     with torch.no_grad():
         for chunk in by_length(rows, cells):
             batch = collate([rows[i] for i in chunk], model.device)
-            logits, states_ND = response_outputs(model, batch, temperature)
+            logits, states_ND = response_outputs(model, batch, temperature, autocast)
             logp_BT, value_BT = token_logprobs(logits, batch), batch.scatter(head(states_ND).squeeze(-1))
             for i, logp_T, value_T, mask_T in zip(chunk, logp_BT, value_BT, batch.mask_BL):
                 logp[i], value[i] = logp_T[mask_T], value_T[mask_T]

@@ -18,7 +18,7 @@ from goldpanner import rng
 from goldpanner.errors import InputError
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.rollout import Sink, rollout
-from goldpanner.train import grpo
+from goldpanner.train import grpo, lora
 from goldpanner.train.checkpoint import Checkpoint
 from goldpanner.train.config import PPO as PPO
 from goldpanner.train.config import RLVRConfig as RLVRConfig
@@ -115,7 +115,7 @@ def rlvr(
     checkpoint_every: int = 10,
     asked: Callable[[Sequence[Problem]], object] | None = None,
 ) -> Iterator[RolloutRecord]:
-    """Train `model` in place; yield a record per step.
+    """Train `model` in place; yield a record per step. With `config.lora` its adapters are in it at the end.
 
     Every rollout goes to `sink` with run, step, group and reward before any filter, and its problem to `asked` before
     it is sampled (to keep its text, say). With `checkpoint`, a run that was
@@ -124,11 +124,14 @@ def rlvr(
     """
     variant = config.chosen()
     verifiers = reward_first(domain.verifiers(), config.reward, getattr(domain, "controls", tuple)())
+    if config.lora:
+        lora.adapt(model, config.lora, config.seed)
     policy = LocalPolicy(model, tokenizer)
     head = value_head(model) if variant.critic else None
     trained = model if head is None else torch.nn.ModuleList([model, head])
+    weights = [parameter for parameter in trained.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(
-        trained.parameters(), config.learning_rate, config.betas, weight_decay=config.weight_decay, fused=True
+        weights, config.learning_rate, config.betas, weight_decay=config.weight_decay, fused=True
     )
     reference = copy.deepcopy(model).requires_grad_(False) if config.kl else None
     identity = {
@@ -353,6 +356,7 @@ def _assessed(model: Any, head: torch.nn.Linear, rollouts: Rollouts, config: RLV
         whitened=config.whiten,
         temperature=config.temperature,
         cells=config.cells,
+        autocast=config.autocast,
     )
 
 
@@ -367,6 +371,7 @@ def _objective(config: RLVRConfig, variant: grpo.Variant) -> Objective:
         entropy=config.entropy,
         temperature=config.temperature,
         cells=config.cells,
+        autocast=config.autocast,
         critic=variant.critic,
         value_weight=config.value_weight,
         value_clip=config.value_clip,

@@ -64,18 +64,34 @@ def collate(rows: Sequence[Row], device: torch.device | str = "cpu") -> Batch:
     )
 
 
-def response_logits(model: Any, batch: Batch, temperature: float = 1.0) -> Tensor:
-    """Return the logits / temperature from which each response token is drawn, shape (N, V)."""
-    logits = model(input_ids=batch.tokens_BT, use_cache=False, logits_to_keep=batch.keep).logits
-    selected: Tensor = logits.flatten(0, 1)[batch.source_N]
-    return selected if temperature == 1.0 else selected / temperature
+def response_logits(model: Any, batch: Batch, temperature: float = 1.0, autocast: bool = False) -> Tensor:
+    """Return the logits / temperature from which each response token is drawn, shape (N, V).
+
+    With `autocast` the model computes in bfloat16, and what is done with its logits in float32.
+    """
+    with _computing(batch, autocast):
+        logits = model(input_ids=batch.tokens_BT, use_cache=False, logits_to_keep=batch.keep).logits
+    return _selected(logits, batch, temperature, autocast)
 
 
-def response_outputs(model: Any, batch: Batch, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+def response_outputs(
+    model: Any, batch: Batch, temperature: float = 1.0, autocast: bool = False
+) -> tuple[Tensor, Tensor]:
     """Return `response_logits`, shape (N, V), and the last hidden states they are made of, shape (N, D)."""
-    out = model(input_ids=batch.tokens_BT, use_cache=False, logits_to_keep=batch.keep, output_hidden_states=True)
+    with _computing(batch, autocast):
+        out = model(input_ids=batch.tokens_BT, use_cache=False, logits_to_keep=batch.keep, output_hidden_states=True)
     states_ND = out.hidden_states[-1][:, -batch.keep :].flatten(0, 1)[batch.source_N]
-    return out.logits.flatten(0, 1)[batch.source_N] / temperature, states_ND
+    return _selected(out.logits, batch, temperature, autocast), states_ND.float() if autocast else states_ND
+
+
+def _computing(batch: Batch, autocast: bool) -> torch.autocast:
+    return torch.autocast(batch.tokens_BT.device.type, torch.bfloat16, enabled=autocast)
+
+
+def _selected(logits: Tensor, batch: Batch, temperature: float, autocast: bool) -> Tensor:
+    selected: Tensor = logits.flatten(0, 1)[batch.source_N]
+    selected = selected.float() if autocast else selected
+    return selected if temperature == 1.0 else selected / temperature
 
 
 def token_logprobs(logits_NV: Tensor, batch: Batch) -> Tensor:

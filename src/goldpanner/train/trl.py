@@ -16,7 +16,8 @@ from typing import Any
 
 from goldpanner import rng
 from goldpanner.errors import InputError, MissingExtraError
-from goldpanner.policies.local import LocalPolicy, best_device, quiet_progress
+from goldpanner.policies.load import best_device, quiet_progress
+from goldpanner.policies.local import LocalPolicy
 from goldpanner.store import Store
 from goldpanner.train import grpo
 from goldpanner.train.config import RLVRConfig

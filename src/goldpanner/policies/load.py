@@ -1,0 +1,88 @@
+"""Loading a model folder: one in the Hugging Face layout, or one of LoRA adapters that names its base model."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from goldpanner.errors import InputError, MissingExtraError
+
+ADAPTER = "adapter_config.json"
+"""What peft calls the file that makes a folder one of adapters."""
+
+
+def best_device() -> torch.device:
+    """Return CUDA or MPS where present, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def load_pretrained(folder: Path | str, dtype: str = "auto", base: Path | str | None = None) -> tuple[Any, Any]:
+    """Return (model, tokenizer) from a folder in the Hugging Face layout; raises InputError where it is none.
+
+    A folder of peft adapters becomes its base model with the adapters beside the weights (as exact in bfloat16 as
+    peft's own). `base` is the base's folder; None: the one that the adapters name.
+    """
+    folder = Path(folder)
+    if (folder / ADAPTER).is_file() and not (folder / "config.json").is_file():
+        return _load_adapted(folder, dtype, base)
+    if base is not None:
+        raise InputError(f"model folder {str(folder)!r} is no folder of adapters; leave out its base {str(base)!r}")
+    if not (folder / "config.json").is_file():
+        raise InputError(f"model folder {str(folder)!r} has no config.json; give a folder in the Hugging Face layout")
+    with quiet_progress():
+        try:
+            model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        except (OSError, ValueError) as error:
+            raise InputError(f"model folder {str(folder)!r} cannot be loaded: {error}") from error
+    return model.eval(), tokenizer
+
+
+def _load_adapted(folder: Path, dtype: str, base: Path | str | None) -> tuple[Any, Any]:
+    """Return the base model with the adapters of `folder` in it, and its tokenizer: the adapters' own if they have one.
+
+    The base that they name is looked for beside them (a relative path), then from here.
+    """
+    if find_spec("peft") is None:
+        raise MissingExtraError("loading LoRA adapters", "lora")
+    try:
+        named = str(json.loads((folder / ADAPTER).read_text(encoding="utf-8"))["base_model_name_or_path"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder / ADAPTER} names no base model ({error!r}); give adapters that peft saved") from None
+    places = [Path(base)] if base is not None else [folder / named, Path(named)]
+    found = next((place for place in places if (place / "config.json").is_file()), None)
+    if found is None:
+        raise InputError(
+            f"the base model of the adapters in {str(folder)!r} is not here: no model folder {str(places[-1])!r}; name "
+            "its folder with --model"
+        )
+    model, tokenizer = load_pretrained(found, dtype)
+    with quiet_progress():
+        try:
+            model.load_adapter(str(folder))
+        except (OSError, ValueError, RuntimeError) as error:
+            raise InputError(f"the adapters in {str(folder)!r} do not fit {str(found)!r}: {error}") from error
+    if (folder / "tokenizer_config.json").is_file():
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    return model.eval(), tokenizer
+
+
+@contextmanager
+def quiet_progress() -> Iterator[None]:
+    """Silence transformers' own progress bars: the command line draws its own."""
+    log = transformers.utils.logging
+    shown = log.is_progress_bar_enabled()
+    log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            log.enable_progress_bar()
