@@ -23,7 +23,15 @@ from rich.text import Text
 if TYPE_CHECKING:
     from goldpanner.studies.workers import Event
 
-DOING = {"pretrain": "pretraining", "sft": "SFT", "grpo": "GRPO", "ppo": "PPO", "rft": "RFT", "measure": "measuring"}
+DOING = {
+    "pretrain": "pretraining",
+    "sft": "SFT",
+    "grpo": "GRPO",
+    "ppo": "PPO",
+    "rft": "RFT",
+    "measure": "measuring",
+    "pilot": "pilot of",
+}
 console = Console()
 errors = Console(stderr=True)
 
@@ -90,6 +98,16 @@ def opening(folder: Path, quiet: bool = False) -> None:
         )
 
 
+def opening_real(folder: Path, model: str, task: str, quiet: bool = False) -> None:
+    """Say what is about to happen to a model of the user's."""
+    if not quiet:
+        errors.print(
+            f"{model} on {task}: a pilot, a plan, GRPO, and its boundary before and after on problems held out.\n"
+            f"Everything is kept in [bold]{folder}[/]; interrupt it as you like, the same command goes on.\n",
+            highlight=False,
+        )
+
+
 def story(record: dict[str, Any], folder: Path, page: Path) -> None:
     """Print the verdict, the table of stages and tasks, and where everything is."""
     verdict = record["verdict"]
@@ -103,24 +121,22 @@ def story(record: dict[str, Any], folder: Path, page: Path) -> None:
 
 
 def stage_table(cells: dict[str, Any], stages: list[str], tasks: list[str], trained: list[str]) -> Table:
-    """Return the table of pass@1 and pass@k by task and stage: sampled with its interval, and exact."""
-    k = cells[stages[0]][tasks[0]]["k"]
-    table = Table(
-        box=None,
-        padding=(0, 2, 0, 0),
-        caption="* held out: RL never saw the task. Sampled: the answer is right; exact: P of the worked answer.",
-        caption_justify="left",
-    )
+    """Return the table of pass@1 and pass@k by task and stage: sampled with its interval, and exact where known."""
+    first = cells[stages[0]][tasks[0]]
+    exact = "exact_at_1" in first
+    told = "* held out: RL never saw the task. Sampled: the answer is right; exact: P of the worked answer."
+    table = Table(box=None, padding=(0, 2, 0, 0), caption=told if exact else None, caption_justify="left")
     table.add_column("task", no_wrap=True)
     table.add_column("stage", no_wrap=True)
-    for column in ("pass@1, sampled", "exact", f"pass@{k}, sampled", "exact"):
-        table.add_column(column, justify="right", no_wrap=True)
+    for end in ("1", str(first["k"])):
+        for column in (f"pass@{end}, sampled", "exact")[: 1 + exact]:
+            table.add_column(column, justify="right", no_wrap=True)
     for task in tasks:
         name = task if task in trained else f"{task}*"
         for i, stage in enumerate(stages):
-            cell = cells[stage][task]
-            row = [_interval(cell["pass_at_1"]), f"{cell['exact_at_1']:.3f}"]
-            row += [_interval(cell["pass_at_k"]), f"{cell['exact_at_k']:.3f}"]
+            cell, row = cells[stage][task], []
+            for end in ("1", "k"):
+                row += [_interval(cell[f"pass_at_{end}"])] + ([f"{cell[f'exact_at_{end}']:.3f}"] if exact else [])
             table.add_row(name if i == 0 else "", stage, *row, end_section=i == len(stages) - 1)
     return table
 

@@ -68,6 +68,19 @@ def get(
     typer.echo(f"next: goldpanner sample {folder} arithmetic/add-2d2d --store demo -n 64")
 
 
+def model_folder(name: str) -> Path:
+    """Return the folder of a model that `get` knows by name, fetched unless it is there; any other name is a folder."""
+    if name not in MODELS or (Path(name) / "config.json").is_file():
+        return Path(name)
+    folder = Path("models") / name
+    if not (folder / "config.json").is_file():
+        typer.echo(
+            f"{folder} is not there yet: fetching {MODELS[name].about} (as goldpanner get {name} does)", err=True
+        )
+        fetch(MODELS[name], folder)
+    return folder
+
+
 def fetch(model: Model, folder: Path, convert: Convert | None = None) -> bool:
     """Leave a model as a Hugging Face folder; return False where it is there already.
 

@@ -49,25 +49,43 @@ def load_config(config: Path | None, seed: int | None, overrides: list[str] | No
 
 @app.command()
 def run(
+    model: Annotated[
+        str | None, typer.Option(help="A model of yours in place of the lab's: its folder, or smollm2 (fetched).")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="With --model: the task, e.g. arithmetic/add-2d2d.")] = None,
+    data: Annotated[Path | None, typer.Option(help="With --model: file of the task's problems, if needed.")] = None,
     config: ConfigFile = None,
     out: Annotated[Path | None, typer.Option(help="Folder of everything the run keeps.")] = None,
     seed: Seed = None,
     set_: Set = None,
     as_json: AsJson = False,
 ) -> None:
-    """Pretrain, fine-tune, train with GRPO, measure after every stage, and say what RL did.
+    """Train with GRPO, measure before and after, and say what RL did: to the lab's own models, or to --model on --task.
 
     Example: goldpanner run --seed 1 --set domain.gap=false --out runs/no-gap
+    Example: goldpanner run --model smollm2 --task arithmetic/add-2d2d
     """
     from goldpanner.cli import display
     from goldpanner.report import build
-    from goldpanner.studies import story
 
-    settings = load_config(config, seed, set_)
-    folder = out or Path("runs") / default_name(settings, config, set_)
-    display.opening(folder, quiet=as_json)
-    with display.Bars(quiet=as_json) as bars:
-        record = story.run(settings, folder, bars.update, command=command_line())
+    if (model is None) != (task is None) or (data is not None and task is None):
+        raise InputError(
+            "--model and --task belong together (and --data to them): name both, e.g. --model smollm2 --task "
+            "arithmetic/add-2d2d; without them the lab trains its own models"
+        )
+    need_lab()
+    if model is not None and task is not None:
+        from goldpanner.cli.real import run_on_a_model
+
+        record, folder = run_on_a_model(model, task, data, config, out, seed, set_, command_line(), as_json)
+    else:
+        from goldpanner.studies import story
+
+        settings = load_config(config, seed, set_)
+        folder = out or Path("runs") / default_name(settings, config, set_)
+        display.opening(folder, quiet=as_json)
+        with display.Bars(quiet=as_json) as bars:
+            record = story.run(settings, folder, bars.update, command=command_line())
     page = build(folder)
     if as_json:
         sys.stdout.write(json.dumps({**record, "folder": str(folder), "report": str(page)}) + "\n")

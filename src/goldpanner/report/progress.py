@@ -27,8 +27,10 @@ def _groups(run: Run) -> Figure | None:
     law = f"of {size} answers to one question " if size else ""
     caption = (
         f"A group {law}teaches only if some answers are right and some wrong (live). All wrong or all right: dead, no "
-        "gradient. The bars at either side are predicted from exact P before and after: live = 1 - pᴳ - (1-p)ᴳ."
+        "gradient."
     )
+    if any(stage.truth for stage in run.stages):
+        caption += " The bars at either side are predicted from exact P before and after: live = 1 - pᴳ - (1-p)ᴳ."
     undecided = max(1 - float(s.groups.shares_T.sum(axis=1).min()) for s in run.stages if s.groups is not None)
     if undecided > 1e-9:
         caption += f" White: up to {undecided:.0%} of a step's groups hang on samples that could not be judged."
@@ -72,12 +74,17 @@ def _progress(run: Run) -> Figure | None:
     }  # fmt: skip
     reward = Look("reward in training", "#9aa2aa", shape="")
     panels = [
-        charts.training(_traces(run, stage, depth, reward), stage.label, _progress_words(stage), "pass@1")
+        charts.training(
+            _traces(run, stage, depth, reward), stage.label, _progress_words(stage), "pass@1" if tasks else "reward"
+        )
         for stage in run.stages
         if any("reward" in record for record in stage.metrics)
     ]
     if not panels:
         return None
+    if not tasks:
+        caption = "The mean reward of each step's answers, as drawn: problems of the training split."
+        return Figure("Reward in training", caption, panels, [Key(reward)], 400)
     caption = (
         "Grey: the reward in training, as drawn. Lines with points: exact pass@1 on held-out problems; full lines are "
         "tasks that RL was rewarded on, dashed ones it never saw. They may rise with the others or collapse."

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from goldpanner.errors import InputError
-from goldpanner.report import progress, sections
+from goldpanner.report import before_after, progress, sections
 from goldpanner.report.canvas import save
 from goldpanner.report.explorer import explorer
 from goldpanner.report.gather import gather
@@ -21,6 +21,8 @@ def build(root: Path, *, title: str | None = None) -> Path:
     parts = [
         sections.verdict(run),
         sections.key_figures(run),
+        before_after.form(run),
+        before_after.plan(run),
         sections.pass_at_k(run),
         sections.spectrum(run),
         progress.training(run),

@@ -11,6 +11,7 @@ from platform import platform, python_version
 from typing import Any
 
 import yaml
+from pydantic import BaseModel
 
 from goldpanner import __version__
 from goldpanner.errors import InputError, Interrupted
@@ -122,11 +123,14 @@ def alone_in(out: Path) -> Iterator[None]:
         yield
 
 
-def claim(config: RunConfig, out: Path) -> None:
+def claim(config: BaseModel, out: Path) -> None:
     """Write the settings into `out`, or check that they are those of the story that is there."""
     file = out / "config.yaml"
     if file.exists():
-        there = settings.load(RunConfig, file)
+        try:
+            there = settings.load(type(config), file)
+        except InputError as error:
+            raise InputError(f"{out} holds a run of another kind ({error}); give another --out") from None
         changed = settings.differences(there, config)
         if changed:
             shown = "; ".join(changed[:5]) + (f"; and {len(changed) - 5} more" if len(changed) > 5 else "")

@@ -18,6 +18,15 @@ MASTERED = 0.5
 """A problem counts as mastered when P(correct) is at least this."""
 RARE = 1e-6
 """Below this exact P a problem was out of reach of the whole run's rollouts."""
+SAID = {
+    "sharpened": "sharpened what was there",
+    "expanded": "expanded the boundary",
+    "narrowed": "narrowed the boundary",
+    "shifted": "shifted the boundary: it gained some problems and lost others",
+    "no difference shown": "made no difference that these samples show",
+}
+UNDECIDED = "did something that these samples cannot decide"
+"""What RL did, by the word of the comparison."""
 
 
 @dataclass(frozen=True)
@@ -96,18 +105,11 @@ def read(store: Store, stage: str, study: Mapping[str, Any], problems: Mapping[s
 
 def headline(arms: Sequence[Mapping[str, Any]], measured: Mapping[str, Measured], trained: Sequence[str]) -> str:
     """Return one sentence per arm, led by the word that the samples support."""
-    said = {
-        "sharpened": "sharpened what was there",
-        "expanded": "expanded the boundary",
-        "narrowed": "narrowed the boundary",
-        "shifted": "shifted the boundary: it gained some problems and lost others",
-        "no difference shown": "made no difference that these samples show",
-    }
     sentences = []
     for arm in arms:
         k = largest_k(measured[arm["base"]], trained)
         one = [passk.exact(measured[s].exact(trained), [1, k]) for s in (arm["base"], arm["rl"])]
-        what = said.get(arm["word"], "did something that these samples cannot decide")
+        what = SAID.get(arm["word"], UNDECIDED)
         sentences.append(
             f"From {arm['base']}, RL {what}: pass@1 {one[0][0]:.2f} → {one[1][0]:.2f}, "
             f"pass@{k} {one[0][1]:.2f} → {one[1][1]:.2f}."
