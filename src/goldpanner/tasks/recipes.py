@@ -4,6 +4,7 @@
 |---|---|---|
 | `arithmetic/add-2d2d`, `sub-3d2d`, `mul-2d1d` | made: `34 + 57 =` | digits of both numbers |
 | `countdown/4` | made: an expression of given numbers that makes a target | how many numbers |
+| `reasoning-gym/leg_counting` (any generator of that library) | made | |
 | `gsm8k/test`, `math-500/test`, `aime/2024` | your file | |
 | `humaneval/test`, `mbpp/test` | your file; judged in a sandbox | |
 
@@ -22,9 +23,11 @@ from goldpanner.errors import InputError
 from goldpanner.rng import stream
 from goldpanner.tasks.domain import Split, distinct_queries
 from goldpanner.tasks.files import GSM8K_ANSWER, read_problems
+from goldpanner.tasks.gym import BATCH, Gym
 from goldpanner.types import Problem, SamplingParams
 from goldpanner.verify.base import Verifier
 from goldpanner.verify.countdown import Countdown
+from goldpanner.verify.gym import ReasoningGym
 from goldpanner.verify.math import Math, Number
 
 TEST_SHARE = 0.2
@@ -47,6 +50,8 @@ class Recipe:
     """Reads a file, at most n problems; None for a generated task."""
     draw: Draw | None = field(default=None, repr=False)
     make: Callable[[str], Problem] | None = field(default=None, repr=False)
+    batch: int = 256
+    """Questions drawn at a time."""
 
     def problems(
         self, n: int | None = None, seed: int = 0, split: Split = "test", path: Path | str | None = None
@@ -66,7 +71,7 @@ class Recipe:
         assert self.draw is not None
         assert self.make is not None
         rng, draw = stream("problems", self.task, split, seed), self.draw
-        queries = distinct_queries(lambda count: draw(count, rng), n, split, TEST_SHARE, self.task, batch=256)
+        queries = distinct_queries(lambda count: draw(count, rng), n, split, TEST_SHARE, self.task, self.batch)
         return [self.make(query) for query in queries]
 
 
@@ -85,6 +90,8 @@ def find_recipe(task: str) -> Recipe | None:
         return _arithmetic(task, m[1], int(m[2]), int(m[3]))
     if family == "countdown" and re.fullmatch(r"[2-6]", name):
         return _countdown(task, int(name))
+    if family == "reasoning-gym" and re.fullmatch(r"\w+", name):
+        return _reasoning_gym(task)
     if family in _FILES and name:
         return _FILES[family](task)
     return None
@@ -93,7 +100,8 @@ def find_recipe(task: str) -> Recipe | None:
 def recipe_ids() -> tuple[str, ...]:
     """Return examples of every kind of recipe id (digits and numbers vary)."""
     made = ("arithmetic/add-2d2d", "arithmetic/sub-2d2d", "arithmetic/mul-2d1d", "countdown/3", "countdown/4")
-    return (*made, "gsm8k/test", "gsm8k/train", "math-500/test", "aime/2024", "humaneval/test", "mbpp/test")
+    files = ("gsm8k/test", "gsm8k/train", "math-500/test", "aime/2024", "humaneval/test", "mbpp/test")
+    return (*made, "reasoning-gym/leg_counting", *files)
 
 
 # ------------------------------------------------------------------------------------------------ generated
@@ -147,6 +155,14 @@ def _countdown(task: str, size: int) -> Recipe:
 
     made = Recipe(task, SamplingParams(), Countdown, draw=draw, make=make)
     return _with_examples(made, 4, max_tokens=16 + 8 * size, solve=solve_countdown)
+
+
+def _reasoning_gym(task: str) -> Recipe:
+    """The answer is asked for in the tags that reasoning-gym's own prompts use, and judged by its own scorer."""
+    template = "{prompt}\nThink step by step, then put the final answer between <answer> and </answer>.\n"
+    params = SamplingParams(max_tokens=512, stop=("</answer>",), template=template)
+    gym = Gym(task)
+    return Recipe(task, params, ReasoningGym, draw=gym.draw, make=gym.make, batch=BATCH)
 
 
 def solve_countdown(problem: Problem) -> str:

@@ -5,6 +5,7 @@ from goldpanner.verify.chain import ChainAnswer, ChainFormat, ChainProcess
 from goldpanner.verify.code import Code
 from goldpanner.verify.countdown import Countdown
 from goldpanner.verify.exact import Exact
+from goldpanner.verify.gym import ReasoningGym
 from goldpanner.verify.math import Math, Number
 from goldpanner.verify.reward import Reward, load_reward
 from goldpanner.verify.sandbox import Limits
@@ -19,6 +20,7 @@ __all__ = [
     "Limits",
     "Math",
     "Number",
+    "ReasoningGym",
     "Reward",
     "Verifier",
     "load_reward",

@@ -1,4 +1,6 @@
-"""The caller's side of math-verify's worker processes: tasks out, replies in, and a kill for those who take too long.
+"""The caller's side of a library's worker processes: tasks out, replies in, and a kill for those who take too long.
+
+The library is math-verify (`math_worker`), or reasoning-gym (`gym_worker`).
 
 Not multiprocessing and not a library over it: those import the caller's main module once more in every worker, which
 runs a training script without a `__main__` guard a second time.
@@ -20,7 +22,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 STARTING = 120.0
-"""Seconds a worker may take to import math-verify (three on an idle machine)."""
+"""Seconds a worker may take to import its library (math-verify: three on an idle machine)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,10 @@ class _Worker:
 class Pool:
     """A few worker processes. Use from several threads is safe, one call at a time."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, module: str = "math_worker", library: str = "math-verify") -> None:
         self._size = size
+        self._module = module
+        self._library = library
         self._workers: list[_Worker] = []
         self._selector = selectors.DefaultSelector()
         self._lock = threading.Lock()
@@ -68,7 +72,7 @@ class Pool:
             while len(replies) < len(tasks):
                 self._staff(min(self._size, len(tasks) - len(replies)))
                 if not self._workers:
-                    replies |= {i: Reply(None, "math-verify's worker does not start") for i in waiting}
+                    replies |= {i: Reply(None, f"{self._library}'s worker does not start") for i in waiting}
                     break
                 for worker in self._workers:
                     if waiting and worker.child is not None and worker.task is None:
@@ -86,7 +90,7 @@ class Pool:
     def _staff(self, size: int) -> None:
         while len(self._workers) < size and self._failures < 3:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-c", "from goldpanner.verify.math_worker import main; main()"],
+                [sys.executable, "-P", "-c", f"from goldpanner.verify.{self._module} import main; main()"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -100,7 +104,7 @@ class Pool:
             self._selector.register(process.stdout, selectors.EVENT_READ, worker)
 
     def _hand(self, worker: _Worker, number: int, task: tuple[str, str], seconds: float) -> None:
-        line = json.dumps({"id": number, "gold": task[0], "answer": task[1], "seconds": seconds})
+        line = json.dumps({"id": number, "gold": task[0], "answer": task[1], "seconds": seconds, "by": self._library})
         worker.task, worker.deadline = number, time.monotonic() + seconds
         assert worker.process.stdin is not None
         with suppress(BrokenPipeError):  # it is gone; the end of its output says so to _listen
@@ -115,14 +119,14 @@ class Pool:
             data = os.read(key.fd, 65536)
             worker.unread += data
             if not data:
-                done += self._lost(worker, "math-verify's worker ended")
+                done += self._lost(worker, f"{self._library}'s worker ended")
                 self._failures += not worker.tried
                 self._dismiss(worker)
             while b"\n" in worker.unread:
                 line, _, worker.unread = worker.unread.partition(b"\n")
                 message = json.loads(line)
                 if "ready" in message:
-                    done += self._lost(worker, "math-verify's worker died (memory, stack or processor time)")
+                    done += self._lost(worker, f"{self._library}'s worker died (memory, stack or processor time)")
                     worker.child, worker.tried, worker.deadline = message["ready"], True, float("inf")
                 elif message["id"] == worker.task:
                     done.append((message["id"], Reply(message["equal"], message["reason"])))
@@ -135,11 +139,11 @@ class Pool:
 
     def _overdue(self, worker: _Worker) -> list[tuple[int, Reply]]:
         if worker.child is None:  # it neither starts nor dies
-            done = self._lost(worker, "math-verify's worker does not start")
+            done = self._lost(worker, f"{self._library}'s worker does not start")
             self._failures += 1
             self._dismiss(worker)
             return done
-        done = self._lost(worker, "math-verify took longer than its time limit")
+        done = self._lost(worker, f"{self._library} took longer than its time limit")
         _kill(worker.child)
         worker.child, worker.deadline = None, time.monotonic() + STARTING
         return done
@@ -167,10 +171,10 @@ def _kill(pid: int) -> None:
 
 
 @lru_cache(maxsize=8)
-def _pool(process: int, size: int) -> Pool:
-    return Pool(size)
+def _pool(process: int, size: int, module: str, library: str) -> Pool:
+    return Pool(size, module, library)
 
 
-def shared(size: int) -> Pool:
-    """Return this process's pool of `size` workers; a forked process gets one of its own."""
-    return _pool(os.getpid(), size)
+def shared(size: int, module: str = "math_worker", library: str = "math-verify") -> Pool:
+    """Return this process's pool of `size` workers of a library; a forked process gets one of its own."""
+    return _pool(os.getpid(), size, module, library)

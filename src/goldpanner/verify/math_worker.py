@@ -1,4 +1,5 @@
 """The process that runs math-verify: it imports it once, then serves in a forked child that may be killed at any time.
+`work` does so for any library that judges a pair of texts.
 
 A child answers one JSON line per task. When it dies, by a kill, a crash or its processor limit, the process forks
 another, warm one within milliseconds; it ends when its standard input does.
@@ -10,6 +11,7 @@ import math
 import os
 import resource
 import sys
+from collections.abc import Callable
 from functools import lru_cache
 from importlib import import_module
 from typing import Any
@@ -18,21 +20,31 @@ MEMORY = 2 << 30
 """Bytes of address space of a child at most."""
 
 
+Judge = Callable[[str, str], dict[str, Any]]
+"""Returns {"equal": True, False, or None where it cannot tell, "reason": why} of a right answer and an answer."""
+
+
 def main() -> None:
-    """Import math-verify, warm it up, and keep one serving child alive until standard input ends."""
-    logging.disable(logging.CRITICAL)  # it warns that its own time limit is off; ours is the parent's kill
-    equal(r"\frac{1}{2}", "0.5")
+    """Serve math-verify until standard input ends."""
+    work(equal, lambda: equal(r"\frac{1}{2}", "0.5"))
+
+
+def work(judge: Judge, warm: Callable[[], Any]) -> None:
+    """Import and warm up a library, and keep one serving child alive until standard input ends."""
+    logging.disable(logging.CRITICAL)  # math-verify warns that its own time limit is off; ours is the parent's kill
+    sys.stdout = sys.stderr  # whatever a library prints must not come between the replies
+    warm()
     while True:
         child = os.fork()
         if not child:
-            serve()
+            serve(judge)
             os._exit(0)
         _, status = os.waitpid(child, 0)
         if os.WIFEXITED(status):
             sys.exit(os.WEXITSTATUS(status))
 
 
-def serve() -> None:
+def serve(judge: Judge) -> None:
     """Answer tasks until standard input ends. Each has `seconds` of processor time, enforced by the kernel."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -44,9 +56,9 @@ def serve() -> None:
         limit = math.ceil(used.ru_utime + used.ru_stime + task["seconds"]) + 1
         resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
         try:
-            reply = equal(task["gold"], task["answer"])
+            reply = judge(task["gold"], task["answer"])
         except Exception as error:
-            reply = {"equal": None, "reason": f"math-verify raised {type(error).__name__}: {error}"[:200]}
+            reply = {"equal": None, "reason": f"{task['by']} raised {type(error).__name__}: {error}"[:200]}
         _say({"id": task["id"], **reply})
 
 

@@ -1,0 +1,37 @@
+"""The process that runs reasoning-gym's scorers, as `math_worker` runs math-verify.
+
+Some of them have sympy evaluate what a model wrote: they are killed when they take too long, but it is no sandbox.
+"""
+
+import json
+import math
+from copy import deepcopy
+from functools import lru_cache
+from importlib import import_module
+from typing import Any
+
+from goldpanner.verify.math_worker import work
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    work(score, lambda: import_module("reasoning_gym"))
+
+
+def score(gold: str, answer: str) -> dict[str, Any]:
+    """Return {"equal": whether the score reaches the threshold, None where there is none, "reason": why}."""
+    name, seed, size, index, question, threshold = json.loads(gold)
+    dataset, entry = _entry(name, seed, size, index)
+    if entry["question"] != question:
+        return {"equal": None, "reason": "this version of reasoning-gym makes another question of that seed"}
+    found = dataset.score_answer(answer, deepcopy(entry))
+    if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
+        return {"equal": None, "reason": f"reasoning-gym scored it {found!r}"[:200]}
+    right = bool(found >= threshold)
+    return {"equal": right, "reason": "" if right else f"scored {found:.3g}; {threshold:g} or more is right"}
+
+
+@lru_cache(maxsize=4096)
+def _entry(name: str, seed: int, size: int, index: int) -> tuple[Any, dict[str, Any]]:
+    dataset = import_module("reasoning_gym").create_dataset(name, seed=seed, size=size)
+    return dataset, dataset[index]
