@@ -28,7 +28,7 @@ from goldpanner.cli.options import (
     TornTail,
     Verifier,
 )
-from goldpanner.cli.sources import Log, find_policy, load_base, load_policy, load_problems, open_store
+from goldpanner.cli.sources import Log, find_policy, load_base, load_policy, open_store
 from goldpanner.errors import InputError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def sample(
             help="A model folder, a server (http://HOST:PORT/v1), or scripted:P (right with probability P)."
         ),
     ],
-    task: Annotated[str, typer.Argument(help="A task such as world/d2, or a JSONL file with question and answer.")],
+    task: Annotated[str, typer.Argument(help="A task such as world/d2, or a data file or data set's folder.")],
     store: StoreFolder,
     n: Annotated[
         int | None,
@@ -84,7 +84,12 @@ def sample(
         str | None,
         typer.Option(help="How the prompt is wrapped, by default as the task says; chat: the model's chat."),
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Data file of a task that reads one, e.g. gsm8k/test.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Data file, or data set's folder, of a task that reads one, e.g. gsm8k/test.")
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="Columns of a data file: question=NAME,answer=NAME, where they differ.")
+    ] = None,
     model: Annotated[str, typer.Option(help="Model on a server; not needed where it has only one.")] = "",
     concurrency: Annotated[int, typer.Option(help="Requests to a server at once (of each worker).", min=1)] = 16,
     engine: Annotated[
@@ -106,10 +111,11 @@ def sample(
     """
     from goldpanner.cli import display
     from goldpanner.cli.collect import collect, goal_of, params_of
+    from goldpanner.cli.problems import load_problems
 
     params = params_of(task, temperature, top_p, top_k, max_tokens, template)
     goal = goal_of(n, until, group, budget, load_base(against, margin, store, params), margin)
-    drawn = load_problems(task, problems, seed, config, set_ or [], data)
+    drawn = load_problems(task, problems, seed, config, set_ or [], data, columns)
     server = {"model": model, "concurrency": concurrency, "override": speak_of_support}
     with _drawing(policy, engine, workers, ray_address, server) as (drawing, pool):
         name = str(drawing.describe()["name"]) if "://" in policy else policy

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from goldpanner.errors import InputError
-from goldpanner.types import Counts, Problem, SamplingParams
+from goldpanner.types import Counts, SamplingParams
 
 if TYPE_CHECKING:
     from goldpanner.interop import Asked, Imported
@@ -292,24 +292,6 @@ def load_policy(name: str, **server: Any) -> "ScriptedPolicy | LocalPolicy | Ser
     from goldpanner.policies.local import LocalPolicy
 
     return LocalPolicy.from_pretrained(name, base=server.get("model") or None)
-
-
-def load_problems(
-    task: str, n: int, seed: int, config: Path | None, overrides: list[str], data: Path | None = None
-) -> list[Problem]:
-    """Return n problems of a task (`data` is the file of one that reads a file), or the first n of a data file.
-
-    A data file has the columns `question` and `answer`.
-    """
-    from goldpanner import tasks
-
-    if Path(task).is_file():
-        return tasks.read_problems(task, task=Path(task).stem, n=n)
-    if config is None and not overrides:
-        return tasks.load(task, n, seed, path=data)
-    from goldpanner.cli.lab import load_config
-
-    return tasks.load(task, n, seed, config=load_config(config, None, overrides).domain)
 
 
 def origins(found: "Comparison", base: Source, rl: Source, level: float) -> "Comparison":

@@ -10,7 +10,7 @@ from goldpanner.errors import InputError
 from goldpanner.rng import stream
 from goldpanner.tasks.arithmetic import Arithmetic, ArithmeticConfig
 from goldpanner.tasks.domain import Document, Domain, Split
-from goldpanner.tasks.files import gsm8k, read_problems
+from goldpanner.tasks.files import gsm8k, is_data, read_problems
 from goldpanner.tasks.recipes import Recipe, find_recipe, recipe, recipe_ids
 from goldpanner.tasks.world import World, WorldConfig
 from goldpanner.types import Problem
@@ -28,6 +28,7 @@ __all__ = [
     "build",
     "find_recipe",
     "gsm8k",
+    "is_data",
     "load",
     "read_problems",
     "recipe",

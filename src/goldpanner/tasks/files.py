@@ -1,4 +1,8 @@
-"""Problems from a data file: JSON lines or Parquet, its columns named by the caller."""
+"""Problems from a data file (JSON lines, Parquet, Arrow) or a folder of Hugging Face's; the caller names the columns.
+
+A folder is what `save_to_disk` of the library `datasets` wrote, or a data set as it lies on the hub: shards such as
+`data/train-00000-of-00002.parquet`. Only pyarrow is needed.
+"""
 
 import json
 import re
@@ -15,6 +19,8 @@ from goldpanner.types import Problem
 GSM8K_ANSWER = r"####\s*(\S.*?)\s*$"
 """Where GSM8K keeps the final answer: after `####`, in the last line (Cobbe et al. 2021, arXiv:2110.14168)."""
 
+_SHARD = re.compile(r"-\d+-of-\d+$")
+
 
 def read_problems(
     path: Path | str,
@@ -26,8 +32,9 @@ def read_problems(
     keep: Sequence[str] = (),
     n: int | None = None,
 ) -> list[Problem]:
-    """Return the problems of a `.jsonl` or `.parquet` file, at most n, in the order of the file.
+    """Return the problems of a file or a folder (see above), at most n, in their order there.
 
+    Of a folder with several splits the one is read that the path (`FOLDER/test`) or the task's last part names.
     `question` and `answer` name columns; `answer_pattern` takes the first group of its last match as the answer, and
     puts the whole text into `meta["worked"]`; `keep` names columns to copy into `meta`.
 
@@ -36,10 +43,10 @@ def read_problems(
     """
     path = Path(path)
     problems: dict[str, Problem] = {}
-    for row, record in _rows(path):
+    rows = ((f"{part}, row {row}", record) for part in parts(path, task) for row, record in _rows(part))
+    for place, record in rows:
         if n is not None and len(problems) >= n:
             break
-        place = f"{path}, row {row}"
         text, worked = _text(record, question, place), _text(record, answer, place)
         meta = {name: _value(record, name, place) for name in keep}
         final = worked
@@ -64,23 +71,78 @@ def gsm8k(path: Path | str, task: str = "gsm8k/test", n: int | None = None) -> l
     return read_problems(path, task=task, answer_pattern=GSM8K_ANSWER, n=n)
 
 
+def is_data(path: Path) -> bool:
+    """Return whether there is a data file, a folder of Hugging Face's, or a split of one (`FOLDER/test`)."""
+    return path.is_file() or bool(_splits(path)) or path.name in _splits(path.parent)
+
+
+def parts(path: Path, task: str = "") -> list[Path]:
+    """Return the files that hold the rows of a path, in order. Raises InputError for none, or for several splits."""
+    if path.is_file():
+        return [path]
+    splits = _splits(path)
+    if not splits and path.name in (around := _splits(path.parent)):
+        return around[path.name]
+    if not splits:
+        what = (
+            "holds no .parquet files and nothing that save_to_disk wrote" if path.is_dir() else "there is no such file"
+        )
+        raise InputError(f"{path}: {what}; give a .jsonl, .parquet or .arrow file, or a folder of such shards")
+    wanted = next(iter(splits)) if len(splits) == 1 else task.rpartition("/")[2]
+    if wanted not in splits:
+        raise InputError(
+            f"{path}: it holds the splits {', '.join(splits)}; give the path of one, {path / next(iter(splits))}"
+        )
+    return splits[wanted]
+
+
+def _splits(folder: Path) -> dict[str, list[Path]]:
+    """Return the files of every split of a folder, {} where it is none of Hugging Face's."""
+    if (folder / "state.json").is_file():  # one split that save_to_disk wrote; its state lists the files in order
+        files = [folder / row["filename"] for row in _json(folder / "state.json").get("_data_files", [])]
+        return {folder.name: files} if files else {}
+    if (folder / "dataset_dict.json").is_file():
+        names = _json(folder / "dataset_dict.json").get("splits", [])
+        return {name: files for name in names for files in _splits(folder / name).values()}
+    found: dict[str, list[Path]] = {}
+    for inner in (folder, folder / "data") if folder.is_dir() else ():
+        for file in sorted(inner.glob("*.parquet")):
+            found.setdefault(_SHARD.sub("", file.stem), []).append(file)
+        if found:
+            break
+    return found
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read: {error}; save the data set anew") from None
+    return found if isinstance(found, dict) else {}
+
+
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (row number from 1, record) of a file."""
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file")
-    if path.suffix == ".parquet":
+    if path.suffix in (".parquet", ".arrow"):
         try:
-            batches = pq.ParquetFile(path).iter_batches()
-            yield from enumerate((record for batch in batches for record in batch.to_pylist()), 1)
+            yield from enumerate((record for batch in _batches(path) for record in batch.to_pylist()), 1)
         except (OSError, pa.ArrowException) as error:
-            raise InputError(f"{path}: cannot be read as Parquet: {error}") from None
+            raise InputError(f"{path}: cannot be read as {path.suffix[1:].capitalize()}: {error}") from None
     elif path.suffix in (".jsonl", ".json"):
         with path.open(encoding="utf-8") as lines:
             for row, line in enumerate(lines, 1):
                 if line.strip():
                     yield row, _record(line, f"{path}, row {row}")
     else:
-        raise InputError(f"{path}: files end with .jsonl or .parquet; this one ends with {path.suffix!r}")
+        raise InputError(f"{path}: files end with .jsonl, .parquet or .arrow; this one ends with {path.suffix!r}")
+
+
+def _batches(path: Path) -> Iterator[Any]:
+    if path.suffix == ".parquet":
+        yield from pq.ParquetFile(path).iter_batches()
+        return
+    with pa.memory_map(str(path)) as source:  # `datasets` writes Arrow's stream format
+        yield from pa.ipc.open_stream(source)
 
 
 def _record(line: str, place: str) -> dict[str, Any]:
