@@ -122,6 +122,11 @@ def test_what_another_version_made_is_not_judged(library):
     judge, (problem,) = ReasoningGym(), load("reasoning-gym/sums", 1)
     changed = Problem(problem.task, "1 + 1?", "2", problem.meta)
     assert "makes another question" in judge(changed, Completion("2")).reason
+    assert judge(
+        Problem(problem.task, "", problem.answer, problem.meta), Completion(problem.answer)
+    ).correct  # as in verl
+    another = Problem(problem.task, "", problem.answer + "0", problem.meta)
+    assert "makes another question" in judge(another, Completion(problem.answer)).reason
     assert "none of reasoning-gym's" in judge(Problem("x", "1 + 1?", "2"), Completion("2")).reason
 
 

@@ -17,6 +17,8 @@ from goldpanner.errors import InputError
 from goldpanner.store import Store
 from goldpanner.tasks import recipe
 from goldpanner.train import verl
+from goldpanner.types import SamplingParams
+from goldpanner.verify import Exact
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +81,33 @@ def exported(tmp_path_factory):
     result = CliRunner().invoke(app, ["export", "half", str(out), "--store", str(folder / "s"), "--for", "verl"])
     assert result.exit_code == 0, result.output
     return out, {problem.id: problem for problem in problems}, result.stdout
+
+
+@pytest.mark.parametrize(
+    ("task", "notes"),
+    [
+        ("humaneval/test", []),  # its template is the prompt itself
+        ("world/d2", []),
+        ("arithmetic/add-2d2d", ["stands there bare"]),
+        ("mine", ["will refuse it"]),
+    ],
+)
+def test_prompts_are_bare_messages_of_the_user_whatever_the_task(tmp_path, task, notes):
+    problem, store = gp.Problem(task, "34 + 57 =", "91", {"k": 1}), Store(tmp_path / "s")
+    store.put_problems([problem])
+    policy = gp.ScriptedPolicy.with_p(0.5, name="half")
+    params = SamplingParams(template="Q: {prompt} A:")  # how it was sampled changes nothing
+    with store.writer() as sink:
+        list(gp.sample(policy, [problem], [Exact()], params, n=4, sink=sink, run="half"))
+    store.put("policies", policy.id, {**policy.describe(), "name": "half"})
+    out = tmp_path / "train.parquet"
+    done = CliRunner().invoke(app, ["export", "half", str(out), "--store", str(tmp_path / "s"), "--for", "verl"])
+    assert done.exit_code == 0, done.exception
+    (row,) = pq.read_table(out).to_pylist()
+    assert row["prompt"] == [{"role": "user", "content": "34 + 57 ="}]
+    assert row["data_source"] == task
+    assert done.stderr.count("note:") == len(notes)
+    assert all(note in done.stderr for note in notes)
 
 
 def test_the_rows_say_all_that_judging_needs(loaded, exported):

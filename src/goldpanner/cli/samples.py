@@ -245,6 +245,7 @@ def export(
     Example: goldpanner export base train.parquet --store runs/world-seed0 --for trl --low 0.02 --high 0.9
     """
     from goldpanner import interop
+    from goldpanner.cli.verify import notes_for_verl
     from goldpanner.interop.selection import Weight
 
     place = open_store(store)
@@ -269,6 +270,8 @@ def export(
         script = out.with_suffix(".sh")
         script.write_text(interop.verl_command(out), encoding="utf-8")
         typer.echo(f"the command line for verl, to be filled in: {script}")
+        for note in notes_for_verl({problem.task for problem in chosen.problems}):
+            typer.echo(f"note: {note}", err=True)
 
 
 stores = typer.Typer(help="Look after a sample store.", no_args_is_help=True)

@@ -1,7 +1,7 @@
 """`verify-check`: how often a verifier pays for a wrong answer, and how often it fails a right one."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -95,6 +95,26 @@ def verifiers_of(task: str) -> "Sequence[Verifier]":
         return domain.verifiers()
     found = tasks.find_recipe(task)
     return (Exact(),) if found is None else (found.verifier(),)
+
+
+def notes_for_verl(names: Collection[str]) -> list[str]:
+    """Return what somebody who trains on these tasks with verl should know: bare prompts, and tasks nobody judges."""
+    from goldpanner import tasks
+
+    notes, found = [], {name: tasks.find_recipe(name) for name in sorted(names)}
+    wrapped = [name for name, each in found.items() if each is not None and each.params.template != "{prompt}"]
+    if wrapped:
+        notes.append(
+            f"each prompt stands there bare, as a message of the user's: the template that {', '.join(wrapped)} is "
+            "sampled with is not, and verl puts the model's chat template around it"
+        )
+    unjudged = [name for name, each in found.items() if each is None and domain_of(name) is None]
+    if unjudged:
+        notes.append(
+            f"compute_score knows no verifier of {', '.join(unjudged)} and will refuse it: point "
+            "reward.custom_reward_function at a function of yours"
+        )
+    return notes
 
 
 def domain_of(task: str) -> "Domain | None":

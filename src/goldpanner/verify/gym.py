@@ -93,5 +93,5 @@ class ReasoningGym:
         answer = (declared[-1] if declared else completion.text).strip()
         if len(answer) > LONGEST:
             return Verdict(Outcome.UNJUDGED, self.id, answer[:200], f"the answer is longer than {LONGEST:,} characters")
-        entry = [meta["dataset"], meta["seed"], meta["size"], meta["index"], problem.prompt, self.threshold]
-        return json.dumps(entry), answer
+        made = [meta[key] for key in ("dataset", "seed", "size", "index")]
+        return json.dumps([*made, problem.prompt, problem.answer, self.threshold]), answer
