@@ -152,4 +152,4 @@ def _tree_of(kind: type[BaseModel]) -> Any:
     try:
         return kind().model_dump(mode="json")
     except ValidationError:
-        return dict.fromkeys(kind.model_fields)
+        return dict.fromkeys(key for key, _, _ in reference(kind))
