@@ -1,7 +1,8 @@
 """Our sampler against `model.generate(num_return_sequences=n)`: the same model, prompts and token limit, alternating.
 
     python benchmarks/sampler.py                        # the lab's model (random weights unless --model is given)
-    python benchmarks/sampler.py --model FOLDER --tasks arithmetic/add-2d2d --prompts 2 --samples 256 --max-tokens 16
+    python benchmarks/sampler.py --model FOLDER --tasks arithmetic/add-2d2d --prompts 1 --samples 64 256 \
+        --max-tokens 16 --template chat --dtype float32 bfloat16 --threads 2 --repeats 3
 
 Only tokens of completions count (up to the end of sequence), not the padding that `generate` goes on computing.
 Random weights rarely draw the end of sequence, so that nothing is gained by dropping finished rows.
@@ -72,27 +73,36 @@ def main() -> None:
     parser.add_argument("--model", help="folder in the Hugging Face layout; default: the lab's model, random weights")
     parser.add_argument("--tasks", nargs="+", default=["world/d1", "world/d2", "world/d4"])
     parser.add_argument("--prompts", type=int, default=16, help="per task")
-    parser.add_argument("--samples", type=int, default=256, help="per prompt")
+    parser.add_argument(
+        "--samples", type=int, nargs="+", default=[256], help="per prompt; several are measured in turn"
+    )
     parser.add_argument("--max-tokens", type=int, default=33)
     parser.add_argument("--template", default="{prompt}")
     parser.add_argument("--rows", type=int, default=4096, help="rows of one batch of `generate`")
     parser.add_argument("--our-rows", type=int, help="rows of one batch of ours; default: the policy's own")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--dtype", nargs="+", default=["auto"], help="several are measured in turn")
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
 
-    if arguments.model:
-        policy = LocalPolicy.from_pretrained(arguments.model, device=arguments.device, dtype=arguments.dtype)
-    else:
-        policy = fresh_policy()
-    policy.batch_rows = arguments.our_rows or policy.batch_rows
+    for dtype in arguments.dtype:
+        if arguments.model:
+            policy = LocalPolicy.from_pretrained(arguments.model, device=arguments.device, dtype=dtype)
+        else:
+            policy = fresh_policy()
+        policy.batch_rows = arguments.our_rows or policy.batch_rows
+        print(policy.describe())
+        for samples in arguments.samples:
+            compare(policy, samples, arguments)
+
+
+def compare(policy: LocalPolicy, samples: int, arguments: argparse.Namespace) -> None:
+    """Print tokens per second of both, in pairs taken alternately, and the ratio of the medians."""
     problems = [problem for task in arguments.tasks for problem in load(task, arguments.prompts)]
     params = SamplingParams(max_tokens=arguments.max_tokens, template=arguments.template)
-    work = (policy, problems, arguments.samples, params)
-
+    work = (policy, problems, samples, params)
     rates: dict[str, list[float]] = {"ours": [], "generate": []}
     for repeat in range(arguments.repeats + 1):  # the first round warms up
         pair = {"ours": timed(ours, *work, repeat), "generate": timed(theirs, *work, arguments.rows)}
@@ -101,11 +111,10 @@ def main() -> None:
                 rates[name].append(rate)
         print(f"{repeat}: " + "  ".join(f"{name} {rate:,.0f} tokens/s" for name, rate in pair.items()), flush=True)
     medians = {name: statistics.median(values) for name, values in rates.items()}
-    spread = {name: (min(values), max(values)) for name, values in rates.items()}
-    print(policy.describe())
-    for name in rates:
-        print(f"{name}: median {medians[name]:,.0f} tokens/s (from {spread[name][0]:,.0f} to {spread[name][1]:,.0f})")
-    print(f"ratio of medians: {medians['ours'] / medians['generate']:.2f}")
+    print(f"{len(problems)} prompts x {samples} samples")
+    for name, values in rates.items():
+        print(f"{name}: median {medians[name]:,.0f} tokens/s (from {min(values):,.0f} to {max(values):,.0f})")
+    print(f"ratio of medians: {medians['ours'] / medians['generate']:.2f}", flush=True)
 
 
 if __name__ == "__main__":

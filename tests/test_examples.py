@@ -8,11 +8,24 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").iterdir())
+ON_A_MODEL = {
+    "real_model.py": "tiny grpo.steps=1 pilot.insist=true pilot.problems=4 measure.problems=4".split(),
+    "gsm8k_measured.py": ["tiny", "gsm8k.jsonl", "4", "8"],
+}
+"""Arguments of the examples that want a model folder of the user's."""
 
 
 @pytest.mark.parametrize("path", [p for p in EXAMPLES if p.suffix == ".py"], ids=lambda p: p.name)
 def test_script_runs(path, tmp_path):
-    done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, cwd=tmp_path, timeout=300)
+    arguments = ON_A_MODEL.get(path.name, [])
+    if arguments:
+        import tiny_model
+
+        tiny_model.write(tmp_path / "tiny", steps=1)
+        lines = [json.dumps({"question": f"{a} + 1 =", "answer": f"#### {a + 1}"}) for a in range(3)]
+        (tmp_path / "gsm8k.jsonl").write_text("\n".join(lines))
+    command = [sys.executable, str(path), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
 

@@ -1,0 +1,27 @@
+"""GRPO on a real model, measured before and after: SmolLM2-135M learns sums of two-digit numbers on two CPU cores.
+
+    goldpanner get smollm2
+    python examples/real_model.py models/smollm2
+
+The same from the command line: goldpanner run --model smollm2 --task arithmetic/add-2d2d
+Any model folder will do, and any setting can follow it: grpo.steps=20 grpo.lora=16
+"""
+
+import sys
+from pathlib import Path
+
+from goldpanner.report import build
+from goldpanner.studies import real, settings
+
+model, *overrides = sys.argv[1:]
+out = Path("runs/real-model")
+config = settings.load(real.RealConfig, None, overrides, model=model, task="arithmetic/add-2d2d")
+record = real.run(config, out, lambda event: print(f"{event.doing} {event.stage}: {event.done}/{event.total}"))
+
+live = record["plan"]["groups"][str(record["plan"]["group_size"])]["live"]
+print(f"the pilot: {live['value']:.0%} of the groups would be live, G = {record['plan']['recommended_G']} recommended")
+print(record["verdict"]["headline"])
+for stage, parts in record["form"].items():
+    form, skill = (parts[name]["value"] for name in ("parses", "correct_given_parsed"))
+    print(f"{stage}: P(in the asked form) {form:.3f}, P(correct | in that form) {skill or 0:.3f}")
+print(build(out))
