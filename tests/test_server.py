@@ -501,6 +501,17 @@ def test_a_server_that_ignores_the_temperature_stops_the_command_line(tmp_path):
         call(*arguments[:5], "-n", 4, "--problems", 3, "--seed", 1, "--speak-of-support")
     result = runner.invoke(app, ["compare", "toy", "toy", "--store", str(tmp_path)])
     assert "did not draw as asked" in str(result.exception)
+    said = "the server of toy did not draw as asked: "
+    page = tmp_path / "page.html"
+    shown = call("measure", "toy", "--store", tmp_path, "--html", page).stdout
+    assert said in " ".join(shown.split())
+    assert "boundary:" not in shown
+    assert said in page.read_text()
+    found = json.loads(call("measure", "toy", "--store", tmp_path, "--json").stdout)
+    assert found["support_refused"].startswith(said)
+    assert len(found["server_faults"]) == 1, "two probes with one fault say it once"
+    again = json.loads(call("compare", "toy", "toy", "--store", tmp_path, "--speak-of-support", "--json").stdout)
+    assert again["server_faults"] == {"base": found["server_faults"], "rl": found["server_faults"]}
 
 
 def test_requests_that_failed_for_good_are_drawn_again_by_the_same_command(tmp_path):

@@ -9,7 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pydantic import TypeAdapter, ValidationError
+from typer.testing import CliRunner
 
+from goldpanner.cli import app, lab  # noqa: F401  (registers the commands)
 from goldpanner.errors import InputError
 from goldpanner.tasks import (
     Arithmetic,
@@ -82,6 +84,15 @@ def test_unknown_id_names_the_near_ones() -> None:
         load("zzz", 1)
     with pytest.raises(InputError, match="did you mean"):
         load("world/exposure-5%", 1, config=WorldConfig(exposures=()))
+
+
+def test_a_number_that_would_never_end_is_refused_at_once() -> None:
+    for task in ("world/d3", "arithmetic/add-2d", "arithmetic/mul-6d6d", "countdown/4"):
+        with pytest.raises(InputError, match="99,999,999 problems were asked for; ask for 1 to 1,000,000"):
+            load(task, 99_999_999)
+    shown = CliRunner().invoke(app, ["tasks", "countdown/4", "-n", "99999999"])
+    assert shown.exit_code == 2
+    assert "10000" in shown.stderr
 
 
 def test_shares_are_even() -> None:

@@ -1,6 +1,7 @@
 """`measure`, `compare` and `plan`: from counts to a verdict. Works without torch."""
 
 import json
+from dataclasses import replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -94,9 +95,11 @@ def measure(
         answer_space=answer_space,
         verifier=stored_errors(source) if checked else audit(false_positive, false_negative),
     )
+    if source.distrusted:
+        found = replace(found, support_refused="; ".join(filter(None, (source.distrusted, found.support_refused))))
     extra = source.confounds(level)
     if as_json:
-        typer.echo(json.dumps({**found.to_json(), **extra}, allow_nan=False))
+        typer.echo(json.dumps({**found.to_json(), **extra, "server_faults": source.faults}, allow_nan=False))
     else:
         tables.profile(found, source.name, extra, speak_of_support)
     if html is not None:
@@ -147,7 +150,10 @@ def compare(
     found = compare_counts(before.counts, after.counts, k=ks, level=level, fdr=fdr)
     found = origins(found, before, after, level)
     if as_json:
-        typer.echo(json.dumps({**found.to_json(), "support_refused": refused}, allow_nan=False))
+        faults = {"base": before.faults, "rl": after.faults}
+        typer.echo(
+            json.dumps({**found.to_json(), "support_refused": refused, "server_faults": faults}, allow_nan=False)
+        )
     else:
         tables.comparison(found, refused)
     if html is not None:

@@ -352,7 +352,7 @@ def recipe(
 @app.command()
 def tasks(
     task: Annotated[str | None, typer.Argument(help="Show problems of this task, e.g. world/d3.")] = None,
-    n: Annotated[int, typer.Option("-n", help="Problems to show.", min=1)] = 3,
+    n: Annotated[int, typer.Option("-n", help="Problems to show.", min=1, max=10_000)] = 3,
     seed: Annotated[int, typer.Option(help="Seed of the problems.")] = 0,
     as_json: AsJson = False,
 ) -> None:

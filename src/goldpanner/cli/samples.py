@@ -305,7 +305,7 @@ def compact(
 
 
 @app.command()
-def report(folder: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> None:
+def report(folder: Annotated[Path, typer.Argument(help="Folder of a run.")], as_json: AsJson = False) -> None:
     """Draw report.html anew from what a run kept.
 
     Example: goldpanner report runs/world-seed0
@@ -314,7 +314,8 @@ def report(folder: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> 
 
     if not (folder / "store").is_dir():
         raise InputError(f"{folder} holds no store; give the folder of a run, e.g. runs/world-seed0")
-    typer.echo(str(build(folder)))
+    page = str(build(folder))
+    typer.echo(json.dumps({"report": page}) if as_json else page)
 
 
 @app.command()

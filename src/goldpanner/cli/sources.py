@@ -82,9 +82,15 @@ class Source:
 
     @property
     def faults(self) -> list[str]:
-        """What a probe of the policy's server found, where samples were drawn nevertheless."""
+        """What probes of the policy's server found, where samples were drawn nevertheless; each once."""
         probes = self.store.records("probes").values() if self.store is not None else []
-        return [f for p in probes if p["policy"] == self.policy and p["overridden"] for f in p["faults"]]
+        meant = [p for p in probes if p["policy"] == self.policy and self.choice.params in (None, p["params"])]
+        return list(dict.fromkeys(fault for p in meant if p["overridden"] for fault in p["faults"]))
+
+    @property
+    def distrusted(self) -> str | None:
+        """Why the samples may not show the model's own distribution, whatever their parameters; None: no reason."""
+        return f"the server of {self.name} did not draw as asked: {'; '.join(self.faults)}" if self.faults else None
 
     @property
     def full_softmax(self) -> bool:
@@ -344,7 +350,7 @@ def same_conditions(base: Source, rl: Source, override: bool) -> str | None:
         )
     _same_prompts(base, rl)
     align(base.counts, rl.counts, {i: asked.name for x in (base, rl) for i, asked in x.asked.items() if asked.name})
-    refusals = [f"the server of {x.name} did not draw as asked: {'; '.join(x.faults)}" for x in (base, rl) if x.faults]
+    refusals = [x.distrusted for x in (base, rl) if x.distrusted]
     refusals += [told for x in (base, rl) if x.params is not None and (told := support_refusal(x.params, override))]
     refused = next(iter(refusals), None)
     if refused and not override:

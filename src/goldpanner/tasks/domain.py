@@ -12,6 +12,8 @@ from goldpanner.types import Problem
 from goldpanner.verify import Verifier
 
 Split = Literal["train", "test"]
+MOST = 1_000_000
+"""Problems made at once at most: a minute or two, and all of them in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +82,10 @@ def distinct_queries(
 ) -> list[str]:
     """Return n distinct queries of a split, drawing `batch` at a time, so that a longer list begins with a shorter one.
 
-    Raises InputError if n < 1, if the split is unknown, or if three batches in a row bring nothing new.
+    Raises InputError if n < 1 or above `MOST`, if the split is unknown, or if three batches in a row bring nothing new.
     """
-    if n < 1:
-        raise InputError(f"{label}: {n} problems were asked for; ask for at least 1")
+    if not 1 <= n <= MOST:
+        raise InputError(f"{label}: {n:,} problems were asked for; ask for 1 to {MOST:,}")
     if split not in ("train", "test"):
         raise InputError(f"{label}: no split is called {split!r}; give 'train' or 'test'")
     found: dict[str, None] = {}
