@@ -278,6 +278,14 @@ def test_autocast_computes_the_same_gradient_to_bfloat16_precision(model):
     torch.testing.assert_close(mixed.norm(), plain.norm(), rtol=0.02, atol=0)
 
 
+def test_the_docs_list_the_settings():
+    page = (Path(__file__).parent.parent / "docs" / "real-models.md").read_text(encoding="utf-8")
+    own = [row for row in settings.reference(real.RealConfig) if row[0].startswith(("pilot.", "measure."))]
+    assert len(own) == 5
+    for key, default, text in own:
+        assert f"| `{key}` | `{default}` | {text} |" in page
+
+
 def test_smollm2_is_fetched_only_where_it_is_missing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     called = []
