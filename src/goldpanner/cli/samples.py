@@ -90,7 +90,9 @@ def sample(
     columns: Annotated[
         str | None, typer.Option(help="Columns of a data file: question=NAME,answer=NAME, where they differ.")
     ] = None,
-    model: Annotated[str, typer.Option(help="Model on a server; not needed where it has only one.")] = "",
+    model: Annotated[
+        str, typer.Option(help="Model on a server, needed where it has several; of adapters, their base's folder.")
+    ] = "",
     concurrency: Annotated[int, typer.Option(help="Requests to a server at once (of each worker).", min=1)] = 16,
     engine: Annotated[
         Engine, typer.Option(help="goldpanner: this process; ray: workers, here or on a cluster.")
