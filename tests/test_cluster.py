@@ -165,12 +165,12 @@ class Eager(Store):
 
 
 class Deadly(ScriptedPolicy):
-    """Notes what it draws; the first `deaths` times that problem 9 comes up, it kills its process."""
+    """Notes what it draws; the first `deaths` times that problem 11 comes up, it kills its process."""
 
     def sample(self, requests, params):
         folder, deaths = Path(self.record["folder"]), self.record["deaths"]
         for request, completions in zip(requests, super().sample(requests, params)):
-            if request.problem.id == PROBLEMS[9].id and len(list(folder.glob("died-*"))) < deaths:
+            if request.problem.id == PROBLEMS[11].id and len(list(folder.glob("died-*"))) < deaths:
                 (folder / f"died-{uuid.uuid4()}").touch()
                 os.kill(os.getpid(), signal.SIGKILL)
             keys = [[request.problem.id, index] for index in request.indices]
@@ -193,13 +193,13 @@ def test_a_killed_worker_costs_only_its_unit(tmp_path):
     times = Counter((p, i) for path in tmp_path.glob("drew-*") for p, i in json.loads(path.read_text()))
     again = [key for key, number in times.items() if number > 1]
     assert set(times.values()) == {1, 2}
-    assert 0 < len(again) < 480, "of the lost unit alone, what came before the kill was drawn twice"
+    assert 0 < len(again) < 128, "of the lost unit alone, what came before the kill was drawn twice"
     assert rows(store) == 40 * 24 + len(again)
 
 
 def test_a_unit_that_kills_whoever_takes_it_ends_the_run_and_the_rest_is_kept(tmp_path):
     store = Store(tmp_path / "store")
-    with pytest.raises(WorkersLostError, match="3 workers in a row died over the same 480 samples"):
+    with pytest.raises(WorkersLostError, match="3 workers in a row died over the same 128 samples"):
         ray_collect(partial(deadly, tmp_path, 99), Goal(most=40), store)
     assert len(list(tmp_path.glob("died-*"))) == 3
     assert len(store.samples()) >= 128

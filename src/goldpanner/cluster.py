@@ -30,6 +30,8 @@ from goldpanner.verify import Verifier
 
 FIRST = 128
 """Samples of the first units, and at least of the later ones where there are so many: a policy needs a full batch."""
+SHARES = 4
+"""Units of a round that each worker gets at least, so that none waits long for the others at its end."""
 SECONDS = 30.0
 """What a unit should take: so much of one worker's work is drawn again when the worker is killed."""
 ATTEMPTS = 3
@@ -220,7 +222,7 @@ class Workers:
         queue = deque(zip(problems, indices))
         again: list[Unit] = []
         left = sum(map(len, indices))
-        share = -(-left // self.count)
+        share = max(FIRST, -(-left // (SHARES * self.count)))
         while left:
             while self._idle and (again or queue):
                 worker, given = self._idle.pop(), again.pop() if again else cut(queue, min(self._pace, share))
@@ -290,6 +292,7 @@ class Workers:
             )
         if self._in_a_row >= ATTEMPTS * self.count:
             raise WorkersLostError(f"{self._in_a_row} workers in a row died before they could draw anything {told}")
+        time.sleep(self._in_a_row - 1)  # for some seconds Ray may put new workers on a node that is gone
         self._start()
 
     # --- Ray itself
