@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from goldpanner import __version__
 from goldpanner.cli import app, instrument, lab, samples  # noqa: F401  (registers the commands)
 from goldpanner.errors import GoldpannerError
+from synthetic_run import write_run
 
 runner = CliRunner()
 
@@ -317,6 +318,14 @@ def test_mismatched_problems_are_named(tmp_path, pilot):
     other = tmp_path / "other.jsonl"
     other.write_text('{"id": "zebra", "n": 4, "c": 1}\n')
     assert "zebra" in call("compare", pilot, other, code=2)
+
+
+def test_report_says_where_its_page_is(tmp_path):
+    run = tmp_path / "run"
+    write_run(run)
+    page = json.loads(call("report", run, "--json"))["report"]
+    assert Path(page).read_text().lower().startswith("<!doctype html>")
+    assert call("report", run).strip() == page
 
 
 @pytest.mark.parametrize(
