@@ -276,3 +276,30 @@ def test_a_scripted_policy_scores_texts_as_before(tmp_path):
     assert score("scripted:0.25", "rl", "--store", tmp_path).exit_code == 0
     found = set(np.round(store.sql("SELECT logp FROM scores").column(0).to_numpy(), 6))
     assert found == {round(math.log(0.25), 6), round(math.log(0.75), 6)}
+
+
+def test_a_served_base_tells_where_gained_problems_came_from(tmp_path):
+    rl, store, params = LocalPolicy(*model_(1), device="cpu"), Store(tmp_path), SamplingParams(max_tokens=6)
+    with ModelServer(*model_(0)) as server:
+        base = scorer(server)
+        store.put("policies", base.id, {**base.describe(), "name": "base"})
+        store.put("policies", rl.id, {"name": "rl"})
+        store.put("params", params.hash, asdict(params))
+        store.put_problems(PROBLEMS[:1])
+        (drawn,) = rl.sample([Request(PROBLEMS[0], range(64))], params)
+        verdicts = [Verdict(o, "exact@1") for o in (Outcome.WRONG, Outcome.CORRECT)]
+        for who, right in ((base.id, False), (rl.id, True)):
+            store.append(
+                Sample(PROBLEMS[0].id, who, params.hash, 0, i, c, verdicts[right and len(c.tokens) < 4])
+                for i, c in enumerate(drawn)
+            )
+        assert score(server.url, "rl", "--store", tmp_path).exit_code == 0
+    compared = CliRunner().invoke(app, ["compare", "base", "rl", "--store", str(tmp_path), "--json"])
+    assert compared.exit_code == 0, compared.exception
+    (origin,) = json.loads(compared.stdout)["origin"].values()
+    mine = LocalPolicy(*model_(0), device="cpu")
+    short = [c for c in drawn if len(c.tokens) < 4]
+    true = mine.logprobs(PROBLEMS[:1] * len(short), [c.tokens for c in short])
+    weights = np.exp(true - np.array([c.logprob for c in short]))
+    assert short
+    assert origin["p_base"]["value"] == pytest.approx(weights.sum() / 64, rel=0.2)
