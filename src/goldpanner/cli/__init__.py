@@ -40,6 +40,9 @@ def main() -> None:
     if sys.argv[1:2] in (["measure"], ["compare"], ["plan"]):
         # before numpy is loaded: matrices are small here, and on a busy machine BLAS threads wait for one another
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if sys.argv[1:2] == ["run"]:
+        # before torch is loaded: on a busy machine, threads that spin while they wait take the time of those that work
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from goldpanner.cli import fetch, instrument, lab, samples, study, verify  # noqa: F401  (registers the commands)
 
     try:

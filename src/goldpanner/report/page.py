@@ -74,6 +74,12 @@ class Table:
     head: Sequence[str]
     groups: Sequence[tuple[str, Sequence[Row]]]
 
+    @property
+    def exact(self) -> bool:
+        """Whether some cell knows the exact value."""
+        cells = [cell for _, rows in self.groups for row in rows for cell in row.cells]
+        return any(isinstance(cell, Interval) and cell.exact is not None for cell in cells)
+
 
 @dataclass(frozen=True)
 class Card:
