@@ -236,7 +236,7 @@ def test_measure_compare_and_plan_read_logs_as_import_does(tmp_path):
         support = ("--speak-of-support",) if words[0] != "plan" else ()
         assert "--filter" in call(*words, *support, code=2)
         call(*words, *support, "--filter", "strict", "--json")
-        call(*words, *support, "--rescore", "--json")
+        call(*words, *support, "--rescore", "exact", "--json")
         torn_words = (words[0], *[torn] * (len(words) - 1), "--threshold", "1")
         assert "--torn-tail" in call(*torn_words, code=2)
         call(*torn_words, "--torn-tail", "--json")

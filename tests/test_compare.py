@@ -14,7 +14,7 @@ from goldpanner.measure.compare import align, compare, crossover, difference, eq
 from goldpanner.measure.passk import Band
 from goldpanner.measure.support import SupportChange, changes, entry_p, support
 from goldpanner.measure.verdict import FEWEST, decide
-from goldpanner.types import Counts
+from goldpanner.types import Counts, Estimate
 
 UNDECIDED = "cannot be decided from these samples"
 
@@ -246,6 +246,52 @@ def test_verdict_is_what_was_done(name):
     assert found.verdict == name.split(" without")[0]
     assert found.summary.startswith(found.verdict.capitalize())
     assert f"{found.base.value[0]:.3g} to {found.rl.value[0]:.3g}" in found.summary
+
+
+@pytest.mark.parametrize("gains", [0, 12])
+def test_a_curve_that_fell_first_and_rose_later_is_no_sharpening(gains):
+    """Less with one sample, more with many: flatter. With gains that the base would reach anyway, too."""
+    base, rl = scenario("sharpened")
+    flatter = compare(
+        sampled(rl, 256, 1), sampled(np.where(np.arange(120) < gains, np.maximum(base, 0.03), base), 256, 2)
+    )
+    assert flatter.difference.high[0] < 0 < flatter.difference.low[-1]
+    assert flatter.verdict in ("shifted", "expanded")
+    assert compare(sampled(base, 256, 1), sampled(rl, 256, 2)).verdict == "sharpened"
+
+
+def test_gains_within_reach_sharpen_a_curve_that_rose_and_shift_one_that_fell(monkeypatch):
+    reach = Estimate(1.0, 0.9, 1.0, 0.95, "shape-average")
+    monkeypatch.setattr("goldpanner.measure.compare.within_reach", lambda base, of_rl: reach)
+    base, rl = scenario("expanded")
+    assert compare(sampled(base, 256, 1), sampled(rl, 256, 2)).verdict == "sharpened"
+    flatter = np.where(base > 0.01, base / 4, 0.3)
+    found = compare(sampled(np.where(base > 0.01, 0.9, 0.0), 256, 1), sampled(flatter, 256, 2))
+    assert found.difference.high[0] < 0 < found.difference.low[-1]
+    assert found.changes.count("gained", established=True) > 12
+    assert found.verdict == "shifted"
+
+
+@pytest.mark.parametrize("c", [0, 16])
+def test_problems_that_are_all_alike_need_more_problems_not_more_samples(c):
+    first = compare(Counts.of([16] * 20, [c] * 20), Counts.of([16] * 20, [c] * 20))
+    assert first.verdict == UNDECIDED
+    assert first.more_per_problem is None
+    assert "More problems are needed" in first.summary
+    many = compare(Counts.of([4096] * 20, [c * 256] * 20), Counts.of([4096] * 20, [c * 256] * 20))
+    assert many.verdict == UNDECIDED, "more samples would not have helped"
+
+
+def test_what_was_not_seen_within_n_is_said_with_its_interval():
+    base = Counts.of([16] * 20, [i % 4 for i in range(20)], unjudged=[2] * 20)
+    found = compare(base, Counts.of([16] * 20, [16] * 20))
+    assert np.isinf(found.crossover_k.value)
+    assert found.crossover_k.low < 16
+    assert f"does not catch up within k = 16 (interval {found.crossover_k.low:.3g} to beyond 16)" in found.summary
+    assert f"within 16 samples (interval {found.equivalent_k.low:.3g} to beyond 16)" in found.summary
+    sure = compare(Counts.of([1] * 20, [0] * 20), Counts.of([1] * 20, [1] * 20))
+    assert "within 1 sample." in sure.summary
+    assert "within k = 1." in sure.summary
 
 
 def test_few_samples_cannot_decide_and_say_how_many_would():

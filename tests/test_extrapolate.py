@@ -123,6 +123,21 @@ def test_another_model_is_reported_only_when_it_is_surely_better():
     within_noise = held_out(shape_average=[0.05, 0.01, 0.05, 0.01], power_law=[0.01, 0.02, 0.01, 0.02])
     assert extrapolate.choose(within_noise) == "shape-average"
     assert extrapolate.choose(held_out(shape_average=[0.01] * 4)) == "shape-average"
+    no_spread = held_out(shape_average=[0.0264] * 4, power_law=[0.0] * 4)
+    assert extrapolate.choose(no_spread) == "shape-average", "problems that do not differ measure no error"
+
+
+@pytest.mark.parametrize("c", [0, 16])
+def test_problems_that_are_all_alike_keep_the_shape_average(c):
+    found = extrapolate.beyond_n(Counts.of([16] * 20, [c] * 20), [64, 10_000])
+    assert found.method == "shape-average"
+
+
+def test_one_sample_a_problem_gives_no_power_law():
+    found = extrapolate.beyond_n(Counts.of([1] * 20, [0, 1] * 10), [100])
+    assert np.isnan(found.models["power-law"]).all()
+    assert found.method == "shape-average"
+    assert 0.5 < found.at(100).value < 1
 
 
 def test_the_chosen_model_is_reported_with_a_bootstrap_over_problems(monkeypatch):

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 
 import pytest
 
@@ -35,7 +36,7 @@ def test_counts_come_back_as_they_went(tmp_path):
     ("rows", "message"),
     [
         ([{"id": "a", "n": 4, "c": 5}], "line 1: c = 5 and unjudged = 0 are together more than n = 4"),
-        ([{"id": "a", "n": -4, "c": 0}], "'n' is -4; expected a whole number >= 0"),
+        ([{"id": "a", "n": -4, "c": 0}], "'n' is -4; expected a whole number >= 0, at most 10^15"),
         ([{"id": "a", "n": 4.5, "c": 0}], "'n' is 4.5; expected a whole number"),
         ([{"id": "a", "n": True, "c": 0}], "'n' is True"),
         ([{"id": "a", "n": 4, "c": float("nan")}], "'c' is nan"),
@@ -50,6 +51,21 @@ def test_bad_counts_are_named(tmp_path, rows, message):
     with pytest.raises(InputError, match=r"counts\.jsonl") as error:
         interop.read(jsonl(tmp_path / "counts.jsonl", rows), "counts").counts()
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("option", ["threshold", "score", "filter", "verifier", "step"])
+def test_a_counts_file_refuses_what_chooses_among_samples(tmp_path, option):
+    path = jsonl(tmp_path / "counts.jsonl", [{"id": "a", "n": 4, "c": 1}])
+    word = "rescore" if option == "verifier" else option
+    with pytest.raises(InputError, match=f"is a counts file.*--{word} would change nothing"):
+        interop.read(path, **{option: 1}).counts()
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for given in (None, "counts"):
+        with pytest.raises(InputError, match="is a pipe or a device.*write it to a file"):
+            interop.read(tmp_path / "pipe", given)
 
 
 def test_counts_without_truncated_do_not_know_it(tmp_path):

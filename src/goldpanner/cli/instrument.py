@@ -60,7 +60,7 @@ def measure(
     filter_: Filter = None,
     step: Step = None,
     pool_steps: PoolSteps = False,
-    rescore: Rescore = False,
+    rescore: Rescore = None,
     torn_tail: TornTail = False,
     answer_space: Annotated[
         float | None, typer.Option(help="Number of possible answers: corrects for guessing.")
@@ -101,7 +101,7 @@ def measure(
     if as_json:
         typer.echo(json.dumps({**found.to_json(), **extra, "server_faults": source.faults}, allow_nan=False))
     else:
-        tables.profile(found, source.name, extra, speak_of_support)
+        tables.profile(found, source.name, extra)
     if html is not None:
         from goldpanner.report.instrument import profile_page
 
@@ -126,7 +126,7 @@ def compare(
     filter_: Filter = None,
     step: Step = None,
     pool_steps: PoolSteps = False,
-    rescore: Rescore = False,
+    rescore: Rescore = None,
     torn_tail: TornTail = False,
     speak_of_support: Speak = False,
     html: Page = None,
@@ -180,7 +180,7 @@ def plan(
     filter_: Filter = None,
     step: Step = None,
     pool_steps: PoolSteps = False,
-    rescore: Rescore = False,
+    rescore: Rescore = None,
     torn_tail: TornTail = False,
     as_json: AsJson = False,
 ) -> None:
@@ -211,7 +211,7 @@ def audit(false_positive: str | None, false_negative: str | None) -> Any:
     numbers = []
     for option, text in (("--false-positive", false_positive), ("--false-negative", false_negative)):
         errors, slash, audited = text.partition("/")
-        if not slash or not errors.isdigit() or not audited.isdigit():
+        if not slash or not errors.isdecimal() or not audited.isdecimal():
             raise InputError(f"{option} is {text!r}; write errors/audited, e.g. 3/200")
         numbers += [int(errors), int(audited)]
     return VerifierErrors(numbers[0], numbers[1], numbers[2], numbers[3])

@@ -17,7 +17,10 @@ Score = Annotated[str | None, typer.Option(help="Metric, scorer or reward column
 Filter = Annotated[str | None, typer.Option("--filter", help="lm-evaluation-harness's filter.")]
 Step = Annotated[int | None, typer.Option(help="Only this training step of a log.")]
 PoolSteps = Annotated[bool, typer.Option(help="Count all training steps of a log together.")]
-Rescore = Annotated[bool, typer.Option(help="Judge a log's completions anew, by exact match with the answer.")]
+Rescore = Annotated[
+    str | None,
+    typer.Option(help="Judge a log's completions anew: exact, number, math (also math:flexible), file.py:function."),
+]
 TornTail = Annotated[bool, typer.Option(help="Leave out a last line that was cut.")]
 
 Level = Annotated[float, typer.Option(help="Coverage of every interval and band.")]

@@ -196,7 +196,7 @@ def import_(
     filter_: Filter = None,
     step: Step = None,
     pool_steps: PoolSteps = False,
-    rescore: Rescore = False,
+    rescore: Rescore = None,
     torn_tail: TornTail = False,
     as_json: AsJson = False,
 ) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import typer
 
 from goldpanner.errors import InputError
 from goldpanner.types import Counts, SamplingParams
@@ -29,18 +30,18 @@ class Log:
     filter: str | None = None
     step: int | None = None
     pool_steps: bool = False
-    rescore: bool = False
+    rescore: str | None = None
     torn_tail: bool = False
 
     def read(self, path: Path) -> "Imported":
         """Return the log at `path` as a stream of records."""
         from goldpanner import interop
-        from goldpanner.verify import Exact
+        from goldpanner.cli.verify import rescorer
 
         return interop.read(
             path,
             self.format,
-            verifier=Exact() if self.rescore else None,
+            verifier=None if self.rescore is None else rescorer(self.rescore, self.threshold),
             threshold=self.threshold,
             score=self.score,
             filter=self.filter,
@@ -187,6 +188,8 @@ def load_source(name: str, choice: Choice) -> Source:
             )
         log = choice.log.read(path)
         counts = log.counts(pool_steps=choice.log.pool_steps)
+        for line in log.report.remarks():
+            typer.echo(f"{name}: {line}", err=True)
         return Source(path.stem, with_samples(counts, path.stem), log.stated, choice=choice, asked=log.asked)
     if choice.store is None:
         raise InputError(
@@ -229,7 +232,7 @@ def with_samples(counts: Counts, name: str) -> Counts:
     if (counts.n == counts.unjudged).all():
         raise InputError(
             f"{name}: none of the {counts.n.sum():,} samples of {len(counts)} problems is judged; judge some first "
-            "(for a log: --rescore, or another --score)"
+            "(for a log: --rescore VERIFIER, or another --score)"
         )
     return counts
 

@@ -1,14 +1,17 @@
 """`measure`, `compare` and `plan` as text: the same numbers as their JSON, fewer of them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from goldpanner.cli.display import console
 from goldpanner.measure.compare import Comparison
 from goldpanner.measure.extrapolate import PLUG_IN, Extrapolation
-from goldpanner.measure.plan import ASSIGNMENTS, Plan
+from goldpanner.measure.plan import ASSIGNMENTS, Assignment, Plan
 from goldpanner.measure.profile import Profile
 from goldpanner.types import Counts, Estimate
 
@@ -16,24 +19,26 @@ SHOWN = 12
 """Problems that a table lists; the JSON has all of them."""
 
 
-def profile(found: Profile, name: str, extra: dict[str, Any], override: bool) -> None:
+def profile(found: Profile, name: str, extra: dict[str, Any]) -> None:
     """Print one model's boundary."""
     counts, strata, states = found.counts, found.boundary.strata, found.boundary.states
+    largest = int(counts.n.max())
     console.print(
-        f"[bold]{name}[/]: {len(counts)} problems, {int(counts.n.sum()):,} samples "
+        f"[bold]{escape(_line(name))}[/]: {_problems(len(counts))}, {int(counts.n.sum()):,} samples "
         f"({int(counts.unjudged.sum()):,} unjudged, {_truncated(counts)})",
         highlight=False,
     )
     if found.support_refused:
-        console.print(f"[bold]Not about support:[/] {found.support_refused}", highlight=False)
-    if override or not found.support_refused:
+        console.print(f"[bold]Not about support:[/] {escape(found.support_refused)}", highlight=False)
+    if found.speaks_of_support:
         console.print(
             f"boundary: {states['reached']} reached, {states['not_reached']} not reached within n, "
             f"{states['unresolved']} unresolved\n"
             f"strata:   {strata['easy']} easy (P >= {found.boundary.easy:g}), {strata['reachable']} reachable, "
             f"{strata['rare']} rare (P <= {found.boundary.rare:g}), {strata['not_reached']} not reached, "
             f"{strata['unresolved']} unresolved\n"
-            f"share of problems that cannot be told from P = 0: {shown(found.unseen)}",
+            f"share of problems with P below {np.log(2) / largest:.2g}, which {largest:,} samples miss more often than "
+            f"not: {shown(found.unseen)}",
             highlight=False,
         )
     console.print(_curve_table(found))
@@ -92,7 +97,9 @@ def _problem_table(found: Profile) -> Table:
         estimate = Estimate(float(b.value[i]), float(b.low[i]), float(b.high[i]), b.level, "clopper-pearson")
         bound = "" if np.isnan(b.bound[i]) else f" (P <= {b.bound[i]:.2g})"
         stratum = str(b.stratum[i]).replace("_", " ")
-        table.add_row(b.counts.ids[i], f"{b.counts.c[i]} / {b.counts.n[i]}", shown(estimate), f"{stratum}{bound}")
+        table.add_row(
+            Text(_line(b.counts.ids[i])), f"{b.counts.c[i]} / {b.counts.n[i]}", shown(estimate), f"{stratum}{bound}"
+        )
     return table
 
 
@@ -115,7 +122,7 @@ def _models_table(found: Extrapolation, largest: int) -> Table:
     for name, values in found.models.items():
         error = f"{found.held_out[name].mean():.3f}" if name in found.held_out else "-"
         use = "reported" if name == found.method else "do not use" if name == PLUG_IN else ""
-        table.add_row(name, *(f"{values[i]:.3f}" for i, _ in ks), error, use)
+        table.add_row(name, *("-" if np.isnan(values[i]) else f"{values[i]:.3f}" for i, _ in ks), error, use)
     return table
 
 
@@ -123,7 +130,7 @@ def comparison(found: Comparison, refused: str | None) -> None:
     """Print the verdict first, then the numbers it rests on."""
     console.print(found.summary, highlight=False, soft_wrap=False)
     if refused:
-        console.print(f"[bold]Not about support:[/] {refused}", highlight=False)
+        console.print(f"[bold]Not about support:[/] {escape(refused)}", highlight=False)
     table = _table(f"pass@k, {found.level:.0%} simultaneous bands", "k", "base", "RL", "difference")
     largest = found.difference.largest
     for k in sorted({2**i for i in range(40) if 2**i <= largest} | ({largest} if largest else set())):
@@ -148,15 +155,16 @@ def comparison(found: Comparison, refused: str | None) -> None:
         ids = found.changes.of(change, established=True)
         if ids:
             more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
-            console.print(f"established {change}: {', '.join(ids[:SHOWN])}{more}", highlight=False, markup=False)
+            first = ", ".join(map(_line, ids[:SHOWN]))
+            console.print(f"established {change}: {first}{more}", highlight=False, markup=False)
     for problem, origin in list(found.origin.items())[:SHOWN]:
-        console.print(f"{problem}: {origin.label}: {origin.summary}", highlight=False, markup=False)
+        console.print(f"{_line(problem)}: {origin.label}: {origin.summary}", highlight=False, markup=False)
 
 
 def plan(found: Plan, name: str) -> None:
     """Print the recommended group size, the problems by class, and how sure that is."""
     console.print(
-        f"[bold]{name}[/]: groups of [bold]{found.recommended}[/]; then each problem gets about "
+        f"[bold]{escape(_line(name))}[/]: groups of [bold]{found.recommended}[/]; then each problem gets about "
         f"{found.rollouts_per_problem:,.0f} rollouts",
         highlight=False,
     )
@@ -167,23 +175,43 @@ def plan(found: Plan, name: str) -> None:
             f"{option.size}{mark}", *(shown(e) for e in (option.live_share, option.live_per_step, option.cost))
         )
     console.print(table)
-    classes = _table("problems", "class", "problems", "first ids")
+    classes = _table("problems, by the most probable class", "class", "P(correct)", "problems", "first ids")
     for assignment in reversed(ASSIGNMENTS):
         ids = found.ids(assignment)
-        classes.add_row(assignment, str(len(ids)), ", ".join(ids[:4]) + (" ..." if len(ids) > 4 else ""))
+        classes.add_row(assignment, _range(found, assignment), str(len(ids)), _first(ids))
     if found.unknown:
-        classes.add_row("unknown (nothing judged)", str(len(found.unknown)), ", ".join(found.unknown[:4]))
+        classes.add_row("unknown (nothing judged)", "", str(len(found.unknown)), _first(found.unknown))
     console.print(classes)
     if not found.ids("train now"):
-        console.print(
-            "[bold]No problem is ready to train on:[/] few groups would be live. SFT first, or easier problems."
-        )
+        solved = len(found.ids("solved"))
+        advice = "Harder problems." if 2 * solved > len(found.problems) else "SFT first, or easier problems."
+        console.print(f"[bold]No problem is ready to train on:[/] few groups would be live. {advice}")
     console.print(
-        f"expected to stand in the wrong class: {shown(found.misplaced)} of {len(found.problems)} problems. "
+        f"expected to stand in the wrong class: {shown(found.misplaced)} of {_problems(len(found.problems))}. "
         "Rule of thumb: a 95% chance of one success takes about 3/p rollouts.",
         highlight=False,
         markup=False,
     )
+
+
+def _range(found: Plan, assignment: Assignment) -> str:
+    """Return the P(correct) that a class stands for."""
+    edges = (0.0, *found.thresholds, 1.0)
+    at = ASSIGNMENTS.index(assignment)
+    return f"{edges[at]:.2g} to {edges[at + 1]:.2g}"
+
+
+def _first(ids: Sequence[str]) -> Text:
+    return Text(", ".join(map(_line, ids[:4])) + (" ..." if len(ids) > 4 else ""))
+
+
+def _line(name: str) -> str:
+    """Return a name from a file as one printable line: what a terminal would act on is shown as U+FFFD."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in name)
+
+
+def _problems(count: int) -> str:
+    return f"{count:,} problem{'s' if count != 1 else ''}"
 
 
 def shown(estimate: Estimate, sign: bool = False) -> str:

@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,9 +17,10 @@ from goldpanner.errors import InputError
 
 if TYPE_CHECKING:
     from goldpanner.cli.sources import Source
+    from goldpanner.interop import Judge
     from goldpanner.measure.confounds import VerifierErrors
     from goldpanner.tasks import Domain
-    from goldpanner.types import Problem
+    from goldpanner.types import Completion, Problem, Verdict
     from goldpanner.verify import Verifier
     from goldpanner.verify.check import Case, Check
 
@@ -84,6 +87,38 @@ def named_verifier(name: str, threshold: float | None = None) -> "Verifier | Non
             return Exact()
         return (Number if kind == "number" else Math)(flexible=option == "flexible")
     return load_reward(name, threshold) if ":" in name and not Path(name).is_file() else None
+
+
+def rescorer(name: str, threshold: float | None = None) -> "Judge":
+    """Return what judges a log's completions anew: the verifier of a name, as `named_verifier` has it.
+
+    Some tools log a worked solution as the target (`... #### 18`): what it declares, by the rule that completions are
+    read by, is then the right answer of `number` and `math`. Raises InputError for an unknown name, and, while judging,
+    where the log does not say the right answer.
+    """
+    from goldpanner.verify import Exact, Math, Number, reading
+
+    verifier = named_verifier(name, threshold)
+    if verifier is None:
+        raise InputError(f"--rescore {name!r} is no verifier; give {', '.join(NAMED)}, or file.py:function")
+    if not isinstance(verifier, Exact | Number | Math):
+        return verifier
+
+    @lru_cache(maxsize=4096)
+    def right(answer: str) -> str:
+        declared = None if isinstance(verifier, Exact) else reading.declared(answer).answer
+        return answer if declared is None else declared
+
+    def judge(problem: "Problem", completion: "Completion") -> "Verdict":
+        if not problem.answer.strip():
+            raise InputError(
+                f"--rescore {name}: the log does not say the right answer to problem {problem.id}; leave it out, "
+                "or give a function that needs none: --rescore file.py:function"
+            )
+        answer = right(problem.answer)
+        return verifier(problem if answer == problem.answer else replace(problem, answer=answer), completion)
+
+    return judge
 
 
 def verifiers_of(task: str) -> "Sequence[Verifier]":

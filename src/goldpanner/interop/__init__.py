@@ -152,8 +152,7 @@ def _natural(path: Path) -> tuple[str, list[tuple[int, str]]]:
 
 
 def _files(path: Path, found: Format) -> list[Path]:
-    if not path.exists():
-        raise InputError(f"{path} does not exist; give a file or folder to import")
+    _there(path)
     if not path.is_dir():
         return [path]
     files = sorted({f for pattern in found.names for f in path.glob(pattern) if f.is_file()})
@@ -164,11 +163,17 @@ def _files(path: Path, found: Format) -> list[Path]:
     return files
 
 
+def _there(path: Path) -> None:
+    if not path.exists():
+        raise InputError(f"{path} does not exist; give a file or folder to import")
+    if not path.is_file() and not path.is_dir():
+        raise InputError(f"{path} is a pipe or a device, and a log is read more than once; write it to a file first")
+
+
 def detect(path: Path | str) -> Format:
     """Return the format of a file or folder. Raises InputError listing the formats where not exactly one fits."""
     path = Path(path)
-    if not path.exists():
-        raise InputError(f"{path} does not exist; give a file or folder to import")
+    _there(path)
     if path.is_dir():
         found = [f for f in FORMATS.values() if f.names and any(g.is_file() for p in f.names for g in path.glob(p))]
         first = next((g for f in found for p in f.names for g in sorted(path.glob(p))), None)
@@ -201,7 +206,7 @@ def detect(path: Path | str) -> Format:
 def _by_first_row(path: Path) -> Format:
     row = next(json_rows(path), None)
     if row is None:
-        raise InputError(f"{path} is empty: it holds no record")
+        raise InputError(f"{path} is empty: it holds no record; was its writer stopped?")
     found = [f for f in FORMATS.values() if f.keys and f.keys <= set(row.fields)]
     if len(found) == 1:
         return found[0]

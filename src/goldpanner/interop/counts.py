@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from goldpanner.errors import InputError
 from goldpanner.interop.lines import Row, rows_of, unicode_text
 from goldpanner.interop.records import Origin, Reading, Record
 from goldpanner.interop.writing import replacing
@@ -17,6 +18,7 @@ KEYS = frozenset({"id", "n", "c"})
 
 def read(reading: Reading) -> Iterator[Record]:
     """Yield one record a line. Raises InputError on a duplicate id, c + unjudged > n, or a count that is none."""
+    _only_counts(reading)
     origin: Origin | None = None
     seen: dict[str, int] = {}
     for row in rows_of(reading):
@@ -40,6 +42,17 @@ def read(reading: Reading) -> Iterator[Record]:
         if n == 0:
             reading.report.warn("problems with n = 0 carry no information")
         yield Record(name, origin, n, c, unjudged, truncated, partly if known else n, name=name)
+
+
+def _only_counts(reading: Reading) -> None:
+    """Raise InputError for options that choose among what a log says of a sample: counts were chosen already."""
+    given = (reading.threshold, reading.score, reading.filter, reading.verifier, reading.step)
+    names = ("--threshold", "--score", "--filter", "--rescore", "--step")
+    if asked := [name for name, value in zip(names, given) if value is not None]:
+        raise InputError(
+            f"{reading.files[0]} is a counts file, its samples are judged and counted: {', '.join(asked)} would change "
+            "nothing; leave that out, or give the log that the counts came from"
+        )
 
 
 def _name(row: Row) -> str:

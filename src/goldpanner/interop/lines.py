@@ -63,7 +63,7 @@ class Row:
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= 10**15:
-            self.fail(f"the field {key!r} is {brief(value)}; expected a whole number >= {least}")
+            self.fail(f"the field {key!r} is {brief(value)}; expected a whole number >= {least}, at most 10^15")
         return value
 
 
@@ -192,7 +192,7 @@ def rows_of(reading: Reading) -> Iterator[Row]:
             reading.report.rows += 1
             yield row
         if reading.report.rows == before:
-            raise InputError(f"{path} is empty: it holds no record")
+            raise InputError(f"{path} is empty: it holds no record; was its writer stopped?")
 
 
 def judged(row: Row, value: Any, name: str, judge: str, reading: Reading) -> tuple[Outcome, str, str]:

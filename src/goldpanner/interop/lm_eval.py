@@ -65,7 +65,7 @@ def _one_filter(reading: Reading) -> None:
             if len(names) > 1:
                 row.fail(
                     f"the log judges each answer under several filters ({', '.join(sorted(names))}, ...), "
-                    "which may disagree; name one with --filter, or judge anew with --rescore"
+                    "which may disagree; name one with --filter, or judge anew: --rescore VERIFIER"
                 )
 
 
@@ -170,7 +170,7 @@ def _verdicts(
     kept = kept[0] if isinstance(kept, list) and kept else None
     unknown = (Outcome.UNJUDGED, reading.judge(judge), _KEPT_ONE)
     if kept == first:
-        reading.report.warn("only the first repeat was scored; the others are unjudged: judge them with --rescore")
+        reading.report.warn("only the first repeat was scored; the others are unjudged: judge them: --rescore VERIFIER")
         return [judged(row, value, name, judge, reading), *[unknown] * (repeats - 1)], None
     if isinstance(kept, list) and (correct := _invert_pass_at_k(name, value, len(kept))) is not None:
         if correct in (0, len(kept)):
@@ -184,7 +184,9 @@ def _verdicts(
             f"{name} tells how many repeats are correct, not which: the counts hold, the samples are unjudged"
         )
         return [unknown] * repeats, (correct, len(kept))
-    reading.report.warn("the log does not say which repeat was scored; all are unjudged: judge them with --rescore")
+    reading.report.warn(
+        "the log does not say which repeat was scored; all are unjudged: judge them: --rescore VERIFIER"
+    )
     return [unknown] * repeats, None
 
 
@@ -200,7 +202,7 @@ def _metric(row: Row, reading: Reading) -> str:
     if len(names) != 1:
         row.fail(
             f"the record has {', '.join(names) or 'no'} metrics, so which decides must be named: "
-            "give --score NAME, or judge anew with --rescore"
+            "give --score NAME, or judge anew: --rescore VERIFIER"
         )
     return str(names[0])
 

@@ -154,8 +154,11 @@ class ImportReport:
             f"read {self.rows} records: {self.samples} samples of {self.problems} problems, {self.correct} correct, "
             f"{self.unjudged} unjudged, {cut}",
         ]
-        for reason, skipped in self.skipped.items():
-            out.append(f"skipped {skipped.count}: {reason} (first: {skipped.first})")
+        return out + self.remarks()
+
+    def remarks(self) -> list[str]:
+        """Return what was skipped and why, and the warnings, as lines for a terminal."""
+        out = [f"skipped {s.count}: {reason} (first: {s.first})" for reason, s in self.skipped.items()]
         for text, count in self.warnings.items():
             out.append(f"warning: {text}" + (f" ({count} times)" if count > 1 else ""))
         return out

@@ -12,7 +12,7 @@ from goldpanner.measure.bands import mean_band
 from goldpanner.measure.intervals import check_level
 from goldpanner.measure.passk import Band, smallest_n
 from goldpanner.measure.support import CHANGES, Changes, SupportChange, changes, support
-from goldpanner.measure.verdict import MARGIN, Verdict, decide, more_samples, summarise, within_reach
+from goldpanner.measure.verdict import MARGIN, Verdict, decide, more_samples, rose_first, summarise, within_reach
 from goldpanner.types import Counts, Estimate, FloatArray, IntArray
 
 
@@ -118,7 +118,8 @@ def compare(
     verdict, reach = decide(gap, found, margin), None
     if verdict == "expanded":
         reach = within_reach(base, of_rl)
-        verdict = "sharpened" if reach is not None and (gap.low > 0).any() else verdict
+        if reach is not None and ((gap.low > 0) | (gap.high < 0)).any():
+            verdict = "sharpened" if rose_first(gap) else "shifted"
     more = more_samples(base, rl, gap, found, margin) if verdict == "cannot be decided from these samples" else None
     summary = summarise(of_base, of_rl, gap, crossing, equivalent, found, verdict, more, base, rl, reach)
     return Comparison(

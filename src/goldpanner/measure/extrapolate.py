@@ -97,13 +97,15 @@ def beyond_n(
 def choose(held_out: dict[str, FloatArray]) -> str:
     """Return the candidate of the lowest held-out error, if it beats the default's by more than two standard errors.
 
-    The standard error is that of the difference over resamples of the problems. Without scores: the default.
+    The standard error is that of the difference over resamples of the problems. Without scores: the default; also where
+    the problems do not differ (all right, all wrong), so that resampling them measures no error.
     """
     if not held_out:
         return DEFAULT
     best = min(CANDIDATES, key=lambda name: held_out[name].mean())
     gain = held_out[DEFAULT] - held_out[best]
-    return best if gain.mean() > TIE * gain.std(ddof=1) else DEFAULT
+    error = gain.std(ddof=1)
+    return best if error > 0 and gain.mean() > TIE * error else DEFAULT
 
 
 def _resampled(
@@ -160,9 +162,11 @@ def power_law(tally: Tally, k: FloatArray) -> FloatArray:
     """Extrapolate by log(-log pass@k) = log a + b log k, the exponentiated power law (Brown et al., arXiv 2407.21787).
 
     Least squares on 30 log-spaced k <= n of the unbiased curve where it lies strictly between 0 and 1; with fewer than
-    two such k the curve's last value is all there is.
+    two such k the curve's last value is all there is. NaN where n is 1: one point has no slope.
     """
     grid = np.unique(np.round(np.geomspace(1, max(int(tally.n.min()), 1), 30)).astype(np.int64))
+    if len(grid) < 2:
+        return np.full(k.shape, np.nan)
     value = unbiased(tally, grid)
     inside = (value > 0) & (value < 1)
     if inside.sum() < 2:

@@ -44,6 +44,13 @@ class Profile:
     """pass@k as a perfect verifier would see it, where the verifier was audited."""
     support_refused: str | None
     """Why these samples cannot speak of the model's support, if they cannot."""
+    support_asked: bool = False
+    """Whether it is spoken of nevertheless, as asked."""
+
+    @property
+    def speaks_of_support(self) -> bool:
+        """Whether the boundary may be shown: the samples can speak of it, or it was asked for nevertheless."""
+        return self.support_refused is None or self.support_asked
 
     @cached_property
     def at_a_glance(self) -> Sequence[int]:
@@ -150,6 +157,7 @@ def profile(
         chance_corrected=confounds.chance_corrected(counts, 1 / answer_space, glance, level) if answer_space else {},
         verified=confounds.verified_pass_at_k(counts, verifier, glance, level, seed) if verifier else {},
         support_refused=confounds.support_refusal(params, override_support) if params else None,
+        support_asked=override_support,
     )
 
 

@@ -41,9 +41,11 @@ def decide(gap: Band, found: Changes, margin: float = MARGIN) -> Verdict:
 
     1. shifted: gains and losses are both material, and neither outnumbers the other three times (`EXCHANGE`).
     2. expanded: the boundary grew.
-    3. sharpened: pass@k rose at some k < K (band above 0), and the boundary did not grow (stayed or shrank).
-    4. narrowed: the boundary shrank, and pass@k rose nowhere.
-    5. shifted: pass@k fell at some k < K without any of these (the curve moved, the boundary was not shown to).
+    3. sharpened: pass@k rose at some k (band above 0) and fell at no smaller one, and the boundary did not grow (stayed
+       or shrank).
+    4. narrowed: the boundary shrank, and pass@k did not rise first.
+    5. shifted: pass@k fell at some k < K without any of these (the curve moved, the boundary was not shown to). That it
+       rose at a larger k makes it no sharpening: who finds less with one sample and more with many became flatter.
     6. expanded, narrowed: no material share, but at least 6 (`FEWEST`) established changes, and the gains outnumber the
        losses (the losses the gains) by more than chance, an exact sign test at the level of the bands; shifted if
        neither do. One gained problem of hundreds is established for that problem, and no expansion of the model.
@@ -61,7 +63,7 @@ def decide(gap: Band, found: Changes, margin: float = MARGIN) -> Verdict:
         return "shifted"
     if gains >= material and gains > losses and high[-1] >= 0:
         return "expanded"
-    if (low > 0).any():
+    if rose_first(gap):
         return "sharpened"
     if high[-1] < 0 or (losses >= material and losses > gains):
         return "narrowed"
@@ -75,6 +77,12 @@ def decide(gap: Band, found: Changes, margin: float = MARGIN) -> Verdict:
     if (high[ends] - low[ends]).max() > 2 * margin:
         return "cannot be decided from these samples"
     return "no difference shown"
+
+
+def rose_first(gap: Band) -> bool:
+    """Whether pass@k rose at some k (band above 0), and fell (band below 0) at no smaller one."""
+    rose, fell = gap.low > 0, gap.high < 0
+    return bool(rose.any()) and not fell[: int(np.argmax(rose))].any()
 
 
 def within_reach(base: Counts, of_rl: Band) -> Estimate | None:
@@ -106,7 +114,7 @@ def more_samples(base: Counts, rl: Counts, gap: Band, found: Changes, margin: fl
     p = [(x.c + 0.5) / (x.n + 1) for x in (base, rl)]
     within = float(sum((q * (1 - q) / x.n).sum() for q, x in zip(p, (base, rl)))) / m**2
     spread = float(np.var(rl.c / rl.n - base.c / base.n, ddof=1)) / m
-    share = min(1.0, within / spread) if spread > 0 else 1.0
+    share = min(1.0, within / spread) if spread > 0 else 0.0  # alike in all problems: what is left is their number
     if half > margin:
         kept = (1 - share) * half**2
         if kept >= margin**2:
@@ -127,6 +135,15 @@ def _said(value: float, form: str = ".3g") -> str:
     return "unknown" if np.isnan(value) else format(value, form)
 
 
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' if count != 1 else ''}"
+
+
+def _from(beyond: Estimate, last: int) -> str:
+    """Return the interval of a k that lies beyond the last one, where it begins within."""
+    return f" (interval {beyond.low:.3g} to beyond {last})" if beyond.low < last else ""
+
+
 def summarise(
     of_base: Band,
     of_rl: Band,
@@ -141,7 +158,7 @@ def summarise(
     reach: Estimate | None = None,
 ) -> str:
     """Return the paragraph: every number in it comes from the comparison."""
-    size = f"{gap.problems} problem{'s' if gap.problems != 1 else ''}"
+    size, n = _counted(gap.problems, "problem"), smallest_n(base)
     text = [f"{verdict[0].upper()}{verdict[1:]}."]
     last = gap.largest
     if not last:
@@ -159,19 +176,19 @@ def summarise(
     if equivalent.value == 1:
         text.append("RL's pass@1 is not above the base's.")
     elif np.isfinite(equivalent.value):
-        upper = f"{equivalent.high:.3g}" if np.isfinite(equivalent.high) else f"beyond {smallest_n(base)}"
+        upper = f"{equivalent.high:.3g}" if np.isfinite(equivalent.high) else f"beyond {n}"
         text.append(
             f"RL's pass@1 is the base's pass@{equivalent.value:.3g} (interval {equivalent.low:.3g} to {upper})."
         )
     elif np.isinf(equivalent.value):
-        text.append(f"RL's pass@1 is more than the base reaches within {smallest_n(base)} samples.")
+        text.append(f"RL's pass@1 is more than the base reaches within {_counted(n, 'sample')}{_from(equivalent, n)}.")
     if np.isfinite(crossing.value) and not gap.low[0] > 0:
         text.append(f"No lead of RL at k = {int(gap.k[0])} is shown.")
     elif np.isfinite(crossing.value):
         upper = f"{crossing.high:.3g}" if np.isfinite(crossing.high) else f"beyond {last}"
         text.append(f"The base catches up at k = {crossing.value:.3g} (confidence set {crossing.low:.3g} to {upper}).")
     elif np.isinf(crossing.value) and gap.low[0] > 0:
-        text.append(f"The base does not catch up within k = {last}.")
+        text.append(f"The base does not catch up within k = {last}{_from(crossing, last)}.")
     parts = [
         f"{name} {found.count(name)} ({found.count(name, established=True)} established)" for name in ("gained", "lost")
     ]

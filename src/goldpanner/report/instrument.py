@@ -31,6 +31,7 @@ def profile_page(found: Profile, name: str, path: Path, extra: Mapping[str, Any]
         f"By P(correct): {strata['easy']} easy, {strata['reachable']} reachable, {strata['rare']} rare, "
         f"{strata['not_reached']} not reached, {strata['unresolved']} whose interval spans a border.",
     ]
+    words = words if found.speaks_of_support else []
     if found.support_refused:
         words.insert(0, f"Not about support: {found.support_refused}.")
     curve = Figure(
@@ -113,7 +114,7 @@ def _beyond(found: Profile) -> Table:
     assert found.beyond is not None
     models = found.beyond.models
     rows = [
-        [f"{k:,}", _text(estimate), *(f"{values[i]:.3f}" for values in models.values())]
+        [f"{k:,}", _text(estimate), *("–" if np.isnan(values[i]) else f"{values[i]:.3f}" for values in models.values())]
         for i, (k, estimate) in enumerate(zip(found.beyond.k.tolist(), found.beyond.estimates))
     ]
     if found.beyond.held_out:

@@ -1,0 +1,111 @@
+"""`measure`, `compare` and `plan` as a stranger tries them: odd names, logs judged anew, refusals."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from test_cli import app, call, runner, write_counts
+
+FIXTURES = Path(__file__).parent / "interop" / "fixtures"
+
+
+def words(*arguments):
+    """What a command says, whatever the width of the terminal."""
+    return " ".join(call(*arguments).split())
+
+
+def lm_eval_log(folder, target, texts):
+    row = {
+        "doc_id": 0,
+        "doc": {},
+        "target": target,
+        "arguments": {"gen_args_0": {"arg_0": "How many?", "arg_1": {"do_sample": True}}},
+        "resps": [texts],
+        "filtered_resps": [texts[0]],
+        "filter": "none",
+        "metrics": ["exact_match"],
+        "exact_match": 1.0,
+    }
+    path = folder / "samples_toy_2026-01-01T00-00-00.jsonl"
+    path.write_text(json.dumps(row) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("target", ["18", "16 - 3 = 13.\nThen 13 + 5.\n#### 18"])
+@pytest.mark.parametrize(("verifier", "correct", "unjudged"), [("exact", 0, 0), ("number", 2, 1), ("math", 2, 1)])
+def test_a_log_is_judged_anew_by_the_verifier_that_is_named(tmp_path, target, verifier, correct, unjudged):
+    texts = ["So 13 + 5.\nThe answer is 18.", "Well,\n#### 18.0", "The answer is 17.", "No idea.\nNone at all."]
+    report = json.loads(call("import", lm_eval_log(tmp_path, target, texts), "--rescore", verifier, "--json"))
+    assert (report["samples"], report["correct"], report["unjudged"]) == (4, correct, unjudged)
+
+
+def test_a_log_is_judged_anew_by_a_function_of_ones_own(tmp_path):
+    reward = tmp_path / "reward.py"
+    reward.write_text(
+        "def right(completions, answer, **kwargs):\n    return [float(a in c) for c, a in zip(completions, answer)]\n"
+    )
+    log = lm_eval_log(tmp_path, "18", ["it is 18", "it is 7"])
+    assert json.loads(call("import", log, "--rescore", f"{reward}:right", "--json"))["correct"] == 1
+
+
+def test_judging_anew_without_a_right_answer_or_a_known_verifier_is_refused():
+    log = FIXTURES / "trl" / "every_step" / "completions_00001.parquet"
+    assert "does not say the right answer" in call("measure", log, "--rescore", "exact", code=2)
+    assert "'gold' is no verifier; give number," in call("measure", log, "--rescore", "gold", code=2)
+
+
+def test_names_from_a_file_are_shown_as_they_are_and_cannot_format_the_terminal(tmp_path):
+    names = ["[/b]", "[red]x", "a\x1b[31mb", "two\nlines", "日本"]
+    file = tmp_path / "[b]x[b].jsonl"
+    file.write_text("".join(json.dumps({"id": name, "n": 16, "c": i}) + "\n" for i, name in enumerate(names)))
+    shown = ("[/b]", "[red]x", "a\ufffd[31mb", "two\ufffdlines", "日本")
+    text = call("measure", file)
+    assert text.startswith("[b]x[b]: 5 problems")
+    assert all(name in text for name in shown)
+    assert all(name in call("plan", file) for name in shown)
+    call("compare", file, file)
+    solved = tmp_path / "rl.jsonl"
+    solved.write_text("".join(json.dumps({"id": name, "n": 16, "c": 16}) + "\n" for name in names))
+    assert "established gained: [/b]" in words("compare", file, solved)
+
+
+def test_plan_advises_by_what_it_found_and_says_what_its_classes_are(tmp_path):
+    right, wrong = (write_counts(tmp_path / f"{c}.jsonl", [16] * 20, [c] * 20) for c in (16, 0))
+    assert "few groups would be live. Harder problems." in words("plan", right)
+    assert "SFT first, or easier problems" in words("plan", wrong)
+    mixed = write_counts(
+        tmp_path / "mixed.jsonl",
+        [16] * 20,
+        range(17),
+    )
+    thresholds = json.loads(call("plan", mixed, "--json"))["thresholds"]
+    assert f"{thresholds['later_below']:.2g} to {thresholds['solved_above']:.2g}" in call("plan", mixed)
+
+
+def test_a_page_does_not_speak_of_support_unless_asked(tmp_path):
+    (tmp_path / "results.jsonl").write_text((FIXTURES / "verifiers" / "results.jsonl").read_text())
+    meta = json.loads((FIXTURES / "verifiers" / "metadata.json").read_text())
+    meta["sampling_args"]["top_p"] = 0.9
+    (tmp_path / "metadata.json").write_text(json.dumps(meta))
+    page, log = tmp_path / "page.html", tmp_path / "results.jsonl"
+    assert "not reached within n" not in words("measure", log, "--html", page)
+    assert "top_p = 0.9" in page.read_text()
+    assert "were not reached" not in page.read_text()
+    assert "not reached within n" in words("measure", log, "--html", page, "--speak-of-support")
+    assert "were not reached" in page.read_text()
+    assert "shown nevertheless, as asked" in page.read_text()
+
+
+def test_what_a_log_lacks_is_said_where_it_is_measured_too():
+    result = runner.invoke(app, ["measure", str(FIXTURES / "trl" / "every_step"), "--step", "1", "--json"])
+    assert json.loads(result.stdout)["problems"] == 2
+    assert "skipped 24: not of training step 1" in result.stderr
+    assert "warning: TRL writes this log" in result.stderr
+
+
+@pytest.mark.parametrize("share", ["²/5", "-1/5", "5", "1/", "/5", "1/2/3"])
+def test_an_audit_that_is_no_share_is_named(tmp_path, share):
+    file = write_counts(tmp_path / "c.jsonl", [4, 4], [1, 2])
+    said = call("measure", file, "--false-positive", share, "--false-negative", "1/9", code=2)
+    assert f"--false-positive is {share!r}; write errors/audited" in said
