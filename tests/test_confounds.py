@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from goldpanner.errors import InputError
 from goldpanner.measure import confounds
 from goldpanner.measure.confounds import VerifierErrors
+from goldpanner.measure.intervals import proportion
 from goldpanner.types import Counts, SamplingParams
 
 
@@ -158,6 +159,33 @@ def test_a_perfect_well_audited_verifier_changes_nothing_and_a_coin_says_nothing
         VerifierErrors(5, 4, 0, 10)
     with pytest.raises(InputError, match="audited >= 1"):
         VerifierErrors(0, 0, 0, 10)
+
+
+def test_every_problems_p_is_corrected_and_its_interval_covers():
+    r = np.random.default_rng(1)
+    p, inside = r.beta(0.5, 1, 60), []
+    for _ in range(60):
+        audit = VerifierErrors(int(r.binomial(300, 0.05)), 300, int(r.binomial(300, 0.1)), 300)
+        unjudged = r.integers(0, 3, 60)
+        c = r.binomial(64 - unjudged, p * 0.9 + (1 - p) * 0.05)
+        value, low, high = confounds.verified_p(Counts.of([64] * 60, c, unjudged=unjudged), audit)
+        assert ((low <= value) & (value <= high)).all()
+        inside.append((low <= p) & (p <= high))
+    assert np.mean(inside) > 0.95
+    assert high.max() - low.min() > 0.5, "and it is not all of [0, 1]"
+    assert (high - low).mean() < 0.5
+
+
+def test_a_verifier_that_may_be_a_coin_says_nothing_of_a_problem():
+    counts = Counts.of([100, 100], [20, 90])
+    value, low, high = confounds.verified_p(counts, VerifierErrors(50, 100, 60, 100))
+    assert np.isnan(value).all()
+    assert (low.tolist(), high.tolist()) == ([0, 0], [1, 1])
+    perfect = confounds.verified_p(counts, VerifierErrors(0, 10**7, 0, 10**7))
+    np.testing.assert_allclose(perfect[0], [0.2, 0.9])
+    exact = proportion(counts.c, counts.n, level=0.975)
+    np.testing.assert_allclose(perfect[1], exact[0], atol=1e-5)
+    np.testing.assert_allclose(perfect[2], exact[1], atol=1e-5)
 
 
 def test_verified_pass_at_k_is_not_fooled_by_false_positives():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from test_cli import app, call, runner, write_counts
+from test_cli import app, call, is_estimate, runner, write_counts
 
 FIXTURES = Path(__file__).parent / "interop" / "fixtures"
 
@@ -102,6 +102,20 @@ def test_what_a_log_lacks_is_said_where_it_is_measured_too():
     assert json.loads(result.stdout)["problems"] == 2
     assert "skipped 24: not of training step 1" in result.stderr
     assert "warning: TRL writes this log" in result.stderr
+
+
+def test_a_verifiers_audit_is_carried_into_every_problems_p(tmp_path):
+    file = write_counts(tmp_path / "c.jsonl", [64] * 8, [0, 1, 3, 10, 30, 50, 60, 64])
+    found = json.loads(call("measure", file, "--false-positive", "10/200", "--false-negative", "4/200", "--json"))
+    plain = json.loads(call("measure", file, "--json"))
+    rows = found["per_problem"]
+    assert rows[1]["p_verified"]["value"] == 0, "1 of 64 is what 5% false positives make"
+    assert rows[4]["p_verified"]["value"] == pytest.approx((30 / 64 - 0.05) / 0.93)
+    assert rows[4]["p_verified"]["low"] < rows[4]["p_verified"]["value"] < rows[4]["p_verified"]["high"]
+    assert is_estimate(found["rogan_gladen"])
+    assert plain["rogan_gladen"] is None
+    assert "p_verified" not in plain["per_problem"][0]
+    assert "(Rogan-Gladen)" in words("measure", file, "--false-positive", "10/200", "--false-negative", "4/200")
 
 
 @pytest.mark.parametrize("share", ["²/5", "-1/5", "5", "1/", "/5", "1/2/3"])

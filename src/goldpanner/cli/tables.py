@@ -56,10 +56,13 @@ def profile(found: Profile, name: str, extra: dict[str, Any]) -> None:
     console.print(_problem_table(found))
     for label, corrected in (
         ("less lucky guesses", found.chance_corrected),
-        ("as a perfect verifier sees it", found.verified),
+        ("of these problems as a perfect verifier sees it", found.verified),
     ):
         for k, estimate in corrected.items():
             console.print(f"pass@{k} {label}: {shown(estimate)}", highlight=False)
+    if found.rogan_gladen is not None:
+        told = shown(found.rogan_gladen)
+        console.print(f"share of right samples as a perfect verifier sees it (Rogan-Gladen): {told}", highlight=False)
     if extra:
         factors = (extra["parses"]["value"], extra["correct_given_parsed"]["value"], extra["guess_floor"])
         parses, given, floor = map(_plain, factors)
@@ -82,6 +85,10 @@ def _observed(extra: dict[str, Any]) -> None:
     for size, shares in extra["observed_groups"].items():
         told = ", ".join(f"{name.replace('_', '-')} {_plain(shares[name]['value'])}" for name in shares)
         console.print(f"observed in RL, groups of {size}: {told}", highlight=False)
+
+
+def _ratio(x: float, sign: str = "") -> str:
+    return "-" if np.isnan(x) else f"{x:{sign}.2f}"
 
 
 def _plain(x: float | None) -> str:
@@ -146,7 +153,7 @@ def comparison(found: Comparison, refused: str | None) -> None:
     )
     console.print(
         "; ".join(
-            f"SRR {s.srr:.2f} NDR {s.ndr:.2f} SDS {s.sds:.2f} NSCR {s.nscr:+.2f} {how}"
+            f"SRR {_ratio(s.srr)} NDR {_ratio(s.ndr)} SDS {_ratio(s.sds)} NSCR {_ratio(s.nscr, '+')} {how}"
             for s, how in ((found.support, "as published"), (found.support_established, "with the test"))
         ),
         highlight=False,

@@ -9,7 +9,7 @@ from scipy.special import betaincinv
 
 from goldpanner import rng
 from goldpanner.errors import InputError
-from goldpanner.measure import passk
+from goldpanner.measure import intervals, passk
 from goldpanner.measure.shapes import Shapes
 from goldpanner.types import Counts, Estimate, FloatArray, IntArray, SamplingParams
 
@@ -196,6 +196,33 @@ def rogan_gladen(
     value = float(np.clip((observed.value - fp) / (1 - fp - fn), 0, 1))
     low, high = np.quantile(corrected, [(1 - level) / 2, (1 + level) / 2])
     return Estimate(value, float(min(low, value)), float(max(high, value)), level, method, observed.n)
+
+
+def verified_p(
+    counts: Counts, errors: VerifierErrors, level: float = 0.95
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return (value, low, high), each shape (P,): every problem's P as a perfect verifier would see it.
+
+    Rogan & Gladen 1978, (q - fp) / (1 - fp - fn) clipped to [0, 1], problem by problem. It falls with fp and rises with
+    q and fn, so that the exact intervals of all three give exact ends: alpha/2 is spent on q, alpha/4 on each rate.
+    Where fp + fn may be 1 the interval is [0, 1], where it is estimated so the value is NaN.
+    """
+    alpha = 1 - level
+    q_low, q_high = intervals.proportion(counts.c, counts.n, counts.unjudged, 1 - alpha / 2)
+    (fp_low, fn_low), (fp_high, fn_high) = intervals.proportion(
+        [errors.false_positive, errors.false_negative], [errors.wrong, errors.right], level=1 - alpha / 4
+    )
+    fp, fn = errors.false_positive / errors.wrong, errors.false_negative / errors.right
+    judged = counts.n - counts.unjudged
+    q = np.divide(counts.c, judged, out=np.full(len(counts), np.nan), where=judged > 0)
+
+    def corrected(seen: FloatArray, false_positive: float, false_negative: float) -> FloatArray:
+        return np.clip((seen - false_positive) / (1 - false_positive - false_negative), 0, 1)
+
+    value = corrected(q, fp, fn) if fp + fn < 1 else np.full(len(counts), np.nan)
+    if fp_high + fn_high >= 1:
+        return value, np.zeros(len(counts)), np.ones(len(counts))
+    return value, corrected(q_low, fp_high, fn_low), corrected(q_high, fp_low, fn_high)
 
 
 def verified_pass_at_k(

@@ -16,7 +16,7 @@ from goldpanner.measure.groups import GroupShares
 from goldpanner.measure.mixture import Mixture
 from goldpanner.measure.passk import Band
 from goldpanner.measure.shapes import Shapes
-from goldpanner.types import Counts, Estimate, SamplingParams
+from goldpanner.types import Counts, Estimate, FloatArray, SamplingParams
 
 FAR = (1_000, 10_000, 100_000, 1_000_000)
 """Where pass@k is extrapolated to when no k is asked."""
@@ -41,7 +41,11 @@ class Profile:
     chance_corrected: dict[int, Estimate]
     """pass@k with lucky guesses taken out, where the guess floor is known."""
     verified: dict[int, Estimate]
-    """pass@k as a perfect verifier would see it, where the verifier was audited."""
+    """pass@k of these problems as a perfect verifier would see it, where the verifier was audited."""
+    verified_p: tuple[FloatArray, FloatArray, FloatArray] | None
+    """Every problem's P as a perfect verifier would see it: value, low, high."""
+    rogan_gladen: Estimate | None
+    """The share of right samples as a perfect verifier would see it."""
     support_refused: str | None
     """Why these samples cannot speak of the model's support, if they cannot."""
     support_asked: bool = False
@@ -57,6 +61,12 @@ class Profile:
         """Return the powers of two up to the largest k, and that k: what a table shows."""
         largest = self.curve.largest
         return sorted({k for k in (2**i for i in range(40)) if k <= largest} | ({largest} if largest else set()))
+
+    def _seen_p(self) -> list[list[float | None] | None]:
+        """Return `verified_p` problem by problem, as JSON values."""
+        if self.verified_p is None:
+            return [None] * len(self.counts)
+        return [[_finite(x) for x in row] for row in np.column_stack(self.verified_p)]
 
     def _beyond_json(self) -> dict[str, Any]:
         """Return every k asked: within n the unbiased estimate with its band, beyond it the extrapolation.
@@ -96,6 +106,7 @@ class Profile:
             "truncated": self.truncated.to_json(),
             "chance_corrected": {str(k): e.to_json() for k, e in self.chance_corrected.items()},
             "verifier_corrected": {str(k): e.to_json() for k, e in self.verified.items()},
+            "rogan_gladen": None if self.rogan_gladen is None else self.rogan_gladen.to_json(),
             "support_refused": self.support_refused,
             "per_problem": [
                 {
@@ -106,8 +117,9 @@ class Profile:
                     "p": {"value": _finite(v), "low": float(low), "high": float(high)},
                     "upper_bound": _finite(bound),
                     "stratum": str(stratum),
+                    **({} if seen is None else {"p_verified": dict(zip(("value", "low", "high"), seen))}),
                 }
-                for i, n, c, u, v, low, high, bound, stratum in numbers
+                for (i, n, c, u, v, low, high, bound, stratum), seen in zip(numbers, self._seen_p())
             ],
         }
 
@@ -156,6 +168,8 @@ def profile(
         truncated=confounds.truncated_share(counts, level),
         chance_corrected=confounds.chance_corrected(counts, 1 / answer_space, glance, level) if answer_space else {},
         verified=confounds.verified_pass_at_k(counts, verifier, glance, level, seed) if verifier else {},
+        verified_p=confounds.verified_p(counts, verifier, level) if verifier else None,
+        rogan_gladen=confounds.rogan_gladen(counts, verifier, level, seed) if verifier else None,
         support_refused=confounds.support_refusal(params, override_support) if params else None,
         support_asked=override_support,
     )

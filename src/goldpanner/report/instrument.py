@@ -137,7 +137,11 @@ def _confounds(found: Profile, extra: Mapping[str, Any]) -> Facts:
             own = Estimate(ends[0], ends[1], ends[2], found.curve.level, "chance-corrected")
             pairs.append((f"pass@{k} less what its answers to other problems would hit", _text(own)))
     pairs += [(f"pass@{k} less lucky guesses", _text(e)) for k, e in found.chance_corrected.items()]
-    pairs += [(f"pass@{k} as a perfect verifier sees it", _text(e)) for k, e in found.verified.items()]
+    pairs += [
+        (f"pass@{k} of these problems as a perfect verifier sees it", _text(e)) for k, e in found.verified.items()
+    ]
+    if found.rogan_gladen is not None:
+        pairs.append(("share of right samples as a perfect verifier sees it (Rogan-Gladen)", _text(found.rogan_gladen)))
     return Facts(pairs)
 
 
