@@ -2,6 +2,7 @@
 
     python benchmarks/cluster.py MODEL world/d2 --problems 64 --samples 1024
     python benchmarks/cluster.py MODEL arithmetic/add-2d2d --problems 8 --samples 256 --repeats 1
+    python benchmarks/cluster.py waiting world/d2 --samples 512   # waits 50 ms a problem, as for a server
 
 Ways alternate, and the median counts; starting Ray and the workers is timed apart. All must draw the same samples.
 """
@@ -12,20 +13,23 @@ import signal
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded; workers take it over
+os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  as this process; at Ray's 15 they get what others leave
 
 from goldpanner.adaptive import Goal
 from goldpanner.cli.collect import collect, params_of
 from goldpanner.cli.sources import load_policy
 from goldpanner.cluster import Held, Workers
-from goldpanner.policies import Policy
+from goldpanner.policies import Policy, Request
+from goldpanner.policies.scripted import ScriptedPolicy
 from goldpanner.store import Store
 from goldpanner.studies.workers import Event
 from goldpanner.tasks import load
-from goldpanner.types import Problem, SamplingParams
+from goldpanner.types import Completion, Problem, SamplingParams
 
 
 class Run:
@@ -56,10 +60,23 @@ class Run:
         return took
 
 
+class Waiting(ScriptedPolicy):
+    """Takes its time, but no processor's."""
+
+    def sample(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[list[Completion]]:
+        for completions in super().sample(requests, params):
+            time.sleep(0.05)
+            yield completions
+
+
+def policy_of(model: str) -> Policy:
+    return Waiting.with_p(0.3) if model == "waiting" else load_policy(model)
+
+
 def build(model: str, pids: Path) -> Policy:
     """Return the policy in a worker, which leaves its process id."""
     (pids / str(os.getpid())).touch()
-    return load_policy(model)
+    return policy_of(model)
 
 
 def busy(folder: Path) -> float:
@@ -85,7 +102,7 @@ def main() -> None:
         (folder / "0" / str(os.getpid())).touch()
         params = params_of(given.task, 1.0, 1.0, 0, None, None)
         run = Run(folder, load(given.task, given.problems, 0), params, given.samples)
-        own = load_policy(given.model)
+        own = policy_of(given.model)
         began = time.perf_counter()
         with Workers(1, "local") as one, Workers(2) as two:
             print(f"Ray started in {time.perf_counter() - began:.1f} s", end=", ")
