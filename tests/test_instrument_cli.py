@@ -104,6 +104,14 @@ def test_what_a_log_lacks_is_said_where_it_is_measured_too():
     assert "warning: TRL writes this log" in result.stderr
 
 
+@pytest.mark.parametrize("n", [1, 2])
+def test_guessing_is_taken_out_of_a_handful_of_samples(tmp_path, n):
+    file = write_counts(tmp_path / "c.jsonl", [n] * 8, [0, 1] * 4)
+    corrected = json.loads(call("measure", file, "--answer-space", "4", "--json"))["chance_corrected"]
+    assert list(corrected) == [str(k) for k in sorted({1, n})]
+    assert corrected["1"]["value"] == pytest.approx(1 - (1 - 0.5 / n) / 0.75)
+
+
 def test_a_verifiers_audit_is_carried_into_every_problems_p(tmp_path):
     file = write_counts(tmp_path / "c.jsonl", [64] * 8, [0, 1, 3, 10, 30, 50, 60, 64])
     found = json.loads(call("measure", file, "--false-positive", "10/200", "--false-negative", "4/200", "--json"))

@@ -69,7 +69,7 @@ def chance_corrected(
     g = np.broadcast_to(np.asarray(floor, dtype=np.float64), (len(counts),))
     if not ((g >= 0) & (g < 1)).all():
         raise InputError(f"guess floor is {floor!r}; give chances in [0, 1)")
-    ks = np.asarray(k, dtype=np.int64)
+    ks = passk.choose_ks(k, 1)
     band = passk.curve(counts, ks, level, simultaneous=False)
     out = {}
     for i, each in enumerate(ks.tolist()):

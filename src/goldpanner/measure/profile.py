@@ -154,7 +154,7 @@ def profile(
     asked = passk.choose_ks(list(k), smallest) if len(k) else np.array([far for far in FAR if far > smallest])
     curve = passk.curve(counts, np.union1d(passk.default_ks(smallest), asked if len(k) else []).astype(np.int64), level)
     judged = bool((counts.n > counts.unjudged).any())
-    glance = [int(x) for x in asked if x <= smallest] or [1, smallest]
+    glance = [int(x) for x in asked if x <= smallest] or sorted({1, smallest})
     undefined = Estimate.undefined("nothing was judged", level)
     shapes = Shapes.of(counts, seed) if judged else None
     return Profile(
