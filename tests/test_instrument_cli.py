@@ -104,6 +104,16 @@ def test_what_a_log_lacks_is_said_where_it_is_measured_too():
     assert "warning: TRL writes this log" in result.stderr
 
 
+def test_an_inspect_log_holds_the_tasks_that_were_asked_for(tmp_path):
+    store = tmp_path / "store"
+    for task in ("arithmetic/add-1d1d", "arithmetic/add-2d2d"):
+        call("sample", "scripted:0.5", task, "--store", store, "-n", "2", "--problems", "3")
+    words = ("export", "scripted:0.5", tmp_path / "x.eval", "--store", store, "--for", "inspect")
+    assert call(*words).startswith("12 samples")
+    assert call(*words, "--task", "arithmetic/add-2d2d").startswith("6 samples")
+    assert "no samples to write" in call(*words, "--task", "nope", code=2)
+
+
 @pytest.mark.parametrize("n", [1, 2])
 def test_guessing_is_taken_out_of_a_handful_of_samples(tmp_path, n):
     file = write_counts(tmp_path / "c.jsonl", [n] * 8, [0, 1] * 4)

@@ -253,7 +253,7 @@ def export(
     place = open_store(store)
     who = find_policy(place, policy)
     if target is Target.INSPECT:
-        samples = place.samples(policy=who, params=params)
+        samples = [s for s in place.samples(policy=who, params=params) if not task or s.task in task]
         drawn = place.get("params", params or samples[0].params) if samples else None
         interop.write_inspect(samples, place.problems(), out, model=policy, params=drawn)
         typer.echo(f"{len(samples):,} samples: {out}")
