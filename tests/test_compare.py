@@ -10,7 +10,7 @@ from scipy import stats
 
 from goldpanner.errors import InputError
 from goldpanner.measure import passk
-from goldpanner.measure.compare import align, compare, crossover, difference, equivalent_k
+from goldpanner.measure.compare import align, compare, crossover, difference, equivalent_k, with_origins
 from goldpanner.measure.passk import Band
 from goldpanner.measure.support import SupportChange, changes, entry_p, support
 from goldpanner.measure.verdict import FEWEST, decide
@@ -401,8 +401,20 @@ def test_extremes_have_a_band_and_a_verdict(n, c):
     assert found.verdict in ("no difference shown", UNDECIDED)
 
 
-def test_origin_is_carried_along():
-    counts = Counts.of([8], [4])
-    assert (
-        compare(counts, counts, origin={"0": {"label": "amplified"}}).to_json()["origin"]["0"]["label"] == "amplified"
-    )
+def test_the_origin_of_gained_problems_is_told_where_their_samples_were_scored():
+    base, rl = Counts.of([64] * 3, [0, 0, 40], "abc"), Counts.of([64] * 3, [60, 50, 64], "abc")
+    scored = {
+        i: {"correct": np.arange(64) < c, "logp": np.full(64, np.log(p)), "own": np.full(64, np.log(c / 64))}
+        for i, c, p in (("a", 60, 1e-5), ("c", 64, 0.5))
+    }
+    found = with_origins(compare(base, rl), scored, base, full_softmax=True)
+    assert list(found.origin) == ["a"]  # b was not scored, c is no gain
+    assert found.origin["a"].label == "amplified"
+    assert "Origin of 1 of the gained problems, by importance sampling: 1 amplified" in found.summary
+    assert "P = 1e-05 to 1e-05, or more" in found.summary
+    assert found.to_json()["origin"]["a"]["p_base"]["value"] == pytest.approx(1e-5)
+
+    truncated = with_origins(compare(base, rl), scored, base, full_softmax=False)
+    assert truncated.origin["a"].label == "cannot say"
+    found = compare(base, rl)
+    assert with_origins(found, {}, base, full_softmax=True) is found

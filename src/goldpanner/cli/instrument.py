@@ -148,7 +148,7 @@ def compare(
     smallest = int(min(before.counts.n.min(), after.counts.n.min()))
     ks = np.union1d(default_ks(max(smallest, 1)), asked).astype(np.int64) if asked else None
     found = compare_counts(before.counts, after.counts, k=ks, level=level, fdr=fdr)
-    found = origins(found, before, after, level)
+    found = origins(found, before, after)
     if as_json:
         faults = {"base": before.faults, "rl": after.faults}
         typer.echo(

@@ -1,7 +1,7 @@
 """What a word on the command line stands for: a counts file, a log, a policy in a store, a policy to sample."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -303,7 +303,7 @@ def load_policy(name: str, **server: Any) -> "ScriptedPolicy | LocalPolicy | Ser
     return LocalPolicy.from_pretrained(name, base=server.get("model") or None)
 
 
-def origins(found: "Comparison", base: Source, rl: Source, level: float) -> "Comparison":
+def origins(found: "Comparison", base: Source, rl: Source) -> "Comparison":
     """Return the comparison with the origin of every gained problem whose RL samples were scored under the base.
 
     The scores are those of `goldpanner score`; without them nothing is added.
@@ -311,30 +311,10 @@ def origins(found: "Comparison", base: Source, rl: Source, level: float) -> "Com
     gained = found.changes.of("gained")
     if not gained or rl.store is None or base.policy is None or rl.policy is None:
         return found
-    from goldpanner.measure.rare import origin
+    from goldpanner.measure.compare import with_origins
 
-    place = {problem: i for i, problem in enumerate(base.counts.ids)}
-    labels = {}
-    for problem, rows in rl.store.scored(rl.policy, base.policy, gained, params=rl.choice.params).items():
-        at = place[problem]
-        labels[problem] = origin(
-            rows["correct"],
-            rows["logp"],
-            rows["own"],
-            base_n=int(base.counts.n[at] - base.counts.unjudged[at]),
-            base_c=int(base.counts.c[at]),
-            full_softmax=rl.full_softmax,
-            level=level,
-        )
-    if not labels:
-        return found
-    tally = {
-        name: sum(o.label == name for o in labels.values())
-        for name in ("amplified", "new at this resolution", "cannot say")
-    }
-    told = ", ".join(f"{count} {name}" for name, count in tally.items() if count)
-    summary = f"{found.summary} Origin of {len(labels)} gained problems, by importance sampling: {told}."
-    return replace(found, origin=labels, summary=summary)
+    scored = rl.store.scored(rl.policy, base.policy, gained, params=rl.choice.params)
+    return with_origins(found, scored, base.counts, rl.full_softmax)
 
 
 def same_conditions(base: Source, rl: Source, override: bool) -> str | None:

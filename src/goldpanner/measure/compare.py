@@ -1,7 +1,7 @@
 """Did RL move the boundary? Base against RL, paired by problem."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from goldpanner.measure import passk
 from goldpanner.measure.bands import mean_band
 from goldpanner.measure.intervals import check_level
 from goldpanner.measure.passk import Band, smallest_n
+from goldpanner.measure.rare import LABELS, Origin, origin
 from goldpanner.measure.support import CHANGES, Changes, SupportChange, changes, support
 from goldpanner.measure.verdict import MARGIN, Verdict, decide, more_samples, rose_first, summarise, within_reach
 from goldpanner.types import Counts, Estimate, FloatArray, IntArray
@@ -38,8 +39,8 @@ class Comparison:
     """About how many more samples per problem would decide; None where none are needed or more problems are."""
     summary: str
     """The paragraph."""
-    origin: Mapping[str, Any] = field(default_factory=dict)
-    """Problem id -> where a gained problem came from (`measure.rare`), carried along."""
+    origin: Mapping[str, Origin] = field(default_factory=dict)
+    """Problem id -> where a gained problem came from, of those that `with_origins` was told of."""
 
     @property
     def four_way(self) -> dict[str, int]:
@@ -78,7 +79,7 @@ class Comparison:
                 {"id": i, "change": str(c), "p_value": float(p), "q_value": float(q), "established": bool(e)}
                 for i, c, p, q, e in per_problem
             ],
-            "origin": {i: (o.to_json() if hasattr(o, "to_json") else o) for i, o in self.origin.items()},
+            "origin": {i: o.to_json() for i, o in self.origin.items()},
             "verdict": self.verdict,
             "more_per_problem": self.more_per_problem,
             "summary": self.summary,
@@ -98,7 +99,6 @@ def compare(
     level: float = 0.95,
     fdr: float = 0.05,
     margin: float = MARGIN,
-    origin: Mapping[str, Any] | None = None,
 ) -> Comparison:
     """Compare two models on the same problems, paired by id.
 
@@ -122,9 +122,43 @@ def compare(
             verdict = "sharpened" if rose_first(gap) else "shifted"
     more = more_samples(base, rl, gap, found, margin) if verdict == "cannot be decided from these samples" else None
     summary = summarise(of_base, of_rl, gap, crossing, equivalent, found, verdict, more, base, rl, reach)
-    return Comparison(
-        len(base), level, of_base, of_rl, gap, crossing, equivalent, found, verdict, more, summary, dict(origin or {})
-    )
+    return Comparison(len(base), level, of_base, of_rl, gap, crossing, equivalent, found, verdict, more, summary)
+
+
+def with_origins(
+    found: Comparison, scored: Mapping[str, Mapping[str, Any]], base: Counts, full_softmax: bool
+) -> Comparison:
+    """Return the comparison with the origin of its gained problems, and a sentence on them in the summary.
+
+    `scored`: per problem arrays `correct`, `logp` (under the base) and `own` of the RL model's samples, as
+    `Store.scored` gives them; a problem that it lacks gets no origin. `base`: the base's counts.
+    """
+    place = {problem: i for i, problem in enumerate(base.ids)}
+    judged = base.n - base.unjudged
+    origins: dict[str, Origin] = {}
+    for problem in found.changes.of("gained"):
+        if (rows := scored.get(problem)) is not None:
+            at = place[problem]
+            origins[problem] = origin(
+                rows["correct"],
+                rows["logp"],
+                rows["own"],
+                base_n=int(judged[at]),
+                base_c=int(base.c[at]),
+                full_softmax=full_softmax,
+                level=found.level,
+            )
+    if not origins:
+        return found
+    told = []
+    for label in LABELS:
+        these = [o for o in origins.values() if o.label == label]
+        known = [o.p_base.value for o in these if o.diagnostics.reliable]
+        had = f" (the base had them at P = {min(known):.2g} to {max(known):.2g}, or more)" if known else ""
+        if these:
+            told.append(f"{len(these)} {label}{had if label == 'amplified' else ''}")
+    sentence = f"Origin of {len(origins)} of the gained problems, by importance sampling: {', '.join(told)}."
+    return replace(found, origin=origins, summary=f"{found.summary} {sentence}")
 
 
 def align(base: Counts, rl: Counts, names: Mapping[str, str] | None = None) -> Counts:

@@ -13,7 +13,7 @@ and what it cannot:
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from goldpanner.measure.intervals import proportion
 from goldpanner.types import Estimate, FloatArray
 
 Label = Literal["amplified", "new at this resolution", "cannot say"]
+LABELS: tuple[Label, ...] = get_args(Label)
 
 RESOLUTION = 1e-15
 """Base probability below which the routes of the RL model count as practically absent from the base."""
