@@ -114,6 +114,16 @@ def test_an_inspect_log_holds_the_tasks_that_were_asked_for(tmp_path):
     assert "no samples to write" in call(*words, "--task", "nope", code=2)
 
 
+def test_what_export_does_not_use_is_refused(tmp_path):
+    store = tmp_path / "store"
+    words = ("sample", "scripted:0.5", "arithmetic/add-2d2d", "--store", store, "-n", "2", "--problems", "4")
+    drawn = json.loads(call(*words, "--json"))
+    line = ("export", drawn["policy"], tmp_path / "x", "--store", store)
+    assert "--low, --rows: a problem set is chosen by it" in call(*line, "--low", "0.1", "--rows", "4", code=2)
+    assert "--verifier exact" in call(*line, "--for", "inspect", "--verifier", "exact", code=2)
+    assert not (tmp_path / "x").exists()
+
+
 @pytest.mark.parametrize("n", [1, 2])
 def test_guessing_is_taken_out_of_a_handful_of_samples(tmp_path, n):
     file = write_counts(tmp_path / "c.jsonl", [n] * 8, [0, 1] * 4)

@@ -250,6 +250,14 @@ def export(
     from goldpanner.cli.verify import notes_for_verl
     from goldpanner.interop.selection import Weight
 
+    chosen_by_p = {"--low": low != 0, "--high": high != 1, "--weight": weight != "uniform", "--rows": rows is not None}
+    if target in (Target.COUNTS, Target.INSPECT) and any(chosen_by_p.values()):
+        idle = ", ".join(name for name, given in chosen_by_p.items() if given)
+        raise InputError(
+            f"{idle}: a problem set is chosen by it, with --for trl or verl; {target.value} holds them all"
+        )
+    if target is Target.INSPECT and verifier:
+        raise InputError(f"--verifier {verifier}: an inspect log holds the verdicts that were sampled; leave it out")
     place = open_store(store)
     who = find_policy(place, policy)
     if target is Target.INSPECT:

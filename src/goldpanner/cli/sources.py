@@ -105,10 +105,11 @@ class Source:
     def confounds(self, level: float) -> dict[str, Any]:
         """Return what the texts show that counts cannot: P(parses) x P(correct | parses), and the guess floor.
 
-        Empty for counts without texts. `guess_floor` is the mean chance that the model's answer to another problem
+        Empty for counts without texts, and for the verdicts of a verifier that did not judge while sampling: what was
+        read in the texts is the sampling's. `guess_floor` is the mean chance that the model's answer to another problem
         would have been right here, `less_own_guesses` pass@k with such luck taken out problem by problem.
         """
-        if self.store is None or self.policy is None:
+        if self.store is None or self.policy is None or self.choice.verifier is not None:
             return {}
         from goldpanner.measure import confounds
 
