@@ -90,6 +90,26 @@ def test_it_pilots_plans_trains_and_measures_twice(told, model):
     assert len(store.samples(run="grpo")) == 4 * 8 * 8 + 6 * 8, "every rollout, and what it was measured by"
 
 
+def test_gained_problems_are_traced_to_the_base(model, tmp_path):
+    """The scores are those of the base itself, and the origin's estimate is their mean ratio."""
+    few = config(model, "measure.samples=2", "measure.problems=16", "grpo.steps=1")
+    record = real.run(few, tmp_path, quiet)
+    store = Store(tmp_path / "store")
+    ids = {stage: store.get("runs", stage)["policy"] for stage in ("base", "grpo")}
+    before, after = (store.counts(policy, rollouts=False) for policy in ids.values())
+    gained = {i for i, c in zip(before.ids, before.c) if not c} & {i for i, c in zip(after.ids, after.c) if c}
+    assert gained, "with two samples each, chance alone gains some of 16"
+    assert set(record["comparison"]["origin"]) == gained
+    base = LocalPolicy.from_pretrained(store.get("runs", "base")["config"]["model"], device="cpu")
+    for problem in gained:
+        samples = [s for s in store.samples(policy=ids["grpo"], problem=problem) if s.step is None]
+        asked = [store.problems()[problem]] * len(samples)
+        right = np.array([s.verdict.correct for s in samples])
+        ratio = base.logprobs(asked, [s.completion.tokens for s in samples]) - [s.completion.logprob for s in samples]
+        said = record["comparison"]["origin"][problem]["p_base"]["value"]
+        assert said == pytest.approx(float((np.exp(ratio) * right).mean()), rel=1e-3)
+
+
 def test_held_out_problems_are_never_trained_on(told):
     store, pilot = (Store(told[0] / name) for name in ("store", "pilot"))
     trained = set(store.sql("SELECT DISTINCT problem FROM samples WHERE step IS NOT NULL").column(0).to_pylist())

@@ -125,6 +125,8 @@ class Reader:
                 "temp_directory": str(spill),  # made only when a query outgrows memory
             }
             self._connection = duckdb.connect(":memory:", config=settings)
+            # where Python looks interactive (`python -c`, notebooks) DuckDB would draw on standard output after 2 s
+            self._connection.execute("SET enable_progress_bar = false")
             self._seen, self._twins, self._process = {}, {}, os.getpid()
 
     def _look(self, name: str) -> None:

@@ -6,18 +6,18 @@ from typing import Any
 import numpy as np
 
 from goldpanner.measure import passk
-from goldpanner.measure.compare import compare
+from goldpanner.measure.compare import Comparison, compare, with_origins
 from goldpanner.measure.confounds import ParseSplit, parse_split
 from goldpanner.store import Store
 from goldpanner.studies.verdict import SAID, UNDECIDED, groups_paragraph
-from goldpanner.types import Counts, Estimate
+from goldpanner.types import Counts, Estimate, SamplingParams
 
 
 def conclude(store: Store, study: Mapping[str, Any]) -> dict[str, Any]:
     """Return the study's `verdict` (headline, paragraphs, arm, table), its `form` and its `comparison`."""
     (base, rl), (task,) = study["arms"][0], study["tasks_measured"]
     counts = {stage: read(store, stage, study) for stage in (base, rl)}
-    found = compare(counts[base], counts[rl])
+    found = traced(store, study, compare(counts[base], counts[rl]), counts[base])
     form = {stage: form_and_skill(store, stage, study, counts[stage]) for stage in (base, rl)}
     k = found.difference.largest
     ends = [[found.base.at(x).value, found.rl.at(x).value] for x in (1, k)]
@@ -25,6 +25,8 @@ def conclude(store: Store, study: Mapping[str, Any]) -> dict[str, Any]:
         f"From {base}, RL {SAID.get(found.verdict, UNDECIDED)}: pass@1 {ends[0][0]:.2f} → {ends[0][1]:.2f}, "
         f"pass@{k} {ends[1][0]:.2f} → {ends[1][1]:.2f}."
     )
+    if had := sum(origin.label == "amplified" for origin in found.origin.values()):
+        headline += f" Of {found.four_way['gained']} gained problems the base had {had}, too rarely for {k} samples."
     arm = {"base": base, "rl": rl, "tasks": [task], "word": found.verdict, "summary": found.summary}
     paragraphs = [found.summary, form_paragraph(form[base], form[rl]), plan_paragraph(store, rl, study)]
     table = {stage: {task: cell(counts[stage], k)} for stage in (base, rl)}
@@ -40,8 +42,17 @@ def conclude(store: Store, study: Mapping[str, Any]) -> dict[str, Any]:
             "pass_at_1": found.difference.at(1).to_json(),
             f"pass_at_{k}": found.difference.at(k).to_json(),
             "four_way": found.four_way,
+            "origin": {problem: origin.to_json() for problem, origin in found.origin.items()},
         },
     }
+
+
+def traced(store: Store, study: Mapping[str, Any], found: Comparison, base: Counts) -> Comparison:
+    """Return the comparison with the origin of the gained problems whose samples were scored under the base."""
+    before, after = ((store.get("runs", stage) or {})["policy"] for stage in study["arms"][0])
+    params = store.get("params", study["params"]) or {}
+    scored = store.scored(after, before, found.changes.of("gained"), params=study["params"])
+    return with_origins(found, scored, base, SamplingParams(**params).full_softmax)
 
 
 def read(store: Store, stage: str, study: Mapping[str, Any]) -> Counts:

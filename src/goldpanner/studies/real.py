@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from goldpanner import rng
 from goldpanner.errors import InputError, Interrupted
+from goldpanner.measure.compare import align
 from goldpanner.measure.plan import plan as make_plan
 from goldpanner.measure.shapes import Shapes
 from goldpanner.policies.local import LocalPolicy
@@ -22,7 +23,7 @@ from goldpanner.studies import before_after, stages
 from goldpanner.studies.config import RunConfig
 from goldpanner.studies.posed import Posed
 from goldpanner.studies.story import STUDY, alone_in, claim, versions
-from goldpanner.studies.workers import Notify
+from goldpanner.studies.workers import Event, Notify
 from goldpanner.train.config import RLVRConfig
 from goldpanner.train.rlvr import step_problems
 from goldpanner.types import Counts, Problem, SamplingParams
@@ -151,6 +152,8 @@ def _carry_out(
     store.put("runs", RL, {**record, "parent": BASE, "parent_policy": base_id})
     after = _load(folder / "model", config, RL)
     measure(after, held_out, config, posed, params, store, progress)
+    del after
+    score_gained(config, params, store, progress)
     store.compact()
     told = store.get("studies", STUDY) or {}
     study = {
@@ -235,6 +238,23 @@ def measure(
 ) -> None:
     """Sample the held-out problems."""
     draw(policy, problems, config.measure.samples, config.seed, posed, params, store, progress)
+
+
+def score_gained(config: RealConfig, params: SamplingParams, store: Store, progress: Notify) -> None:
+    """Store log P under the base of what the RL model said to the problems it gained: `compare` tells their origin."""
+    ids = {stage: (store.get("runs", stage) or {})["policy"] for stage in (BASE, RL)}
+    before, after = (store.counts(ids[stage], params=params.hash, rollouts=False) for stage in (BASE, RL))
+    gained = [i for i, old, new in zip(before.ids, before.c, align(before, after).c) if new and not old]
+    todo = [i for i in gained if i not in store.scored(ids[RL], ids[BASE], gained, params=params.hash)]
+    if not todo:
+        return
+    base, problems = _load(config.model, config, BASE), store.problems()
+    for done, problem in enumerate(todo, 1):
+        samples = [s for s in store.samples(policy=ids[RL], problem=problem, params=params.hash) if s.step is None]
+        said = list(dict.fromkeys(tuple(s.completion.tokens or ()) for s in samples))
+        logp = dict(zip(said, base.logprobs([problems[problem]] * len(said), said, params.template)))
+        store.append_scores(base.id, [(s, min(float(logp[tuple(s.completion.tokens or ())]), 0.0)) for s in samples])
+        progress(Event(BASE, "score", done, len(todo)))
 
 
 def draw(
