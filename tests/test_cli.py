@@ -361,6 +361,13 @@ def test_tasks_are_listed_and_shown():
     shown = json.loads(call("tasks", "world/d3", "-n", 2, "--json"))["problems"]
     assert len(shown) == 2
     assert shown[0]["worked"].endswith(shown[0]["answer"])
+    assert "worked" not in call("tasks", "countdown/3"), "nothing is shown of what is not there"
+
+
+def test_the_problems_of_a_file_are_shown(tmp_path):
+    (tmp_path / "mine.jsonl").write_text('{"question": "Two and two?", "answer": "It is four.\\n#### 4"}\n')
+    shown = json.loads(call("tasks", "gsm8k/test", "--data", tmp_path / "mine.jsonl", "-n", 1, "--json"))["problems"]
+    assert [(row["answer"], "Two and two?" in row["prompt"]) for row in shown] == [("4", True)]
 
 
 def test_import_says_what_it_read(tmp_path, pilot):

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -439,6 +440,40 @@ def test_more_mistakes(policy, tmp_path):
         LocalPolicy(policy.model, policy.tokenizer, batch_rows=0)
     with pytest.raises(InputError, match="no config"):
         LocalPolicy.from_pretrained(tmp_path)
+
+
+def test_a_name_on_the_hub_is_a_policy_unless_it_is_a_path_here(tmp_path):
+    known = tiny()
+    cache = tmp_path / "cache" / "models--someone--tiny-1.5"
+    save_model(known.model, known.tokenizer, cache / "snapshots" / "abc")
+    (cache / "refs").mkdir()
+    (cache / "refs" / "main").write_text("abc")
+    (tmp_path / "runs").mkdir()
+    script = (
+        "from goldpanner.cli.sources import load_policy\n"
+        "from goldpanner.errors import InputError\n"
+        "policy = load_policy('someone/tiny-1.5')\n"
+        "print(policy.id, policy.name)\n"
+        "for name in ('someone/other', 'runs/other', 'someone/tiny/1'):\n"
+        "    try:\n"
+        "        load_policy(name)\n"
+        "    except InputError as error:\n"
+        "        print(error)\n"
+    )
+    offline = {"HF_HUB_CACHE": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env=os.environ | offline,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    said = done.stdout.replace("\n", " ")
+    assert said.startswith(f"{known.id} tiny-1.5 ")
+    assert "no folder here, and from the hub 'someone/other' cannot be loaded" in said
+    assert "policy 'runs/other' is no model folder" in said
+    assert "policy 'someone/tiny/1' is no model folder" in said
 
 
 # --- the scripted policy ---------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import typer
 
 from goldpanner.cli import app
 from goldpanner.errors import InputError, Interrupted, MissingExtraError
+from goldpanner.policies import on_hub
 
 if TYPE_CHECKING:
     from goldpanner.studies.config import RunConfig
@@ -50,7 +51,10 @@ def load_config(config: Path | None, seed: int | None, overrides: list[str] | No
 @app.command()
 def run(
     model: Annotated[
-        str | None, typer.Option(help="A model of yours in place of the lab's: its folder, or smollm2 (fetched).")
+        str | None,
+        typer.Option(
+            help="A model of yours in place of the lab's: its folder or name on the hub, or smollm2 (fetched)."
+        ),
     ] = None,
     task: Annotated[str | None, typer.Option(help="With --model: the task, e.g. arithmetic/add-2d2d.")] = None,
     data: Annotated[Path | None, typer.Option(help="With --model: file of the task's problems, if needed.")] = None,
@@ -111,7 +115,9 @@ train = typer.Typer(help="Train one stage by itself, or the stages of a recipe."
 app.add_typer(train, name="train")
 
 Out = Annotated[Path, typer.Option(help="Folder of the stage: metrics.jsonl, checkpoint.pt and at the end model/.")]
-From = Annotated[Path, typer.Option("--model", help="Model folder to start from, in the Hugging Face layout.")]
+From = Annotated[
+    Path, typer.Option("--model", help="Model folder to start from, in the Hugging Face layout, or a name on the hub.")
+]
 Task = Annotated[
     str | None, typer.Option(help="Train on this task, e.g. arithmetic/add-2d2d or gsm8k/train, not on the lab's.")
 ]
@@ -207,7 +213,7 @@ def _with_bars(given: Given, work: "Callable[[Notify], Path]", *, quiet: bool = 
 
     from goldpanner.cli import display
 
-    if given.model is not None and not (given.model / "config.json").is_file():
+    if given.model is not None and not (given.model / "config.json").is_file() and not on_hub(given.model):
         raise InputError(
             f"--model {str(given.model)!r} has no config.json; give a model folder such as runs/.../base/model"
         )
@@ -354,6 +360,7 @@ def tasks(
     task: Annotated[str | None, typer.Argument(help="Show problems of this task, e.g. world/d3.")] = None,
     n: Annotated[int, typer.Option("-n", help="Problems to show.", min=1, max=10_000)] = 3,
     seed: Annotated[int, typer.Option(help="Seed of the problems.")] = 0,
+    data: Annotated[Path | None, typer.Option(help="Data file of a task that reads one, e.g. gsm8k/test.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """List the tasks, or show problems of one with their worked answers.
@@ -367,10 +374,12 @@ def tasks(
         typer.echo(json.dumps({"tasks": ids}) if as_json else "\n".join(ids))
         return
     rows: list[dict[str, Any]] = [
-        {"id": p.id, "prompt": p.prompt, "answer": p.answer, "worked": p.meta.get("chain")} for p in load(task, n, seed)
+        {"id": p.id, "prompt": p.prompt, "answer": p.answer, "worked": p.meta.get("chain")}
+        for p in load(task, n, seed, path=data)
     ]
     if as_json:
         typer.echo(json.dumps({"task": task, "problems": rows}, ensure_ascii=False))
         return
     for row in rows:
-        typer.echo(f"{row['prompt']}\n  worked: {row['worked']}\n  answer: {row['answer']}\n")
+        worked = f"\n  worked: {row['worked']}" if row["worked"] else ""
+        typer.echo(f"{row['prompt']}{worked}\n  answer: {row['answer']}\n")

@@ -48,7 +48,7 @@ def sample(
     policy: Annotated[
         str,
         typer.Argument(
-            help="A model folder, a server (http://HOST:PORT/v1), or scripted:P (right with probability P)."
+            help="A model folder or name on the hub, a server (http://HOST:PORT/v1), or scripted:P (right with P)."
         ),
     ],
     task: Annotated[str, typer.Argument(help="A task such as world/d2, or a data file or data set's folder.")],

@@ -9,6 +9,7 @@ import numpy as np
 import typer
 
 from goldpanner.errors import InputError
+from goldpanner.policies import on_hub
 from goldpanner.types import Counts, SamplingParams
 
 if TYPE_CHECKING:
@@ -272,8 +273,8 @@ def drawn_with(store: "Store", policy: str, params: str | None) -> dict[str, Any
 
 
 def load_policy(name: str, **server: Any) -> "ScriptedPolicy | LocalPolicy | ServerPolicy":
-    """Return a policy to sample: `scripted:0.3` (right with that probability), a Hugging Face model folder, a folder of
-    LoRA adapters, or a URL.
+    """Return a policy to sample: `scripted:0.3` (right with that probability), a Hugging Face model folder or its name
+    on the hub, a folder of LoRA adapters, or a URL.
 
     A URL is an OpenAI-compatible server's; `server` goes to `ServerPolicy`, and its `model` is the adapters' base too.
     """
@@ -291,10 +292,11 @@ def load_policy(name: str, **server: Any) -> "ScriptedPolicy | LocalPolicy | Ser
         if not 0 <= p <= 1:
             raise InputError(f"policy {name!r}: write scripted:P with a probability P between 0 and 1")
         return ScriptedPolicy.with_p(p, name=name)
-    if not any((Path(name) / file).is_file() for file in ("config.json", "adapter_config.json")):
+    folder = any((Path(name) / file).is_file() for file in ("config.json", "adapter_config.json"))
+    if not folder and not on_hub(name):
         raise InputError(
-            f"policy {name!r} is no model folder (it has no config.json); give one, a folder of adapters, a server's "
-            "URL, or scripted:P"
+            f"policy {name!r} is no model folder (it has no config.json); give one, a folder of adapters, a model's "
+            "name on the hub (OWNER/NAME), a server's URL, or scripted:P"
         )
     from goldpanner.cli.lab import need_lab
 

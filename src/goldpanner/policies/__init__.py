@@ -1,7 +1,9 @@
 """Policies: anything that can be sampled. The protocol is here; scripted.py needs no torch, local.py does."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -45,3 +47,9 @@ class Policy(Protocol):
     def sample(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[list[Completion]]:
         """Yield one list of completions per request, in order, as they finish; completion j is `indices[j]`."""
         ...
+
+
+def on_hub(name: Path | str) -> bool:
+    """Return whether a name is a model's on the Hugging Face hub: `OWNER/NAME`, and nothing here is called OWNER."""
+    owner, _, model = str(name).partition("/")
+    return all(re.fullmatch(r"\w[\w.-]*", part) for part in (owner, model)) and not Path(owner).exists()

@@ -12,6 +12,7 @@ import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from goldpanner.errors import InputError, MissingExtraError
+from goldpanner.policies import on_hub
 
 ADAPTER = "adapter_config.json"
 """What peft calls the file that makes a folder one of adapters."""
@@ -27,6 +28,7 @@ def best_device() -> torch.device:
 def load_pretrained(folder: Path | str, dtype: str = "auto", base: Path | str | None = None) -> tuple[Any, Any]:
     """Return (model, tokenizer) from a folder in the Hugging Face layout; raises InputError where it is none.
 
+    A name such as `Qwen/Qwen3-0.6B` that is no path here is one on the Hugging Face hub, fetched into its own cache.
     A folder of peft adapters becomes its base model with the adapters beside the weights (as exact in bfloat16 as
     peft's own). `base` is the base's folder; None: the one that the adapters name.
     """
@@ -35,14 +37,16 @@ def load_pretrained(folder: Path | str, dtype: str = "auto", base: Path | str | 
         return _load_adapted(folder, dtype, base)
     if base is not None:
         raise InputError(f"model folder {str(folder)!r} is no folder of adapters; leave out its base {str(base)!r}")
-    if not (folder / "config.json").is_file():
+    here = (folder / "config.json").is_file()
+    if not here and not on_hub(folder):
         raise InputError(f"model folder {str(folder)!r} has no config.json; give a folder in the Hugging Face layout")
     with quiet_progress():
         try:
-            model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=here)
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=here)
         except (OSError, ValueError) as error:
-            raise InputError(f"model folder {str(folder)!r} cannot be loaded: {error}") from error
+            what = "model folder" if here else "no folder here, and from the hub"
+            raise InputError(f"{what} {str(folder)!r} cannot be loaded: {error}") from error
     return model.eval(), tokenizer
 
 
@@ -59,6 +63,8 @@ def _load_adapted(folder: Path, dtype: str, base: Path | str | None) -> tuple[An
         raise InputError(f"{folder / ADAPTER} names no base model ({error!r}); give adapters that peft saved") from None
     places = [Path(base)] if base is not None else [folder / named, Path(named)]
     found = next((place for place in places if (place / "config.json").is_file()), None)
+    if found is None and base is not None and on_hub(base):
+        found = Path(base)
     if found is None:
         raise InputError(
             f"the base model of the adapters in {str(folder)!r} is not here: no model folder {str(places[-1])!r}; name "

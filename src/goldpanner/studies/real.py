@@ -17,6 +17,7 @@ from goldpanner.errors import InputError, Interrupted
 from goldpanner.measure.compare import align
 from goldpanner.measure.plan import plan as make_plan
 from goldpanner.measure.shapes import Shapes
+from goldpanner.policies import on_hub
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.store import Store
 from goldpanner.studies import before_after, stages
@@ -67,7 +68,7 @@ class RealConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model: Path = Field(description="Model folder in the Hugging Face layout; `--model`.")
+    model: Path = Field(description="Model folder in the Hugging Face layout, or a name on the hub; `--model`.")
     task: str = Field(description="Task with a recipe, e.g. arithmetic/add-2d2d; `--task`.")
     data: Path | None = Field(default=None, description="File of the task's problems, if it needs one; `--data`.")
     seed: int = Field(default=0, ge=0, description="Seed of problems, samples and training.")
@@ -110,7 +111,7 @@ def run(config: RealConfig, out: Path, progress: Notify, command: str = "") -> d
     Raises InputError for a task without problems, a folder that holds another run, and a pilot without a right sample;
     Interrupted on Ctrl-C: what was done is kept, and the same call goes on from there.
     """
-    if not (config.model / "config.json").is_file():
+    if not (config.model / "config.json").is_file() and not on_hub(config.model):
         raise InputError(f"model {str(config.model)!r} is no model folder (it has no config.json)")
     posed = config.posed()
     held_out = choose(posed, config.measure.problems, "test", config.seed)

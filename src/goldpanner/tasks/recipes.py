@@ -62,7 +62,7 @@ class Recipe:
         """
         if self.read is not None:
             if path is None:
-                raise InputError(f"{self.task}: its problems are read from a file; give its path")
+                raise InputError(f"{self.task}: its problems are read from a file; give its path (--data FILE)")
             return self.read(Path(path), n)
         if path is not None:
             raise InputError(f"{self.task}: its problems are made, not read; leave out the path {str(path)!r}")

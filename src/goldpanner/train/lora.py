@@ -47,7 +47,7 @@ def save_adapter(model: Any, tokenizer: Any, folder: Path, base: Path) -> None:
 
     config = model.peft_config["default"]
     names = {name.rpartition(".")[2] for name in config.target_modules}
-    named_base = str(base.resolve())
+    named_base = str(base.resolve() if base.exists() else base)  # or its name on the hub
     config = replace(config, base_model_name_or_path=named_base, target_modules=names, inference_mode=True)
     state = get_peft_model_state_dict(model)
 
