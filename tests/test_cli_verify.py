@@ -37,6 +37,11 @@ def test_rates_per_form_with_intervals():
     assert "[63%, 100%] of 8 'hidden in prose, last'" in text
 
 
+def test_the_forms_that_are_not_read_are_named():
+    text = call("verify-check", "number", "--problems", 8)
+    assert "forms not read: 'equation' (8 of 8), 'sum' (8 of 8)" in text
+
+
 @pytest.mark.parametrize("task", ["world/d2", "countdown/3", "arithmetic/add-2d"])
 def test_tasks_judged_by_the_whole_text_pass_their_worked_answers(task):
     for found in checks(task):

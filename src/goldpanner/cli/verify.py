@@ -246,4 +246,6 @@ def lines(found: "Check") -> list[str]:
             f"  {rate.value:.0%} [{rate.low:.0%}, {rate.high:.0%}] of {rate.n} {tally.form!r}, e.g. "
             f"{said[tally.form]['text'][:100]!r}"
         )
+    unread = [f"{t.form!r} ({t.unjudged} of {t.n})" for t in found.tallies if t.right and t.unjudged]
+    out += [f"  forms not read: {', '.join(unread)}"] if unread else []
     return [*out, "  rates of this corpus: cases of one form are alike, so read the forms that fail first"]
