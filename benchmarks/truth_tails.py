@@ -12,7 +12,7 @@ have a smaller squared error than the second.
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -150,12 +150,12 @@ def tail_row(draw: Draw, problems: int, repeats: int, name: str, oracle: Oracle)
     }
 
 
-def tails(repeats: int) -> list[dict[str, Any]]:
+def tails(repeats: int, sizes: Sequence[int]) -> list[dict[str, Any]]:
     """Table of item 5: extrapolation."""
     rows = []
     kept = ("truth", "bias", "coverage", "width", "coverage of the shape average", "another chosen")
     for title, populations in (("power-law tails", POWER_LAW), ("other shapes", OTHER)):
-        for problems in (128, 500):
+        for problems in sizes:
             print(f"\npass@{K:,} from n = {N}, {problems} problems, {title}: mean |error| ({repeats} repeats)")
             print(f"{'':34}{'truth':>6}" + "".join(f"{m:>19}" for m in COLUMNS) + f"{'90% covers':>12}{'width':>7}")
             oracle = Oracle(populations)
@@ -279,13 +279,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=12, help="populations drawn per row")
     parser.add_argument("--trials", type=int, default=1000, help="importance-sampling trials per row")
+    parser.add_argument("--problems", default="128,500", help="how many problems a population of the first table has")
     parser.add_argument("--only", choices=["origin", "live", "beyond"])
     parser.add_argument("--json", type=Path, help="also write the rows here")
     options = parser.parse_args()
     tables: dict[str, Callable[[], Any]] = {
         "origin": lambda: origins(options.trials),
         "live": lambda: live(max(2 * options.repeats, 2)),
-        "beyond": lambda: tails(options.repeats),
+        "beyond": lambda: tails(options.repeats, [int(m) for m in options.problems.split(",")]),
     }
     result = {name: table() for name, table in tables.items() if options.only in (None, name)}
     if options.json:
