@@ -391,6 +391,9 @@ def test_without_a_sandbox_it_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(InputError, match=r"bubblewrap \(bwrap\) is not installed.*unconfined=True"):
             Code()
         plain = Code(limits=LIMITS, unconfined=True)
+        sandbox.find.cache_clear()
+        monkeypatch.setenv(sandbox.UNCONFINED, "1")
+        assert Code().id == "code@1+unconfined", "told so by the environment"
     finally:
         sandbox.find.cache_clear()
     assert plain.id == "code@1+unconfined"
