@@ -193,3 +193,8 @@ def test_the_command_line_samples_and_scores_adapters(base, adapter, tmp_path):
     call("sample", base, tiny_model.TASK, "--store", tmp_path / "store", "-n", 8, "--problems", 4)
     scored = call("score", adapter, LocalPolicy.from_pretrained(base, device="cpu").id, "--store", tmp_path / "store")
     assert told["policy"] in scored
+
+    half = json.loads(call("sample", base, tiny_model.TASK, *draw[3:], "--dtype", "bfloat16", "--json"))
+    assert half["policy"] == LocalPolicy.from_pretrained(base, device="cpu", dtype="bfloat16").id
+    refused = runner.invoke(app, ["sample", "scripted:0.5", tiny_model.TASK, *map(str, draw[3:]), "--dtype", "float32"])
+    assert "--dtype float32 is for model folders" in str(refused.exception)

@@ -36,6 +36,20 @@ if TYPE_CHECKING:
     from goldpanner.policies import Policy
 
 
+class Dtype(StrEnum):
+    """In what a model's weights are held and its arithmetic is done."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
+HoldIn = Annotated[
+    Dtype, typer.Option("--dtype", help="Of a model folder: auto, as it was saved. Another dtype is another policy.")
+]
+
+
 class Engine(StrEnum):
     """What draws."""
 
@@ -93,6 +107,7 @@ def sample(
     model: Annotated[
         str, typer.Option(help="Model on a server, needed where it has several; of adapters, their base's folder.")
     ] = "",
+    dtype: HoldIn = Dtype.AUTO,
     concurrency: Annotated[int, typer.Option(help="Requests to a server at once (of each worker).", min=1)] = 16,
     engine: Annotated[
         Engine, typer.Option(help="goldpanner: this process; ray: workers, here or on a cluster.")
@@ -118,7 +133,7 @@ def sample(
     params = params_of(task, temperature, top_p, top_k, max_tokens, template)
     goal = goal_of(n, until, group, budget, load_base(against, margin, store, params), margin)
     drawn = load_problems(task, problems, seed, config, set_ or [], data, columns)
-    server = {"model": model, "concurrency": concurrency, "override": speak_of_support}
+    server = {"model": model, "dtype": dtype.value, "concurrency": concurrency, "override": speak_of_support}
     with _drawing(policy, engine, workers, ray_address, server) as (drawing, pool):
         name = str(drawing.describe()["name"]) if "://" in policy else policy
         with display.Bars(quiet=as_json) as bars:
@@ -173,7 +188,7 @@ def _drawing(
     with Workers(workers or 2, address, gpus=here is None) as pool:
         if here is None:  # a worker on another node knows no relative path
             policy, base = (str(Path(x).absolute()) if x and Path(x).is_dir() else x for x in (policy, server["model"]))
-            yield pool.hold(partial(load_policy, policy, model=base)), pool
+            yield pool.hold(partial(load_policy, policy, model=base, dtype=server["dtype"])), pool
         else:
             yield here, pool
         if pool.deaths:
@@ -339,6 +354,7 @@ def score(
     params: Params = None,
     task: Task = None,
     model: Annotated[str, typer.Option(help="Model on a server; not needed where it has only one.")] = "",
+    dtype: HoldIn = Dtype.AUTO,
     concurrency: Annotated[int, typer.Option(help="Requests to a server at once.", min=1)] = 16,
     as_json: AsJson = False,
 ) -> None:
@@ -351,7 +367,7 @@ def score(
 
     place = open_store(store)
     who = find_policy(place, policy)
-    scoring = load_policy(scorer, model=model, concurrency=concurrency)
+    scoring = load_policy(scorer, model=model, dtype=dtype.value, concurrency=concurrency)
     with display.Bars(quiet=as_json) as bars:
         count, scorer_id = score_samples(scoring, who, place, params, task, bars.update)
     distance = getattr(scoring, "scoring_distance", None)

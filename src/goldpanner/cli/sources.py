@@ -272,12 +272,15 @@ def drawn_with(store: "Store", policy: str, params: str | None) -> dict[str, Any
     return {name: tuple(value) if name == "stop" else value for name, value in known.items()}
 
 
-def load_policy(name: str, **server: Any) -> "ScriptedPolicy | LocalPolicy | ServerPolicy":
+def load_policy(name: str, *, dtype: str = "auto", **server: Any) -> "ScriptedPolicy | LocalPolicy | ServerPolicy":
     """Return a policy to sample: `scripted:0.3` (right with that probability), a Hugging Face model folder or its name
     on the hub, a folder of LoRA adapters, or a URL.
 
-    A URL is an OpenAI-compatible server's; `server` goes to `ServerPolicy`, and its `model` is the adapters' base too.
+    `dtype` is that of a model folder's weights (auto: as saved). A URL is an OpenAI-compatible server's; `server` goes
+    to `ServerPolicy`, and its `model` is the adapters' base too.
     """
+    if dtype != "auto" and ("://" in name or name.startswith("scripted:")):
+        raise InputError(f"--dtype {dtype} is for model folders, and {name} is none; leave it out")
     if name.startswith(("http://", "https://")):
         from goldpanner.policies.server import ServerPolicy
 
@@ -303,7 +306,7 @@ def load_policy(name: str, **server: Any) -> "ScriptedPolicy | LocalPolicy | Ser
     need_lab()
     from goldpanner.policies.local import LocalPolicy
 
-    return LocalPolicy.from_pretrained(name, base=server.get("model") or None)
+    return LocalPolicy.from_pretrained(name, dtype=dtype, base=server.get("model") or None)
 
 
 def origins(found: "Comparison", base: Source, rl: Source) -> "Comparison":
