@@ -50,9 +50,10 @@ def conclude(store: Store, study: Mapping[str, Any]) -> dict[str, Any]:
 def traced(store: Store, study: Mapping[str, Any], found: Comparison, base: Counts) -> Comparison:
     """Return the comparison with the origin of the gained problems whose samples were scored under the base."""
     before, after = ((store.get("runs", stage) or {})["policy"] for stage in study["arms"][0])
-    params = store.get("params", study["params"]) or {}
+    params = store.get("params", study["params"])
     scored = store.scored(after, before, found.changes.of("gained"), params=study["params"])
-    return with_origins(found, scored, base, SamplingParams(**params).full_softmax)
+    # without a record nobody knows whether the samples were truncated: then the origin "cannot say"
+    return with_origins(found, scored, base, params is not None and SamplingParams(**params).full_softmax)
 
 
 def read(store: Store, stage: str, study: Mapping[str, Any]) -> Counts:
