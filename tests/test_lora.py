@@ -177,6 +177,20 @@ def test_a_stage_leaves_the_merged_model_and_its_adapters(base, tmp_path):
     np.testing.assert_allclose(merged.logprobs(problems(), answers), adapted.logprobs(problems(), answers), atol=1e-5)
 
 
+@pytest.mark.parametrize("rank", [0, 4])
+def test_training_goes_on_from_adapters_as_a_whole_model(base, adapter, tmp_path, rank):
+    settings = ["--set", f"grpo.lora={rank}", "--set", "grpo.learning_rate=1e-9", "--set", "grpo.steps=1"]
+    settings += ["--set", "grpo.prompts_per_step=2", "--set", "grpo.group_size=2", "--set", "grpo.max_tokens=4"]
+    command = ["train", "grpo", "--model", adapter, "--task", tiny_model.TASK, "--out", tmp_path / "rl", *settings]
+    result = CliRunner().invoke(app, [str(word) for word in command])
+    assert result.exit_code == 0, (result.output, result.exception)
+    whole = LocalPolicy.from_pretrained(tmp_path / "rl" / "model", device="cpu")
+    assert not whole.describe()["adapters"]
+    assert not (tmp_path / "rl" / "adapter").exists()
+    answers, adapted = ["7", "12", "3 4", "0", "9", "1"], LocalPolicy.from_pretrained(adapter, device="cpu")
+    np.testing.assert_allclose(whole.logprobs(problems(), answers), adapted.logprobs(problems(), answers), atol=1e-4)
+
+
 def test_the_command_line_samples_and_scores_adapters(base, adapter, tmp_path):
     runner = CliRunner()
 

@@ -71,7 +71,7 @@ def test_numbers_and_formulas_are_not_fooled() -> None:
     assert not found.failing(), found.examples
     assert found.unread().value == 0.0
     found = check(Math(), cases(FORMULAS))
-    assert {tally.form for tally in found.failing()} <= {"false equation"}, found.examples
+    assert not found.failing(), found.examples
 
 
 def test_it_finds_what_a_lenient_verifier_pays_for() -> None:

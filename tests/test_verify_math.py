@@ -316,6 +316,25 @@ def alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.parametrize(
+    ("answer", "right", "outcome"),
+    [
+        ("x = 3 + 4 = 7", "7", CORRECT),
+        (r"2\sqrt{3} \cdot 2 = 4\sqrt{3}", r"4\sqrt{3}", CORRECT),
+        (r"\text{total} = 12", "12", CORRECT),
+        (r"p - q = \frac{14}{3}", r"\frac{14}{3}", CORRECT),
+        ("x^2 = 4", "x^2 = 4", CORRECT),
+        (r"5 = \sqrt{51}", r"\sqrt{51}", UNJUDGED),
+        ("5 + 1 = 7", "7", UNJUDGED),
+        (r"6 - 5i = 2\pi", r"2\pi", UNJUDGED),
+        (r"\begin{pmatrix} 1 \\ 2 \end{pmatrix} = \sqrt{2}", r"\sqrt{2}", UNJUDGED),
+        (r"4\sqrt{3} = 7\sqrt{2}", r"4\sqrt{3}", WRONG),
+    ],
+)
+def test_every_value_of_an_equation_must_be_the_right_one(answer: str, right: str, outcome: Outcome) -> None:
+    assert judge(MATH, right, f"\\boxed{{{answer}}}").outcome is outcome
+
+
 def test_a_forked_process_gets_workers_of_its_own() -> None:
     judge(MATH, "18", "\\boxed{9+9}")
     ours = math_pool.shared(1)
@@ -332,7 +351,7 @@ def test_a_forked_process_gets_workers_of_its_own() -> None:
 def test_the_parts_of_the_protocol() -> None:
     assert isinstance(NUMBER, Verifier)
     assert isinstance(MATH, Verifier)
-    assert MATH.id.startswith("math@1+")
+    assert MATH.id.startswith("math@2+")
     assert pickle.loads(pickle.dumps(MATH)) == MATH
     for verifier in (NUMBER, MATH):
         assert judge(verifier, "18", "\\boxed{18}", finish="length").outcome is WRONG

@@ -1,6 +1,5 @@
 """Drawing samples of a policy into a store, going on where an earlier call stopped."""
 
-import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,10 +15,9 @@ from goldpanner.cli.verify import verifiers_of
 from goldpanner.cluster import Held, Job, Workers
 from goldpanner.errors import InputError, Interrupted
 from goldpanner.policies import Policy
-from goldpanner.policies.scripted import ScriptedPolicy
 from goldpanner.store import Store
 from goldpanner.studies.workers import Event, Notify
-from goldpanner.types import Counts, Problem, Sample, SamplingParams
+from goldpanner.types import Counts, Problem, SamplingParams
 
 MOST = 4096
 """Samples a problem gets at most where a goal decides: one beside a threshold would never settle."""
@@ -192,80 +190,3 @@ def keep_notes(policy: Policy | Held, probe: str | None, store: Store) -> None:
         return
     store.put("probes", probe, {**(store.get("probes", probe) or {}), "sampling": dict(policy.notes)})
     typer.echo("\n".join(f"  note: {note} ({times} times)" for note, times in policy.notes.items()), err=True)
-
-
-class Scorer(Protocol):
-    """A policy that gives log-probabilities."""
-
-    @property
-    def id(self) -> str:
-        """Hash of its content."""
-
-    def logprobs(self, problems: Sequence[Problem], responses: Sequence[Any], template: str) -> Any:
-        """Return log P(response | prompt) in nats, one per pair."""
-
-
-def score_samples(
-    scorer: Scorer, policy: str, store: Store, params: str | None, tasks: Sequence[str] | None, notify: Notify
-) -> tuple[int, str]:
-    """Store log P of a policy's completions under `scorer`, problem by problem; return how many, and the scorer's id.
-
-    The prompt is put as it was when they were drawn. They are scored by their tokens, so that what is scored is exactly
-    what was drawn; without tokens, by their text. What was scored before is left out. Raises InputError for completions
-    without either (texts whose end is not known), and where the scorer reads the tokens as other words.
-    """
-    problems = store.problems(tasks)
-    table = store.sql(
-        "SELECT DISTINCT problem FROM samples WHERE policy = $policy AND step IS NULL ORDER BY problem",
-        {"policy": policy},
-    )
-    query = 'SELECT problem, policy, params, seed, "index" FROM scores WHERE policy = $policy AND scorer = $scorer'
-    rows = store.sql(query, {"policy": policy, "scorer": scorer.id}).to_pylist()
-    known = {tuple(row.values()) for row in rows}
-    wanted = [i for i in table.column(0).to_pylist() if i in problems]
-    total = 0
-    for done, problem in enumerate(wanted, 1):
-        samples = store.samples(policy=policy, problem=problem, params=params)
-        kept = [s for s in samples if s.step is None and s.completion.finish != "error" and s.key not in known]
-        for drawn, each in itertools.groupby(kept, lambda s: s.params):
-            group = list(each)
-            record = store.get("params", drawn) or {}
-            responses = [
-                _response(s, bool(record.get("stop")) and not isinstance(scorer, ScriptedPolicy)) for s in group
-            ]
-            same_tokenizer(scorer, group)
-            logp = scorer.logprobs([problems[problem]] * len(group), responses, record.get("template", "{prompt}"))
-            total += store.append_scores(scorer.id, [(s, min(float(x), 0.0)) for s, x in zip(group, logp)])
-        notify(Event(policy, "score", done, len(wanted)))
-    return total, scorer.id
-
-
-def _response(sample: Sample, stops: bool) -> Sequence[int] | str:
-    """Return what is scored of a sample; `stops`: whether a stop string may have ended it, and not its last token."""
-    completion = sample.completion
-    if completion.tokens is None and (completion.finish == "length" or stops):
-        how = "was cut" if completion.finish == "length" else "may have been ended by a stop string"
-        raise InputError(
-            f"problem {sample.problem}: a completion without tokens {how}, so its probability is not defined; draw "
-            "from a server that gives token ids, or from a model folder"
-        )
-    return completion.tokens or completion.text
-
-
-def same_tokenizer(scorer: Any, samples: Sequence[Sample]) -> None:
-    """Raise InputError where a scorer that has a tokenizer reads the tokens of a completion as other words.
-
-    Of the first completion that says something half the words must be there: a tokenizer's view of spaces, and tokens
-    that are not shown, must not matter.
-    """
-    decode = getattr(scorer, "decode", None) or getattr(getattr(scorer, "tokenizer", None), "decode", None)
-    told = [s for s in samples if s.completion.tokens is not None and s.completion.text.strip()]
-    if decode is None or not told:
-        return
-    read = decode(list(told[0].completion.tokens or ()))
-    words = told[0].completion.text.split()
-    if read is not None and 2 * sum(word in read for word in words) < len(words):
-        raise InputError(
-            f"the scorer reads a completion's tokens as {read[:60]!r}, but it says {told[0].completion.text[:60]!r}: "
-            "its tokenizer is another one; score with a model of the same family"
-        )

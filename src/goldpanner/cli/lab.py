@@ -212,8 +212,14 @@ def _with_bars(given: Given, work: "Callable[[Notify], Path]", *, quiet: bool = 
     import torch
 
     from goldpanner.cli import display
+    from goldpanner.policies.load import ADAPTER
 
-    if given.model is not None and not (given.model / "config.json").is_file() and not on_hub(given.model):
+    marks = ("config.json", ADAPTER)
+    if (
+        given.model is not None
+        and not any((given.model / mark).is_file() for mark in marks)
+        and not on_hub(given.model)
+    ):
         raise InputError(
             f"--model {str(given.model)!r} has no config.json; give a model folder such as runs/.../base/model"
         )

@@ -363,21 +363,30 @@ def score(
     Example: goldpanner score runs/world-seed0/stages/base/model base-grpo --store runs/world-seed0
     """
     from goldpanner.cli import display
-    from goldpanner.cli.collect import score_samples
+    from goldpanner.score import score_samples
+    from goldpanner.studies.workers import Event
 
     place = open_store(store)
     who = find_policy(place, policy)
     scoring = load_policy(scorer, model=model, dtype=dtype.value, concurrency=concurrency)
     with display.Bars(quiet=as_json) as bars:
-        count, scorer_id = score_samples(scoring, who, place, params, task, bars.update)
+        drawn = place.sql(
+            "SELECT DISTINCT problem FROM samples WHERE policy = $policy AND step IS NULL ORDER BY problem",
+            {"policy": who},
+        )
+        known = place.problems(task)
+        problems = {i: known[i] for i in drawn.column(0).to_pylist() if i in known}
+        count = score_samples(
+            scoring, who, place, problems, params, lambda done, total: bars.update(Event(who, "score", done, total))
+        )
     distance = getattr(scoring, "scoring_distance", None)
     if as_json:
-        typer.echo(json.dumps({"scorer": scorer_id, "policy": who, "scored": count, "distance": distance}))
+        typer.echo(json.dumps({"scorer": scoring.id, "policy": who, "scored": count, "distance": distance}))
         return
     if distance is not None:
         typer.echo(f"tokens of its own were scored as they were drawn, within {distance:.2g} nats a token", err=True)
-    if scorer_id not in place.records("policies"):
-        typer.echo(f"note: the store has no samples of {scorer_id} yet; `compare` needs some", err=True)
+    if scoring.id not in place.records("policies"):
+        typer.echo(f"note: the store has no samples of {scoring.id} yet; `compare` needs some", err=True)
     typer.echo(
-        f"{count:,} samples scored under {scorer_id}; next: goldpanner compare {scorer_id} {policy} --store {store}"
+        f"{count:,} samples scored under {scoring.id}; next: goldpanner compare {scoring.id} {policy} --store {store}"
     )

@@ -28,6 +28,8 @@ PARTICLES = 1000
 TRUST = 0.7
 """Power to which the likelihood of a shape is raised: no shape of the family is quite the truth, and at full power the
 intervals are too narrow for many problems (Gruenwald & van Ommen 2017). A problem's own counts always count in full."""
+MANY = 500
+"""With more problems than these the power falls as their root: what the family cannot follow does not average out."""
 NO_ZEROS = 0.6
 """Prior probability that no problem is truly impossible; else the impossible share is uniform on (0, 1)."""
 ONE_KNEE, AT_HALF, ONE_CLUSTER = 0.75, 0.75, 0.7
@@ -205,10 +207,11 @@ def posterior(
     table = grid.likelihood(tally.n, tally.c, false_positive, false_negative)
     generator = rng.stream("bootstrap", seed, "shapes")
     rough = tally.coarse()
+    trust = TRUST * min(1.0, (MANY / tally.size) ** 0.5)
     columns = grid.likelihood(rough.n, rough.c, false_positive, false_negative).T
 
     def loglik(u: FloatArray) -> FloatArray:
-        return np.log(np.maximum(weights(grid, u) @ columns, 1e-300)) @ rough.problems * TRUST
+        return np.log(np.maximum(weights(grid, u) @ columns, 1e-300)) @ rough.problems * trust
 
     u = generator.random((4 * particles, DIMENSION))
     value = loglik(u)

@@ -71,11 +71,15 @@ def _load_adapted(folder: Path, dtype: str, base: Path | str | None) -> tuple[An
             "its folder with --model"
         )
     model, tokenizer = load_pretrained(found, dtype)
+    names_on_disk = getattr(model, "_weight_conversions", None)
     with quiet_progress():
         try:
             model.load_adapter(str(folder))
         except (OSError, ValueError, RuntimeError) as error:
             raise InputError(f"the adapters in {str(folder)!r} do not fit {str(found)!r}: {error}") from error
+    model._weight_conversions = (
+        names_on_disk  # load_adapter leaves those of the adapters: a saved model could not be read
+    )
     if (folder / "tokenizer_config.json").is_file():
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     return model.eval(), tokenizer

@@ -19,6 +19,7 @@ from goldpanner.measure.plan import plan as make_plan
 from goldpanner.measure.shapes import Shapes
 from goldpanner.policies import on_hub
 from goldpanner.policies.local import LocalPolicy
+from goldpanner.score import score_samples
 from goldpanner.store import Store
 from goldpanner.studies import before_after, stages
 from goldpanner.studies.config import RunConfig
@@ -247,15 +248,12 @@ def score_gained(config: RealConfig, params: SamplingParams, store: Store, progr
     before, after = (store.counts(ids[stage], params=params.hash, rollouts=False) for stage in (BASE, RL))
     gained = [i for i, old, new in zip(before.ids, before.c, align(before, after).c) if new and not old]
     todo = [i for i in gained if i not in store.scored(ids[RL], ids[BASE], gained, params=params.hash)]
-    if not todo:
-        return
-    base, problems = _load(config.model, config, BASE), store.problems()
-    for done, problem in enumerate(todo, 1):
-        samples = [s for s in store.samples(policy=ids[RL], problem=problem, params=params.hash) if s.step is None]
-        said = list(dict.fromkeys(tuple(s.completion.tokens or ()) for s in samples))
-        logp = dict(zip(said, base.logprobs([problems[problem]] * len(said), said, params.template)))
-        store.append_scores(base.id, [(s, min(float(logp[tuple(s.completion.tokens or ())]), 0.0)) for s in samples])
-        progress(Event(BASE, "score", done, len(todo)))
+    if todo:
+        base, known = _load(config.model, config, BASE), store.problems()
+        problems = {i: known[i] for i in todo}
+        score_samples(
+            base, ids[RL], store, problems, params.hash, lambda done, n: progress(Event(BASE, "score", done, n))
+        )
 
 
 def draw(

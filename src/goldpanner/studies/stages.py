@@ -14,6 +14,7 @@ import numpy as np
 
 from goldpanner import rng
 from goldpanner.errors import InputError, StoreError
+from goldpanner.policies.load import ADAPTER
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.rollout import rollout
 from goldpanner.store import Store
@@ -126,7 +127,8 @@ def train(
             metrics.add(record)
             notify(Event(name, kind, step.step + 1, _total(settings, rollouts), progress_note(record)))
     if getattr(settings, "lora", 0) and parent is not None:
-        lora.save_adapter(model, tokenizer, folder / "adapter", parent)
+        if not (parent / ADAPTER).is_file():  # peft adapters name one whole model as their base
+            lora.save_adapter(model, tokenizer, folder / "adapter", parent)
         lora.merge(model)
     record = {
         "stage": kind,

@@ -40,7 +40,7 @@ def centred_advantages(reward_PG: Tensor) -> Tensor:
 
 def rloo_advantages(reward_PG: Tensor) -> Tensor:
     """RLOO: A_i = r_i - mean of the other members' rewards = (r_i - mean(r)) G / (G - 1)
-    (Kool et al. 2019; Back to Basics, arXiv:2402.14740, eq. 8). Shape (P, G) -> (P, G).
+    (Kool et al. 2019; Back to Basics, arXiv:2402.14740, section 2.3). Shape (P, G) -> (P, G).
     """
     centred = centred_advantages(reward_PG)
     judged = (~reward_PG.isnan()).sum(1, keepdim=True)

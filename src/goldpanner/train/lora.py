@@ -70,4 +70,5 @@ def merge(model: Any) -> None:
             parent, _, last = name.rpartition(".")
             setattr(model.get_submodule(parent), last, module.get_base_layer())
     del model.peft_config
+    model._hf_peft_config_loaded = False  # else transformers would save adapters that are gone
     model.requires_grad_(True)

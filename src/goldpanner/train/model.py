@@ -146,9 +146,13 @@ def save_folder(folder: Path, write: Callable[[Path], object]) -> None:
 
 
 def load_model(folder: Path | str, device: str | torch.device | None = None, dtype: str = "auto") -> tuple[Any, Any]:
-    """Return (model, tokenizer) from a folder in the Hugging Face layout, in the dtype it was saved in unless said.
+    """Return (model, tokenizer) to be trained from a folder in the Hugging Face layout, in its own dtype unless said.
 
-    Raises InputError where the folder is none.
+    Of a folder of adapters, the base model with them added to its weights. Raises InputError where the folder is none.
     """
     model, tokenizer = load_pretrained(folder, dtype)
+    if hasattr(model, "peft_config"):
+        from goldpanner.train.lora import merge  # needs this module
+
+        merge(model)
     return (model if device is None else model.to(device)), tokenizer

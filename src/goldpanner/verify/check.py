@@ -13,7 +13,7 @@ from typing import Any
 from goldpanner.errors import InputError
 from goldpanner.types import Completion, Estimate, Outcome, Problem, Verdict
 from goldpanner.verify.base import Verifier
-from goldpanner.verify.reading import number
+from goldpanner.verify.reading import has_letters, number
 
 Form = tuple[str, str]
 """A form's name and its text, `{a}` the right answer, `{b}` and `{c}` wrong ones, `{w}` a worked right answer."""
@@ -246,6 +246,8 @@ def cases(problems: Sequence[Problem], worked: Callable[[Problem], str] | None =
         forms = {"a": answers[at], "b": answers[at - 1], "c": answers[at - 2]}
         groups = [(DECLARED, True), (EXPLOITS, False)]
         variants = _variants(answers[at])
+        if has_letters(forms["b"]):  # p - q = 7 may well be true
+            groups[1] = (tuple(form for form in EXPLOITS if form[0] != "false equation"), False)
         if variants:
             groups += [(NUMBERS, True), (NUMBER_EXPLOITS, False)]
         for group, right in groups:

@@ -1,7 +1,7 @@
 """Mathematical answers: numbers exactly and at once, formulas by math-verify in a process that can be killed."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import metadata
@@ -85,8 +85,8 @@ class Math:
 
     @cached_property
     def id(self) -> str:
-        """`math@1+0.9.0`, the version of math-verify at its end, with every option that is not the default."""
-        return f"math{_options(self.missing, self.flexible)}@1+{self.version}"
+        """`math@2+0.9.0`, the version of math-verify at its end, with every option that is not the default."""
+        return f"math{_options(self.missing, self.flexible)}@2+{self.version}"
 
     def __call__(self, problem: Problem, completion: Completion) -> Verdict:
         """Judge; never raises, and ends within the time limit."""
@@ -97,7 +97,7 @@ class Math:
         from goldpanner.verify import math_pool
 
         verdicts = [at_once(self.id, problem, completion, self.missing, self.flexible) for problem, completion in pairs]
-        tasks = list(dict.fromkeys(v.task for v in verdicts if isinstance(v, Open)))
+        tasks = list(dict.fromkeys(task for v in verdicts if isinstance(v, Open) for task in v.tasks))
         replies = {}
         if tasks:
             try:
@@ -105,20 +105,26 @@ class Math:
             except OSError as error:
                 lost = math_pool.Reply(None, f"math-verify's worker cannot be reached: {error}")
                 replies = dict.fromkeys(tasks, lost)
-        return [v if isinstance(v, Verdict) else self._verdict(v, replies[v.task]) for v in verdicts]
+        return [v if isinstance(v, Verdict) else self._verdict(v, replies) for v in verdicts]
 
-    def _verdict(self, question: "Open", reply: "Reply") -> Verdict:
-        if reply.equal is None:
-            return Verdict(Outcome.UNJUDGED, self.id, question.answer, reply.reason)
-        return _judged(self.id, reply.equal, question.answer, question.task[0])
+    def _verdict(self, question: "Open", replies: "Mapping[tuple[str, str], Reply]") -> Verdict:
+        whole, *before = (replies[task] for task in question.tasks)
+        if whole.equal is None:
+            return Verdict(Outcome.UNJUDGED, self.id, question.answer, whole.reason)
+        if whole.equal and not all(side.equal for side in before):
+            return Verdict(Outcome.UNJUDGED, self.id, question.answer, "an equation of different values")
+        return _judged(self.id, whole.equal, question.answer, question.tasks[0][0])
 
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """A question for math-verify: the answer as declared, and (right answer, answer) tidied."""
+    """Questions for math-verify: the answer as declared, and (right answer, answer) tidied.
+
+    math-verify reads the last side of an equation. Every value before it is a question of its own: `5 = 7` is not 7.
+    """
 
     answer: str
-    task: tuple[str, str]
+    tasks: tuple[tuple[str, str], ...]
 
 
 def at_once(
@@ -152,7 +158,8 @@ def at_once(
         reason = "a word where a formula is expected"
     if reason is not None:
         return Verdict(Outcome.UNJUDGED, verifier, answer, reason)
-    return Open(answer, (right, tidied))
+    before = () if "=" in right else reading.values_before(tidied)
+    return Open(answer, ((right, tidied), *((right, side) for side in before)))
 
 
 def _judged_words(verifier: str, expected: str, answer: str, tidied: str) -> Verdict:

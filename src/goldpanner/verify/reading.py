@@ -289,6 +289,19 @@ def danger(answer: str) -> str | None:
     return None
 
 
+def values_before(answer: str) -> tuple[str, ...]:
+    r"""Return the sides of an equation before its last one that are values: `2+2` of `x = 2+2 = 4`, not `x`."""
+    sides = [side.strip() for side in re.split(r"(?<![<>!\\])=", answer)]
+    return tuple(side for side in sides[:-1] if side and not has_letters(side))
+
+
+def has_letters(text: str) -> bool:
+    """Return whether words or variables remain when commands and an imaginary unit after a digit are set aside."""
+    plain = re.sub(r"\\(?:begin|end)\s*\{[a-zA-Z]*\*?\}", " ", text)
+    plain = re.sub(r"(?<=\d)i(?![a-zA-Z])", "", re.sub(r"\\(?!text|mbox|math)[a-zA-Z]+", " ", plain))
+    return re.search(r"[^\W\d_]", plain) is not None
+
+
 def _depth(text: str) -> int:
     depth = deepest = 0
     for character in text:

@@ -1,0 +1,88 @@
+"""Log P of stored completions under another policy: what tells where a gained problem came from (`measure.rare`)."""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from goldpanner.errors import InputError
+from goldpanner.policies.scripted import ScriptedPolicy
+from goldpanner.store import Store
+from goldpanner.types import Problem, Sample
+
+
+class Scorer(Protocol):
+    """A policy that gives log-probabilities."""
+
+    @property
+    def id(self) -> str:
+        """Hash of its content."""
+
+    def logprobs(self, problems: Sequence[Problem], responses: Sequence[Any], template: str) -> Any:
+        """Return log P(response | prompt) in nats, one per pair."""
+
+
+def score_samples(
+    scorer: Scorer,
+    policy: str,
+    store: Store,
+    problems: Mapping[str, Problem],
+    params: str | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> int:
+    """Store log P of a policy's completions of `problems` under `scorer`, problem by problem; return how many.
+
+    The prompt is put as it was when they were drawn. They are scored by their tokens, so that what is scored is exactly
+    what was drawn; without tokens, by their text. Rollouts of training and what was scored before are left out.
+    `progress` is told the problems done and their number. Raises InputError for completions without either (texts whose
+    end is not known), and where the scorer reads the tokens as other words.
+    """
+    query = 'SELECT problem, policy, params, seed, "index" FROM scores WHERE policy = $policy AND scorer = $scorer'
+    rows = store.sql(query, {"policy": policy, "scorer": scorer.id}).to_pylist()
+    known = {tuple(row.values()) for row in rows}
+    total = 0
+    for done, (i, problem) in enumerate(problems.items(), 1):
+        samples = store.samples(policy=policy, problem=i, params=params)
+        kept = [s for s in samples if s.step is None and s.completion.finish != "error" and s.key not in known]
+        for drawn, each in itertools.groupby(kept, lambda s: s.params):
+            group = list(each)
+            record = store.get("params", drawn) or {}
+            stops = bool(record.get("stop")) and not isinstance(scorer, ScriptedPolicy)
+            said = [_response(s, stops) for s in group]
+            distinct = list(dict.fromkeys(said))  # samples that say the same are scored once
+            same_tokenizer(scorer, group)
+            found = scorer.logprobs([problem] * len(distinct), distinct, record.get("template", "{prompt}"))
+            logp = {response: min(float(x), 0.0) for response, x in zip(distinct, found, strict=True)}
+            total += store.append_scores(scorer.id, [(s, logp[response]) for s, response in zip(group, said)])
+        progress(done, len(problems))
+    return total
+
+
+def _response(sample: Sample, stops: bool) -> tuple[int, ...] | str:
+    """Return what is scored of a sample; `stops`: whether a stop string may have ended it, and not its last token."""
+    completion = sample.completion
+    if completion.tokens is None and (completion.finish == "length" or stops):
+        how = "was cut" if completion.finish == "length" else "may have been ended by a stop string"
+        raise InputError(
+            f"problem {sample.problem}: a completion without tokens {how}, so its probability is not defined; draw "
+            "from a server that gives token ids, or from a model folder"
+        )
+    return tuple(completion.tokens) if completion.tokens else completion.text
+
+
+def same_tokenizer(scorer: Any, samples: Sequence[Sample]) -> None:
+    """Raise InputError where a scorer that has a tokenizer reads the tokens of a completion as other words.
+
+    Of the first completion that says something half the words must be there: a tokenizer's view of spaces, and tokens
+    that are not shown, must not matter.
+    """
+    decode = getattr(scorer, "decode", None) or getattr(getattr(scorer, "tokenizer", None), "decode", None)
+    told = [s for s in samples if s.completion.tokens is not None and s.completion.text.strip()]
+    if decode is None or not told:
+        return
+    read = decode(list(told[0].completion.tokens or ()))
+    words = told[0].completion.text.split()
+    if read is not None and 2 * sum(word in read for word in words) < len(words):
+        raise InputError(
+            f"the scorer reads a completion's tokens as {read[:60]!r}, but it says {told[0].completion.text[:60]!r}: "
+            "its tokenizer is another one; score with a model of the same family"
+        )
