@@ -191,7 +191,7 @@ def test_training_goes_on_from_adapters_as_a_whole_model(base, adapter, tmp_path
     np.testing.assert_allclose(whole.logprobs(problems(), answers), adapted.logprobs(problems(), answers), atol=1e-4)
 
 
-def test_the_command_line_samples_and_scores_adapters(base, adapter, tmp_path):
+def test_the_command_line_samples_and_scores_adapters(base, adapter, tmp_path, monkeypatch):
     runner = CliRunner()
 
     def call(*words):
@@ -210,5 +210,10 @@ def test_the_command_line_samples_and_scores_adapters(base, adapter, tmp_path):
 
     half = json.loads(call("sample", base, tiny_model.TASK, *draw[3:], "--dtype", "bfloat16", "--json"))
     assert half["policy"] == LocalPolicy.from_pretrained(base, device="cpu", dtype="bfloat16").id
+    monkeypatch.setattr(samples, "LARGE", 0)
+    for able in (False, True):
+        monkeypatch.setattr("goldpanner.policies.local.fast_bfloat16", lambda device, able=able: able)
+        told = runner.invoke(app, ["sample", str(base), tiny_model.TASK, *map(str, draw[3:])]).stderr
+        assert ("--dtype bfloat16" in told) == able
     refused = runner.invoke(app, ["sample", "scripted:0.5", tiny_model.TASK, *map(str, draw[3:]), "--dtype", "float32"])
     assert "--dtype float32 is for model folders" in str(refused.exception)

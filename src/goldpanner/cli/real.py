@@ -28,6 +28,7 @@ def run_on_a_model(
     ).posed()  # mistakes are told before anything is fetched
     options["model"] = str(model_folder(model))
     chosen = settings.load(real.RealConfig, config, set_ or (), **options)
+    chosen.check_model()
     name = f"{Path(options['model']).name}-{task.replace('/', '-')}-seed{chosen.seed}"
     changed = config is not None or bool(set_)
     named = f"{name}-{content_hash(chosen.model_dump(mode='json'), 6)}" if changed else name

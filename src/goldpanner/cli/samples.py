@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from goldpanner.policies import Policy
 
 
+LARGE = 50_000_000
+"""Parameters from which bfloat16 pays on a processor that has it: 3.1 times as fast for SmolLM2-135M."""
+
+
 class Dtype(StrEnum):
     """In what a model's weights are held and its arithmetic is done."""
 
@@ -130,6 +134,8 @@ def sample(
     from goldpanner.cli.collect import collect, goal_of, params_of
     from goldpanner.cli.problems import load_problems
 
+    if price is not None and not 0 <= price < float("inf"):
+        raise InputError(f"--price is {price}; give what a million tokens cost, e.g. 0.6")
     params = params_of(task, temperature, top_p, top_k, max_tokens, template)
     goal = goal_of(n, until, group, budget, load_base(against, margin, store, params), margin)
     drawn = load_problems(task, problems, seed, config, set_ or [], data, columns)
@@ -140,6 +146,7 @@ def sample(
             counts, policy_id, spent = collect(
                 drawing, name, drawn, params, goal, seed, open_store(store), bars.update, price, pool
             )
+    said = drawing.describe()
     result: dict[str, Any] = {
         "policy": policy_id,
         "params": params.hash,
@@ -158,6 +165,8 @@ def sample(
         typer.echo(json.dumps(result))
         return
     typer.echo(spent.line(price), err=True)
+    if said.get("dtype") == "float32" and said.get("fast_bfloat16") and said["parameters"] >= LARGE:
+        typer.echo("note: drawn in float32, as saved; --dtype bfloat16, a policy of its own, is faster here", err=True)
     if goal.kind == "settled":
         typer.echo(", ".join(f"{count} {zone}" for zone, count in result["settled"].items() if count))
         if result["in_vain"]:

@@ -14,6 +14,7 @@ The prior was chosen on 50 simulated populations, where its knobs matter little:
 changes the mean error by about a tenth. `benchmarks/truth_tails.py` shows what it gives.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -207,7 +208,7 @@ def posterior(
     table = grid.likelihood(tally.n, tally.c, false_positive, false_negative)
     generator = rng.stream("bootstrap", seed, "shapes")
     rough = tally.coarse()
-    trust = TRUST * min(1.0, (MANY / tally.size) ** 0.5)
+    trust = TRUST * min(1.0, math.sqrt(MANY / tally.size))
     columns = grid.likelihood(rough.n, rough.c, false_positive, false_negative).T
 
     def loglik(u: FloatArray) -> FloatArray:

@@ -23,7 +23,7 @@ from goldpanner import rng
 from goldpanner.errors import InputError
 from goldpanner.policies import Request
 from goldpanner.policies.decode import Decoder, RowCache, SharedCache, decoding_cache, last_logits
-from goldpanner.policies.load import best_device, load_pretrained
+from goldpanner.policies.load import best_device, fast_bfloat16, load_pretrained
 from goldpanner.policies.pick import pick
 from goldpanner.types import Completion, FinishReason, FloatArray, IntArray, Problem, SamplingParams
 
@@ -129,6 +129,7 @@ class LocalPolicy:
             "parameters": sum(p.numel() for p in self.model.parameters()),
             "vocabulary": len(self.tokenizer),
             "dtype": str(self.model.dtype).removeprefix("torch."),
+            "fast_bfloat16": fast_bfloat16(self.device),
             "adapters": hasattr(self.model, "peft_config"),
             "device": str(self.device),
             "torch": torch.__version__,

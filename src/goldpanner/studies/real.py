@@ -18,6 +18,7 @@ from goldpanner.measure.compare import align
 from goldpanner.measure.plan import plan as make_plan
 from goldpanner.measure.shapes import Shapes
 from goldpanner.policies import on_hub
+from goldpanner.policies.load import ADAPTER
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.score import score_samples
 from goldpanner.store import Store
@@ -96,6 +97,14 @@ class RealConfig(BaseModel):
             raise ValueError("grpo.variant is 'ppo'; train it by itself, goldpanner train ppo")
         return self
 
+    def check_model(self) -> None:
+        """Raise InputError where the model is neither a folder of one, or of adapters, nor a name on the hub."""
+        if not any((self.model / name).is_file() for name in ("config.json", ADAPTER)) and not on_hub(self.model):
+            raise InputError(
+                f"model {str(self.model)!r} is no model folder (it has no config.json); give one in the Hugging Face "
+                "layout, a name on the hub, or smollm2"
+            )
+
     def posed(self) -> Posed:
         """Return the task. Raises InputError for an unknown one, or data that is missing or too much."""
         return replace(Posed.of(self.task, self.data), test_share=TEST_SHARE)
@@ -112,8 +121,7 @@ def run(config: RealConfig, out: Path, progress: Notify, command: str = "") -> d
     Raises InputError for a task without problems, a folder that holds another run, and a pilot without a right sample;
     Interrupted on Ctrl-C: what was done is kept, and the same call goes on from there.
     """
-    if not (config.model / "config.json").is_file() and not on_hub(config.model):
-        raise InputError(f"model {str(config.model)!r} is no model folder (it has no config.json)")
+    config.check_model()
     posed = config.posed()
     held_out = choose(posed, config.measure.problems, "test", config.seed)
     plain = config.stage(posed)

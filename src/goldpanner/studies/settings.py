@@ -144,7 +144,10 @@ def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
             lines.append(f"unknown setting {key!r}{hint}")
         else:
             message = item["msg"].removeprefix("Value error, ")
-            lines.append(f"setting {key or '(whole)'} = {item['input']!r} cannot be used: {message}")
+            value = (
+                "" if isinstance(item["input"], dict) else f" = {item['input']!r}"
+            )  # several that do not go together
+            lines.append(f"setting {key}{value} cannot be used: {message}" if key else f"settings: {message}")
     return "\n".join(lines)
 
 
