@@ -1,5 +1,6 @@
 """The command line: every command is a few lines over one function."""
 
+import io
 import os
 import sys
 from typing import Annotated
@@ -37,6 +38,9 @@ def _root(
 
 def main() -> None:
     """Run the command line; a user's mistake prints one message without a traceback and exits with 2."""
+    for stream in (sys.stdout, sys.stderr):  # an id in letters that the terminal lacks is shown escaped
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     if sys.argv[1:2] in (["measure"], ["compare"], ["plan"]):
         # before numpy is loaded: matrices are small here, and on a busy machine BLAS threads wait for one another
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

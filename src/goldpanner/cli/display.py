@@ -32,8 +32,21 @@ DOING = {
     "measure": "measuring",
     "pilot": "pilot of",
 }
-console = Console()
-errors = Console(stderr=True)
+
+
+class Shown(Console):
+    """rich's console; where the reader of a pipe has left it, the program ends as others do."""
+
+    def on_broken_pipe(self) -> None:
+        """Exit with 141, as a program that SIGPIPE ends."""
+        try:
+            super().on_broken_pipe()
+        except SystemExit:
+            raise SystemExit(141) from None
+
+
+console = Shown()
+errors = Shown(stderr=True)
 
 
 class Rate(ProgressColumn):

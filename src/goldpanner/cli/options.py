@@ -19,7 +19,10 @@ Step = Annotated[int | None, typer.Option(help="Only this training step of a log
 PoolSteps = Annotated[bool, typer.Option(help="Count all training steps of a log together.")]
 Rescore = Annotated[
     str | None,
-    typer.Option(help="Judge a log's completions anew: exact, number, math (also math:flexible), file.py:function."),
+    typer.Option(
+        help="Judge a log's completions anew: exact, number, math (also math:flexible, math:wrong-if-missing), "
+        "file.py:function."
+    ),
 ]
 TornTail = Annotated[bool, typer.Option(help="Leave out a last line that was cut.")]
 

@@ -253,6 +253,8 @@ def find_policy(store: "Store", name: str) -> str:
     if run is not None:
         return str(run["policy"])
     policies = store.records("policies")
+    if name in policies:
+        return name
     found = [i for i, record in policies.items() if i.startswith(name) or record.get("name") == name]
     if len(found) == 1:
         return found[0]

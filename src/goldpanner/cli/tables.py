@@ -113,7 +113,7 @@ def _problem_table(found: Profile) -> Table:
 def _curve_table(found: Profile) -> Table:
     table = _table(f"pass@k, {found.curve.level:.0%} simultaneous band", "k", "pass@k", "method")
     for k in found.at_a_glance:
-        table.add_row(f"{k:,}", shown(found.curve.at(k)), "unbiased")
+        table.add_row(f"{k:,}", shown(found.curve.at(k)), found.method_at(k))
     if found.beyond is not None:
         for k, estimate in zip(found.beyond.k.tolist(), found.beyond.estimates):
             if k > found.curve.largest:

@@ -23,10 +23,13 @@ if TYPE_CHECKING:
     from goldpanner.types import Completion, Problem, Verdict
     from goldpanner.verify import Verifier
     from goldpanner.verify.check import Case, Check
+    from goldpanner.verify.math import Missing
 
 RECORDS = "verifier-checks"
 """Kind of the store's records, one for each (task, verifier)."""
-NAMED = ("number", "number:flexible", "math", "math:flexible", "exact")
+NAMED = (
+    "number", "number:flexible", "number:wrong-if-missing", "math", "math:flexible", "math:wrong-if-missing", "exact"
+)  # fmt: skip
 PLAIN = "arithmetic/add-3d3d"
 """Whose answers a verifier named by itself is checked on."""
 
@@ -85,7 +88,8 @@ def named_verifier(name: str, threshold: float | None = None) -> "Verifier | Non
     if name in NAMED:
         if kind == "exact":
             return Exact()
-        return (Number if kind == "number" else Math)(flexible=option == "flexible")
+        missing: Missing = "wrong" if option == "wrong-if-missing" else "unjudged"
+        return (Number if kind == "number" else Math)(missing, option == "flexible")
     return load_reward(name, threshold) if ":" in name and not Path(name).is_file() else None
 
 

@@ -59,6 +59,8 @@ class Format:
     """Fields of its first line that no other format has together; empty where it is not JSON lines."""
     names: tuple[str, ...] = ()
     """Patterns of its file names, for folders."""
+    anonymous: bool = False
+    """Whether nothing in a file says which model wrote it: two files of a folder may be two models."""
 
 
 _TABLE = (
@@ -70,7 +72,9 @@ _TABLE = (
         lm_eval.KEYS,
         ("samples_*.jsonl", "samples_*.jsonl.gz"),
     ),
-    Format("inspect", inspect_log.read, "*.eval, or *.json with version, status, eval", names=("*.eval",)),
+    Format(
+        "inspect", inspect_log.read, "*.eval, or *.json with version, status, eval", names=("*.eval", "[0-9]*T*.json")
+    ),
     Format("verl", verl.read, "{step}.jsonl: JSON lines with input, output, score, step", verl.KEYS, ("[0-9]*.jsonl",)),
     Format(
         "trl",
@@ -104,9 +108,16 @@ _TABLE = (
         human_eval.read,
         "*_results.jsonl: JSON lines with task_id, completion, passed, result",
         human_eval.KEYS,
-        ("*.jsonl_results.jsonl",),
+        ("*_results.jsonl",),
+        anonymous=True,
     ),
-    Format("evalplus", evalplus.read, "*eval_results.json with hash, eval", names=("*eval_results.json",)),
+    Format(
+        "evalplus",
+        evalplus.read,
+        "*eval_results.json with hash, eval",
+        names=("*eval_results.json",),
+        anonymous=True,
+    ),
 )
 FORMATS: dict[str, Format] = {f.name: f for f in _TABLE}
 """Every format by name, counts first."""
@@ -159,6 +170,11 @@ def _files(path: Path, found: Format) -> list[Path]:
     if not files:
         raise InputError(
             f"{path} holds no file of the format {found.name} ({' or '.join(found.names) or 'give the file itself'})"
+        )
+    if found.anonymous and len(files) > 1:
+        raise InputError(
+            f"{path} holds {len(files)} files of the format {found.name} ({', '.join(f.name for f in files[:3])}), "
+            "and nothing in them says whether one model wrote them; give one file"
         )
     return files
 

@@ -13,7 +13,7 @@ from goldpanner.measure.intervals import check_level
 from goldpanner.measure.passk import Band, smallest_n
 from goldpanner.measure.rare import LABELS, Origin, origin
 from goldpanner.measure.support import CHANGES, Changes, SupportChange, changes, support
-from goldpanner.measure.verdict import MARGIN, Verdict, decide, more_samples, rose_first, summarise, within_reach
+from goldpanner.measure.verdict import MARGIN, SAME, Verdict, decide, more_samples, rose_first, summarise, within_reach
 from goldpanner.types import Counts, Estimate, FloatArray, IntArray
 
 
@@ -28,9 +28,10 @@ class Comparison:
     difference: Band
     """RL minus base."""
     crossover_k: Estimate
-    """First k at which the base catches up with RL, log-interpolated. NaN: RL does not lead at k = 1. Infinite: not
-    within n. Its interval is the confidence set from the band of the difference: from the last k up to which RL surely
-    leads to the first at which the base surely does."""
+    """First k at which the base catches up with RL and from which it then leads, log-interpolated. NaN: RL does not
+    lead at k = 1. Infinite: not within n (curves that meet where both solve all they can do not cross). Its interval is
+    the confidence set from the band of the difference: from the last k up to which RL surely leads to the first at
+    which the base surely does."""
     equivalent_k: Estimate
     """Smallest k with pass@k of the base >= pass@1 of RL, log-interpolated; infinite where n is too small to see it."""
     changes: Changes
@@ -118,8 +119,9 @@ def compare(
     verdict, reach = decide(gap, found, margin), None
     if verdict == "expanded":
         reach = within_reach(base, of_rl)
-        if reach is not None and ((gap.low > 0) | (gap.high < 0)).any():
-            verdict = "sharpened" if rose_first(gap) else "shifted"
+        if reach is not None:
+            moved = ((gap.low > 0) | (gap.high < 0)).any()
+            verdict = "sharpened" if rose_first(gap) or (not moved and gap.value[0] > 0) else "shifted"
     more = more_samples(base, rl, gap, found, margin) if verdict == "cannot be decided from these samples" else None
     summary = summarise(of_base, of_rl, gap, crossing, equivalent, found, verdict, more, base, rl, reach)
     return Comparison(len(base), level, of_base, of_rl, gap, crossing, equivalent, found, verdict, more, summary)
@@ -222,7 +224,8 @@ def crossover(gap: Band) -> Estimate:
     method = "sign of the simultaneous band of the difference"
     if not len(k) or not value[0] > 0:
         return Estimate.undefined(method, gap.level)
-    behind, surely = value <= 0, high < 0
+    crossed = np.minimum.accumulate(value[::-1])[::-1] < -SAME  # the base leads here or later
+    behind, surely = (value <= SAME) & crossed, high < 0
     at = _interpolate(k, value, int(np.argmax(behind))) if behind.any() else np.inf
     lead = int(np.argmin(low > 0)) if not (low > 0).all() else len(k)
     first = float(k[lead - 1]) if lead else 1.0

@@ -36,6 +36,8 @@ TIE = 2.0
 PARTS = (4, 10)
 """Held-out scores are of pass@n predicted from n / 4 and from n / 10 samples."""
 RESAMPLES = 200
+LARGEST_N = 10**9
+"""numpy thins no more samples than these; who has them needs no model chosen."""
 
 
 @dataclass(frozen=True)
@@ -191,10 +193,11 @@ def score_held_out(tally: Tally, seed: int, repeats: int = 8) -> dict[str, Float
 
     Problems are drawn with replacement, so that the spread over resamples, shape (repeats,), is the standard error over
     problems; each one's samples are thinned without replacement (hypergeometric), so the thinned counts are what a
-    smaller pilot would have shown. A part that would leave fewer than two samples is left out; empty where n < 8.
+    smaller pilot would have shown. A part that would leave fewer than two samples is left out; empty where
+    n is below 8, or above `LARGEST_N`.
     """
     n = int(tally.n.min())
-    parts = [part for part in PARTS if n >= 2 * part]
+    parts = [part for part in PARTS if n >= 2 * part and tally.n.max() < LARGEST_N]
     full = _expand(tally)
     errors: dict[str, FloatArray] = {name: np.zeros(repeats) for name in (*CANDIDATES, PLUG_IN)} if parts else {}
     for repeat in range(repeats if parts else 0):

@@ -128,24 +128,29 @@ def choose_ks(k: Sequence[int] | IntArray | None, n: int) -> IntArray:
 
 
 def rows_of(n: IntArray, c: FloatArray | IntArray, k: IntArray) -> FloatArray:
-    """Return each problem's pass@k, shape (problems, K), from whole or real c; needs k <= n. Equal (n, c) cost once."""
+    """Return each problem's pass@k, shape (problems, K), from whole or real c; where k > n, pass@n.
+
+    Equal (n, c) cost once.
+    """
     pairs, where = np.unique(np.column_stack([n, c]).astype(np.float64), axis=0, return_inverse=True)
-    table: FloatArray = -np.expm1(log_miss(pairs[:, :1], pairs[:, 1:], k[None, :].astype(np.float64)))
+    within = np.minimum(k[None, :].astype(np.float64), pairs[:, :1])
+    table: FloatArray = -np.expm1(log_miss(pairs[:, :1], pairs[:, 1:], within))
     rows: FloatArray = table[where.ravel()]
     return rows
 
 
 def mean_value(counts: Counts, k: IntArray) -> FloatArray:
-    """Return mean pass@k, shape (K,), if unjudged samples are like the judged of their problem; needs k <= n.
+    """Return mean pass@k of the judged samples, shape (K,); needs k <= n.
 
-    c + u c/(n-u) samples are then expected to be correct. Problems without a judged sample are left out (all: NaN).
+    Unbiased where the unjudged samples of a problem are like its judged ones and every problem has k of these. A
+    problem with fewer counts with all it has: pass@k is at least that. Problems without a judged sample are left out
+    (all: NaN).
     """
     judged = counts.n - counts.unjudged
     known = judged > 0
     if not known.any():
         return np.full(len(k), np.nan)
-    c = counts.c[known] * counts.n[known] / judged[known]
-    mean: FloatArray = rows_of(counts.n[known], c, k).mean(0)
+    mean: FloatArray = rows_of(judged[known], counts.c[known], k).mean(0)
     return mean
 
 
@@ -156,7 +161,7 @@ def curve(
 
     `k` defaults to every k up to the smallest n. NaN where k exceeds the smallest n (a mean over the other problems
     would be another quantity). The band (`measure.bands`) covers the sampling of problems and of answers; the
-    simultaneous one is made monotone in k, as the truth is. The value takes unjudged samples to be like the judged; the
+    simultaneous one is made monotone in k, as the truth is. The value is that of the judged samples (`mean_value`); the
     band's low end takes all of them wrong, its high end all of them right. One problem, or none judged, gives [0, 1].
     Raises InputError for no problems.
     """

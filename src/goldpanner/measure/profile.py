@@ -1,7 +1,7 @@
 """Everything that one model's counts say, in one object: what `goldpanner measure` prints."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -62,6 +62,11 @@ class Profile:
         largest = self.curve.largest
         return sorted({k for k in (2**i for i in range(40)) if k <= largest} | ({largest} if largest else set()))
 
+    def method_at(self, k: int) -> str:
+        """Return how pass@k is estimated within n: where a problem has fewer than k judged, it counts with those."""
+        judged = self.counts.n - self.counts.unjudged
+        return "unbiased" if k <= judged[judged > 0].min(initial=k) else "of the judged, at least"
+
     def _seen_p(self) -> list[list[float | None] | None]:
         """Return `verified_p` problem by problem, as JSON values."""
         if self.verified_p is None:
@@ -80,7 +85,7 @@ class Profile:
         for k, estimate in zip(self.beyond.k.tolist(), self.beyond.estimates):
             inside = k <= self.curve.largest
             shown = self.curve.at(k) if inside else estimate
-            method = "unbiased" if inside else estimate.method
+            method = self.method_at(k) if inside else estimate.method
             these = not inside and method == extrapolate.DEFAULT
             rows[str(k)] = {**shown.to_json(), "method": method, "of": "these problems" if these else "population"}
         return rows
@@ -162,7 +167,7 @@ def profile(
         curve=curve,
         boundary=boundary(counts, level),
         groups=groups.expected(counts, sizes, level, seed, shapes) if judged else {},
-        beyond=beyond_n(counts, asked, level, seed, shapes) if judged and len(asked) else None,
+        beyond=_joined(beyond_n(counts, asked, level, seed, shapes), curve) if judged and len(asked) else None,
         fits=(mixture.beta_binomial(counts), mixture.zero_inflated(counts), mixture.npmle(counts)) if judged else (),
         unseen=_unseen(counts, shapes, level) if shapes is not None else undefined,
         truncated=confounds.truncated_share(counts, level),
@@ -173,6 +178,20 @@ def profile(
         support_refused=confounds.support_refusal(params, override_support) if params else None,
         support_asked=override_support,
     )
+
+
+def _joined(found: Extrapolation, curve: Band) -> Extrapolation:
+    """Return the extrapolation, nowhere below what the curve already has at its largest k: pass@k does not fall."""
+    if not curve.largest:
+        return found
+    floor = curve.at(curve.largest).value
+    if np.isnan(floor):
+        return found
+    pairs = zip(found.k.tolist(), found.estimates)
+    estimates = (
+        replace(e, value=max(e.value, floor), high=max(e.high, floor)) if k > curve.largest else e for k, e in pairs
+    )
+    return replace(found, estimates=tuple(estimates))
 
 
 def _unseen(counts: Counts, shapes: Shapes, level: float) -> Estimate:

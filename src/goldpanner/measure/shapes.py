@@ -31,6 +31,8 @@ TRUST = 0.7
 intervals are too narrow for many problems (Gruenwald & van Ommen 2017). A problem's own counts always count in full."""
 MANY = 500
 """With more problems than these the power falls as their root: what the family cannot follow does not average out."""
+PAIRS = 2000
+"""With more different counts than these (n uneven, in the thousands) a problem's own counts are rounded, too."""
 NO_ZEROS = 0.6
 """Prior probability that no problem is truly impossible; else the impossible share is uniform on (0, 1)."""
 ONE_KNEE, AT_HALF, ONE_CLUSTER = 0.75, 0.75, 0.7
@@ -128,6 +130,14 @@ class Ensemble:
         out: FloatArray = self.of_pairs(value).mean(axis=0)[self.tally.index]
         return out
 
+    def mean(self, value: FloatArray, population: bool = False) -> float:
+        """Return the posterior mean of the mean of value(P), over these problems or the population (see `draws`).
+
+        It has no noise in it: the means of values that add up to 1 add up to 1.
+        """
+        found = self.weight @ value if population else self._shares @ value / self.tally.size
+        return float(found.mean())
+
     def draws(self, value: FloatArray, population: bool = False) -> FloatArray:
         """Return posterior draws of the mean of value(P), shape (T,).
 
@@ -180,8 +190,9 @@ class Shapes:
         ends = [(1 - level) / 2, (1 + level) / 2]
         means, quantiles = [], []
         for ensemble in (self.judged, *self.bounds):
-            draws = np.array([ensemble.draws(value, population) for value in value_of(ensemble.grid)])
-            means.append(draws.mean(axis=1))
+            values = value_of(ensemble.grid)
+            draws = np.array([ensemble.draws(value, population) for value in values])
+            means.append([ensemble.mean(value, population) for value in values])
             quantiles.append(np.quantile(draws, ends, axis=1))
         low, high = np.min(quantiles, axis=0)[0], np.max(quantiles, axis=0)[1]
         return [
@@ -205,6 +216,8 @@ def posterior(
     """
     tally = Tally.judged(counts)
     grid = Grid.resolving(int(tally.n.max()))
+    if len(tally.n) > PAIRS:
+        tally = tally.coarse()
     table = grid.likelihood(tally.n, tally.c, false_positive, false_negative)
     generator = rng.stream("bootstrap", seed, "shapes")
     rough = tally.coarse()

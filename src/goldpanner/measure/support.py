@@ -67,6 +67,7 @@ def changes(base: Counts, rl: Counts, fdr: float = 0.05) -> Changes:
     1706.08250): the k smallest p-values are rejected if S(p_(k)) / (k (1 - fdr)) <= fdr, where S(p) is the number of
     p-values <= p to expect if nothing had changed anywhere. Plain BH takes the number of problems times p for S, but
     a problem with T = 100 successes will not show p <= 0.01 by chance in 1 of 100 cases: its smallest p is 2^-99.
+    No change is established at a rate below its own p-value.
     """
     total = base.c + rl.c
     gained, lost = (base.c == 0) & (rl.c > 0), (base.c > 0) & (rl.c == 0)
@@ -87,7 +88,7 @@ def changes(base: Counts, rl: Counts, fdr: float = 0.05) -> Changes:
     q_value = np.ones(len(base))
     order = np.argsort(p_value, kind="stable")[: int((p_value <= fdr).sum())]
     rate = false_ones(p_value[order]) / np.arange(1, len(order) + 1)
-    q_value[order] = np.minimum.accumulate(rate[::-1])[::-1]
+    q_value[order] = np.maximum(np.minimum.accumulate(rate[::-1])[::-1], p_value[order])
     halvings: FloatArray = 2.0 ** -np.arange(1.0, 1000.0)
     needed = 1 + int(np.argmax((2 * halvings <= fdr) & (np.maximum(false_ones(2 * halvings), 2 * halvings) <= fdr)))
     return Changes(base.ids, change, p_value, np.minimum(q_value, 1), fdr, needed)

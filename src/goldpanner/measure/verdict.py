@@ -27,6 +27,8 @@ FEWEST = 6
 sign test says p = 2 x 2^-6 = .031, of 5 .063. Fewer are named, but say nothing of the problems that were not asked."""
 EXCHANGE = 3
 """Gains and losses are an exchange when neither outnumbers the other this many times."""
+SAME = 1e-9
+"""Values of pass@k nearer than this are equal: what is left is rounding."""
 MARGIN = 0.1
 """A difference of pass@k that goes unseen matters from here on: wider bands cannot decide."""
 
@@ -115,13 +117,14 @@ def more_samples(base: Counts, rl: Counts, gap: Band, found: Changes, margin: fl
     within = float(sum((q * (1 - q) / x.n).sum() for q, x in zip(p, (base, rl)))) / m**2
     spread = float(np.var(rl.c / rl.n - base.c / base.n, ddof=1)) / m
     share = min(1.0, within / spread) if spread > 0 else 0.0  # alike in all problems: what is left is their number
-    if half > margin:
+    if half > margin and (not wide_at_last(gap, margin) or abs(gap.value[0]) > margin / 2):
         kept = (1 - share) * half**2
         if kept >= margin**2:
             return None
         needs.append(n * (share * half**2 / (margin**2 - kept) - 1))
     noise = ((found.change == "gained") | (found.change == "lost")) & ~found.established
-    if noise.any():
+    tilt = sorted(int((noise & (found.change == name)).sum()) for name in ("gained", "lost"))
+    if noise.any() and tilt[1] >= EXCHANGE * tilt[0]:
         rate = float(np.median(((base.c + rl.c) / np.maximum(np.where(rl.c > 0, rl.n, base.n), 1))[noise]))
         needs.append(found.needed / rate - n)
     need = max(needs, default=0.0)
@@ -129,6 +132,12 @@ def more_samples(base: Counts, rl: Counts, gap: Band, found: Changes, margin: fl
         return None
     digits = 10 ** max(0, int(np.floor(np.log10(need))) - 1)
     return int(np.ceil(need / digits) * digits)
+
+
+def wide_at_last(gap: Band, margin: float) -> bool:
+    """Whether the band at the largest k could hide a difference that matters; few problems make it so, not samples."""
+    low, high = (ends[~np.isnan(gap.low)][-1] for ends in (gap.low, gap.high))
+    return bool(high - low > 2 * margin)
 
 
 def _said(value: float, form: str = ".3g") -> str:
@@ -187,6 +196,8 @@ def summarise(
     elif np.isfinite(crossing.value):
         upper = f"{crossing.high:.3g}" if np.isfinite(crossing.high) else f"beyond {last}"
         text.append(f"The base catches up at k = {crossing.value:.3g} (confidence set {crossing.low:.3g} to {upper}).")
+    elif np.isinf(crossing.value) and gap.low[0] > 0 and gap.at(last).value < SAME:
+        text.append(f"The base draws level within k = {last}, and does not overtake.")
     elif np.isinf(crossing.value) and gap.low[0] > 0:
         text.append(f"The base does not catch up within k = {last}{_from(crossing, last)}.")
     parts = [
