@@ -407,17 +407,30 @@ def test_copies_are_found_and_chance_is_not_taken_for_them():
     assert not copied([[], [Completion("x", finish="error")] * 40])
 
 
-def test_copies_in_the_middle_of_a_run_are_said_and_no_longer_asked_for():
+def test_copies_in_the_middle_of_a_run_are_thrown_away_and_no_longer_asked_for():
     with FaultyServer(with_p(PROBLEMS, 0.3, spread=50)) as server:
         who, found = probe(server, n_per_request=32)
         assert not found.notes
         server.ways["copies"] = True
         groups = draw(who, 64)
         assert any("beyond chance" in note for note in who.notes)
+        assert not any(copied([[c] for c in group]) for group in groups)
         server.bodies.clear()
         draw(who, 8)
         assert {body["n"] for body in server.bodies} == {1}
     assert [len(group) for group in groups] == [64] * 6
+    assert {c.finish for group in groups for c in group} == {"stop"}
+
+
+def test_a_server_that_repeats_itself_in_single_requests_too_gives_no_samples():
+    with FaultyServer(with_p(PROBLEMS, 0.3, spread=50)) as server:
+        who, _ = probe(server, n_per_request=32)
+        server.ways["one_seed"] = True
+        group = draw(who, 64, PROBLEMS[:1])[0]
+        assert {c.finish for c in group} == {"error"}
+        assert "again and again" in group[0].text
+        believed = policy(server, override=True)
+        assert {c.finish for c in draw(believed, 64, PROBLEMS[:1])[0]} == {"stop"}
 
 
 # --- what a server may say

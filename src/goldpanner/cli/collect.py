@@ -108,6 +108,8 @@ def collect(
     probe = probed(policy, (answered or todo) if todo else [], params, store)
     job = Job(partial(verifiers_of, problems[0].task if problems else ""), params, seed, store, name)
     began, spent = time.monotonic(), Spent(0, 0.0, 0)
+    if todo:
+        notify(Event(name, "sample", int(counts.n.sum()), goal.forecast(counts), ""))
     try:
         with _engine(policy, job, workers) as carry_out:
             for at in draw(problems, goal, carry_out, counts=counts, have=have):

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from goldpanner.errors import InputError, MissingExtraError
@@ -52,7 +53,7 @@ def load_pretrained(folder: Path | str, dtype: str = "auto", base: Path | str | 
         try:
             model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=here)
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=here)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             what = "model folder" if here else "no folder here, and from the hub"
             raise InputError(f"{what} {str(folder)!r} cannot be loaded: {error}") from error
     return model.eval(), tokenizer
@@ -83,7 +84,7 @@ def _load_adapted(folder: Path, dtype: str, base: Path | str | None) -> tuple[An
     with quiet_progress():
         try:
             model.load_adapter(str(folder))
-        except (OSError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise InputError(f"the adapters in {str(folder)!r} do not fit {str(found)!r}: {error}") from error
     model._weight_conversions = (
         names_on_disk  # load_adapter leaves those of the adapters: a saved model could not be read

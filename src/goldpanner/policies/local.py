@@ -35,6 +35,11 @@ COMPACT_BELOW = 0.85
 a step."""
 
 
+MINUTE = {"cpu": 3 * 10**12, "other": 3 * 10**15}
+"""About how many operations a minute of sampling is: so much is drawn before any of it is handed on. Not measured while
+it runs: the batches, and with them the last digits of every probability, must not depend on the clock."""
+
+
 class LocalPolicy:
     """Any `AutoModelForCausalLM` and its tokenizer as a policy.
 
@@ -144,10 +149,12 @@ class LocalPolicy:
         longest = max(map(len, prompts), default=0)
         cache = decoding_cache(self.model, longest, params.max_tokens)
         limit = self._rows_that_fit(params.max_tokens + (0 if cache.shares_prompts else longest))
+        operations = MINUTE["cpu" if self.device.type == "cpu" else "other"]
+        window = min(8 * limit, operations // (2 * sum(p.numel() for p in self.model.parameters()) * params.max_tokens))
         start = 0
         while start < len(requests):  # a window of a few batches: enough to pack well, little to hold back
             stop, rows = start, 0
-            while stop < len(requests) and (stop == start or rows + len(requests[stop].indices) <= 8 * limit):
+            while stop < len(requests) and (stop == start or rows + len(requests[stop].indices) <= window):
                 rows += len(requests[stop].indices)
                 stop += 1
             yield from self._sample_window(requests[start:stop], prompts[start:stop], params, cache, limit)

@@ -164,8 +164,15 @@ def copied(parts: Sequence[Sequence[Completion]]) -> bool:
 
     With log-probabilities: m copies of a text of probability p among n samples come with probability at most
     C(n, m) p^(m-1), over all such texts. Without: if a request gave m equal texts that no other request gave, chance
-    would have to gather all m copies in it, which has probability 1 / C(n, m), since samples are exchangeable.
+    would have to gather all m copies in it, which has probability 1 / C(n, m), since samples are exchangeable. Either
+    way: two requests with the same texts in the same order, one of m!/(m1! m2! ...) orders by chance.
     """
+    orders = Counter(tuple(map(_content, part)) for part in parts if len(part) > 1)
+    pairs = _log_choose(len(parts), 2) if len(parts) > 1 else 0.0
+    for texts, times_given in orders.items():
+        ways = math.lgamma(len(texts) + 1) - sum(math.lgamma(m + 1) for m in Counter(texts).values())
+        if times_given > 1 and pairs - ways < COPIES:
+            return True
     drawn = [c for part in parts for c in part if c.finish != "error"]
     times = Counter(map(_content, drawn))
     known = {_content(c): c.logprob for c in drawn if c.logprob is not None}

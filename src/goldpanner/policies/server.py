@@ -321,8 +321,13 @@ class ServerPolicy:
         size = 1 if self._singly else self.n_per_request
         parts = [indices[i : i + size] for i in range(0, len(indices), size)]
         drawn = await asyncio.gather(*(self._part(link, request, part, params) for part in parts))
-        self._look_for_copies(request.problem, drawn, params)
-        return [completion for part in drawn for completion in part]
+        if params.temperature == 0 or self.override or not copied(drawn):
+            return [completion for part in drawn for completion in part]
+        self.notes[f"equal samples beyond chance, thrown away, first of problem {request.problem.id}"] += 1
+        if size > 1:  # perhaps the samples of a request are copies of one
+            self._singly = True
+            return await self._draw(link, request, params)
+        return [Completion("the server gives the same samples again and again", finish="error")] * len(indices)
 
     async def _part(
         self, link: Connection, request: Request, indices: Sequence[int], params: SamplingParams
@@ -365,12 +370,6 @@ class ServerPolicy:
             f"the server {self.address.url} does not answer any more ({reason}). Nothing that was stored is lost: "
             "start it again and run the same command to go on"
         )
-
-    def _look_for_copies(self, problem: Problem, parts: Sequence[Sequence[Completion]], params: SamplingParams) -> None:
-        """Note samples that are equal too often for chance, and ask one by one from then on."""
-        if params.temperature > 0 and copied(parts):
-            self.notes[f"equal samples beyond chance, first of problem {problem.id}"] += 1
-            self._singly = True
 
 
 def _wrapped(prompt: str, params: SamplingParams) -> str:
