@@ -262,7 +262,7 @@ def test_a_curve_that_fell_first_and_rose_later_is_no_sharpening(gains):
 
 def test_gains_within_reach_sharpen_a_curve_that_rose_and_shift_one_that_fell(monkeypatch):
     reach = Estimate(1.0, 0.9, 1.0, 0.95, "shape-average")
-    monkeypatch.setattr("goldpanner.measure.compare.within_reach", lambda base, of_rl: reach)
+    monkeypatch.setattr("goldpanner.measure.compare.within_reach", lambda base, of_rl, last: reach)
     base, rl = scenario("expanded")
     assert compare(sampled(base, 256, 1), sampled(rl, 256, 2)).verdict == "sharpened"
     flatter = np.where(base > 0.01, base / 4, 0.3)
@@ -418,3 +418,44 @@ def test_the_origin_of_gained_problems_is_told_where_their_samples_were_scored()
     assert truncated.origin["a"].label == "cannot say"
     found = compare(base, rl)
     assert with_origins(found, {}, base, full_softmax=True) is found
+
+
+def test_gains_within_reach_are_no_expansion_where_the_curve_did_not_move_either():
+    base = Counts.of([16] * 30, [0] * 2 + [1] * 6 + [10] * 22)
+    found = compare(base, Counts.of([16] * 30, [12] * 2 + [0] * 2 + [1] * 4 + [10] * 22))
+    assert found.changes.count("gained", established=True) == 2
+    assert not ((found.difference.low > 0) | (found.difference.high < 0)).any()
+    assert "within reach of the base" in found.summary
+    assert found.verdict == "sharpened"
+
+
+def test_curves_that_meet_where_everything_is_solved_do_not_cross():
+    found = compare(Counts.of([1000] * 50, [100] * 50), Counts.of([1000] * 50, [651] * 50))
+    assert np.isinf(found.crossover_k.value)
+    assert "draws level within k = 1000, and does not overtake" in found.summary
+
+
+def test_each_curve_goes_as_far_as_its_own_samples():
+    found = compare(Counts.of([64] * 20, range(20)), Counts.of([16] * 20, [8] * 20))
+    assert (found.base.largest, found.rl.largest, found.difference.largest) == (64, 16, 16)
+    assert found.to_json()["pass_at_k"]["difference"]["64"]["value"] is None
+    assert "pass@16 goes from" in found.summary
+
+
+def test_no_change_is_established_below_its_own_p_value():
+    generator = np.random.default_rng(3)
+    found = changes(sampled(generator.beta(0.3, 1, 500), 16, 1), sampled(generator.beta(0.5, 1, 500), 16, 2))
+    assert found.established.any()
+    assert (found.q_value >= found.p_value - 1e-12).all()
+
+
+def test_more_samples_are_not_asked_for_where_only_more_problems_help():
+    """Twice the same policy on few problems: balanced gains and losses within noise, a wide band at the largest k."""
+    asked = 0
+    for seed in range(40):
+        p = np.random.default_rng(seed).beta(0.2, 5, 30)
+        found = compare(sampled(p, 64, 2 * seed), sampled(p, 64, 2 * seed + 1))
+        asked += found.more_per_problem is not None
+        if found.more_per_problem is not None:
+            assert "where they show nothing, more problems are needed" in found.summary
+    assert asked < 20

@@ -114,3 +114,11 @@ def test_impossible_inputs_are_named():
         groups.shares(1.5, 4)
     with pytest.raises(InputError, match="re-count"):
         groups.observed(np.array([4]), np.array([5]))
+
+
+@pytest.mark.parametrize(
+    "counts", [Counts.of([10], [3]), Counts.of([1], [0]), Counts.of([16] * 6, [0, 1, 4, 9, 15, 16])]
+)
+def test_expected_shares_sum_to_one(counts):
+    for shares in groups.expected(counts, (2, 16, 256)).values():
+        assert shares.live.value + shares.dead_wrong.value + shares.dead_right.value == pytest.approx(1, abs=1e-9)

@@ -1,10 +1,17 @@
 """`measure`, `compare` and `plan` as a stranger tries them: odd names, logs judged anew, refusals."""
 
 import json
+import os
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from goldpanner.cli.sources import find_policy
+from goldpanner.errors import InputError
+from goldpanner.store import Store
 from test_cli import app, call, is_estimate, runner, write_counts
 
 FIXTURES = Path(__file__).parent / "interop" / "fixtures"
@@ -33,7 +40,10 @@ def lm_eval_log(folder, target, texts):
 
 
 @pytest.mark.parametrize("target", ["18", "16 - 3 = 13.\nThen 13 + 5.\n#### 18"])
-@pytest.mark.parametrize(("verifier", "correct", "unjudged"), [("exact", 0, 0), ("number", 2, 1), ("math", 2, 1)])
+@pytest.mark.parametrize(
+    ("verifier", "correct", "unjudged"),
+    [("exact", 0, 0), ("number", 2, 1), ("math", 2, 1), ("math:wrong-if-missing", 2, 0)],
+)
 def test_a_log_is_judged_anew_by_the_verifier_that_is_named(tmp_path, target, verifier, correct, unjudged):
     texts = ["So 13 + 5.\nThe answer is 18.", "Well,\n#### 18.0", "The answer is 17.", "No idea.\nNone at all."]
     report = json.loads(call("import", lm_eval_log(tmp_path, target, texts), "--rescore", verifier, "--json"))
@@ -151,3 +161,56 @@ def test_an_audit_that_is_no_share_is_named(tmp_path, share):
     file = write_counts(tmp_path / "c.jsonl", [4, 4], [1, 2])
     said = call("measure", file, "--false-positive", share, "--false-negative", "1/9", code=2)
     assert f"--false-positive is {share!r}; write errors/audited" in said
+
+
+def test_a_policy_goes_by_its_whole_id_even_where_another_begins_with_it(tmp_path):
+    store = Store(tmp_path)
+    for name in ("rl@1", "rl@10"):
+        store.put("policies", name, {"id": name})
+    assert find_policy(store, "rl@1") == "rl@1"
+    with pytest.raises(InputError, match="2 policies"):
+        find_policy(store, "rl@")
+
+
+@pytest.mark.parametrize("k", [17, 20, 100, 100_000])
+@pytest.mark.parametrize("c", [[16] * 5, [0, 1, 2, 8, 16], [1] * 5])
+def test_pass_at_k_does_not_fall_where_the_samples_end(tmp_path, k, c):
+    file = tmp_path / "counts.jsonl"
+    file.write_text("".join(json.dumps({"id": f"p{i}", "n": 16, "c": x}) + "\n" for i, x in enumerate(c)))
+    found = json.loads(call("measure", file, "--k", f"16,{k}", "--json"))["beyond_n"]
+    assert found[str(k)]["value"] >= found["16"]["value"]
+    assert found[str(k)]["high"] >= found[str(k)]["value"] >= found[str(k)]["low"]
+
+
+def test_an_enormous_n_is_measured(tmp_path):
+    file = tmp_path / "counts.jsonl"
+    file.write_text(json.dumps({"id": "a", "n": 10**12, "c": 5}) + "\n")
+    assert json.loads(call("measure", file, "--k", "1,100,10000", "--json"))["beyond_n"]["1"]["value"] == pytest.approx(
+        5e-12, rel=1e-3
+    )
+
+
+def test_files_that_do_not_name_their_model_are_not_pooled(tmp_path):
+    source = next((FIXTURES / "evalplus").glob("*eval_results.json"))
+    for model in ("a", "b"):
+        (tmp_path / f"{model}_eval_results.json").write_bytes(source.read_bytes())
+    assert "whether one model wrote them" in call("measure", tmp_path, code=2)
+    (tmp_path / "b_eval_results.json").unlink()
+    assert "164 problems" in call("measure", tmp_path)
+
+
+def test_letters_that_the_terminal_lacks_and_a_reader_that_left(tmp_path):
+    file = tmp_path / "counts.jsonl"
+    file.write_text(
+        "".join(json.dumps({"id": f"日本{i}", "n": 9, "c": i % 9}) + "\n" for i in range(300)), encoding="utf-8"
+    )
+    program = f"{shlex.quote(sys.executable)} -m goldpanner.cli measure {shlex.quote(str(file))}"
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    shown = subprocess.run(program, shell=True, capture_output=True, env=environment, check=False)
+    assert shown.returncode == 0, shown.stderr
+    assert b"\\u65e5" in shown.stdout
+    left = subprocess.run(
+        ["bash", "-c", f"{program} | true; exit ${{PIPESTATUS[0]}}"], capture_output=True, check=False
+    )
+    assert left.returncode == 141, left.stderr
+    assert b"Traceback" not in left.stderr

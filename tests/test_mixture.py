@@ -199,3 +199,20 @@ def test_coarse_counts_keep_the_small_ones_and_the_mean():
     logits = logit(coarse[~few] / 2500) - logit(c[~few] / 2500)
     assert np.abs(logits).max() < 0.07
     assert coarse.mean() == pytest.approx(c.mean(), rel=0.002)
+
+
+def test_uneven_n_are_rounded_and_the_distribution_is_not_moved():
+    generator = np.random.default_rng(0)
+    n = generator.integers(50, 1025, 3000)
+    counts = Counts.of(n, generator.binomial(n, generator.beta(0.3, 1, 3000)))
+    tally = Tally.judged(counts)
+    rough = tally.coarse()
+    assert len(rough.n) < len(tally.n) / 2
+    assert rough.size == tally.size
+    assert (rough.c <= rough.n).all()
+    assert ((rough.c == 0)[rough.index] == (counts.c == 0)).all()
+    assert rough.problems @ rough.n == pytest.approx(n.sum(), rel=1e-3)
+    exact, coarse = (mixture.beta_binomial(Counts.of(t.n[t.index], t.c[t.index])) for t in (tally, rough))
+    assert coarse.pass_at_k([1, 100, 10_000]) == pytest.approx(exact.pass_at_k([1, 100, 10_000]), abs=0.002)
+    same = Tally.judged(Counts.of([100] * 50, range(50)))
+    assert set(same.coarse().n) == {100}

@@ -249,3 +249,12 @@ def test_rows_that_never_vary_still_have_a_band(simultaneous):
     """Every problem with the same count: the spread is zero by luck, the band is not."""
     band = passk.curve(Counts.of([8] * 20, [4] * 20), simultaneous=simultaneous)
     assert (band.high - band.low > 0.01)[:5].all()
+
+
+@pytest.mark.parametrize("k", [1, 2, 5])
+def test_unjudged_at_random_leaves_pass_at_k_unbiased_up_to_the_judged(k):
+    generator = np.random.default_rng(0)
+    right = generator.random((20_000, 10)) < 0.2
+    counts = Counts.of([10] * 20_000, right[:, :5].sum(1), unjudged=[5] * 20_000)  # five of ten, whichever they are
+    assert passk.mean_value(counts, np.array([k]))[0] == pytest.approx(1 - 0.8**k, abs=0.01)
+    assert passk.mean_value(counts, np.array([5, 10]))[1] == passk.mean_value(counts, np.array([5]))[0]

@@ -103,22 +103,24 @@ def compare(
 ) -> Comparison:
     """Compare two models on the same problems, paired by id.
 
-    `k` defaults to every k up to the smallest n of both. `level` is that of every band and interval, `fdr` the false
-    discovery rate of established gains and losses, `margin` what a difference must be to matter (`decide`). Raises
-    InputError when the two do not hold the same ids, naming them, or hold none.
+    `k` defaults to every k up to the smallest n of each; the difference ends at the smaller of the two. `level` is that
+    of every band and interval, `fdr` the false discovery rate of established gains and losses, `margin` what a
+    difference must be to matter (`decide`). Raises InputError when the two do not hold the same ids, naming them, or
+    hold none.
     """
     check_level(level)
     if not 0 < fdr < 1:
         raise InputError(f"the false discovery rate is {fdr!r}; give a number in (0, 1), e.g. 0.05")
     rl = align(base, rl)
-    ks = passk.choose_ks(k, max(1, min(smallest_n(base), smallest_n(rl))))
+    ks = passk.choose_ks(k, 1) if k is not None else np.union1d(*(passk.default_ks(smallest_n(x)) for x in (base, rl)))
+    ks = ks if len(ks) else np.array([1])
     of_base, of_rl = passk.curve(base, ks, level), passk.curve(rl, ks, level)
     gap = difference(base, rl, ks, level)
     found = changes(base, rl, fdr)
     crossing, equivalent = crossover(gap), equivalent_k(base, rl, level)
     verdict, reach = decide(gap, found, margin), None
     if verdict == "expanded":
-        reach = within_reach(base, of_rl)
+        reach = within_reach(base, of_rl, gap.largest)
         if reach is not None:
             moved = ((gap.low > 0) | (gap.high < 0)).any()
             verdict = "sharpened" if rose_first(gap) or (not moved and gap.value[0] > 0) else "shifted"

@@ -87,13 +87,12 @@ def rose_first(gap: Band) -> bool:
     return bool(rose.any()) and not fell[: int(np.argmax(rose))].any()
 
 
-def within_reach(base: Counts, of_rl: Band) -> Estimate | None:
+def within_reach(base: Counts, of_rl: Band, last: int) -> Estimate | None:
     """Return the base's pass@(10 K) if it probably reaches what RL has at K for certain, else None.
 
-    Extrapolated (`measure.extrapolate`). Problems that the base would solve with ten times the samples are no
-    expansion: with n samples each, a problem at P = 1/n is missed by the base every third time.
+    K is the `last` k compared. Extrapolated (`measure.extrapolate`). Problems that the base would solve with ten times
+    the samples are no expansion: with n samples each, a problem at P = 1/n is missed by the base every third time.
     """
-    last = of_rl.largest
     if not last or not (base.n > base.unjudged).any():
         return None
     reach = beyond_n(base, [REACH * last], of_rl.level, held_out=False).estimates[0]
@@ -220,5 +219,8 @@ def summarise(
     if verdict == "cannot be decided from these samples" and open_:
         text.append("Judge them first.")
     elif verdict == "cannot be decided from these samples":
-        text.append(f"Draw about {more} more per problem." if more else "More problems are needed, not more samples.")
+        few = "; where they show nothing, more problems are needed" if wide_at_last(gap, MARGIN) else ""
+        text.append(
+            f"Draw about {more} more per problem{few}." if more else "More problems are needed, not more samples."
+        )
     return " ".join(text)
