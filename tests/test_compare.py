@@ -459,3 +459,10 @@ def test_more_samples_are_not_asked_for_where_only_more_problems_help():
         if found.more_per_problem is not None:
             assert "where they show nothing, more problems are needed" in found.summary
     assert asked < 20
+
+
+def test_a_lone_established_change_is_no_word_on_the_model():
+    found = compare(Counts.of([64] * 8, [0, *[32] * 7]), Counts.of([64] * 8, [30, *[32] * 7]))
+    assert found.changes.count("gained", established=True) == 1
+    assert found.verdict == UNDECIDED
+    assert "1 established change is too few" in found.summary

@@ -19,7 +19,8 @@ Verdict = Literal[
     "cannot be decided from these samples",
 ]
 MATERIAL = 0.05
-"""Established gains (losses) count when they are at least this share of the problems that either model solved."""
+"""Established gains (losses) count when they are at least this share of the problems that either model solved, and two:
+a lone change is named, and is no word on the model."""
 REACH = 10
 """What the base would solve with so many times the samples is not counted as beyond it."""
 FEWEST = 6
@@ -37,9 +38,10 @@ def decide(gap: Band, found: Changes, margin: float = MARGIN) -> Verdict:
     """Return the verdict. The rule, in this order; K is the largest k of the difference's simultaneous band.
 
     Gains (losses) are *material* if the established ones are at least 5% (`MATERIAL`) of the problems that either
-    model solved. The boundary *grew* if gains are material and more than the losses, and the band at K does not lie
-    below 0; it *shrank* if the band at K lies below 0, or losses are material and more than the gains. A band above 0
-    at K alone is no growth: at small K it shows speed, and the base might get there, too (`within_reach`).
+    model solved, and at least two. The boundary *grew* if gains are material and more than the losses, and the band at
+    K does not lie below 0; it *shrank* if the band at K lies below 0, or losses are material and more than the gains. A
+    band above 0 at K alone is no growth: at small K it shows speed, and the base might get there, too
+    (`within_reach`).
 
     1. shifted: gains and losses are both material, and neither outnumbers the other three times (`EXCHANGE`).
     2. expanded: the boundary grew.
@@ -60,7 +62,7 @@ def decide(gap: Band, found: Changes, margin: float = MARGIN) -> Verdict:
         return "cannot be decided from these samples"
     low, high = gap.low[use], gap.high[use]
     gains, losses = found.count("gained", established=True), found.count("lost", established=True)
-    material = max(1.0, MATERIAL * sum(found.count(c) for c in CHANGES[:3]))
+    material = max(2.0, MATERIAL * sum(found.count(c) for c in CHANGES[:3]))
     if min(gains, losses) >= material and max(gains, losses) < EXCHANGE * min(gains, losses):
         return "shifted"
     if gains >= material and gains > losses and high[-1] >= 0:
