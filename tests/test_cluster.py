@@ -300,6 +300,14 @@ def test_a_user_s_mistake_comes_out_of_a_worker_as_itself(tmp_path, arguments, s
     assert says in call("sample", *arguments, "--store", tmp_path, "--engine", "ray", code=2)
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1"])
+def test_a_cluster_that_is_not_there_is_told_at_once(tmp_path, address):
+    sample = ["sample", "scripted:0.3", "world/d2", "--store", tmp_path, "--engine", "ray", "--ray-address", address]
+    program = [sys.executable, "-m", "goldpanner.cli", *map(str, sample)]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, "mend --ray-address" in done.stderr) == (2, True), done.stderr
+
+
 def test_what_belongs_to_ray_is_not_ignored(tmp_path):
     for option in (("--workers", 2), ("--ray-address", "auto")):
         said = call("sample", "scripted:0.3", "world/d2", "--store", tmp_path, *option, code=2)

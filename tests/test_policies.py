@@ -14,7 +14,7 @@ from scipy import stats
 
 from goldpanner import rng
 from goldpanner.errors import InputError
-from goldpanner.policies import Policy, Request
+from goldpanner.policies import Policy, Request, local
 from goldpanner.policies.decode import RowCache, SharedCache, decoding_cache
 from goldpanner.policies.local import LocalPolicy, pack
 from goldpanner.policies.pick import adjust, pick
@@ -571,3 +571,29 @@ def test_the_id_follows_every_optimizer_step(fused):
         ids.append(policy.id)
     assert len(set(ids)) == 4
     assert policy.id == LocalPolicy(model, tokenizer).id
+
+
+def test_a_slow_model_hands_on_what_it_has_after_about_a_minutes_operations(policy, monkeypatch):
+    drawn = []
+    draw = policy._draw
+    monkeypatch.setattr(policy, "_draw", lambda *arguments: drawn.append(1) or draw(*arguments))
+    parameters = sum(p.numel() for p in policy.model.parameters())
+    monkeypatch.setitem(local.MINUTE, "cpu", 2 * parameters * 8 * 40)  # 40 rows of 8 tokens
+    requests = [Request(problem, range(16)) for problem in PROBLEMS[:6]]
+    stream = policy.sample(requests, SamplingParams(max_tokens=8))
+    next(stream)
+    assert len(drawn) == 1
+    slow = [c.tokens for group in stream for c in group]
+    assert len(drawn) == 3
+    monkeypatch.undo()
+    assert slow == [
+        c.tokens for group in list(policy.sample(requests, SamplingParams(max_tokens=8)))[1:] for c in group
+    ]
+
+
+def test_a_cut_weights_file_is_told(policy, tmp_path):
+    save_model(policy.model, policy.tokenizer, tmp_path / "m")
+    weights = tmp_path / "m" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5000])
+    with pytest.raises(InputError, match="cannot be loaded"):
+        LocalPolicy.from_pretrained(tmp_path / "m")

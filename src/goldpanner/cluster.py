@@ -10,6 +10,7 @@ import math
 import os
 import platform
 import shutil
+import socket
 import tempfile
 import time
 from collections import Counter, deque
@@ -315,8 +316,9 @@ class Workers:
                 ray.init("local", **own, **quiet)
             else:
                 try:
+                    _knock(self.address)
                     ray.init(self.address, **quiet)
-                except (ConnectionError, RuntimeError, ValueError) as error:
+                except (OSError, RuntimeError, ValueError) as error:
                     raise InputError(
                         f"the Ray cluster {self.address!r} cannot be used: {str(error).strip()[:300]}; mend "
                         "--ray-address, or leave it out (and unset RAY_ADDRESS) for a Ray on this machine"
@@ -341,6 +343,13 @@ class Workers:
             _quiet(False)
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _knock(address: str) -> None:
+    """Raise OSError where nobody listens at a cluster's HOST:PORT; Ray itself would go on asking for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 def cut(queue: deque[tuple[Problem, tuple[int, ...]]], size: int) -> Unit:
