@@ -19,6 +19,7 @@ from goldpanner.types import Problem
 GSM8K_ANSWER = r"####\s*(\S.*?)\s*$"
 """Where GSM8K keeps the final answer: after `####`, in the last line (Cobbe et al. 2021, arXiv:2110.14168)."""
 
+SUFFIXES = (".jsonl", ".json", ".parquet", ".arrow")
 _SHARD = re.compile(r"-(\d+)-of-(\d+)$")
 
 
@@ -64,6 +65,12 @@ def read_problems(
     if not problems:
         raise InputError(f"{path}: there is no problem in this file")
     return list(problems.values())
+
+
+def answers(path: Path, task: str, column: str = "answer") -> Iterator[str]:
+    """Yield the answer of each row as it stands there, "" where there is none: `read_problems` says what is wrong."""
+    for part in parts(path, task):
+        yield from (str(record.get(column, "")) for _, record in _rows(part))
 
 
 def gsm8k(path: Path | str, task: str = "gsm8k/test", n: int | None = None) -> list[Problem]:
