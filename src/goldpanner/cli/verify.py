@@ -52,16 +52,15 @@ def verify_check(
 
     Example: goldpanner verify-check arithmetic/add-2d2d --store demo
     """
-    from goldpanner.tasks.own import data_path, judge_of, named_verifier
+    from goldpanner.tasks.own import judge_of, named_verifier
     from goldpanner.verify.check import check
 
     alone = named_verifier(what, threshold)
     if alone is not None and verifier is not None:
         raise InputError(f"{what} is a verifier already; leave out --verifier {verifier}, or name a task first")
     task = PLAIN if alone is not None else what
-    if verifier is None and alone is None and (path := data_path(what)) is not None:
-        verifier = usual_judge(path)
-    alone = alone if verifier is None else judge_of(verifier, threshold)
+    if alone is None and (verifier := who_judges(what, verifier)) is not None:
+        alone = judge_of(verifier, threshold)
     corpus = corpus_of(task, data, cases, problems, seed)
     judges = verifiers_of(task) if alone is None else (alone,)
     watched = [Watched(each) for each in judges]
@@ -173,20 +172,20 @@ def judges_of(
 
     Where nobody was named for a data file, it is told who judges.
     """
-    from goldpanner.tasks.own import data_path
-
-    if name is None and threshold is None and (path := data_path(word)) is not None:
-        name = usual_judge(path, columns)
+    if threshold is None:
+        name = who_judges(word, name, columns)
     place, colon, function = (name or "").rpartition(":")
     if place.endswith(".py"):  # a worker on another node knows no relative path
         name = f"{Path(place).absolute()}{colon}{function}"
     return partial(verifiers_of, task, name, threshold)
 
 
-def usual_judge(path: Path, columns: str | None = None) -> str:
-    """Return the name of the verifier that judges a data file where nobody was named, and say so."""
-    from goldpanner.tasks.own import usual_verifier
+def who_judges(word: str, name: str | None, columns: str | None = None) -> str | None:
+    """Return the name of the verifier: as given, else that of a data file, which is told; None: the task's own."""
+    from goldpanner.tasks.own import data_path, usual_verifier
 
+    if name is not None or (path := data_path(word)) is None:
+        return name
     name = usual_verifier(path, columns)
     why = "every answer is a number" if name == "number" else "the whole text counts: not every answer is a number"
     typer.echo(f"judged by {name} ({why}); --verifier math, or file.py:function, judges otherwise", err=True)
