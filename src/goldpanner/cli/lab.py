@@ -399,17 +399,19 @@ def recipe(
 
 @app.command()
 def tasks(
-    task: Annotated[str | None, typer.Argument(help="Show problems of this task, e.g. world/d3.")] = None,
+    task: Annotated[str | None, typer.Argument(help="Show problems of this task, e.g. world/d3, or data file.")] = None,
     n: Annotated[int, typer.Option("-n", help="Problems to show.", min=1, max=10_000)] = 3,
     seed: Annotated[int, typer.Option(help="Seed of the problems.")] = 0,
     data: Annotated[Path | None, typer.Option(help="Data file of a task that reads one, e.g. gsm8k/test.")] = None,
+    columns: Columns = None,
     as_json: AsJson = False,
 ) -> None:
     """List the tasks, or show problems of one with their worked answers.
 
     Example: goldpanner tasks world/d3 -n 5
     """
-    from goldpanner.tasks import load, task_ids
+    from goldpanner.cli.problems import load_problems
+    from goldpanner.tasks import task_ids
 
     if task is None:
         ids = task_ids()
@@ -417,7 +419,7 @@ def tasks(
         return
     rows: list[dict[str, Any]] = [
         {"id": p.id, "prompt": p.prompt, "answer": p.answer, "worked": p.meta.get("chain")}
-        for p in load(task, n, seed, path=data)
+        for p in load_problems(task, n, seed, None, [], data, columns)
     ]
     if as_json:
         typer.echo(json.dumps({"task": task, "problems": rows}, ensure_ascii=False))
