@@ -368,6 +368,8 @@ def test_the_problems_of_a_file_are_shown(tmp_path):
     (tmp_path / "mine.jsonl").write_text('{"question": "Two and two?", "answer": "It is four.\\n#### 4"}\n')
     shown = json.loads(call("tasks", "gsm8k/test", "--data", tmp_path / "mine.jsonl", "-n", 1, "--json"))["problems"]
     assert [(row["answer"], "Two and two?" in row["prompt"]) for row in shown] == [("4", True)]
+    own = ("tasks", tmp_path / "mine.jsonl", "--columns", "answer=question", "--json")
+    assert json.loads(call(*own))["problems"][0]["answer"] == "Two and two?", "as the file has it"
 
 
 def test_import_says_what_it_read(tmp_path, pilot):

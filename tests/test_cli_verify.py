@@ -42,6 +42,31 @@ def test_the_forms_that_are_not_read_are_named():
     assert "forms not read: 'equation' (8 of 8), 'sum' (8 of 8)" in text
 
 
+def test_a_function_that_judges_nothing_is_told_with_its_reason(tmp_path: Path):
+    code = tmp_path / "mine.py"
+    code.write_text(
+        "import sys\nimport numpy as np\n"
+        "def bad(prompts, **_):\n    raise ValueError('boom')\n"
+        "def array(prompts, **_):\n    return np.ones(len(prompts))\n"
+        "def leaves(prompts, **_):\n    sys.exit(3)\n"
+        "def some(completions, **_):\n    return [1.0 if 'x' in text else None for text in completions]\n"
+    )
+    for name, reason in (("bad", "ValueError: boom"), ("array", "it returned ndarray"), ("leaves", "SystemExit: 3")):
+        told = call("verify-check", f"{code}:{name}", "--problems", 8, code=2)
+        assert "judged none of" in told
+        assert reason in told
+    assert "of these: the reward is None: not applicable" in call("verify-check", f"{code}:some", "--problems", 8)
+    (found,) = checks(f"{code}:some")
+    assert list(found["unread_because"]) == ["the reward is None: not applicable"]
+
+
+def test_a_data_file_is_checked_with_the_verifier_that_judges_it(tmp_path: Path):
+    file = tmp_path / "mine.jsonl"
+    file.write_text("".join(json.dumps({"question": f"{i}?", "answer": i}) + "\n" for i in range(8)))
+    (found,) = checks(file)
+    assert (found["verifier"], found["tasks"]) == ("number@1", ["mine"])
+
+
 @pytest.mark.parametrize("task", ["world/d2", "countdown/3", "arithmetic/add-2d"])
 def test_tasks_judged_by_the_whole_text_pass_their_worked_answers(task):
     for found in checks(task):

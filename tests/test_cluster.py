@@ -138,6 +138,32 @@ def test_a_stopped_run_is_topped_up_by_whoever_comes(tmp_path):
     assert drawn(Store(tmp_path / "s")) == drawn(Store(tmp_path / "whole"))
 
 
+def test_workers_judge_by_the_verifier_that_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("data.jsonl").write_text("".join(json.dumps({"question": f"{i}?", "answer": i}) + "\n" for i in range(9)))
+    Path("rewards.py").write_text(
+        "def ends(completions, **_):\n    return [0.7 * (x[-1] == 'o') for x in completions]\n"
+    )
+    words = (
+        "sample",
+        "scripted:0.3",
+        "data.jsonl",
+        "-n",
+        40,
+        "--verifier",
+        "rewards.py:ends",
+        "--threshold",
+        0.5,
+        "--json",
+    )
+    own = json.loads(call(*words, "--store", "own"))
+    assert 0 < own["correct"] < own["n"] == 360
+    assert json.loads(call(*words, "--store", "ray", "--engine", "ray", "--workers", 2)) == own
+    assert drawn(Store("ray")) == drawn(Store("own"))
+    usual = ("sample", "scripted:0.3", "data.jsonl", "-n", 50, "--json", "--store", "ray")
+    assert json.loads(call(*usual, "--engine", "ray", "--workers", 2))["verifier"] == "number@1"
+
+
 @given(st.lists(st.integers(1, 50), max_size=12), st.lists(st.integers(1, 40), min_size=1))
 def test_units_cover_a_round_once(shares, sizes):
     queue = deque((problem, tuple(range(share))) for problem, share in zip(PROBLEMS, shares))

@@ -100,6 +100,33 @@ def test_what_is_broken_is_named(tmp_path, spoil, says):
     assert "mine" in str(told.value)
 
 
+def test_a_split_that_lacks_a_shard_is_not_taken_for_the_whole(tmp_path):
+    parquet(tmp_path / "set", ROWS, shards=3)
+    parquet(tmp_path / "set", ROWS, "test", shards=1)
+    shard = tmp_path / "set" / "train-00001-of-00003.parquet"
+    shard.unlink()
+    with pytest.raises(InputError, match=r"train-00001-of-00003\.parquet is missing"):
+        prompts(tmp_path / "set" / "train")
+    assert prompts(tmp_path / "set" / "test") == QUESTIONS, "the other split is whole"
+    assert prompts(tmp_path / "set" / "train-00000-of-00003.parquet") == QUESTIONS[:3]
+    for i in (2, 0):  # shards that are counted from 1
+        (tmp_path / "set" / f"train-0000{i}-of-00003.parquet").rename(
+            tmp_path / "set" / f"train-0000{i + 1}-of-00003.parquet"
+        )
+    parquet(tmp_path / "other", ROWS[3:6], shards=1)
+    (tmp_path / "other" / "train-00000-of-00001.parquet").rename(tmp_path / "set" / "train-00002-of-00003.parquet")
+    assert prompts(tmp_path / "set" / "train") == QUESTIONS
+
+
+def test_the_encoding_of_a_file(tmp_path):
+    file = tmp_path / "mine.jsonl"
+    file.write_bytes(b"\xef\xbb\xbf" + json.dumps(ROWS[0]).encode())
+    assert prompts(file) == QUESTIONS[:1], "a byte-order mark is no part of the first row"
+    file.write_bytes(json.dumps(ROWS[0]).encode() + b"\n\xff\xfe bad")
+    with pytest.raises(InputError, match=r"mine\.jsonl: not UTF-8 text: .*; save it as UTF-8"):
+        prompts(file)
+
+
 def test_a_row_is_named_by_its_shard(tmp_path):
     parquet(tmp_path, [*ROWS[:5], {"question": "", "answer": "1"}])
     with pytest.raises(InputError, match=r"train-00001-of-00002\.parquet, row 3"):

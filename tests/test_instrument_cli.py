@@ -131,7 +131,20 @@ def test_what_export_does_not_use_is_refused(tmp_path):
     line = ("export", drawn["policy"], tmp_path / "x", "--store", store)
     assert "--low, --rows: a problem set is chosen by it" in call(*line, "--low", "0.1", "--rows", "4", code=2)
     assert "--verifier exact" in call(*line, "--for", "inspect", "--verifier", "exact", code=2)
-    assert not (tmp_path / "x").exists()
+    assert "--for trl writes Parquet, not x.jsonl; give x.parquet" in call(
+        "export", drawn["policy"], tmp_path / "x.jsonl", "--store", store, "--for", "trl", code=2
+    )
+    assert not list(tmp_path.glob("x*"))
+
+
+def test_export_says_how_many_problems_its_rows_are_of(tmp_path):
+    store = tmp_path / "store"
+    drawn = json.loads(
+        call("sample", "scripted:0.5", "countdown/3", "--store", store, "-n", "2", "--problems", "8", "--json")
+    )
+    line = ("export", drawn["policy"], tmp_path / "x.parquet", "--store", store, "--for", "trl")
+    assert call(*line, "--rows", 5).startswith("5 of 8 problems, 5 rows")
+    assert call(*line, "--rows", 20).startswith("8 of 8 problems, 20 rows")
 
 
 @pytest.mark.parametrize("n", [1, 2])

@@ -260,6 +260,21 @@ def test_a_file_is_split_and_what_the_plan_leaves_out_is_not_posed(model, tmp_pa
     assert posed_ids <= {p.id for p in train} - set(record["plan"]["left_out"])
 
 
+def test_a_data_file_is_a_task(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [{"question": f"{a} + {b} =", "answer": a + b} for a in range(10) for b in range(10)]
+    Path("sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    sets = [part for each in [*SMALL, "grpo.steps=1", "pilot.insist=true"] for part in ("--set", each)]
+    result = runner.invoke(app, ["run", "--model", str(model), "--task", "sums.jsonl", "--json", *sets])
+    assert result.exit_code == 0, (result.output, result.exception)
+    record = json.loads(result.stdout)
+    assert Path(record["folder"]).name.startswith("tiny-sums-seed0")
+    assert (record["tasks_measured"], record["verifiers"]) == (["sums"], {"answer": "number@1"})
+    store = Store(Path(record["folder"]) / "store")
+    trained, held_out = ({s.problem for s in store.samples() if (s.step is None) == out} for out in (False, True))
+    assert (len(held_out), trained & held_out) == (6, set())
+
+
 def test_lora_has_a_rate_of_its_own_and_leaves_its_adapters(model, tmp_path):
     pytest.importorskip("peft")
     options = {"model": str(model), "task": tiny_model.TASK}

@@ -291,6 +291,27 @@ def test_ppo_on_a_hugging_face_model_and_a_data_file(gpt2, tmp_path):
         call("ppo", "--model", gpt2, "--out", tmp_path / "x", "--task", "gsm8k/train", "--data", data, overrides=more)
 
 
+def test_a_data_file_is_a_task_and_its_verifier_belongs_to_the_settings(gpt2, tmp_path):
+    data, rewards = tmp_path / "sums.jsonl", tmp_path / "rewards.py"
+    rows = [{"question": f"{a} + {b} =", "final": a + b} for a in range(5) for b in range(5)]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    rewards.write_text("def odd(completions, **_):\n    return [0.7 * (x.strip() in '13579') for x in completions]\n")
+    words = ("--model", gpt2, "--task", data, "--columns", "answer=final")
+    given = [f"grpo.{each}" for each in "steps=2 prompts_per_step=4 group_size=4 max_tokens=3".split()]
+    call("grpo", *words, "--out", tmp_path / "usual", overrides=given)
+    store = Store(tmp_path / "usual" / "store")
+    (verifier,) = {sample.verdict.verifier for sample in store.samples()}
+    assert (verifier, store.get("runs", "usual")["config"]["reward"]) == ("number@1", "number")
+    assert {problem.task for problem in store.problems().values()} == {"sums"}
+    own = ("--verifier", f"{rewards}:odd", "--threshold", 0.5)
+    call("grpo", *words, "--out", tmp_path / "own", *own, overrides=given)
+    (verifier,) = {sample.verdict.verifier for sample in Store(tmp_path / "own" / "store").samples()}
+    assert verifier.startswith("reward:odd>=0.5@")
+    with pytest.raises(InputError, match="holds a finished stage with other settings"):
+        call("grpo", *words, "--out", tmp_path / "usual", *own, overrides=given)
+    call("sft", *words, "--out", tmp_path / "sft", overrides=["sft.steps=2", "demonstrations=8"])
+
+
 def test_examples_from_a_file_and_from_the_problems(gpt2, tmp_path):
     file, rng = tmp_path / "examples.jsonl", stream("test")
     file.write_text("".join(json.dumps({"prompt": f"{i} + 1 =", "response": f"{i + 1}"}) + "\n" for i in range(6)))
@@ -335,6 +356,11 @@ def test_a_task_s_template_stops_and_limit_hold_unless_given():
         (["--task", "gsm8k/train"], "its problems are read from a file"),
         (["--task", "countdown/4", "--data", "x.jsonl"], "are made, not read"),
         (["--data", "x.jsonl"], "belong to a task"),
+        (["--verifier", "number"], "belong to a task"),
+        (["--task", "nosuch.jsonl"], "there is no such file"),
+        (["--task", "countdown/4", "--columns", "answer=x"], "is a task; leave it out"),
+        (["--task", "countdown/4", "--threshold", "0.5"], "name it with --verifier"),
+        (["--task", "countdown/4", "--verifier", "numbr"], "no verifier is called 'numbr'"),
     ],
 )
 def test_what_is_wrong_with_a_task_is_told_before_training(arguments, says, gpt2, tmp_path):

@@ -209,6 +209,7 @@ def test_what_trl_cannot_do_as_we_mean_it_is_refused(changed, says, tmp_path):
     [
         ("bf16", "write KEY=VALUE"),
         ("use_vlm=true", "did you mean .*use_vllm"),
+        ("nosuch=1", "no such option; its fields are the options"),
         ("num_generations=8", "the recipe decides it; give --set grpo.group_size="),
     ],
 )

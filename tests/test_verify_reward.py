@@ -138,6 +138,16 @@ def test_only_the_cause_of_an_exception_stays_unjudged() -> None:
     assert Reward(fragile).judge_many([]) == []
 
 
+def test_a_function_that_leaves_has_failed(tmp_path: Path) -> None:
+    def leaves(completions: list[str], **columns: Any) -> list[float]:
+        raise SystemExit(3)
+
+    assert judge(Reward(leaves)).reason == "the reward function failed: SystemExit: 3"
+    (tmp_path / "script.py").write_text("raise SystemExit(1)\n")
+    with pytest.raises(InputError, match="cannot be imported: SystemExit: 1"):
+        load_reward(f"{tmp_path}/script.py:f")
+
+
 def test_async_functions_with_and_without_a_running_loop() -> None:
     async def later(completions: list[str], **columns: Any) -> list[float]:
         await asyncio.sleep(0)

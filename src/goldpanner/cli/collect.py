@@ -1,10 +1,12 @@
 """Drawing samples of a policy into a store, going on where an earlier call stopped."""
 
+import shlex
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -15,9 +17,13 @@ from goldpanner.cli.verify import verifiers_of
 from goldpanner.cluster import Held, Job, Workers
 from goldpanner.errors import InputError, Interrupted
 from goldpanner.policies import Policy
+from goldpanner.rollout import judge_all
 from goldpanner.store import Store
+from goldpanner.store.read import columns
+from goldpanner.store.rows import KEY
 from goldpanner.studies.workers import Event, Notify
 from goldpanner.types import Counts, Problem, SamplingParams
+from goldpanner.verify import Verifier
 
 MOST = 4096
 """Samples a problem gets at most where a goal decides: one beside a threshold would never settle."""
@@ -90,10 +96,13 @@ def collect(
     notify: Notify,
     price: float | None = None,
     workers: Workers | None = None,
+    judges: Callable[[], Sequence[Verifier]] | None = None,
 ) -> tuple[Counts, str, Spent]:
     """Draw what the store lacks to meet a goal; return the counts of every problem with samples, and the policy's id.
 
-    It is drawn in this process, or by `workers` (which alone can draw from a policy that is `Held`). A policy that has
+    It is drawn in this process, or by `workers` (which alone can draw from a policy that is `Held`). `judges` makes the
+    verifiers, by default the task's own; stored samples that the first one has not judged are judged by it, and its
+    verdicts are those that are counted. A policy that has
     to be probed is probed first; the record is stored, and shown with what was noted in sampling. Only what is
     stored counts: killed at any point, the same call goes on, and no sample is counted twice. Samples whose request
     failed for good are unjudged, and drawn again by the next call.
@@ -101,12 +110,15 @@ def collect(
     store.put("policies", policy.id, {**policy.describe(), "name": name})
     store.put("params", params.hash, asdict(params))
     store.put_problems(problems)
+    judges = judges or partial(verifiers_of, problems[0].task if problems else "")
+    judge = judges()[0]
+    judge_stored(judge, policy.id, problems, params, store)
     have = store.drawn(policy.id, params.hash, seed)
-    counts = _stored(policy.id, problems, params, seed, store)
+    counts = _stored(policy.id, problems, params, seed, store, judge.id)
     todo = [problem for problem, share in zip(problems, goal.next(counts)) if share]
     answered = [problem for problem in problems if have.get(problem.id)]  # the others may be what a server refuses
     probe = probed(policy, (answered or todo) if todo else [], params, store)
-    job = Job(partial(verifiers_of, problems[0].task if problems else ""), params, seed, store, name)
+    job = Job(judges, params, seed, store, name)
     began, spent = time.monotonic(), Spent(0, 0.0, 0)
     if todo:
         notify(Event(name, "sample", int(counts.n.sum()), goal.forecast(counts), ""))
@@ -120,9 +132,33 @@ def collect(
         raise Interrupted(f"{spent.line(price)}, kept in {store.root}; run the same command to go on") from None
     finally:
         keep_notes(policy, probe, store)
-    counts = _stored(policy.id, problems, params, seed, store, failed=True)
-    failed = int(counts.n.sum() - _stored(policy.id, problems, params, seed, store).n.sum())
+    counts = _stored(policy.id, problems, params, seed, store, judge.id, failed=True)
+    failed = int(counts.n.sum() - _stored(policy.id, problems, params, seed, store, judge.id).n.sum())
     return counts.select(counts.n > 0), policy.id, replace(spent, failed=failed)
+
+
+def command_to_measure(place: Store, store: Path, policy: str, task: str, params: str, verifier: str) -> str:
+    """Return the command that measures what was drawn, with what tells it from the policy's other samples there."""
+    words = ["goldpanner", "measure", policy, "--store", str(store)]
+    query = "SELECT DISTINCT task, params, verifier FROM samples WHERE policy = $policy AND step IS NULL"
+    others = place.sql(query, {"policy": policy}).to_pylist()
+    for name, value in (("task", task), ("params", params), ("verifier", verifier)):
+        if any(row[name] != value for row in others):
+            words += [f"--{name}", value]
+        others = [row for row in others if row[name] == value]
+    return shlex.join(words)
+
+
+def why_unjudged(place: Store, policy: str, params: str, verifier: str) -> str:
+    """Return the commonest reason why a verifier did not judge a policy's samples."""
+    chosen = "policy = $policy AND params = $params AND verifier = $verifier AND outcome = 'unjudged'"
+    query = f"""
+        SELECT reason, count(*) AS times
+        FROM (SELECT reason FROM samples WHERE {chosen} UNION ALL SELECT reason FROM verdicts WHERE {chosen})
+        GROUP BY reason ORDER BY times DESC, reason LIMIT 1
+    """
+    rows = place.sql(query, {"policy": policy, "params": params, "verifier": verifier}).to_pylist()
+    return str(rows[0]["reason"]) if rows else "no reason was given"
 
 
 @contextmanager
@@ -137,8 +173,41 @@ def _engine(policy: Policy | Held, job: Job, workers: Workers | None) -> Iterato
             yield here(policy, job.verifiers(), job.params, seed=job.seed, sink=sink, run=job.run)
 
 
+def judge_stored(
+    verifier: Verifier, policy: str, problems: Sequence[Problem], params: SamplingParams, store: Store
+) -> None:
+    """Have a verifier judge the samples of these problems that only others have judged, and say how many they were.
+
+    Nothing is drawn for it: a sample may have several verdicts, each under its verifier's id.
+    """
+    query = f"""
+        SELECT DISTINCT s.problem FROM samples s
+        LEFT JOIN (SELECT * FROM verdicts WHERE verifier = $verifier) v USING ({columns(KEY)})
+        WHERE s.policy = $policy AND s.params = $params AND s.finish <> 'error'
+            AND s.verifier <> $verifier AND v.outcome IS NULL
+    """
+    asked = {"verifier": verifier.id, "policy": policy, "params": params.hash}
+    unseen = set(store.sql(query, asked).column("problem").to_pylist())
+    times = 0
+    for problem in problems:
+        if problem.id not in unseen:
+            continue
+        samples = store.samples(policy=policy, problem=problem.id, params=params.hash)
+        samples = [s for s in samples if s.verdict.verifier != verifier.id and s.completion.finish != "error"]
+        verdicts = judge_all(verifier, problem, [sample.completion for sample in samples])
+        times += store.append_verdicts(list(zip(samples, verdicts, strict=True)))
+    if times:
+        typer.echo(f"{times:,} stored samples of {policy}, judged by another verifier, now by {verifier.id}", err=True)
+
+
 def _stored(
-    policy: str, problems: Sequence[Problem], params: SamplingParams, seed: int, store: Store, failed: bool = False
+    policy: str,
+    problems: Sequence[Problem],
+    params: SamplingParams,
+    seed: int,
+    store: Store,
+    verifier: str,
+    failed: bool = False,
 ) -> Counts:
     """Return the counts of all the problems in their order, 0 where the store has no sample (but, maybe, failed ones).
 
@@ -147,7 +216,7 @@ def _stored(
     ids, have = [problem.id for problem in problems], store.drawn(policy, params.hash, seed, failed)
     table = np.zeros((5, len(ids)), np.int64)
     if known := [i for i in ids if have.get(i)]:
-        found = store.counts(policy, params=params.hash, problems=known, seed=seed, failed=failed)
+        found = store.counts(policy, params=params.hash, problems=known, seed=seed, verifier=verifier, failed=failed)
         place = {problem: at for at, problem in enumerate(ids)}
         columns = (found.n, found.c, found.unjudged, found.truncated, found.finish_unknown)
         table[:, [place[i] for i in found.ids]] = columns

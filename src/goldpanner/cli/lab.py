@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from goldpanner.cli import app
+from goldpanner.cli.options import Columns, Judge, Threshold
 from goldpanner.errors import InputError, Interrupted, MissingExtraError
 from goldpanner.policies import on_hub
 
@@ -56,8 +57,13 @@ def run(
             help="A model of yours in place of the lab's: its folder or name on the hub, or smollm2 (fetched)."
         ),
     ] = None,
-    task: Annotated[str | None, typer.Option(help="With --model: the task, e.g. arithmetic/add-2d2d.")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="With --model: the task, e.g. arithmetic/add-2d2d, or a data file.")
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="With --model: file of the task's problems, if needed.")] = None,
+    columns: Columns = None,
+    verifier: Judge = None,
+    threshold: Threshold = None,
     config: ConfigFile = None,
     out: Annotated[Path | None, typer.Option(help="Folder of everything the run keeps.")] = None,
     seed: Seed = None,
@@ -72,16 +78,18 @@ def run(
     from goldpanner.cli import display
     from goldpanner.report import build
 
-    if (model is None) != (task is None) or (data is not None and task is None):
+    judged = {"columns": columns, "verifier": verifier, "threshold": threshold}
+    of_a_task = [data, *judged.values()]
+    if (model is None) != (task is None) or (task is None and any(value is not None for value in of_a_task)):
         raise InputError(
-            "--model and --task belong together (and --data to them): name both, e.g. --model smollm2 --task "
-            "arithmetic/add-2d2d; without them the lab trains its own models"
+            "--model and --task belong together (--data, --columns, --verifier and --threshold to them): name both, "
+            "e.g. --model smollm2 --task arithmetic/add-2d2d; without them the lab trains its own models"
         )
     need_lab()
     if model is not None and task is not None:
         from goldpanner.cli.real import run_on_a_model
 
-        record, folder = run_on_a_model(model, task, data, config, out, seed, set_, command_line(), as_json)
+        record, folder = run_on_a_model(model, task, data, judged, config, out, seed, set_, command_line(), as_json)
     else:
         from goldpanner.studies import story
 
@@ -119,7 +127,8 @@ From = Annotated[
     Path, typer.Option("--model", help="Model folder to start from, in the Hugging Face layout, or a name on the hub.")
 ]
 Task = Annotated[
-    str | None, typer.Option(help="Train on this task, e.g. arithmetic/add-2d2d or gsm8k/train, not on the lab's.")
+    str | None,
+    typer.Option(help="Train on this task, e.g. arithmetic/add-2d2d or gsm8k/train, or on a data file, not the lab's."),
 ]
 Data = Annotated[Path | None, typer.Option(help="File of the task's problems (.jsonl or .parquet), if it needs one.")]
 Examples = Annotated[
@@ -146,14 +155,26 @@ class Given:
     task: str | None = None
     data: Path | None = None
     examples: Path | None = None
+    columns: str | None = None
+    verifier: str | None = None
+    threshold: float | None = None
 
     def posed(self) -> "Posed | None":
         """Return the task that takes the place of the lab's, None where none was named."""
         from goldpanner.studies.posed import Posed
 
-        if self.task is None and (self.data is not None or self.examples is not None):
-            raise InputError("--data and --examples belong to a task; name it with --task, e.g. --task gsm8k/train")
-        return None if self.task is None else Posed.of(self.task, self.data, self.examples)
+        own = (self.columns, self.verifier, self.threshold)
+        if self.task is None:
+            if any(value is not None for value in (self.data, self.examples, *own)):
+                raise InputError(
+                    "--data, --examples, --columns, --verifier and --threshold belong to a task; name it with --task, "
+                    "e.g. --task gsm8k/train"
+                )
+            return None
+        from goldpanner.cli.verify import who_judges
+
+        who_judges(self.task, self.verifier, self.columns)
+        return Posed.of(self.task, self.data, self.examples, *own)
 
     def start(self) -> Path:
         """Return the model folder, which this stage needs."""
@@ -251,6 +272,9 @@ def sft(
     task: Task = None,
     data: Data = None,
     examples: Examples = None,
+    columns: Columns = None,
+    verifier: Judge = None,
+    threshold: Threshold = None,
     config: ConfigFile = None,
     seed: Seed = None,
     set_: Set = None,
@@ -259,7 +283,7 @@ def sft(
 
     Example: goldpanner train sft --model runs/base/model --out runs/sft --set demonstrations=24
     """
-    _train("sft", Given(out, model, config, seed, set_, task, data, examples))
+    _train("sft", Given(out, model, config, seed, set_, task, data, examples, columns, verifier, threshold))
 
 
 @train.command()
@@ -268,6 +292,9 @@ def grpo(
     out: Out,
     task: Task = None,
     data: Data = None,
+    columns: Columns = None,
+    verifier: Judge = None,
+    threshold: Threshold = None,
     config: ConfigFile = None,
     seed: Seed = None,
     set_: Set = None,
@@ -284,7 +311,7 @@ def grpo(
 
     Example: goldpanner train grpo --model runs/base/model --out runs/rl --set grpo.variant=dr-grpo
     """
-    given = Given(out, model, config, seed, set_, task, data)
+    given = Given(out, model, config, seed, set_, task, data, None, columns, verifier, threshold)
     if engine is Engine.TRL:
         _train_by_trl(given, trl or [], processes, probe)
         return
@@ -299,6 +326,9 @@ def ppo(
     out: Out,
     task: Task = None,
     data: Data = None,
+    columns: Columns = None,
+    verifier: Judge = None,
+    threshold: Threshold = None,
     config: ConfigFile = None,
     seed: Seed = None,
     set_: Set = None,
@@ -307,7 +337,7 @@ def ppo(
 
     Example: goldpanner train ppo --model runs/base/model --out runs/ppo --set ppo.gae_lambda=1
     """
-    _train("ppo", Given(out, model, config, seed, set_, task, data))
+    _train("ppo", Given(out, model, config, seed, set_, task, data, None, columns, verifier, threshold))
 
 
 @train.command()
@@ -320,6 +350,9 @@ def rft(
     run: Annotated[str | None, typer.Option(help="Run of that store, e.g. base-grpo.")] = None,
     task: Task = None,
     data: Data = None,
+    columns: Columns = None,
+    verifier: Judge = None,
+    threshold: Threshold = None,
     config: ConfigFile = None,
     seed: Seed = None,
     set_: Set = None,
@@ -328,7 +361,7 @@ def rft(
 
     Example: goldpanner train rft --model base/model --out runs/rft --rollouts runs/world-seed0 --run base-grpo
     """
-    _train("rft", Given(out, model, config, seed, set_, task, data), rollouts, run)
+    _train("rft", Given(out, model, config, seed, set_, task, data, None, columns, verifier, threshold), rollouts, run)
 
 
 @train.command()
@@ -339,6 +372,9 @@ def recipe(
     task: Task = None,
     data: Data = None,
     examples: Examples = None,
+    columns: Columns = None,
+    verifier: Judge = None,
+    threshold: Threshold = None,
     config: ConfigFile = None,
     seed: Seed = None,
     set_: Set = None,
@@ -347,7 +383,7 @@ def recipe(
 
     Example: goldpanner train recipe r1 --model runs/world-seed0/stages/base/model --out runs/r1
     """
-    given = Given(out, model, config, seed, set_, task, data, examples)
+    given = Given(out, model, config, seed, set_, task, data, examples, columns, verifier, threshold)
     need_lab()
     from goldpanner.studies import recipe as recipes
 
@@ -363,17 +399,19 @@ def recipe(
 
 @app.command()
 def tasks(
-    task: Annotated[str | None, typer.Argument(help="Show problems of this task, e.g. world/d3.")] = None,
+    task: Annotated[str | None, typer.Argument(help="Show problems of this task, e.g. world/d3, or data file.")] = None,
     n: Annotated[int, typer.Option("-n", help="Problems to show.", min=1, max=10_000)] = 3,
     seed: Annotated[int, typer.Option(help="Seed of the problems.")] = 0,
     data: Annotated[Path | None, typer.Option(help="Data file of a task that reads one, e.g. gsm8k/test.")] = None,
+    columns: Columns = None,
     as_json: AsJson = False,
 ) -> None:
     """List the tasks, or show problems of one with their worked answers.
 
     Example: goldpanner tasks world/d3 -n 5
     """
-    from goldpanner.tasks import load, task_ids
+    from goldpanner.cli.problems import load_problems
+    from goldpanner.tasks import task_ids
 
     if task is None:
         ids = task_ids()
@@ -381,7 +419,7 @@ def tasks(
         return
     rows: list[dict[str, Any]] = [
         {"id": p.id, "prompt": p.prompt, "answer": p.answer, "worked": p.meta.get("chain")}
-        for p in load(task, n, seed, path=data)
+        for p in load_problems(task, n, seed, None, [], data, columns)
     ]
     if as_json:
         typer.echo(json.dumps({"task": task, "problems": rows}, ensure_ascii=False))

@@ -9,6 +9,17 @@ StoreOrNone = Annotated[Path | None, typer.Option("--store", help="Store (or run
 StoreFolder = Annotated[Path, typer.Option("--store", help="Folder of the sample store, or of a run.")]
 Task = Annotated[list[str] | None, typer.Option(help="Only these tasks of the store.")]
 Verifier = Annotated[str | None, typer.Option(help="Whose verdicts to count, e.g. world-process@1.")]
+Judge = Annotated[
+    str | None,
+    typer.Option(
+        "--verifier",
+        help="Who judges, in place of the task's own: number, math, exact (also number:flexible, "
+        "math:wrong-if-missing), file.py:function. Of a data file by default number if all answers are, else exact.",
+    ),
+]
+Columns = Annotated[
+    str | None, typer.Option(help="Columns of a data file: question=NAME,answer=NAME, where they differ.")
+]
 Params = Annotated[str | None, typer.Option(help="Hash of the sampling parameters, where there are several.")]
 
 Format = Annotated[str | None, typer.Option("--format", help="Format of a log, where it is not found by itself.")]

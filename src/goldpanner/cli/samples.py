@@ -14,8 +14,10 @@ import typer
 from goldpanner.cli import app
 from goldpanner.cli.lab import AsJson, ConfigFile, Set
 from goldpanner.cli.options import (
+    Columns,
     Filter,
     Format,
+    Judge,
     Params,
     PoolSteps,
     Rescore,
@@ -105,9 +107,9 @@ def sample(
     data: Annotated[
         Path | None, typer.Option(help="Data file, or data set's folder, of a task that reads one, e.g. gsm8k/test.")
     ] = None,
-    columns: Annotated[
-        str | None, typer.Option(help="Columns of a data file: question=NAME,answer=NAME, where they differ.")
-    ] = None,
+    columns: Columns = None,
+    verifier: Judge = None,
+    threshold: Threshold = None,
     model: Annotated[
         str, typer.Option(help="Model on a server, needed where it has several; of adapters, their base's folder.")
     ] = "",
@@ -131,25 +133,31 @@ def sample(
     Example: goldpanner sample runs/world-seed0/stages/base/model world/d2 --store demo --until settled --budget 20000
     """
     from goldpanner.cli import display
-    from goldpanner.cli.collect import collect, goal_of, params_of
+    from goldpanner.cli.collect import collect, command_to_measure, goal_of, params_of, why_unjudged
     from goldpanner.cli.problems import load_problems
+    from goldpanner.cli.verify import judges_of
 
     if price is not None and not 0 <= price < float("inf"):
         raise InputError(f"--price is {price}; give what a million tokens cost, e.g. 0.6")
     params = params_of(task, temperature, top_p, top_k, max_tokens, template)
-    goal = goal_of(n, until, group, budget, load_base(against, margin, store, params), margin)
     drawn = load_problems(task, problems, seed, config, set_ or [], data, columns)
+    judges = judges_of(task, drawn[0].task, verifier, threshold, columns)
+    judge = judges()[0]
+    base = load_base(against, margin, store, params, drawn, judge)
+    goal = goal_of(n, until, group, budget, base, margin)
+    place = open_store(store)
     server = {"model": model, "dtype": dtype.value, "concurrency": concurrency, "override": speak_of_support}
     with _drawing(policy, engine, workers, ray_address, server) as (drawing, pool):
         name = str(drawing.describe()["name"]) if "://" in policy else policy
         with display.Bars(quiet=as_json) as bars:
             counts, policy_id, spent = collect(
-                drawing, name, drawn, params, goal, seed, open_store(store), bars.update, price, pool
+                drawing, name, drawn, params, goal, seed, place, bars.update, price, pool, judges
             )
     said = drawing.describe()
     result: dict[str, Any] = {
         "policy": policy_id,
         "params": params.hash,
+        "verifier": judge.id,
         "problems": len(counts),
         "n": int(counts.n.sum()),
         "correct": int(counts.c.sum()),
@@ -174,8 +182,11 @@ def sample(
     typer.echo(
         f"{result['n']:,} samples of {result['problems']} problems: {result['correct']:,} correct, "
         f"{result['unjudged']:,} unjudged, {result['truncated']:,} cut at {params.max_tokens} tokens\n"
-        f"policy {policy_id}\nnext: goldpanner measure {policy_id} --store {store}"
+        f"policy {policy_id}, judged by {judge.id}"
     )
+    if 2 * result["unjudged"] > result["n"]:
+        typer.echo(f"note: unjudged, most often: {why_unjudged(place, policy_id, params.hash, judge.id)}", err=True)
+    typer.echo(f"next: {command_to_measure(place, store, policy_id, drawn[0].task, params.hash, judge.id)}")
 
 
 @contextmanager
@@ -280,6 +291,10 @@ def export(
         raise InputError(
             f"{idle}: a problem set is chosen by it, with --for trl or verl; {target.value} holds them all"
         )
+    if target in (Target.TRL, Target.VERL) and out.suffix != ".parquet":
+        raise InputError(
+            f"--for {target.value} writes Parquet, not {out.name}; give {out.with_suffix('.parquet').name}"
+        )
     if target is Target.INSPECT and verifier:
         raise InputError(f"--verifier {verifier}: an inspect log holds the verdicts that were sampled; leave it out")
     place = open_store(store)
@@ -299,7 +314,8 @@ def export(
         raise InputError(f"--weight is {weight!r}; give uniform or variance")
     chosen = interop.select(place.problems(), counts, low=low, high=high, weight=weight, rows=rows)  # type: ignore[arg-type]
     (interop.write_trl if target is Target.TRL else interop.write_verl)(chosen, out)
-    typer.echo(f"{len(chosen.problems):,} of {len(counts):,} problems, {int(chosen.copies.sum()):,} rows: {out}")
+    used = int((chosen.copies > 0).sum())  # --rows may be fewer than the problems chosen
+    typer.echo(f"{used:,} of {len(counts):,} problems, {int(chosen.copies.sum()):,} rows: {out}")
     if target is Target.VERL:
         script = out.with_suffix(".sh")
         script.write_text(interop.verl_command(out), encoding="utf-8")

@@ -1,6 +1,6 @@
 """What a word on the command line stands for: a counts file, a log, a policy in a store, a policy to sample."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ import typer
 
 from goldpanner.errors import InputError
 from goldpanner.policies import on_hub
-from goldpanner.types import Counts, SamplingParams
+from goldpanner.types import Counts, Problem, SamplingParams
 
 if TYPE_CHECKING:
     from goldpanner.interop import Asked, Imported
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from goldpanner.policies.scripted import ScriptedPolicy
     from goldpanner.policies.server import ServerPolicy
     from goldpanner.store import Store
+    from goldpanner.verify import Verifier
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,18 @@ class Source:
             "observed_groups": self.observed_groups(level),
         }
 
+    def judged_by(self) -> set[str]:
+        """Return the verifiers that judged the chosen samples while they were drawn; none for a file."""
+        if self.store is None or self.policy is None:
+            return set()
+        query = """
+            SELECT DISTINCT verifier FROM samples
+            WHERE policy = $policy AND step IS NULL AND ($params IS NULL OR params = $params)
+                AND (len($tasks::VARCHAR[]) = 0 OR list_contains($tasks::VARCHAR[], task))
+        """
+        asked = {"policy": self.policy, "params": self.choice.params, "tasks": list(self.choice.tasks)}
+        return set(self.store.sql(query, asked).column("verifier").to_pylist())
+
     def observed_groups(self, level: float) -> dict[str, Any]:
         """Return the shares of the groups that RL drew from this very policy (its first step), by group size."""
         if self.store is None:
@@ -177,12 +190,12 @@ def open_store(folder: Path) -> "Store":
 
 
 def load_source(name: str, choice: Choice) -> Source:
-    """Return the counts that `name` stands for: a file or folder of a known format, else a policy of the store.
+    """Return the counts that `name` stands for: a policy of the store, else a file or folder of a known format.
 
     Raises InputError when it is neither, naming the policies there are.
     """
     path = Path(name)
-    if path.exists():
+    if is_file(name, choice.store):
         if choice.store is None and (choice.tasks or choice.verifier or choice.params):
             raise InputError(
                 f"--task, --verifier and --params choose among the samples of a store, and {name} is a file; leave "
@@ -205,16 +218,42 @@ def load_source(name: str, choice: Choice) -> Source:
     return Source(name, counts, drawn_with(store, policy, choice.params), policy, store, choice)
 
 
-def load_base(name: str | None, margin: float | None, store: Path, params: SamplingParams) -> Counts | None:
+def is_file(name: str, store: Path | None) -> bool:
+    """Return whether a word stands for a file or folder: one lies there, and no policy of the store is called that."""
+    if not Path(name).exists():
+        return False
+    place = None if store is None else open_store(store)
+    if place is None or not place.root.is_dir():
+        return True
+    policies = place.records("policies")
+    names = {*policies, *place.records("runs"), *(record.get("name") for record in policies.values())}
+    return name not in names
+
+
+def load_base(
+    name: str | None,
+    margin: float | None,
+    store: Path,
+    params: SamplingParams,
+    problems: Sequence[Problem],
+    verifier: "Verifier",
+) -> Counts | None:
     """Return the counts that a policy about to be drawn with `params` is compared with, None without a name.
 
+    In the store they are those of `verifier`, which judges the samples of the problems that it has not judged yet.
     Raises InputError where they were drawn otherwise.
     """
     if name is None:
         if margin is not None:
             raise InputError(f"--margin {margin:g} is that of a comparison; name the other policy with --against")
         return None
-    choice = Choice() if Path(name).exists() else Choice(store, params=params.hash)
+    choice = Choice()
+    if not is_file(name, store):
+        choice, place = Choice(store, params=params.hash, verifier=verifier.id), open_store(store)
+        if place.root.is_dir():
+            from goldpanner.cli.collect import judge_stored
+
+            judge_stored(verifier, find_policy(place, name), problems, params, place)
     source = load_source(name, choice)
     mine = asdict(params)
     if changed := [field for field, value in source.stated.items() if value != mine.get(field, value)]:
@@ -339,6 +378,7 @@ def same_conditions(base: Source, rl: Source, override: bool) -> str | None:
         raise InputError(
             f"base ({base.name}) was sampled with {said[0]}, RL ({rl.name}) with {said[1]}; sample both alike"
         )
+    _same_verifier(base, rl)
     _same_prompts(base, rl)
     align(base.counts, rl.counts, {i: asked.name for x in (base, rl) for i, asked in x.asked.items() if asked.name})
     refusals = [x.distrusted for x in (base, rl) if x.distrusted]
@@ -347,6 +387,18 @@ def same_conditions(base: Source, rl: Source, override: bool) -> str | None:
     if refused and not override:
         raise InputError(f"{refused}; or go on with --speak-of-support, and every page will say so")
     return refused
+
+
+def _same_verifier(base: Source, rl: Source) -> None:
+    """Raise InputError where two policies of a store were judged by different verifiers, and none was named."""
+    judged = [x.judged_by() for x in (base, rl)]
+    if base.choice.verifier is None and all(judged) and judged[0] != judged[1]:
+        said = [", ".join(sorted(names)) for names in judged]
+        raise InputError(
+            f"base ({base.name}) was judged by {said[0]}, RL ({rl.name}) by {said[1]}; let one verifier judge what is "
+            "stored of both (goldpanner sample ... --verifier NAME, which draws nothing that is there) and name it "
+            "with --verifier"
+        )
 
 
 def _same_prompts(base: Source, rl: Source) -> None:

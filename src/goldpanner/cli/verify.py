@@ -1,9 +1,10 @@
 """`verify-check`: how often a verifier pays for a wrong answer, and how often it fails a right one."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,13 +24,9 @@ if TYPE_CHECKING:
     from goldpanner.types import Completion, Problem, Verdict
     from goldpanner.verify import Verifier
     from goldpanner.verify.check import Case, Check
-    from goldpanner.verify.math import Missing
 
 RECORDS = "verifier-checks"
 """Kind of the store's records, one for each (task, verifier)."""
-NAMED = (
-    "number", "number:flexible", "number:wrong-if-missing", "math", "math:flexible", "math:wrong-if-missing", "exact"
-)  # fmt: skip
 PLAIN = "arithmetic/add-3d3d"
 """Whose answers a verifier named by itself is checked on."""
 
@@ -55,42 +52,68 @@ def verify_check(
 
     Example: goldpanner verify-check arithmetic/add-2d2d --store demo
     """
+    from goldpanner.tasks.own import judge_of, named_verifier
     from goldpanner.verify.check import check
 
     alone = named_verifier(what, threshold)
     if alone is not None and verifier is not None:
         raise InputError(f"{what} is a verifier already; leave out --verifier {verifier}, or name a task first")
-    if verifier is not None and (alone := named_verifier(verifier, threshold)) is None:
-        raise InputError(f"no verifier is called {verifier!r}; give {', '.join(NAMED)}, or file.py:function")
-    task = PLAIN if named_verifier(what, threshold) is not None else what
+    task = PLAIN if alone is not None else what
+    if alone is None and (verifier := who_judges(what, verifier)) is not None:
+        alone = judge_of(verifier, threshold)
     corpus = corpus_of(task, data, cases, problems, seed)
     judges = verifiers_of(task) if alone is None else (alone,)
-    found = [check(each, corpus, level) for each in judges]
+    watched = [Watched(each) for each in judges]
+    found = [check(each, corpus, level) for each in watched]
+    unread = [each.unread(corpus) for each in watched]
     if store is not None:
         place = open_store(store)
         for each in found:
             for name in each.tasks:
                 place.put(RECORDS, f"{name} {each.verifier}", each.record())
     if as_json:
-        typer.echo(json.dumps({"checks": [each.record() for each in found]}, allow_nan=False))
+        records = [{**each.record(), "unread_because": dict(why)} for each, why in zip(found, unread)]
+        typer.echo(json.dumps({"checks": records}, allow_nan=False))
         return
-    for each in found:
-        typer.echo("\n".join(lines(each)))
+    for each, why in zip(found, unread):
+        typer.echo("\n".join(lines(each, why)))
     if store is not None:
         typer.echo(f"kept in {store}; next: goldpanner measure POLICY --store {store} {options(found[0])}")
 
 
-def named_verifier(name: str, threshold: float | None = None) -> "Verifier | None":
-    """Return the verifier of a name, or of a function with TRL's signature (`file.py:function`); None for a task."""
-    from goldpanner.verify import Exact, Math, Number, load_reward
+class Watched:
+    """A verifier whose verdicts are kept, for their reasons."""
 
-    kind, _, option = name.partition(":")
-    if name in NAMED:
-        if kind == "exact":
-            return Exact()
-        missing: Missing = "wrong" if option == "wrong-if-missing" else "unjudged"
-        return (Number if kind == "number" else Math)(missing, option == "flexible")
-    return load_reward(name, threshold) if ":" in name and not Path(name).is_file() else None
+    def __init__(self, verifier: "Verifier") -> None:
+        self.verifier = verifier
+        self.id = verifier.id
+        self.verdicts: list[Verdict] = []
+
+    def __call__(self, problem: "Problem", completion: "Completion") -> "Verdict":
+        """Judge one completion."""
+        return self.judge_many([(problem, completion)])[0]
+
+    def judge_many(self, pairs: "Sequence[tuple[Problem, Completion]]") -> "list[Verdict]":
+        """Judge, in one call where the verifier offers it."""
+        many = getattr(self.verifier, "judge_many", None)
+        verdicts: list[Verdict] = [self.verifier(*pair) for pair in pairs] if many is None else many(pairs)
+        self.verdicts += verdicts
+        return verdicts
+
+    def unread(self, corpus: "Sequence[Case]") -> list[tuple[str, int]]:
+        """Return why right answers of the corpus were UNJUDGED and how often, the commonest reasons first.
+
+        Raises InputError where no case at all was judged: then it is the verifier that fails.
+        """
+        said = [(case, verdict) for case, verdict in zip(corpus, self.verdicts) if verdict.outcome == "unjudged"]
+        reasons = Counter(verdict.reason for case, verdict in said if case.right).most_common(3)
+        if len(said) == len(self.verdicts):
+            (reason, times), *_ = reasons or [(said[0][1].reason, len(said))]
+            raise InputError(
+                f"{self.id} judged none of {len(said):,} cases; {times:,} times because: {reason}; mend it, then check "
+                "it again"
+            )
+        return reasons
 
 
 def rescorer(name: str, threshold: float | None = None) -> "Judge":
@@ -100,6 +123,7 @@ def rescorer(name: str, threshold: float | None = None) -> "Judge":
     read by, is then the right answer of `number` and `math`. Raises InputError for an unknown name, and, while judging,
     where the log does not say the right answer.
     """
+    from goldpanner.tasks.own import NAMED, named_verifier
     from goldpanner.verify import Exact, Math, Number, reading
 
     verifier = named_verifier(name, threshold)
@@ -125,15 +149,47 @@ def rescorer(name: str, threshold: float | None = None) -> "Judge":
     return judge
 
 
-def verifiers_of(task: str) -> "Sequence[Verifier]":
-    """Return the verifiers of a task: a domain's own, a recipe's, else exact match with the answer."""
+def verifiers_of(task: str, name: str | None = None, threshold: float | None = None) -> "Sequence[Verifier]":
+    """Return the verifier of a name; without one those of a task: a domain's own, a recipe's, else exact match."""
     from goldpanner import tasks
+    from goldpanner.tasks.own import judge_of
     from goldpanner.verify import Exact
 
+    if name is not None:
+        return (judge_of(name, threshold),)
+    if threshold is not None:
+        raise InputError(f"--threshold {threshold:g} is that of a reward function; name it with --verifier file.py:f")
     if (domain := domain_of(task)) is not None:
         return domain.verifiers()
     found = tasks.find_recipe(task)
     return (Exact(),) if found is None else (found.verifier(),)
+
+
+def judges_of(
+    word: str, task: str, name: str | None, threshold: float | None, columns: str | None = None
+) -> "Callable[[], Sequence[Verifier]]":
+    """Return what makes the verifiers of the task that a word stands for; other processes can call it, too.
+
+    Where nobody was named for a data file, it is told who judges.
+    """
+    if threshold is None:
+        name = who_judges(word, name, columns)
+    place, colon, function = (name or "").rpartition(":")
+    if place.endswith(".py"):  # a worker on another node knows no relative path
+        name = f"{Path(place).absolute()}{colon}{function}"
+    return partial(verifiers_of, task, name, threshold)
+
+
+def who_judges(word: str, name: str | None, columns: str | None = None) -> str | None:
+    """Return the name of the verifier: as given, else that of a data file, which is told; None: the task's own."""
+    from goldpanner.tasks.own import data_path, usual_verifier
+
+    if name is not None or (path := data_path(word)) is None:
+        return name
+    name = usual_verifier(path, columns)
+    why = "every answer is a number" if name == "number" else "the whole text counts: not every answer is a number"
+    typer.echo(f"judged by {name} ({why}); --verifier math, or file.py:function, judges otherwise", err=True)
+    return name
 
 
 def notes_for_verl(names: Collection[str]) -> list[str]:
@@ -169,16 +225,15 @@ def domain_of(task: str) -> "Domain | None":
 def corpus_of(task: str, data: Path | None, given: Path | None, n: int, seed: int) -> list["Case"]:
     """Return the cases of a task: those of a corpus of one's own, else built from n of its problems."""
     from goldpanner import tasks
+    from goldpanner.cli.problems import load_problems
+    from goldpanner.tasks.own import NAMED
     from goldpanner.verify.check import cases, read_cases
 
     if given is not None:
-        if not Path(task).is_file() and domain_of(task) is None and tasks.find_recipe(task) is None:
+        if tasks.data_path(task) is None and domain_of(task) is None and tasks.find_recipe(task) is None:
             raise InputError(f"no task is called {task!r}; name one, or a verifier: {', '.join(NAMED)}")
         return read_cases(given, task)
-    if Path(task).is_file():
-        problems = tasks.read_problems(task, task=Path(task).stem, n=n)
-    else:
-        problems = tasks.load(task, n, seed, path=data)
+    problems = load_problems(task, n, seed, None, [], data)
     return list(cases(problems, worked_of(problems[0].task)))
 
 
@@ -230,8 +285,11 @@ def options(found: "Check") -> str:
     )
 
 
-def lines(found: "Check") -> list[str]:
-    """Return a check in words: three rates with their intervals, then every form that failed with an example."""
+def lines(found: "Check", why: Sequence[tuple[str, int]] = ()) -> list[str]:
+    """Return a check in words: three rates with their intervals, then every form that failed with an example.
+
+    `why` says why right answers were not read, and how often.
+    """
     wrong = sum(tally.n for tally in found.tallies if not tally.right)
     right = sum(tally.n for tally in found.tallies if tally.right)
     rates = (
@@ -252,4 +310,5 @@ def lines(found: "Check") -> list[str]:
         )
     unread = [f"{t.form!r} ({t.unjudged} of {t.n})" for t in found.tallies if t.right and t.unjudged]
     out += [f"  forms not read: {', '.join(unread)}"] if unread else []
+    out += [f"  {times:,} of these: {reason}" for reason, times in why]
     return [*out, "  rates of this corpus: cases of one form are alike, so read the forms that fail first"]

@@ -91,7 +91,9 @@ def _count(reader: Reader, ask: Ask, selection: Selection, verifier: str | None)
     found = _sums(table, "verifier")
     if verifier is None and len(found) > 1:
         listed = ", ".join(f"{name} ({n} samples)" for name, n in found.items())
-        raise InputError(f"{selection}: judged by {len(found)} verifiers: {listed}; say which with verifier=")
+        raise InputError(
+            f"{selection}: judged by {len(found)} verifiers: {listed}; say which with verifier= (--verifier)"
+        )
     if verifier is not None and set(found) != {verifier}:
         table = _judged_by(reader, ask, rows, {**values, **named}, verifier, found)
     ids = table.column("problem").to_pylist()
@@ -129,7 +131,7 @@ def _one_params(table: pa.Table, selection: Selection) -> None:
         listed = ", ".join(f"{name} ({n} samples)" for name, n in found.items())
         raise InputError(
             f"{selection}: drawn under {len(found)} sampling parameters: {listed}; pooling them would mix two "
-            "distributions, so say which with params="
+            "distributions, so say which with params= (--params)"
         )
 
 

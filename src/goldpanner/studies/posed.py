@@ -1,7 +1,7 @@
-"""Problems of a task recipe (`arithmetic/add-2d2d`, `gsm8k/train`) as prompts for training any Hugging Face model."""
+"""Problems of a task recipe (`arithmetic/add-2d2d`) or a data file as prompts for training any Hugging Face model."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -11,8 +11,9 @@ from goldpanner.errors import InputError
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.rollout import judge
 from goldpanner.studies.config import RunConfig
-from goldpanner.tasks import Recipe, Split, read_problems, recipe
+from goldpanner.tasks import Recipe, Split, data_path, own_task, read_problems, recipe
 from goldpanner.tasks.domain import in_test
+from goldpanner.tasks.own import judge_of
 from goldpanner.train.rows import Row
 from goldpanner.types import Completion, Problem
 from goldpanner.verify import Verifier
@@ -31,11 +32,39 @@ class Posed:
     """Share of a file's problems, by a hash of their text, that the test split holds; 0: the file is not split."""
     left_out: frozenset[str] = frozenset()
     """Ids of a file's problems that are never posed."""
+    chosen: bool = False
+    """Whether the verifier is not the task's own: the settings then name it, so that nothing goes on with another."""
 
     @classmethod
-    def of(cls, task: str, data: Path | None = None, examples: Path | None = None) -> "Posed":
-        """Return the task of an id. Raises InputError for an unknown one, or data that is missing or too much."""
-        posed = cls(recipe(task), data, examples)
+    def of(
+        cls,
+        task: str,
+        data: Path | None = None,
+        examples: Path | None = None,
+        columns: str | None = None,
+        verifier: str | None = None,
+        threshold: float | None = None,
+    ) -> "Posed":
+        """Return the task of an id, or of a data file (`columns`: its own), judged by `verifier` if one is named.
+
+        Raises InputError for an unknown one, or data that is missing or too much.
+        """
+        path = data_path(task)
+        if path is not None:
+            if data is not None:
+                raise InputError(f"--data {data}: {task} is a data file itself; leave one of them out")
+            posed = cls(own_task(path, columns, verifier, threshold), path, examples, chosen=True)
+        elif columns is not None:
+            raise InputError(f"--columns names those of a data file, and {task} is a task; leave it out")
+        elif verifier is not None:
+            judged = replace(recipe(task), verifier=lambda: judge_of(verifier, threshold))
+            posed = cls(judged, data, examples, chosen=True)
+        elif threshold is not None:
+            raise InputError(f"--threshold {threshold:g} is that of a reward function; name it with --verifier")
+        else:
+            posed = cls(recipe(task), data, examples)
+        if posed.chosen:
+            posed.verifiers()  # one that is unknown, or not installed, is told now
         if posed.recipe.read is not None or data is not None:
             posed._read  # noqa: B018  (what cannot be read is told now)
         return posed
@@ -47,6 +76,8 @@ class Posed:
         for name in ("grpo", "ppo", "rft"):
             part = getattr(config, name)
             new = {key: value for key, value in own.items() if key not in part.model_fields_set}
+            if self.chosen:
+                new["reward"] = self.verifiers()[0].id.split("@")[0]
             changed[name] = part.model_copy(update={**new, "tasks": {self.recipe.task: 1.0}})
         return config.model_copy(update=changed)
 

@@ -71,8 +71,11 @@ class RealConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: Path = Field(description="Model folder in the Hugging Face layout, or a name on the hub; `--model`.")
-    task: str = Field(description="Task with a recipe, e.g. arithmetic/add-2d2d; `--task`.")
+    task: str = Field(description="Task with a recipe, e.g. arithmetic/add-2d2d, or a data file; `--task`.")
     data: Path | None = Field(default=None, description="File of the task's problems, if it needs one; `--data`.")
+    columns: str | None = Field(default=None, description="Columns of a data file; `--columns`.")
+    verifier: str | None = Field(default=None, description="Who judges, in place of the task's own; `--verifier`.")
+    threshold: float | None = Field(default=None, description="Reward from which an answer is right; `--threshold`.")
     seed: int = Field(default=0, ge=0, description="Seed of problems, samples and training.")
     device: str = Field(default="auto", description="auto: CUDA or MPS where present, else cpu.")
     pilot: PilotConfig = Field(default_factory=PilotConfig)
@@ -107,7 +110,8 @@ class RealConfig(BaseModel):
 
     def posed(self) -> Posed:
         """Return the task. Raises InputError for an unknown one, or data that is missing or too much."""
-        return replace(Posed.of(self.task, self.data), test_share=TEST_SHARE)
+        posed = Posed.of(self.task, self.data, None, self.columns, self.verifier, self.threshold)
+        return replace(posed, test_share=TEST_SHARE)
 
     def stage(self, posed: Posed) -> RunConfig:
         """Return the settings in the form that `stages` takes: the task's template, stops and token limit in them."""
@@ -167,11 +171,11 @@ def _carry_out(
     store.compact()
     told = store.get("studies", STUDY) or {}
     study = {
-        "title": f"What GRPO did to {config.model.name} on {config.task}",
+        "title": f"What GRPO did to {config.model.name} on {posed.recipe.task}",
         "stages": [BASE, RL],
         "arms": [[BASE, RL]],
-        "tasks_measured": [config.task],
-        "tasks_trained": [config.task],
+        "tasks_measured": [posed.recipe.task],
+        "tasks_trained": [posed.recipe.task],
         "tasks_probed": [],
         "problems": len(held_out),
         "params": params.hash,

@@ -11,6 +11,7 @@ from goldpanner.rng import stream
 from goldpanner.tasks.arithmetic import Arithmetic, ArithmeticConfig
 from goldpanner.tasks.domain import Document, Domain, Split
 from goldpanner.tasks.files import gsm8k, is_data, read_problems
+from goldpanner.tasks.own import data_path, own_task
 from goldpanner.tasks.recipes import Recipe, find_recipe, recipe, recipe_ids
 from goldpanner.tasks.world import World, WorldConfig
 from goldpanner.types import Problem
@@ -26,10 +27,12 @@ __all__ = [
     "World",
     "WorldConfig",
     "build",
+    "data_path",
     "find_recipe",
     "gsm8k",
     "is_data",
     "load",
+    "own_task",
     "read_problems",
     "recipe",
     "recipe_ids",
@@ -76,5 +79,5 @@ def load(
         return found.problems(n, seed, split, path)
     known = [name for domain in domains for name in domain.tasks]
     known += recipe_ids() if config is None else ()
-    near = difflib.get_close_matches(task, known, n=4, cutoff=0.4) or known
-    raise InputError(f"no task is called {task!r}; did you mean {', '.join(near)}?")
+    near = difflib.get_close_matches(task, known, n=4, cutoff=0)
+    raise InputError(f"no task is called {task!r}, and no data lies there; did you mean {', '.join(near)}?")

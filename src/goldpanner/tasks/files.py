@@ -19,7 +19,8 @@ from goldpanner.types import Problem
 GSM8K_ANSWER = r"####\s*(\S.*?)\s*$"
 """Where GSM8K keeps the final answer: after `####`, in the last line (Cobbe et al. 2021, arXiv:2110.14168)."""
 
-_SHARD = re.compile(r"-\d+-of-\d+$")
+SUFFIXES = (".jsonl", ".json", ".parquet", ".arrow")
+_SHARD = re.compile(r"-(\d+)-of-(\d+)$")
 
 
 def read_problems(
@@ -66,6 +67,12 @@ def read_problems(
     return list(problems.values())
 
 
+def answers(path: Path, task: str, column: str = "answer") -> Iterator[str]:
+    """Yield the answer of each row as it stands there, "" where there is none: `read_problems` says what is wrong."""
+    for part in parts(path, task):
+        yield from (str(record.get(column, "")) for _, record in _rows(part))
+
+
 def gsm8k(path: Path | str, task: str = "gsm8k/test", n: int | None = None) -> list[Problem]:
     """Return problems of a file in GSM8K's layout: `question`, and `answer` ending with `#### 1,234`."""
     return read_problems(path, task=task, answer_pattern=GSM8K_ANSWER, n=n)
@@ -77,12 +84,15 @@ def is_data(path: Path) -> bool:
 
 
 def parts(path: Path, task: str = "") -> list[Path]:
-    """Return the files that hold the rows of a path, in order. Raises InputError for none, or for several splits."""
+    """Return the files that hold the rows of a path, in order.
+
+    Raises InputError for none, for several splits, and where a shard is missing.
+    """
     if path.is_file():
         return [path]
     splits = _splits(path)
     if not splits and path.name in (around := _splits(path.parent)):
-        return around[path.name]
+        return _complete(around[path.name])
     if not splits:
         what = (
             "holds no .parquet files and nothing that save_to_disk wrote" if path.is_dir() else "there is no such file"
@@ -93,7 +103,25 @@ def parts(path: Path, task: str = "") -> list[Path]:
         raise InputError(
             f"{path}: it holds the splits {', '.join(splits)}; give the path of one, {path / next(iter(splits))}"
         )
-    return splits[wanted]
+    return _complete(splits[wanted])
+
+
+def _complete(files: list[Path]) -> list[Path]:
+    """Return the files of a split. Raises InputError naming a shard that their names count and that is not there."""
+    named = {file.name for file in files}
+    for file in files:
+        shard = _SHARD.search(file.stem)
+        if shard is None or sum(f"-of-{shard[2]}." in name for name in named) >= int(shard[2]):
+            continue
+        names = (
+            f"{file.stem[: shard.start()]}-{i:0{len(shard[1])}}-of-{shard[2]}{file.suffix}"
+            for i in range(int(shard[2]))
+        )
+        missing = next(name for name in names if name not in named)
+        raise InputError(
+            f"{file.parent}: {missing} is missing, a shard of this split; fetch it, or name the file of one shard"
+        )
+    return files
 
 
 def _splits(folder: Path) -> dict[str, list[Path]]:
@@ -129,10 +157,13 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         except (OSError, pa.ArrowException) as error:
             raise InputError(f"{path}: cannot be read as {path.suffix[1:].capitalize()}: {error}") from None
     elif path.suffix in (".jsonl", ".json"):
-        with path.open(encoding="utf-8") as lines:
-            for row, line in enumerate(lines, 1):
-                if line.strip():
-                    yield row, _record(line, f"{path}, row {row}")
+        with path.open(encoding="utf-8-sig") as lines:  # some editors begin a file with a mark of its encoding
+            try:
+                for row, line in enumerate(lines, 1):
+                    if line.strip():
+                        yield row, _record(line, f"{path}, row {row}")
+            except UnicodeDecodeError as error:
+                raise InputError(f"{path}: not UTF-8 text: {error}; save it as UTF-8") from None
     else:
         raise InputError(f"{path}: files end with .jsonl, .parquet or .arrow; this one ends with {path.suffix!r}")
 

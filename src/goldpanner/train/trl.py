@@ -169,8 +169,9 @@ def options_of(given: Sequence[str]) -> dict[str, Any]:
         if key in OURS:
             raise InputError(f"--trl {key}: the recipe decides it; give {OURS[key]}")
         if key not in GRPOConfig.__dataclass_fields__:
-            near = difflib.get_close_matches(key, GRPOConfig.__dataclass_fields__, n=3) or ["see TRL's GRPOConfig"]
-            raise InputError(f"--trl {key}: TRL's GRPOConfig has no such option; did you mean {', '.join(near)}?")
+            near = difflib.get_close_matches(key, GRPOConfig.__dataclass_fields__, n=3)
+            hint = f"did you mean {', '.join(near)}?" if near else "its fields are the options there are"
+            raise InputError(f"--trl {key}: TRL's GRPOConfig has no such option; {hint}")
         try:
             found[key] = json.loads(text)
         except ValueError:

@@ -79,7 +79,7 @@ class Reward:
             if not isinstance(rewards, (list, tuple)) or len(rewards) != len(pairs):
                 size = len(rewards) if isinstance(rewards, (list, tuple)) else type(rewards).__name__
                 raise TypeError(f"it returned {size} for {len(pairs)} completions; TRL wants a list of as many numbers")
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a function that calls sys.exit has failed, and ends nothing here
             if len(pairs) > 1:
                 return [verdict for pair in pairs for verdict in self._rewarded([pair])]
             return [self._unjudged(f"the reward function failed: {type(error).__name__}: {error}"[:300])]
@@ -154,7 +154,7 @@ def load_reward(path: str, threshold: float | None = None, **options: Any) -> Re
         raise InputError(f"reward {path!r}: write package.module:function or file.py:function")
     try:
         module = _module(Path(place)) if place.endswith(".py") else import_module(place)
-    except Exception as error:  # whatever the user's file raises while it is read
+    except (Exception, SystemExit) as error:  # whatever the user's file raises while it is read
         raise InputError(f"reward {path!r}: {place} cannot be imported: {type(error).__name__}: {error}") from error
     function = getattr(module, name, None)
     if not callable(function):
