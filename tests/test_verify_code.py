@@ -312,8 +312,54 @@ def test_broken_tests_say_nothing_of_the_program(code: Code) -> None:
         assert judge(code, ADD, tests).outcome is UNJUDGED
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "raise NameError",
+        "raise ImportError('numpy')",
+        "raise UnicodeDecodeError('utf-8', b'', 0, 1, '')",
+        "return nosuch",
+        "import nosuch",
+        "return add2(a, b)",
+        "if b > 99: c = a\n    return c",
+        "return a + b if a == 1 else nosuch",
+        "class Opaque(Exception): pass\n    raise Opaque",
+    ],
+)
+def test_what_the_program_raises_is_no_broken_test(code: Code, body: str) -> None:
+    swallowed = [
+        "try:\n    add(1, 2); x = add([1], [2])\nexcept Exception:\n    pass\ndef f():\n    if 0: y = 1\n    y\nf()"
+    ]
+    for tests in (CALLS, ASSERTS, swallowed):
+        assert judge(code, f"def add(a, b):\n    {body}", tests).outcome is WRONG
+
+
+def test_a_later_fault_of_the_test_says_nothing_of_the_program(code: Code) -> None:
+    assert judge(code, ADD, [ASSERTS[0], "import nosuch"]).outcome is UNJUDGED
+    assert judge(code, ADD, [ASSERTS[0], "assert add(lambda: 1, 2) == 3"]).outcome is UNJUDGED
+    assert judge(code, "def plus(a, b): return a + b", ASSERTS).outcome is WRONG, "what is asked for is not there"
+
+
+def test_keyword_arguments_cross(code: Code) -> None:
+    assert judge(code, ADD, [ASSERTS[0], "assert add(a=1, b=2) == 3", "assert add(1, b=2) == 3"]).correct
+    assert judge(code, ADD, [ASSERTS[0], "assert add(a=1, c=2) == 3"]).outcome is WRONG
+    assert judge(code, "def add(a, b): return a if b == 2 else 0", ["assert add(b=2, a=3) == 3"]).correct
+
+
+def test_a_function_with_the_name_of_a_builtin(code: Code) -> None:
+    program = ADD + "def sum(a, b): return a + b"
+    for tests in (["assert sum(1, 2) == 3"], [*ASSERTS, "assert sum(1, 2) == 3"]):
+        assert judge(code, program, tests).correct
+        assert judge(code, program + " + 1", tests).outcome is WRONG
+        assert judge(code, ADD, tests).outcome is WRONG
+    # and the test's own builtins stay the test's
+    patched = "def abs(x): return 0\nlen = isinstance = abs\ndef add(a, b): return 9"
+    assert judge(code, patched, ["assert abs(add(1, 2) - 3) < 1e-6"]).outcome is WRONG
+    assert judge(code, patched, ["x = add(1, 2)", "assert abs(x - 3) == 0"]).outcome is WRONG
+
+
 def test_no_program_is_unjudged(code: Code) -> None:
-    for text in ("", " \n", "```python\n```", "```python\ndef add(a, b):"):
+    for text in ("", " \n", "```python\n```", "```bash\npip install add\n```", "```"):
         assert judge(code, text, CALLS).reason == "the completion holds no program"
     problem = Problem("t", "q", "a", {"tests": CALLS})
     assert code(problem, Completion(ADD, finish="length")).outcome is WRONG
@@ -327,7 +373,7 @@ def test_many_at_once(code: Code) -> None:
     verdicts = code.judge_many([(problem, Completion(text)) for text in texts])
     assert [verdict.outcome for verdict in verdicts] == [CORRECT, WRONG, CORRECT, WRONG, CORRECT]
     assert isinstance(code, Verifier)
-    assert code.id == f"code@1+{code.sandbox.name}"
+    assert code.id == f"code@2+{code.sandbox.name}"
 
 
 pieces = st.sampled_from(
@@ -393,10 +439,10 @@ def test_without_a_sandbox_it_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
         plain = Code(limits=LIMITS, unconfined=True)
         sandbox.find.cache_clear()
         monkeypatch.setenv(sandbox.UNCONFINED, "1")
-        assert Code().id == "code@1+unconfined", "told so by the environment"
+        assert Code().id == "code@2+unconfined", "told so by the environment"
     finally:
         sandbox.find.cache_clear()
-    assert plain.id == "code@1+unconfined"
+    assert plain.id == "code@2+unconfined"
     assert judge(plain, ADD, [*CALLS, *ASSERTS]).correct
     assert judge(plain, "print(sum(map(int, input().split())))", SCRIPTS).correct
     assert judge(plain, "while True: pass", SCRIPTS).outcome is WRONG
@@ -472,8 +518,51 @@ def test_same() -> None:
         assert not same(one, other)
 
 
+BLOCK = f"```python\n{ADD}```\n"
+RIGHT_BLOCKS = {
+    "usage after": f"{BLOCK}Usage:\n```python\nprint(add(1, 2))\n```",
+    "usage after, with names of its own": f"{BLOCK}\n```python\nx = add(1, 2)\ndef test(): assert x == 3\n```",
+    "output after": f"{BLOCK}Output:\n```\n3\n```",
+    "output after, nothing tagged": f"```\n{ADD}```\nOutput:\n```\n3\n```",
+    "other languages": f"```bash\npip install add\n```\n{BLOCK}```json\n3\n```",
+    "upper case": BLOCK.replace("python", "Python"),
+    "attributes": BLOCK.replace("python", 'python title="add.py"'),
+    "no end": f"Here it is:\n```python\n{ADD}",
+    "no end, no tag": f"Here it is:\n```\n{ADD}",
+    "begun by the prompt": f"{ADD}```\nThis adds.",
+    "corrected": f"```python\ndef add(a, b): return 0\n```\nNo:\n{BLOCK}",
+    "assigned": "```python\nimport operator\nadd = operator.add\n```\nThen:\n```python\nadd == 3\n```",
+    "Windows": BLOCK.replace("\n", "\r\n"),
+}
+
+
+@pytest.mark.parametrize("tests", [CALLS, ASSERTS], ids=["calls", "asserts"])
+@pytest.mark.parametrize("form", RIGHT_BLOCKS)
+def test_the_block_that_defines_what_is_asked_is_judged(form: str, tests: list[Any]) -> None:
+    program = extract(RIGHT_BLOCKS[form], Problem("t", "q", "a", {"tests": tests}))
+    space: dict[str, Any] = {}
+    exec(program or "", space)
+    assert space["add"](1, 2) == 3
+    assert "```" not in (program or "")
+
+
+def test_one_program_is_judged_not_the_best_of_several(code: Code) -> None:
+    wrong = "```python\ndef add(a, b): return 0\n```\n"
+    for tests in (CALLS, ASSERTS):
+        assert judge(code, BLOCK + wrong, tests).outcome is WRONG
+        assert judge(code, f"{BLOCK}```python\ndef add(a, b:\n```", tests).outcome is WRONG, "the last is broken"
+        assert judge(code, wrong + RIGHT_BLOCKS["usage after"], tests).correct
+    # a script has no name: its last block counts
+    assert judge(code, "```python\nprint(3)\n```\n```python\nprint(4)\n```", SCRIPTS[:1]).outcome is WRONG
+    assert judge(code, "```python\nprint(3)\n```\nOutput:\n```\n4\n```", SCRIPTS[:1]).correct
+
+
 def test_extract() -> None:
-    problem = Problem("t", "q", "a", {"prefix": "import re\ndef f():\n"})
+    tests = ["def check(candidate):\n    assert candidate() == 1\ncheck(f)"]
+    problem = Problem("t", "q", "a", {"prefix": "import re\ndef f():\n", "tests": tests})
     assert extract("    return 1", problem) == "import re\ndef f():\n    return 1"
-    assert extract("x\n```py\nA\n```\ny\n```\nB\n```", problem) == "import re\nB\n"
+    assert extract("x\n```py\nA\n```\ny\n```py\nB\n```", problem) == "import re\nB\n"
+    assert extract("    return 1\n```\nThis returns 1.", problem) == "import re\ndef f():\n    return 1\n"
+    body = "```python\n    return 1\n```\n```python\ndef check(f): pass\n```"
+    assert extract(body, problem) == "import re\ndef f():\n    return 1\n", "the test's own names are not asked for"
     assert extract("text ``` open", problem) is None
