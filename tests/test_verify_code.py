@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import platform
 import socket
 import sys
 import time
@@ -18,6 +19,7 @@ from goldpanner.types import Completion, Outcome, Problem, Verdict
 from goldpanner.verify import Code, Limits, Verifier, sandbox
 from goldpanner.verify.code import extract, same
 from goldpanner.verify.confined import Opaque, decode, encode
+from goldpanner.verify.seccomp import AUDIT, CLONE, REFUSED, filter_program
 
 LIMITS = Limits(seconds=1, memory_mb=256)
 ADD = "def add(a, b):\n    return a + b\n"
@@ -108,6 +110,11 @@ def free(name: str, program: str) -> Any:
     return pytest.param(program, id=name)
 
 
+def filtered(name: str, program: str) -> Any:
+    """What the filter of system calls holds back."""
+    return pytest.param(program, id=name, marks=pytest.mark.skipif(filter_program() is None, reason="no filter here"))
+
+
 FORGE = """
 import os, time
 for descriptor in range(9):
@@ -156,6 +163,67 @@ for _ in range(3):
             os.execv(sys.executable, [sys.executable, "-c", "import time; time.sleep(60)", "MARKER"])
         os._exit(0)
 time.sleep(.2)
+"""
+
+CALL = """
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+libc.shmat.restype = libc.mmap.restype = ctypes.c_void_p
+def got(result):
+    if result in (-1, None, ctypes.c_void_p(-1).value):
+        raise OSError(ctypes.get_errno())
+    return result
+"""
+
+SHARED_MEMORY = """
+for _ in range(4):
+    size = 10**8
+    place = ctypes.c_void_p(got(libc.shmat(got(libc.shmget(0, ctypes.c_size_t(size), 0o1600)), None, 0)))
+    ctypes.memset(place, 1, size)
+    libc.shmdt(place)
+print(3)
+"""
+
+MEMORY_FILES = """
+files = [os.memfd_create("x") for _ in range(30)]
+for file in files:
+    for _ in range(10): os.write(file, bytes(10**6))
+print(3)
+"""
+
+MANY_FILES = """
+import os
+for i in range(10**7): os.mkdir(str(i))
+print(3)
+"""
+
+MACHINE_CODE = """
+import mmap
+page = mmap.mmap(-1, 4096, prot=7)
+page.write(bytes([0xB8, 20, 0, 0, 0, 0xCD, 0x80, 0xC3]))  # getpid as a 32-bit program calls it
+ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(page)))()
+print(3)
+"""
+
+ORDINARY = """
+import asyncio, concurrent.futures, socket, sqlite3, subprocess, sys, tempfile, threading, uuid
+def add(a, b):
+    uuid.uuid1()
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        a, b = pool.map(lambda value: value, [a, b])
+    async def total():
+        await asyncio.sleep(0)
+        return a + b
+    with tempfile.TemporaryFile() as file:
+        file.write(b"x")
+    try:
+        socket.getaddrinfo("example.org", 80)
+    except OSError:
+        pass
+    with sqlite3.connect(":memory:") as base:
+        base.execute("select 1")
+    subprocess.run([sys.executable, "-c", "pass"], check=True)
+    return asyncio.run(total())
 """
 
 ATTACKS = [
@@ -251,17 +319,40 @@ def test_sleeping_is_not_judged(code: Code) -> None:
         free("fill the folder", "for i in range(40): open(f'f{i}', 'wb').write(b'x' * 10**6)\nprint(3)"),
         free("make processes", "import os, time\nfor _ in range(40):\n    if not os.fork(): time.sleep(9)\nprint(3)"),
         free("make threads", THREADS),
+        free("make files", MANY_FILES),
+        filtered("System V shared memory", CALL + SHARED_MEMORY),
+        filtered("files in memory", CALL + MEMORY_FILES),
+        filtered("ask the host", "import socket; socket.socket(40, 1); print(3)"),
+        filtered("routes of the kernel", "import socket; socket.socket(16, 3); print(3)"),
+        filtered("user namespace", CALL + "got(libc.unshare(0x10000000)); print(3)"),
+        filtered("user namespace by clone", CALL + "if got(libc.syscall({clone}, 0x10000011, 0, 0, 0, 0)): print(3)"),
+        filtered("trace", CALL + "got(libc.ptrace(0, 0, 0, 0)); print(3)"),
+        filtered("keys", CALL + "got(libc.syscall({keyctl}, 0, -3, 1)); print(3)"),
+        filtered("calls of another architecture", CALL + MACHINE_CODE),
     ],
 )
 def test_what_is_held_back(code: Code, program: str, tmp_path: Path) -> None:
     """Each program prints the right answer if it gets what it wants."""
     secret = tmp_path / "secret"
     secret.write_text("for the user alone")
-    program = program.replace("{secret}", str(secret))
+    at = list(AUDIT).index(platform.machine()) if platform.machine() in AUDIT else 0
+    for name, value in (("secret", secret), ("clone", CLONE[at]), ("keyctl", REFUSED["keyctl"][at])):
+        program = program.replace(f"{{{name}}}", str(value))
     with socket.create_server(("127.0.0.1", 0)) as server:
         verdict = judge(code, program.replace("{port}", str(server.getsockname()[1])), SCRIPTS[:1])
     assert verdict.outcome is WRONG, verdict
     assert judge(code, "print(3)", SCRIPTS[:1]).correct
+
+
+def test_ordinary_programs_lack_nothing(code: Code) -> None:
+    if code.sandbox.name != "bubblewrap":
+        pytest.skip("WebAssembly has no threads and no processes")
+    assert judge(code, ORDINARY, CALLS).correct
+
+
+def test_too_many_files_are_told(code: Code) -> None:
+    if code.sandbox.name == "bubblewrap":
+        assert judge(code, MANY_FILES, CALLS).reason == "the program ended: more than 10000 files"
 
 
 def test_it_may_write_in_its_own_folder(code: Code) -> None:
