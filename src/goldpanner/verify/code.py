@@ -203,10 +203,23 @@ def extract(text: str, problem: Problem) -> str | None:
     programs = [
         (prefix if block.lstrip("\r\n")[:1] in " \t" else imports) + block for block in _blocks(text) if block.strip()
     ]
-    names = "|".join(map(re.escape, _asked(meta.get("tests"))))
+    names = "|".join(map(re.escape, wanted(meta.get("tests"))))
     defines = re.compile(rf"^(?:(?:async +)?def +|class +)(?:{names})\b|^(?:{names}) *=(?!=)", re.MULTILINE)
     found = [program for program in programs if names and defines.search(program)] or programs
     return found[-1] if found else None
+
+
+def wanted(tests: Any) -> set[str]:
+    """Return the names that tests expect of a program."""
+    found = set()
+    for test in tests if isinstance(tests, (list, tuple)) else ():
+        if isinstance(test, str):
+            with suppress(SyntaxError, ValueError, RecursionError, MemoryError):
+                tree = ast.parse(test)
+                found |= asked(tree) - _bound(tree)
+        elif isinstance(test, Mapping) and "call" in test:
+            found.add(str(test["call"]).partition(".")[0].removesuffix("()"))
+    return found
 
 
 def _blocks(text: str) -> list[str]:
@@ -219,19 +232,6 @@ def _blocks(text: str) -> list[str]:
         return [text[: bare.start()], text[bare.end() :]]
     found = _FENCE.findall(text)
     return [block for tag, block in found if tag.lower() in _PYTHON] or [block for tag, block in found if not tag]
-
-
-def _asked(tests: Any) -> set[str]:
-    """Return the names that tests expect of a program."""
-    found = set()
-    for test in tests if isinstance(tests, (list, tuple)) else ():
-        if isinstance(test, str):
-            with suppress(SyntaxError, ValueError, RecursionError, MemoryError):
-                tree = ast.parse(test)
-                found |= asked(tree) - _bound(tree)
-        elif isinstance(test, Mapping) and "call" in test:
-            found.add(str(test["call"]).partition(".")[0].removesuffix("()"))
-    return found
 
 
 def _bound(tree: ast.AST) -> set[str]:
