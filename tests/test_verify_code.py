@@ -657,3 +657,14 @@ def test_extract() -> None:
     body = "```python\n    return 1\n```\n```python\ndef check(f): pass\n```"
     assert extract(body, problem) == "import re\ndef f():\n    return 1\n", "the test's own names are not asked for"
     assert extract("text ``` open", problem) is None
+
+
+@pytest.mark.parametrize(
+    "part", ["```a", "```", "a", "` ", "``` ", "```a\n", "\n", " \n", "``", "```\na\n```", "def ", "add "]
+)
+def test_reading_takes_time_in_proportion(part: str) -> None:
+    problem = Problem("t", "q", "a", {"tests": CALLS})
+    start = time.process_time()
+    for text in (part * 20_000, "```" + part[-1] * 100_000, "```python\n" + part * 20_000 + "```"):
+        extract(text, problem)
+    assert time.process_time() - start < 2

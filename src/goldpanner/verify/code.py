@@ -29,7 +29,7 @@ from goldpanner.verify.base import unfinished
 from goldpanner.verify.confined import asked, decode, encode
 from goldpanner.verify.sandbox import Limits, Running, Sandbox, Stopped, ending, find
 
-_FENCE = re.compile(r"^[^`\n]*```[ \t]*([\w+#.-]*)[^`\n]*\n(.*?)(?:```|\Z)", re.DOTALL | re.MULTILINE)
+_FENCE = re.compile(r"^[^`\n]*```([^`\n]*)\n(.*?)(?:```|\Z)", re.DOTALL | re.MULTILINE)
 _BARE = re.compile(r"^[ \t]*```[ \t]*\r?$", re.MULTILINE)
 _PYTHON = ("python", "python3", "py")
 
@@ -230,8 +230,8 @@ def _blocks(text: str) -> list[str]:
     bare = _BARE.search(text)
     if bare and text.count("```") == 1:
         return [text[: bare.start()], text[bare.end() :]]
-    found = _FENCE.findall(text)
-    return [block for tag, block in found if tag.lower() in _PYTHON] or [block for tag, block in found if not tag]
+    found = [(info.lower().split()[:1], block) for info, block in _FENCE.findall(text)]
+    return [block for tag, block in found if tag and tag[0] in _PYTHON] or [block for tag, block in found if not tag]
 
 
 def _bound(tree: ast.AST) -> set[str]:
