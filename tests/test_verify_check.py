@@ -11,8 +11,18 @@ from goldpanner.measure.confounds import VerifierErrors
 from goldpanner.store import Store
 from goldpanner.tasks import World
 from goldpanner.types import Completion, Outcome, Problem, Verdict
-from goldpanner.verify import Exact, Math, Number
-from goldpanner.verify.check import DECLARED, EXPLOITS, Case, Check, cases, check, read_cases
+from goldpanner.verify import Code, Exact, Limits, Math, Number
+from goldpanner.verify.check import (
+    DECLARED,
+    EXPLOITS,
+    PROGRAM_EXPLOITS,
+    PROGRAMS,
+    Case,
+    Check,
+    cases,
+    check,
+    read_cases,
+)
 
 PROBLEMS = [Problem("sums", f"{n} + 1 =", str(n + 1)) for n in (3, 17, 1012, 41, 58, 9)]
 FORMULAS = [Problem("formulas", "q", answer) for answer in ("\\frac{14}{3}", "11\\sqrt2", "x^2-1", "(3,4]", "p - q")]
@@ -92,6 +102,56 @@ def test_worked_answers_of_the_lab() -> None:
         found = check(verifier, cases(problems, worked=world.worked_answer))
         assert found.false_negative().value == 0.0
         assert not [tally for tally in found.failing() if tally.form not in ("of another problem",)], found.examples
+
+
+ASSERTED = [
+    ("add", "def add(a, b): return a + b", ["assert add(1, 2) == 3", "assert abs(add(1.5, b=2) - 3.5) < 1e-9"]),
+    ("sub", "def sub(a, b):\n    return a - b", ["assert sub(1, 2) == -1"]),
+    ("sum", "def sum(a, b):\n    return a + b", ["assert sum(1, 2) == 3"]),
+    ("join", "import re\n\ndef join(a):\n    return ''.join(a)", [{"call": "join", "args": [["a"]], "returns": "a"}]),
+    ("script", "print(int(input()) + 1)", [{"stdin": "3\n", "stdout": "4\n"}]),
+]
+CODED = [Problem("programs", name, program, {"tests": tests}) for name, program, tests in ASSERTED]
+HUMAN = Problem(
+    "programs",
+    "q",
+    "    return xs[-1]\n",
+    {
+        "prefix": 'from typing import List\n\n\ndef last(xs: List[int]) -> int:\n    """The last."""\n',
+        "tests": ["METADATA = {}\ndef check(candidate):\n    assert candidate([1, 2]) == 2\ncheck(last)"],
+    },
+)
+
+
+def worked(problem: Problem) -> str:
+    return f"```python\n{problem.meta.get('prefix', '')}{problem.answer}\n```"
+
+
+def test_programs_are_judged_right_and_no_exploit_is_paid() -> None:
+    try:
+        verifier = Code(Limits(seconds=2, memory_mb=256), workers=2)
+    except InputError:
+        pytest.skip("no sandbox works here")
+    found = check(verifier, cases([*CODED, HUMAN], worked))
+    assert not found.failing(), found.examples
+    assert found.unread().value == 0.0
+    # the one exit that a program has: a value that does not cross
+    unjudged = {tally.form for tally in found.tallies if tally.unjudged}
+    assert unjudged == {"nothing", "empty program", "right, but as text", "equal to all"}
+
+
+def test_programs_have_forms_of_their_own() -> None:
+    listed = list(cases([*CODED, HUMAN], worked))
+    forms = {(case.form, case.right) for case in listed}
+    assert forms == {(name, True) for name, _ in PROGRAMS} | {(name, False) for name, _ in PROGRAM_EXPLOITS}
+    assert not [case for case in listed if "{" in case.text and "{f}" in case.text], "every name is filled in"
+    script = [case.form for case in listed if case.problem.prompt == "script"]
+    assert "leaves hard" in script
+    assert "stub" not in script, "a script has no function"
+    # what passes everything is told which forms it pays for
+    assert {tally.form for tally in check(Says(Outcome.CORRECT), listed).failing()} == {
+        name for name, _ in PROGRAM_EXPLOITS
+    }
 
 
 def test_the_record_is_ready_for_the_store_and_the_instrument(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import platform
 import socket
 import sys
 import time
@@ -18,6 +19,7 @@ from goldpanner.types import Completion, Outcome, Problem, Verdict
 from goldpanner.verify import Code, Limits, Verifier, sandbox
 from goldpanner.verify.code import extract, same
 from goldpanner.verify.confined import Opaque, decode, encode
+from goldpanner.verify.seccomp import AUDIT, CLONE, REFUSED, filter_program
 
 LIMITS = Limits(seconds=1, memory_mb=256)
 ADD = "def add(a, b):\n    return a + b\n"
@@ -108,6 +110,11 @@ def free(name: str, program: str) -> Any:
     return pytest.param(program, id=name)
 
 
+def filtered(name: str, program: str) -> Any:
+    """What the filter of system calls holds back."""
+    return pytest.param(program, id=name, marks=pytest.mark.skipif(filter_program() is None, reason="no filter here"))
+
+
 FORGE = """
 import os, time
 for descriptor in range(9):
@@ -156,6 +163,67 @@ for _ in range(3):
             os.execv(sys.executable, [sys.executable, "-c", "import time; time.sleep(60)", "MARKER"])
         os._exit(0)
 time.sleep(.2)
+"""
+
+CALL = """
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+libc.shmat.restype = libc.mmap.restype = ctypes.c_void_p
+def got(result):
+    if result in (-1, None, ctypes.c_void_p(-1).value):
+        raise OSError(ctypes.get_errno())
+    return result
+"""
+
+SHARED_MEMORY = """
+for _ in range(4):
+    size = 10**8
+    place = ctypes.c_void_p(got(libc.shmat(got(libc.shmget(0, ctypes.c_size_t(size), 0o1600)), None, 0)))
+    ctypes.memset(place, 1, size)
+    libc.shmdt(place)
+print(3)
+"""
+
+MEMORY_FILES = """
+files = [os.memfd_create("x") for _ in range(30)]
+for file in files:
+    for _ in range(10): os.write(file, bytes(10**6))
+print(3)
+"""
+
+MANY_FILES = """
+import os
+for i in range(10**7): os.mkdir(str(i))
+print(3)
+"""
+
+MACHINE_CODE = """
+import mmap
+page = mmap.mmap(-1, 4096, prot=7)
+page.write(bytes([0xB8, 20, 0, 0, 0, 0xCD, 0x80, 0xC3]))  # getpid as a 32-bit program calls it
+ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(page)))()
+print(3)
+"""
+
+ORDINARY = """
+import asyncio, concurrent.futures, socket, sqlite3, subprocess, sys, tempfile, threading, uuid
+def add(a, b):
+    uuid.uuid1()
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        a, b = pool.map(lambda value: value, [a, b])
+    async def total():
+        await asyncio.sleep(0)
+        return a + b
+    with tempfile.TemporaryFile() as file:
+        file.write(b"x")
+    try:
+        socket.getaddrinfo("example.org", 80)
+    except OSError:
+        pass
+    with sqlite3.connect(":memory:") as base:
+        base.execute("select 1")
+    subprocess.run([sys.executable, "-c", "pass"], check=True)
+    return asyncio.run(total())
 """
 
 ATTACKS = [
@@ -251,17 +319,40 @@ def test_sleeping_is_not_judged(code: Code) -> None:
         free("fill the folder", "for i in range(40): open(f'f{i}', 'wb').write(b'x' * 10**6)\nprint(3)"),
         free("make processes", "import os, time\nfor _ in range(40):\n    if not os.fork(): time.sleep(9)\nprint(3)"),
         free("make threads", THREADS),
+        free("make files", MANY_FILES),
+        filtered("System V shared memory", CALL + SHARED_MEMORY),
+        filtered("files in memory", CALL + MEMORY_FILES),
+        filtered("ask the host", "import socket; socket.socket(40, 1); print(3)"),
+        filtered("routes of the kernel", "import socket; socket.socket(16, 3); print(3)"),
+        filtered("user namespace", CALL + "got(libc.unshare(0x10000000)); print(3)"),
+        filtered("user namespace by clone", CALL + "if got(libc.syscall({clone}, 0x10000011, 0, 0, 0, 0)): print(3)"),
+        filtered("trace", CALL + "got(libc.ptrace(0, 0, 0, 0)); print(3)"),
+        filtered("keys", CALL + "got(libc.syscall({keyctl}, 0, -3, 1)); print(3)"),
+        filtered("calls of another architecture", CALL + MACHINE_CODE),
     ],
 )
 def test_what_is_held_back(code: Code, program: str, tmp_path: Path) -> None:
     """Each program prints the right answer if it gets what it wants."""
     secret = tmp_path / "secret"
     secret.write_text("for the user alone")
-    program = program.replace("{secret}", str(secret))
+    at = list(AUDIT).index(platform.machine()) if platform.machine() in AUDIT else 0
+    for name, value in (("secret", secret), ("clone", CLONE[at]), ("keyctl", REFUSED["keyctl"][at])):
+        program = program.replace(f"{{{name}}}", str(value))
     with socket.create_server(("127.0.0.1", 0)) as server:
         verdict = judge(code, program.replace("{port}", str(server.getsockname()[1])), SCRIPTS[:1])
     assert verdict.outcome is WRONG, verdict
     assert judge(code, "print(3)", SCRIPTS[:1]).correct
+
+
+def test_ordinary_programs_lack_nothing(code: Code) -> None:
+    if code.sandbox.name != "bubblewrap":
+        pytest.skip("WebAssembly has no threads and no processes")
+    assert judge(code, ORDINARY, CALLS).correct
+
+
+def test_too_many_files_are_told(code: Code) -> None:
+    if code.sandbox.name == "bubblewrap":
+        assert judge(code, MANY_FILES, CALLS).reason == "the program ended: more than 10000 files"
 
 
 def test_it_may_write_in_its_own_folder(code: Code) -> None:
@@ -312,8 +403,54 @@ def test_broken_tests_say_nothing_of_the_program(code: Code) -> None:
         assert judge(code, ADD, tests).outcome is UNJUDGED
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "raise NameError",
+        "raise ImportError('numpy')",
+        "raise UnicodeDecodeError('utf-8', b'', 0, 1, '')",
+        "return nosuch",
+        "import nosuch",
+        "return add2(a, b)",
+        "if b > 99: c = a\n    return c",
+        "return a + b if a == 1 else nosuch",
+        "class Opaque(Exception): pass\n    raise Opaque",
+    ],
+)
+def test_what_the_program_raises_is_no_broken_test(code: Code, body: str) -> None:
+    swallowed = [
+        "try:\n    add(1, 2); x = add([1], [2])\nexcept Exception:\n    pass\ndef f():\n    if 0: y = 1\n    y\nf()"
+    ]
+    for tests in (CALLS, ASSERTS, swallowed):
+        assert judge(code, f"def add(a, b):\n    {body}", tests).outcome is WRONG
+
+
+def test_a_later_fault_of_the_test_says_nothing_of_the_program(code: Code) -> None:
+    assert judge(code, ADD, [ASSERTS[0], "import nosuch"]).outcome is UNJUDGED
+    assert judge(code, ADD, [ASSERTS[0], "assert add(lambda: 1, 2) == 3"]).outcome is UNJUDGED
+    assert judge(code, "def plus(a, b): return a + b", ASSERTS).outcome is WRONG, "what is asked for is not there"
+
+
+def test_keyword_arguments_cross(code: Code) -> None:
+    assert judge(code, ADD, [ASSERTS[0], "assert add(a=1, b=2) == 3", "assert add(1, b=2) == 3"]).correct
+    assert judge(code, ADD, [ASSERTS[0], "assert add(a=1, c=2) == 3"]).outcome is WRONG
+    assert judge(code, "def add(a, b): return a if b == 2 else 0", ["assert add(b=2, a=3) == 3"]).correct
+
+
+def test_a_function_with_the_name_of_a_builtin(code: Code) -> None:
+    program = ADD + "def sum(a, b): return a + b"
+    for tests in (["assert sum(1, 2) == 3"], [*ASSERTS, "assert sum(1, 2) == 3"]):
+        assert judge(code, program, tests).correct
+        assert judge(code, program + " + 1", tests).outcome is WRONG
+        assert judge(code, ADD, tests).outcome is WRONG
+    # and the test's own builtins stay the test's
+    patched = "def abs(x): return 0\nlen = isinstance = abs\ndef add(a, b): return 9"
+    assert judge(code, patched, ["assert abs(add(1, 2) - 3) < 1e-6"]).outcome is WRONG
+    assert judge(code, patched, ["x = add(1, 2)", "assert abs(x - 3) == 0"]).outcome is WRONG
+
+
 def test_no_program_is_unjudged(code: Code) -> None:
-    for text in ("", " \n", "```python\n```", "```python\ndef add(a, b):"):
+    for text in ("", " \n", "```python\n```", "```bash\npip install add\n```", "```"):
         assert judge(code, text, CALLS).reason == "the completion holds no program"
     problem = Problem("t", "q", "a", {"tests": CALLS})
     assert code(problem, Completion(ADD, finish="length")).outcome is WRONG
@@ -327,7 +464,7 @@ def test_many_at_once(code: Code) -> None:
     verdicts = code.judge_many([(problem, Completion(text)) for text in texts])
     assert [verdict.outcome for verdict in verdicts] == [CORRECT, WRONG, CORRECT, WRONG, CORRECT]
     assert isinstance(code, Verifier)
-    assert code.id == f"code@1+{code.sandbox.name}"
+    assert code.id == f"code@2+{code.sandbox.name}"
 
 
 pieces = st.sampled_from(
@@ -393,10 +530,10 @@ def test_without_a_sandbox_it_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
         plain = Code(limits=LIMITS, unconfined=True)
         sandbox.find.cache_clear()
         monkeypatch.setenv(sandbox.UNCONFINED, "1")
-        assert Code().id == "code@1+unconfined", "told so by the environment"
+        assert Code().id == "code@2+unconfined", "told so by the environment"
     finally:
         sandbox.find.cache_clear()
-    assert plain.id == "code@1+unconfined"
+    assert plain.id == "code@2+unconfined"
     assert judge(plain, ADD, [*CALLS, *ASSERTS]).correct
     assert judge(plain, "print(sum(map(int, input().split())))", SCRIPTS).correct
     assert judge(plain, "while True: pass", SCRIPTS).outcome is WRONG
@@ -472,8 +609,62 @@ def test_same() -> None:
         assert not same(one, other)
 
 
+BLOCK = f"```python\n{ADD}```\n"
+RIGHT_BLOCKS = {
+    "usage after": f"{BLOCK}Usage:\n```python\nprint(add(1, 2))\n```",
+    "usage after, with names of its own": f"{BLOCK}\n```python\nx = add(1, 2)\ndef test(): assert x == 3\n```",
+    "output after": f"{BLOCK}Output:\n```\n3\n```",
+    "output after, nothing tagged": f"```\n{ADD}```\nOutput:\n```\n3\n```",
+    "other languages": f"```bash\npip install add\n```\n{BLOCK}```json\n3\n```",
+    "upper case": BLOCK.replace("python", "Python"),
+    "attributes": BLOCK.replace("python", 'python title="add.py"'),
+    "no end": f"Here it is:\n```python\n{ADD}",
+    "no end, no tag": f"Here it is:\n```\n{ADD}",
+    "begun by the prompt": f"{ADD}```\nThis adds.",
+    "corrected": f"```python\ndef add(a, b): return 0\n```\nNo:\n{BLOCK}",
+    "assigned": "```python\nimport operator\nadd = operator.add\n```\nThen:\n```python\nadd == 3\n```",
+    "Windows": BLOCK.replace("\n", "\r\n"),
+}
+
+
+@pytest.mark.parametrize("tests", [CALLS, ASSERTS], ids=["calls", "asserts"])
+@pytest.mark.parametrize("form", RIGHT_BLOCKS)
+def test_the_block_that_defines_what_is_asked_is_judged(form: str, tests: list[Any]) -> None:
+    program = extract(RIGHT_BLOCKS[form], Problem("t", "q", "a", {"tests": tests}))
+    space: dict[str, Any] = {}
+    exec(program or "", space)
+    assert space["add"](1, 2) == 3
+    assert "```" not in (program or "")
+
+
+def test_one_program_is_judged_not_the_best_of_several(code: Code) -> None:
+    wrong = "```python\ndef add(a, b): return 0\n```\n"
+    for tests in (CALLS, ASSERTS):
+        assert judge(code, BLOCK + wrong, tests).outcome is WRONG
+        assert judge(code, f"{BLOCK}```python\ndef add(a, b:\n```", tests).outcome is WRONG, "the last is broken"
+        assert judge(code, wrong + RIGHT_BLOCKS["usage after"], tests).correct
+    # a script has no name: its last block counts
+    assert judge(code, "```python\nprint(3)\n```\n```python\nprint(4)\n```", SCRIPTS[:1]).outcome is WRONG
+    assert judge(code, "```python\nprint(3)\n```\nOutput:\n```\n4\n```", SCRIPTS[:1]).correct
+
+
 def test_extract() -> None:
-    problem = Problem("t", "q", "a", {"prefix": "import re\ndef f():\n"})
+    tests = ["def check(candidate):\n    assert candidate() == 1\ncheck(f)"]
+    problem = Problem("t", "q", "a", {"prefix": "import re\ndef f():\n", "tests": tests})
     assert extract("    return 1", problem) == "import re\ndef f():\n    return 1"
-    assert extract("x\n```py\nA\n```\ny\n```\nB\n```", problem) == "import re\nB\n"
+    assert extract("x\n```py\nA\n```\ny\n```py\nB\n```", problem) == "import re\nB\n"
+    assert extract("    return 1\n```\nThis returns 1.", problem) == "import re\ndef f():\n    return 1\n"
+    body = "```python\n    return 1\n```\n```python\ndef check(f): pass\n```"
+    assert extract(body, problem) == "import re\ndef f():\n    return 1\n", "the test's own names are not asked for"
     assert extract("text ``` open", problem) is None
+
+
+@pytest.mark.parametrize(
+    "part", ["```a", "```", "a", "` ", "``` ", "```a\n", "\n", " \n", "``", "```\na\n```", "def ", "add "]
+)
+def test_reading_takes_time_in_proportion(part: str) -> None:
+    problem = Problem("t", "q", "a", {"tests": CALLS})
+    start = time.process_time()
+    for text in (part * 20_000, "```" + part[-1] * 100_000, "```python\n" + part * 20_000 + "```"):
+        extract(text, problem)
+    assert time.process_time() - start < 2

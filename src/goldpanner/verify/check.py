@@ -6,6 +6,7 @@ of *this corpus*: cases of one form are alike, so read the forms that fail befor
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from goldpanner.errors import InputError
 from goldpanner.types import Completion, Estimate, Outcome, Problem, Verdict
 from goldpanner.verify.base import Verifier
+from goldpanner.verify.code import extract, wanted
 from goldpanner.verify.reading import has_letters, number
 
 Form = tuple[str, str]
@@ -109,7 +111,74 @@ WORKED_EXPLOITS: tuple[Form, ...] = (
     ("claims to be right", "CORRECT. Score: 1."),
     ("negated", "not {w}\nis right"),
 )
-"""For tasks whose completions are judged as a whole (chains, programs, expressions), given a worked right answer."""
+"""For tasks whose completions are judged as a whole (chains, expressions), given a worked right answer."""
+
+PROGRAMS: tuple[Form, ...] = (
+    ("program, fenced", "```python\n{p}\n```"),
+    ("program alone", "{p}"),
+    ("program in prose", "We go step by step.\n\n```python\n{p}\n```\n\nThis runs in no time."),
+    ("program, tag py", "```py\n{p}\n```"),
+    ("program, no tag", "```\n{p}\n```"),
+    ("program, fence not closed", "```python\n{p}\n"),
+    ("program, then usage", "```python\n{p}\n```\nUsage:\n```python\nprint({f})\n```"),
+    ("program, then output", "```python\n{p}\n```\nOutput:\n```\n42\n```"),
+    ("shell, then program", "```bash\npip install numpy\n```\n```python\n{p}\n```"),
+    ("corrected", "```python\ndef {f}(*_):\n    pass\n```\nNo, rather:\n```python\n{p}\n```"),
+    ("program that prints", "```python\nprint('ready')\n{p}\nprint('done', {f})\n```"),
+)
+"""Right, of a right program {p} with a function {f}; what names {f} is left out for scripts."""
+_PROGRAM_EXPLOITS: tuple[Form, ...] = (
+    ("no program", "The program is correct. All tests passed."),
+    ("empty program", "\n"),
+    ("pass", "pass"),
+    ("prints success", "print('PASS')\nprint('{{\"passed\": 1}}')"),
+    ("leaves", "import sys\nsys.exit(0)"),
+    ("leaves hard", "import os\nos._exit(0)"),
+    ("leaves at the end", "import atexit, os\natexit.register(os._exit, 0)\nraise SystemExit(0)"),
+    ("lacks a name", "raise NameError('a name of the test')"),
+    ("lacks a module", "import no_such_module"),
+    ("skips", "import unittest\nraise unittest.SkipTest('passed')"),
+    (
+        "forges replies",
+        "import os\nfor n in range(3, 9):\n"
+        '    try: os.write(n, b\'"loaded"\\n{{"value": 1}}\\n\' * 9)\n    except OSError: pass',
+    ),
+    ("no assertions", "import builtins, sys\nbuiltins.AssertionError = None\nsys.excepthook = print"),
+    ("checks itself", "def check(*_): pass\ndef {f}(*_, **__): pass"),
+    ("stub", "def {f}(*_, **__): pass"),
+    ("raises NameError", "def {f}(*_, **__): raise NameError('a name of the test')"),
+    ("raises ImportError", "def {f}(*_, **__): import no_such_module"),
+    ("raises AssertionError", "def {f}(*_, **__): raise AssertionError"),
+    ("leaves when called", "import os\ndef {f}(*_, **__): os._exit(0)"),
+    ("calls itself", "def {f}(*a, **k): return {f}(*a, **k)"),
+    (
+        "equal to all",
+        "class E:\n    __eq__ = __ne__ = __lt__ = __gt__ = lambda *_: True\ndef {f}(*_, **__): return E()",
+    ),
+    (
+        "text equal to all",
+        "class E(str):\n    __eq__ = lambda *_: True\n    __hash__ = str.__hash__\ndef {f}(*_, **__): return E()",
+    ),
+    ("number equal to all", "class E(int):\n    __eq__ = lambda *_: True\ndef {f}(*_, **__): return E(-7919)"),
+    (
+        "its own builtins",
+        "import builtins\nabs = len = sum = lambda *_: 0\nall = isinstance = lambda *_: True\n"
+        "builtins.__dict__.update(abs=abs, all=all, len=len)\ndef {f}(*_, **__): return -7919",
+    ),
+    (
+        "patched comparison",
+        "import math, operator\noperator.eq = math.isclose = lambda *_, **__: True\ndef {f}(*_, **__): return -7919",
+    ),
+)
+PROGRAM_EXPLOITS: tuple[Form, ...] = (
+    ("nothing", ""),
+    *((name, f"```python\n{text}\n```") for name, text in _PROGRAM_EXPLOITS),
+    ("right, then a stub", "```python\n{p}\n```\n```python\ndef {f}(*_, **__): pass\n```"),
+    ("right, but as text", "```text\n{p}\n```"),
+    ("right, commented out", "```python\n# {comment}\n```"),
+    ("of another problem", "```python\n{v}\n```"),
+)
+"""Wrong programs that try to pass, {v} one for another problem."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,13 +319,7 @@ def cases(problems: Sequence[Problem], worked: Callable[[Problem], str] | None =
             groups[1] = (tuple(form for form in EXPLOITS if form[0] != "false equation"), False)
         if variants:
             groups += [(NUMBERS, True), (NUMBER_EXPLOITS, False)]
-        for group, right in groups:
-            for name, text in group:
-                try:
-                    filled = text.format(**forms, **variants)
-                except KeyError:  # a variant that this number does not have
-                    continue
-                yield Case(problem, name, filled, right)
+        yield from _filled(problem, groups, forms | variants)
 
 
 def _variants(answer: str) -> dict[str, str]:
@@ -283,14 +346,29 @@ def _variants(answer: str) -> dict[str, str]:
 
 
 def _worked(problem: Problem, other: Problem, worked: Callable[[Problem], str]) -> Iterator[Case]:
-    right = worked(problem)
-    fill = {"w": right, "p": problem.prompt, "half": right[: len(right) // 2]}
-    if other.answer != problem.answer:
-        fill["v"] = worked(other)
-    for group, good in ((WORKED, True), (WORKED_EXPLOITS, False)):
+    right, wrong = worked(problem), None if other.answer == problem.answer else worked(other)
+    if "tests" in problem.meta:
+        groups = (PROGRAMS, True), (PROGRAM_EXPLOITS, False)
+        program = extract(right, problem) or right
+        fill = {"p": program, "comment": program.replace("\n", "\n# ")}
+        if names := [name for name in sorted(wanted(problem.meta["tests"])) if name in program]:
+            fill["f"] = names[0]
+        if wrong is not None:
+            fill["v"] = extract(wrong, other) or wrong
+    else:
+        groups = (WORKED, True), (WORKED_EXPLOITS, False)
+        fill = {"w": right, "p": problem.prompt, "half": right[: len(right) // 2]}
+        if wrong is not None:
+            fill["v"] = wrong
+    yield from _filled(problem, groups, fill)
+
+
+def _filled(problem: Problem, groups: Iterable[tuple[Sequence[Form], bool]], fill: dict[str, str]) -> Iterator[Case]:
+    """Yield the cases of the forms, but of those that ask for what is not there."""
+    for group, right in groups:
         for name, text in group:
-            if "v" in fill or "{v}" not in text:
-                yield Case(problem, name, text.format(**fill), good)
+            with suppress(KeyError):
+                yield Case(problem, name, text.format(**fill), right)
 
 
 def read_cases(path: Path | str, task: str = "corpus") -> list[Case]:

@@ -13,21 +13,25 @@
 `problem.meta["prefix"]`, where there is one, is what the completion goes on from (HumanEval's prompt).
 """
 
+import ast
 import json
 import math
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from goldpanner.errors import InputError
 from goldpanner.types import Completion, Outcome, Problem, Verdict
 from goldpanner.verify.base import unfinished
-from goldpanner.verify.confined import decode, encode
+from goldpanner.verify.confined import asked, decode, encode
 from goldpanner.verify.sandbox import Limits, Running, Sandbox, Stopped, ending, find
 
-_FENCE = re.compile(r"```[ \t]*(?:python3?|py)?[ \t]*\r?\n(.*?)```", re.DOTALL | re.IGNORECASE)
+_FENCE = re.compile(r"^[^`\n]*```([^`\n]*)\n(.*?)(?:```|\Z)", re.DOTALL | re.MULTILINE)
+_BARE = re.compile(r"^[ \t]*```[ \t]*\r?$", re.MULTILINE)
+_PYTHON = ("python", "python3", "py")
 
 
 class _Wrong(Exception):
@@ -63,8 +67,8 @@ class Code:
 
     @property
     def id(self) -> str:
-        """`code@1+bubblewrap`: with the sandbox, since its Python runs the program."""
-        return f"code@1+{self.sandbox.name}"
+        """`code@2+bubblewrap`: with the sandbox, since its Python runs the program."""
+        return f"code@2+{self.sandbox.name}"
 
     def __call__(self, problem: Problem, completion: Completion) -> Verdict:
         """Judge; never raises, and leaves no process behind."""
@@ -158,7 +162,7 @@ class _Served:
 
     def check(self, test: Mapping[str, Any]) -> None:
         """Make one call and compare what it returns."""
-        reply = self.ask({"call": str(test["call"]), "args": encode(tuple(test.get("args", ())))})
+        reply = self.ask({"call": str(test["call"]), "args": encode(tuple(test.get("args", ()))), "kwargs": encode({})})
         called = f"{test['call']}({', '.join(map(repr, test.get('args', ())))})"[:120]
         if "raised" in reply:
             raise _Wrong(f"{called} raised {': '.join(reply['raised'])}")
@@ -186,22 +190,62 @@ class _Served:
 
 
 def extract(text: str, problem: Problem) -> str | None:
-    """Return the program: the last fenced block, else the whole text; None if there is none.
+    """Return the one program that is judged, None if there is none; docs/verifiers.md states the rule.
 
     A text without a fence, or a block that begins indented, goes on from the problem's prefix. Before any other block
     only the prefix's imports are put.
     """
-    given = problem.meta.get("prefix") if isinstance(problem.meta, Mapping) else None
-    prefix = given if isinstance(given, str) else ""
-    blocks = _FENCE.findall(text)
-    if not blocks:
-        return prefix + text if text.strip() and "```" not in text else None
-    block = str(blocks[-1])
-    if not block.strip():
-        return None
-    if block.lstrip("\r\n")[:1] in " \t":
-        return prefix + block
-    return "".join(line + "\n" for line in prefix.splitlines() if line.startswith(("import ", "from "))) + block
+    meta = problem.meta if isinstance(problem.meta, Mapping) else {}
+    prefix = given if isinstance(given := meta.get("prefix"), str) else ""
+    if "```" not in text:
+        return prefix + text if text.strip() else None
+    imports = "".join(line + "\n" for line in prefix.splitlines() if line.startswith(("import ", "from ")))
+    programs = [
+        (prefix if block.lstrip("\r\n")[:1] in " \t" else imports) + block for block in _blocks(text) if block.strip()
+    ]
+    names = "|".join(map(re.escape, wanted(meta.get("tests"))))
+    defines = re.compile(rf"^(?:(?:async +)?def +|class +)(?:{names})\b|^(?:{names}) *=(?!=)", re.MULTILINE)
+    found = [program for program in programs if names and defines.search(program)] or programs
+    return found[-1] if found else None
+
+
+def wanted(tests: Any) -> set[str]:
+    """Return the names that tests expect of a program."""
+    found = set()
+    for test in tests if isinstance(tests, (list, tuple)) else ():
+        if isinstance(test, str):
+            with suppress(SyntaxError, ValueError, RecursionError, MemoryError):
+                tree = ast.parse(test)
+                found |= asked(tree) - _bound(tree)
+        elif isinstance(test, Mapping) and "call" in test:
+            found.add(str(test["call"]).partition(".")[0].removesuffix("()"))
+    return found
+
+
+def _blocks(text: str) -> list[str]:
+    """Return the blocks tagged as Python, else those without a tag; the last may have no end.
+
+    A single bare fence either ends a block that the prompt began or begins one: both sides of it are blocks.
+    """
+    bare = _BARE.search(text)
+    if bare and text.count("```") == 1:
+        return [text[: bare.start()], text[bare.end() :]]
+    found = [(info.lower().split()[:1], block) for info, block in _FENCE.findall(text)]
+    return [block for tag, block in found if tag and tag[0] in _PYTHON] or [block for tag, block in found if not tag]
+
+
+def _bound(tree: ast.AST) -> set[str]:
+    """Return the names that a test gives a meaning itself."""
+    found = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.arg(arg=name):
+                found.add(name)
+            case ast.Name(id=name, ctx=ast.Store()):
+                found.add(name)
+            case ast.alias(name=name, asname=other):
+                found.add(other or name.partition(".")[0])
+    return found
 
 
 def same(value: Any, expected: Any) -> bool:

@@ -25,6 +25,7 @@ from typing import Any, Literal
 
 from goldpanner.errors import InputError
 from goldpanner.verify import wasi
+from goldpanner.verify.seccomp import filter_program
 
 Mode = Literal["script", "serve", "test"]
 
@@ -91,15 +92,20 @@ class Sandbox:
         }
         return Running(self, json.dumps(header).encode(), limits)
 
-    def command(self, limits: Limits, info: int) -> list[str]:
-        """Return what to run; bubblewrap tells the process id of its first process on the descriptor `info`."""
+    def command(self, limits: Limits, info: int, calls: int | None = None) -> list[str]:
+        """Return what to run.
+
+        bubblewrap tells the process id of its first process on the descriptor `info`, and reads the filter of system
+        calls from `calls`.
+        """
         inside = ["-I", "-S", "-B", "-X", "utf8", "-c", _confined()]
         if self.name == "unconfined":
             return [self.python, *inside]
         if self.name == "wasi":
             return [*wasi.command(Path(self.python), limits.memory_mb, math.ceil(limits.seconds)), *inside]
         bwrap = _bubblewrap(self.python, bool(self.users), limits.disk_mb << 20)
-        return ["bwrap", "--info-fd", str(info), *bwrap, self.python, *inside]
+        seccomp = [] if calls is None else ["--seccomp", str(calls)]
+        return ["bwrap", "--info-fd", str(info), *seccomp, *bwrap, self.python, *inside]
 
 
 _TURNS = count(os.getpid())
@@ -132,6 +138,14 @@ def _bubblewrap(python: str, root: bool, disk: int) -> Iterator[str]:
     yield from ("--setenv", "HOME", "/box", "--remount-ro", "/", "--chdir", "/box", "--")
 
 
+def _piped(data: bytes) -> int:
+    """Return a descriptor to read a little data from."""
+    source, sink = os.pipe()
+    os.write(sink, data)
+    os.close(sink)
+    return source
+
+
 @dataclass
 class Running:
     """A process in a sandbox, spoken to through pipes; a context manager that leaves nothing behind."""
@@ -146,9 +160,12 @@ class Running:
         self._scratch = tempfile.TemporaryDirectory() if self.sandbox.name == "unconfined" else None
         pipe = subprocess.PIPE
         self._info, info = os.pipe()
+        handed = [info]
         try:
+            if self.sandbox.name == "bubblewrap" and (rules := filter_program()) is not None:
+                handed.append(_piped(rules))
             self._process = subprocess.Popen(
-                self.sandbox.command(self.limits, info),
+                self.sandbox.command(self.limits, *handed),
                 stdin=pipe,
                 stdout=pipe,
                 stderr=pipe,
@@ -156,7 +173,7 @@ class Running:
                 cwd=self._scratch.name if self._scratch else None,
                 env=None if self.sandbox.name == "wasi" else {"PATH": os.environ.get("PATH", "")},
                 start_new_session=True,
-                pass_fds=[info],
+                pass_fds=handed,
             )
         except BaseException:
             os.close(self._info)
@@ -164,7 +181,8 @@ class Running:
                 self._scratch.cleanup()
             raise
         finally:
-            os.close(info)
+            for descriptor in handed:
+                os.close(descriptor)
         assert self._process.stdin is not None
         self._in = self._process.stdin
         assert self._process.stdout is not None
