@@ -16,6 +16,8 @@ from goldpanner.types import Completion
 REWARDS = """
 def says(prompts, completions, answer, **_):
     return [float(a in text) for text, a in zip(completions, answer)]
+def like_trl(completions, solution):
+    return [float(right in text) for text, right in zip(completions, solution)]
 def half(completions, **_):
     return [0.5] * len(completions)
 """
@@ -131,10 +133,28 @@ def test_models_judged_by_different_verifiers_are_not_compared(file):
     assert "gained" in call(*compared, "--verifier", "number@1")
 
 
+def test_a_reward_function_finds_the_answer_under_the_name_of_its_column(file):
+    file.write_text(file.read_text().replace('"answer"', '"solution"'))
+    words = (
+        "sample",
+        "scripted:1",
+        file,
+        "--columns",
+        "answer=solution",
+        "--store",
+        file.parent / "s",
+        "-n",
+        4,
+        "--json",
+    )
+    found = json.loads(call(*words, "--verifier", f"{file.parent}/rewards.py:like_trl"))
+    assert (found["n"], found["correct"]) == (24, 24)
+
+
 def test_mistakes_say_what_to_do(file, monkeypatch):
     words = ("sample", "scripted:1", file, "--store", file.parent / "s", "-n", 4)
     assert "no verifier is called 'numbr'" in call(*words, "--verifier", "numbr", code=2)
-    assert "has no function 'nope'; there are says, half" in call(
+    assert "has no function 'nope'; there are says, like_trl, half" in call(
         *words, "--verifier", f"{file.parent}/rewards.py:nope", code=2
     )
     assert "number is none; leave it out" in call(*words, "--verifier", "number", "--threshold", 0.5, code=2)

@@ -80,7 +80,7 @@ def test_unknown_id_names_the_near_ones() -> None:
         load("world/dd3", 1)
     with pytest.raises(InputError, match="did you mean world/klingon"):
         load("klingon", 1)
-    with pytest.raises(InputError, match="arithmetic/add-2d"):
+    with pytest.raises(InputError, match=r"did you mean world/d1, arithmetic/add-1d, [^?]{,150}\?$"):
         load("zzz", 1)
     with pytest.raises(InputError, match="did you mean"):
         load("world/exposure-5%", 1, config=WorldConfig(exposures=()))

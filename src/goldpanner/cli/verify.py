@@ -149,14 +149,16 @@ def rescorer(name: str, threshold: float | None = None) -> "Judge":
     return judge
 
 
-def verifiers_of(task: str, name: str | None = None, threshold: float | None = None) -> "Sequence[Verifier]":
+def verifiers_of(
+    task: str, name: str | None = None, threshold: float | None = None, columns: str | None = None
+) -> "Sequence[Verifier]":
     """Return the verifier of a name; without one those of a task: a domain's own, a recipe's, else exact match."""
     from goldpanner import tasks
     from goldpanner.tasks.own import judge_of
     from goldpanner.verify import Exact
 
     if name is not None:
-        return (judge_of(name, threshold),)
+        return (judge_of(name, threshold, columns),)
     if threshold is not None:
         raise InputError(f"--threshold {threshold:g} is that of a reward function; name it with --verifier file.py:f")
     if (domain := domain_of(task)) is not None:
@@ -177,7 +179,7 @@ def judges_of(
     place, colon, function = (name or "").rpartition(":")
     if place.endswith(".py"):  # a worker on another node knows no relative path
         name = f"{Path(place).absolute()}{colon}{function}"
-    return partial(verifiers_of, task, name, threshold)
+    return partial(verifiers_of, task, name, threshold, columns)
 
 
 def who_judges(word: str, name: str | None, columns: str | None = None) -> str | None:

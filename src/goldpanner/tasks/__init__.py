@@ -79,5 +79,7 @@ def load(
         return found.problems(n, seed, split, path)
     known = [name for domain in domains for name in domain.tasks]
     known += recipe_ids() if config is None else ()
-    near = difflib.get_close_matches(task, known, n=4, cutoff=0)
-    raise InputError(f"no task is called {task!r}, and no data lies there; did you mean {', '.join(near)}?")
+    families = {name.partition("/")[0]: name for name in reversed(known)}  # with the first of each
+    near = difflib.get_close_matches(task, known, n=4, cutoff=0.4) or [*reversed(families.values())]
+    nor = "" if task.partition("/")[0] in families else ", and no data lies there"
+    raise InputError(f"no task is called {task!r}{nor}; did you mean {', '.join(near)}?")

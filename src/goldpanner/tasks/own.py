@@ -16,20 +16,26 @@ MAX_TOKENS = 48
 """Token limit of a task that has no recipe."""
 
 
-def named_verifier(name: str, threshold: float | None = None) -> Verifier | None:
-    """Return the verifier of a name, or of a function with TRL's signature (`file.py:function`); None for a task."""
+def named_verifier(name: str, threshold: float | None = None, columns: str | None = None) -> Verifier | None:
+    """Return the verifier of a name, or of a function with TRL's signature (`file.py:function`); None for a task.
+
+    The function is given the answer as `answer`, and under the name that `columns` says it has in the data file.
+    """
     kind, _, option = name.partition(":")
     if name in NAMED:
         if kind == "exact":
             return Exact()
         missing: Missing = "wrong" if option == "wrong-if-missing" else "unjudged"
         return (Number if kind == "number" else Math)(missing, option == "flexible")
-    return load_reward(name, threshold) if ":" in name and not Path(name).is_file() else None
+    if ":" not in name or Path(name).is_file():
+        return None
+    column = named_columns(columns).get("answer", "answer")
+    return load_reward(name, threshold, columns={} if column == "answer" else {column: "answer"})
 
 
-def judge_of(name: str, threshold: float | None = None) -> Verifier:
+def judge_of(name: str, threshold: float | None = None, columns: str | None = None) -> Verifier:
     """Return the verifier of a name. Raises InputError for an unknown one, or a threshold that it does not have."""
-    found = named_verifier(name, threshold)
+    found = named_verifier(name, threshold, columns)
     if found is None:
         raise InputError(f"no verifier is called {name!r}; give {', '.join(NAMED)}, or file.py:function")
     if threshold is not None and name in NAMED:
@@ -83,7 +89,7 @@ def own_task(
                 raise
             raise InputError(f"{error}; say which with --columns question=NAME,answer=NAME") from None
 
-    return Recipe(task, SamplingParams(max_tokens=MAX_TOKENS), lambda: judge_of(judge, threshold), read)
+    return Recipe(task, SamplingParams(max_tokens=MAX_TOKENS), lambda: judge_of(judge, threshold, columns), read)
 
 
 def named_columns(text: str | None) -> dict[str, str]:
