@@ -133,6 +133,20 @@ def test_models_judged_by_different_verifiers_are_not_compared(file):
     assert "gained" in call(*compared, "--verifier", "number@1")
 
 
+@pytest.mark.parametrize("drawn_by", ["exact", "number:wrong-if-missing"])
+def test_origins_are_told_from_the_verdicts_that_are_counted_alone(file, drawn_by):
+    store = Store(file.parent / "s")
+    ids = []
+    for p in (0.0, 0.7):
+        words = ("sample", f"scripted:{p}", file, "--store", store.root, "-n", 40, "--json")
+        call(*words, "--verifier", drawn_by)
+        ids.append(json.loads(call(*words, "--verifier", "number:wrong-if-missing"))["policy"])
+    store.append_scores(ids[0], [(sample, -1.0) for sample in store.samples(policy=ids[1])])
+    counted = ("--verifier", "number:wrong-if-missing@1")
+    found = json.loads(call("compare", *ids, "--store", store.root, *counted, "--json"))
+    assert len(found["origin"]) == (0 if drawn_by == "exact" else 6), "all six are gained"
+
+
 def test_a_reward_function_finds_the_answer_under_the_name_of_its_column(file):
     file.write_text(file.read_text().replace('"answer"', '"solution"'))
     words = (

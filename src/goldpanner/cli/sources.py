@@ -353,10 +353,13 @@ def load_policy(name: str, *, dtype: str = "auto", **server: Any) -> "ScriptedPo
 def origins(found: "Comparison", base: Source, rl: Source) -> "Comparison":
     """Return the comparison with the origin of every gained problem whose RL samples were scored under the base.
 
-    The scores are those of `goldpanner score`; without them nothing is added.
+    The scores are those of `goldpanner score`; without them nothing is added, nor where the verdicts counted are not
+    those of the sampling: which sample was right is read there.
     """
     gained = found.changes.of("gained")
     if not gained or rl.store is None or base.policy is None or rl.policy is None:
+        return found
+    if rl.choice.verifier is not None and rl.judged_by() != {rl.choice.verifier}:
         return found
     from goldpanner.measure.compare import with_origins
 
