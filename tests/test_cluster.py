@@ -256,7 +256,8 @@ class Slow(ScriptedPolicy):
 try:
     with Workers(2, "local") as pool:
         collect(pool.hold(lambda: Slow.with_p(0.3)), "p", load("world/d2", 24), SamplingParams(max_tokens=40),
-                Goal(most=400), 0, Store(sys.argv[1]), lambda event: print(event.done, flush=True), None, pool)
+                Goal(most=400), 0, Store(sys.argv[1]), lambda event: event.done and print(event.done, flush=True),
+                None, pool)
 except Interrupted as stop:
     sys.exit(str(stop))
 """

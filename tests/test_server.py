@@ -690,3 +690,13 @@ def test_vllm_does_what_is_asked(tmp_path):
     assert np.allclose(echoed, scored, atol=1e-3)
     assert who.scoring_distance < 1e-3
     assert spelled == local.tokenizer.decode(longer[0].tokens)
+
+
+def test_a_request_that_hangs_is_given_up_after_the_time_asked_for(tmp_path):
+    data = tmp_path / "problems.jsonl"
+    data.write_text("".join(json.dumps({"question": p.prompt, "answer": p.answer}) + "\n" for p in PROBLEMS))
+    with FaultyServer(HALF, lambda number, body: "hang" if number == 1 else None, hang=60.0) as server:
+        began = time.monotonic()
+        told = call("sample", server.url, data, "--store", tmp_path / "s", "-n", 4, "--timeout", 1, "--json")
+        assert json.loads(told.stdout)["unjudged"] == 0
+        assert time.monotonic() - began < 30

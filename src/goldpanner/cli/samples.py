@@ -115,6 +115,9 @@ def sample(
     ] = "",
     dtype: HoldIn = Dtype.AUTO,
     concurrency: Annotated[int, typer.Option(help="Requests to a server at once (of each worker).", min=1)] = 16,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds that a request to a server may take; it is tried five times.", min=1)
+    ] = 600,
     engine: Annotated[
         Engine, typer.Option(help="goldpanner: this process; ray: workers, here or on a cluster.")
     ] = Engine.OWN,
@@ -146,7 +149,8 @@ def sample(
     base = load_base(against, margin, store, params, drawn, judge)
     goal = goal_of(n, until, group, budget, base, margin)
     place = open_store(store)
-    server = {"model": model, "dtype": dtype.value, "concurrency": concurrency, "override": speak_of_support}
+    server: dict[str, Any] = {"model": model, "dtype": dtype.value, "concurrency": concurrency}
+    server |= {"override": speak_of_support, "timeout": timeout}
     with _drawing(policy, engine, workers, ray_address, server) as (drawing, pool):
         name = str(drawing.describe()["name"]) if "://" in policy else policy
         with display.Bars(quiet=as_json) as bars:

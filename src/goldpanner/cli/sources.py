@@ -313,19 +313,22 @@ def drawn_with(store: "Store", policy: str, params: str | None) -> dict[str, Any
     return {name: tuple(value) if name == "stop" else value for name, value in known.items()}
 
 
-def load_policy(name: str, *, dtype: str = "auto", **server: Any) -> "ScriptedPolicy | LocalPolicy | ServerPolicy":
+def load_policy(
+    name: str, *, dtype: str = "auto", timeout: float = 600, **server: Any
+) -> "ScriptedPolicy | LocalPolicy | ServerPolicy":
     """Return a policy to sample: `scripted:0.3` (right with that probability), a Hugging Face model folder or its name
     on the hub, a folder of LoRA adapters, or a URL.
 
     `dtype` is that of a model folder's weights (auto: as saved). A URL is an OpenAI-compatible server's; `server` goes
-    to `ServerPolicy`, and its `model` is the adapters' base too.
+    to `ServerPolicy` (`timeout`: seconds a request), and its `model` is the adapters' base too.
     """
     if dtype != "auto" and ("://" in name or name.startswith("scripted:")):
         raise InputError(f"--dtype {dtype} is for model folders, and {name} is none; leave it out")
     if name.startswith(("http://", "https://")):
+        from goldpanner.policies.endpoint import Patience
         from goldpanner.policies.server import ServerPolicy
 
-        return ServerPolicy(name, **server)
+        return ServerPolicy(name, **server, patience=Patience(timeout=timeout))
     if name.startswith("scripted:"):
         from goldpanner.policies.scripted import ScriptedPolicy
 
