@@ -58,18 +58,21 @@ def test_a_file_of_numbers_is_judged_by_the_number_that_is_declared(file, text):
 
 
 def test_who_judges_depends_on_every_answer_of_the_file(tmp_path):
-    assert usual_verifier(write(tmp_path / "a.jsonl", [1, "-2.5", "3/4", "1,000", "\\frac{1}{2}"])) == "number"
+    assert (
+        usual_verifier(write(tmp_path / "a.jsonl", [1, "-2.5", "3/4", "1,000", "\\frac{1}{2}"]))
+        == "number:wrong-if-missing"
+    )
     assert usual_verifier(write(tmp_path / "b.jsonl", [1, 2, "Paris"])) == "exact", "however few are drawn"
     (tmp_path / "c.jsonl").write_text('{"prompt": "?", "final": 3, "answer": "x"}\n')
-    assert usual_verifier(tmp_path / "c.jsonl", "question=prompt,answer=final") == "number"
+    assert usual_verifier(tmp_path / "c.jsonl", "question=prompt,answer=final") == "number:wrong-if-missing"
 
 
 def test_it_is_told_who_judges(file):
     words = ("sample", "scripted:1", file, "--store", file.parent / "s", "-n", 4)
     told = call(*words)
-    assert "judged by number (every answer is a number); --verifier" in told
+    assert "judged by number:wrong-if-missing (every answer is a number); --verifier" in told
     assert "24 samples of 6 problems: 24 correct, 0 unjudged" in told
-    assert "judged by number@1" in told
+    assert "judged by number:wrong-if-missing@1" in told
     named = call(*words, "--verifier", "exact")
     assert "24 stored samples" in named
     assert "every answer" not in named
@@ -82,8 +85,8 @@ def test_another_verifier_judges_what_is_stored_and_draws_nothing_twice(file):
     exact = json.loads(call(*words, 8, "--verifier", "exact"))
     assert (exact["verifier"], exact["n"], exact["correct"]) == ("exact:nfkc+spaces@1", 48, 0)
     number = json.loads(call(*words, 8))
-    assert (number["verifier"], number["n"]) == ("number@1", 48)
-    assert number["correct"] + number["unjudged"] == 48
+    assert (number["verifier"], number["n"]) == ("number:wrong-if-missing@1", 48)
+    assert number["unjudged"] == 0
     says = json.loads(call(*words, 12, "--verifier", f"{file.parent}/rewards.py:says"))
     assert says["n"] == 72, "topped up"
     assert len(Store(store).samples()) == 72
@@ -128,9 +131,9 @@ def test_models_judged_by_different_verifiers_are_not_compared(file):
     call("sample", "scripted:0.2", file, *store, "-n", 8, "--verifier", "exact")
     call("sample", "scripted:0.9", file, *store, "-n", 8)
     compared = ("compare", "scripted:0.2", "scripted:0.9", *store)
-    assert "judged by exact:nfkc+spaces@1, RL (scripted:0.9) by number@1" in call(*compared, code=2)
+    assert "judged by exact:nfkc+spaces@1, RL (scripted:0.9) by number:wrong-if-missing@1" in call(*compared, code=2)
     call("sample", "scripted:0.2", file, *store, "-n", 8)
-    assert "gained" in call(*compared, "--verifier", "number@1")
+    assert "gained" in call(*compared, "--verifier", "number:wrong-if-missing@1")
 
 
 @pytest.mark.parametrize("drawn_by", ["exact", "number:wrong-if-missing"])

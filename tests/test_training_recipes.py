@@ -301,7 +301,10 @@ def test_a_data_file_is_a_task_and_its_verifier_belongs_to_the_settings(gpt2, tm
     call("grpo", *words, "--out", tmp_path / "usual", overrides=given)
     store = Store(tmp_path / "usual" / "store")
     (verifier,) = {sample.verdict.verifier for sample in store.samples()}
-    assert (verifier, store.get("runs", "usual")["config"]["reward"]) == ("number@1", "number")
+    assert (verifier, store.get("runs", "usual")["config"]["reward"]) == (
+        "number:wrong-if-missing@1",
+        "number:wrong-if-missing",
+    )
     assert {problem.task for problem in store.problems().values()} == {"sums"}
     own = ("--verifier", f"{rewards}:odd", "--threshold", 0.5)
     call("grpo", *words, "--out", tmp_path / "own", *own, overrides=given)

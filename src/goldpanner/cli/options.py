@@ -14,7 +14,8 @@ Judge = Annotated[
     typer.Option(
         "--verifier",
         help="Who judges, in place of the task's own: number, math, exact (also number:flexible, "
-        "math:wrong-if-missing), file.py:function. Of a data file by default number if all answers are, else exact.",
+        "math:wrong-if-missing), file.py:function. Of a data file by default number:wrong-if-missing if all answers "
+        "are numbers, else exact.",
     ),
 ]
 Columns = Annotated[

@@ -189,7 +189,7 @@ def who_judges(word: str, name: str | None, columns: str | None = None) -> str |
     if name is not None or (path := data_path(word)) is None:
         return name
     name = usual_verifier(path, columns)
-    why = "every answer is a number" if name == "number" else "the whole text counts: not every answer is a number"
+    why = "every answer is a number" if name != "exact" else "the whole text counts: not every answer is a number"
     typer.echo(f"judged by {name} ({why}); --verifier math, or file.py:function, judges otherwise", err=True)
     return name
 

@@ -44,12 +44,15 @@ def judge_of(name: str, threshold: float | None = None, columns: str | None = No
 
 
 def usual_verifier(path: Path, columns: str | None = None) -> str:
-    """Return who judges a data file unless somebody is named: `number` if every answer is a number, else `exact`."""
+    """Return who judges a data file unless somebody is named: `exact`, or, if every answer is a number, `number`.
+
+    A finished text that declares no number is then wrong, as with `exact`: in training silence must not pay.
+    """
     column = named_columns(columns).get("answer", "answer")
     numbers = all(
         reading.number(answer, bare_units=False) is not None for answer in answers(path, task_name(path), column)
     )
-    return "number" if numbers else "exact"
+    return "number:wrong-if-missing" if numbers else "exact"
 
 
 def data_path(word: str) -> Path | None:
