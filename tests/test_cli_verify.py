@@ -64,7 +64,7 @@ def test_a_data_file_is_checked_with_the_verifier_that_judges_it(tmp_path: Path)
     file = tmp_path / "mine.jsonl"
     file.write_text("".join(json.dumps({"question": f"{i}?", "answer": i}) + "\n" for i in range(8)))
     (found,) = checks(file)
-    assert (found["verifier"], found["tasks"]) == ("number@1", ["mine"])
+    assert (found["verifier"], found["tasks"]) == ("number:wrong-if-missing@1", ["mine"])
 
 
 @pytest.mark.parametrize("task", ["world/d2", "countdown/3", "arithmetic/add-2d"])
