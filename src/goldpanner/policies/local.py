@@ -36,8 +36,9 @@ a step."""
 
 
 MINUTE = {"cpu": 3 * 10**12, "other": 3 * 10**15}
-"""About how many operations a minute of sampling is: so much is drawn before any of it is handed on. Not measured while
-it runs: the batches, and with them the last digits of every probability, must not depend on the clock."""
+"""About how many operations a minute of sampling is: so much is drawn before any of it is handed on. Tried on two CPU
+cores; for GPUs a guess. Not measured while it runs: the batches, and with them the last digits of every probability,
+must not depend on the clock."""
 
 
 class LocalPolicy:
