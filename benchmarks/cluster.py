@@ -20,14 +20,14 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded; workers take it over
 os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  as this process; at Ray's 15 they get what others leave
 
-from goldpanner.adaptive import Goal
-from goldpanner.cli.collect import collect, params_of
-from goldpanner.cli.sources import load_policy
-from goldpanner.cluster import Held, Workers
-from goldpanner.policies import Policy, Request
+from goldpanner.policies.base import Policy, Request
 from goldpanner.policies.scripted import ScriptedPolicy
+from goldpanner.progress import Event
+from goldpanner.sampling.collect import collect, params_of
+from goldpanner.sampling.goal import Goal
+from goldpanner.sampling.ray_workers import Held, Workers
+from goldpanner.sources import load_policy
 from goldpanner.store import Store
-from goldpanner.studies.workers import Event
 from goldpanner.tasks import load
 from goldpanner.types import Completion, Problem, SamplingParams
 

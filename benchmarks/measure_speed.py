@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from goldpanner.cli.sources import Choice, load_source
 from goldpanner.measure import boundary, extrapolate, groups, mixture, passk
+from goldpanner.measure.posterior import Shapes
 from goldpanner.measure.profile import profile
-from goldpanner.measure.shapes import Shapes
 from goldpanner.rng import stream
+from goldpanner.sources import Choice, load_source
 from goldpanner.store import Store
 from goldpanner.types import Problem
 

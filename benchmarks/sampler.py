@@ -14,7 +14,7 @@ import time
 
 import torch
 
-from goldpanner.policies import Request
+from goldpanner.policies.base import Request
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.tasks import load
 from goldpanner.tasks.world import World, WorldConfig

@@ -15,9 +15,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from goldpanner.adaptive import Goal
 from goldpanner.measure import sequential
 from goldpanner.rng import stream
+from goldpanner.sampling.goal import Goal
 from goldpanner.types import Counts, FloatArray
 
 POPULATIONS = {"beta(.2, 5)": (0.2, 5.0), "beta(.3, .3)": (0.3, 0.3), "uniform": (1.0, 1.0)}

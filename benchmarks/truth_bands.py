@@ -24,8 +24,8 @@ from scipy.stats import beta
 
 from goldpanner import rng
 from goldpanner.measure import passk
+from goldpanner.measure.changes import changes
 from goldpanner.measure.compare import compare, difference
-from goldpanner.measure.support import changes
 from goldpanner.types import Counts, FloatArray, IntArray
 
 try:

@@ -20,8 +20,8 @@ import numpy as np
 from scipy.special import gammaln
 
 from goldpanner import rng
-from goldpanner.measure import extrapolate, groups, rare
-from goldpanner.measure.shapes import Shapes
+from goldpanner.measure import extrapolate, groups, origin
+from goldpanner.measure.posterior import Shapes
 from goldpanner.types import Counts, FloatArray
 
 Draw = Callable[[np.random.Generator, int], np.ndarray]
@@ -249,7 +249,7 @@ def origins(trials: int) -> list[dict[str, Any]]:
             for trial in range(trials):
                 r = rng.stream("benchmark", "origin", name, n, trial)
                 p_base = 10 ** r.uniform(-12, -3)
-                found = rare.origin(**routes(r, n, p_base, spread, count, missed), base_n=256)
+                found = origin.origin(**routes(r, n, p_base, spread, count, missed), base_n=256)
                 labels.append(found.label)
                 false_new += found.label == "new at this resolution" and p_base > found.upper
                 if found.diagnostics.reliable:

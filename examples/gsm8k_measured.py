@@ -14,7 +14,7 @@ from pathlib import Path
 
 import goldpanner as gp
 from goldpanner.policies.local import LocalPolicy
-from goldpanner.studies import real
+from goldpanner.runs import model_run
 from goldpanner.studies.posed import Posed
 
 model, data, *sizes = sys.argv[1:]
@@ -25,7 +25,7 @@ params = replace(task.recipe.params, max_tokens=tokens)
 policy = LocalPolicy.from_pretrained(model, name="model")
 store = gp.Store("runs/gsm8k")
 
-counts = real.draw(policy, problems, n, 0, task, params, store, lambda event: print(f"{event.done}/{event.total}"))
+counts = model_run.draw(policy, problems, n, 0, task, params, store, lambda event: print(f"{event.done}/{event.total}"))
 band = gp.curve(counts, sorted({1, max(1, n // 4), n}))
 for k in band.k:
     at = band.at(int(k))

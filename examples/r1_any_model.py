@@ -12,7 +12,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 import goldpanner as gp
-from goldpanner.studies import recipe
+from goldpanner.runs import recipe
 from goldpanner.studies.posed import Posed
 from goldpanner.train.model import build_tokenizer, save_model
 

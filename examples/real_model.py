@@ -11,12 +11,12 @@ import sys
 from pathlib import Path
 
 from goldpanner.report import build
-from goldpanner.studies import real, settings
+from goldpanner.runs import model_run, settings
 
 model, *overrides = sys.argv[1:]
 out = Path("runs/real-model")
-config = settings.load(real.RealConfig, None, overrides, model=model, task="arithmetic/add-2d2d")
-record = real.run(config, out, lambda event: print(f"{event.doing} {event.stage}: {event.done}/{event.total}"))
+config = settings.load(model_run.RealConfig, None, overrides, model=model, task="arithmetic/add-2d2d")
+record = model_run.run(config, out, lambda event: print(f"{event.doing} {event.stage}: {event.done}/{event.total}"))
 
 live = record["plan"]["groups"][str(record["plan"]["group_size"])]["live"]
 print(f"the pilot: {live['value']:.0%} of the groups would be live, G = {record['plan']['recommended_G']} recommended")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from goldpanner.rollout import judge
+from goldpanner.sampling.rollout import judge
 from goldpanner.store import Store
 from goldpanner.tasks import World, WorldConfig
 from goldpanner.types import Completion, Problem, Sample, SamplingParams

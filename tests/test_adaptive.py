@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from goldpanner.adaptive import Goal, draw, here
-from goldpanner.cli import app
-from goldpanner.cli import samples as commands  # noqa: F401  (registers them)
-from goldpanner.cli.collect import Spent, collect, goal_of, params_of
+from goldpanner.cli import application
 from goldpanner.errors import InputError
 from goldpanner.measure import sequential
 from goldpanner.policies.scripted import ScriptedPolicy
+from goldpanner.sampling.collect import Spent, collect, goal_of, params_of
+from goldpanner.sampling.goal import Goal, draw, here
 from goldpanner.store import Store
 from goldpanner.tasks import World, load, recipe
 from goldpanner.types import Counts, SamplingParams
@@ -88,7 +87,7 @@ def test_a_comparison_needs_the_same_problems_and_its_own_goal():
 
 def test_a_comparison_through_the_command_line(tmp_path):
     def call(*arguments):
-        done = CliRunner().invoke(app, [*map(str, arguments), "--store", str(tmp_path)])
+        done = CliRunner().invoke(application(), [*map(str, arguments), "--store", str(tmp_path)])
         assert done.exit_code == 0, (done.output, done.exception)
         return done.stdout
 
@@ -107,7 +106,7 @@ def test_a_comparison_through_the_command_line(tmp_path):
         (["--against", "scripted:0.02", "--max-tokens", "9"], "no samples of params"),
         (["--against", "scripted:0.02", "--problems", "13"], "1 of 13 problems have no samples"),
     ):
-        refused = CliRunner().invoke(app, [*command[:5], *more, "--store", str(tmp_path)])
+        refused = CliRunner().invoke(application(), [*command[:5], *more, "--store", str(tmp_path)])
         assert isinstance(refused.exception, InputError), refused.output
         assert says in str(refused.exception)
 
@@ -196,8 +195,8 @@ def test_stopped_topped_up_and_given_another_goal_it_draws_the_same_samples_once
 
 CHILD = """
 import os, signal, sys
-from goldpanner.adaptive import Goal
-from goldpanner.cli.collect import collect
+from goldpanner.sampling.goal import Goal
+from goldpanner.sampling.collect import collect
 from goldpanner.policies.scripted import ScriptedPolicy
 from goldpanner.store import Store
 from goldpanner.tasks import load

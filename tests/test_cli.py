@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from goldpanner import __version__
-from goldpanner.cli import app, instrument, lab, samples  # noqa: F401  (registers the commands)
+from goldpanner.cli import application
 from goldpanner.errors import GoldpannerError
 from synthetic_run import write_run
 
@@ -18,7 +18,7 @@ runner = CliRunner()
 
 
 def call(*arguments, code=0):
-    result = runner.invoke(app, [str(a) for a in arguments])
+    result = runner.invoke(application(), [str(a) for a in arguments])
     if isinstance(result.exception, GoldpannerError):
         assert code == 2, result.exception
         return str(result.exception)
@@ -306,7 +306,7 @@ def test_every_k_asked_is_there_whatever_n(tmp_path):
 
 
 def test_a_log_that_states_another_temperature_is_held_to_it(tmp_path):
-    from goldpanner.cli.sources import Choice, load_source
+    from goldpanner.sources import Choice, load_source
 
     log = next((Path(__file__).parent / "interop" / "fixtures" / "lm_eval").glob("samples_toy_repeats*.jsonl"))
     assert load_source(str(log), Choice()).params.temperature == 0.8
@@ -394,7 +394,7 @@ def test_single_stages(tmp_path):
 def test_origin_of_gained_problems_is_told_from_scored_samples(tmp_path):
     """The base has the answer at 1e-6: never seen in 128 samples, yet found by scoring the RL model's samples."""
     from goldpanner.policies.scripted import ScriptedPolicy
-    from goldpanner.rollout import rollout
+    from goldpanner.sampling.rollout import rollout
     from goldpanner.store import Store
     from goldpanner.tasks import World, load
     from goldpanner.types import SamplingParams

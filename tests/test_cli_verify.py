@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from goldpanner.cli import app, instrument, samples, verify  # noqa: F401  (registers the commands)
+from goldpanner.cli import application
 from goldpanner.errors import GoldpannerError
 
 runner = CliRunner()
 
 
 def call(*arguments, code=0):
-    result = runner.invoke(app, [str(a) for a in arguments])
+    result = runner.invoke(application(), [str(a) for a in arguments])
     if isinstance(result.exception, GoldpannerError):
         assert code == 2, result.exception
         return str(result.exception)

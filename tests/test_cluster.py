@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from faulty_server import FaultyServer, with_p
-from goldpanner.adaptive import Goal
-from goldpanner.cli import app, instrument, lab, samples  # noqa: F401  (registers the commands)
-from goldpanner.cli.collect import collect
-from goldpanner.cluster import Workers, WorkersLostError, cut
+from goldpanner.cli import application
 from goldpanner.errors import GoldpannerError, InputError, MissingExtraError
 from goldpanner.policies.scripted import ScriptedPolicy
 from goldpanner.policies.server import ServerPolicy
+from goldpanner.sampling.collect import collect
+from goldpanner.sampling.goal import Goal
+from goldpanner.sampling.ray_workers import Workers, WorkersLostError, cut
 from goldpanner.store import Store
 from goldpanner.tasks import load
 from goldpanner.train.model import ModelConfig, build_model, build_tokenizer, save_model
@@ -49,7 +49,7 @@ def cluster():
 
 
 def call(*arguments, code=0):
-    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    result = CliRunner().invoke(application(), [str(a) for a in arguments])
     if isinstance(result.exception, GoldpannerError):
         assert code == 2, result.exception
         return str(result.exception)
@@ -238,9 +238,9 @@ def test_workers_that_die_while_they_load_are_not_started_for_ever():
 
 CHILD = """
 import sys, time
-from goldpanner.adaptive import Goal
-from goldpanner.cli.collect import collect
-from goldpanner.cluster import Workers
+from goldpanner.sampling.goal import Goal
+from goldpanner.sampling.collect import collect
+from goldpanner.sampling.ray_workers import Workers
 from goldpanner.errors import Interrupted
 from goldpanner.policies.scripted import ScriptedPolicy
 from goldpanner.store import Store

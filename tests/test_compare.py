@@ -10,9 +10,9 @@ from scipy import stats
 
 from goldpanner.errors import InputError
 from goldpanner.measure import passk
+from goldpanner.measure.changes import SupportChange, changes, entry_p, support
 from goldpanner.measure.compare import align, compare, crossover, difference, equivalent_k, with_origins
 from goldpanner.measure.passk import Band
-from goldpanner.measure.support import SupportChange, changes, entry_p, support
 from goldpanner.measure.verdict import FEWEST, decide
 from goldpanner.types import Counts, Estimate
 

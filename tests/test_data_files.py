@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from goldpanner.cli import app, samples  # noqa: F401  (registers the commands)
+from goldpanner.cli import application
 from goldpanner.errors import InputError
 from goldpanner.tasks import is_data, load, read_problems
 
@@ -145,7 +145,7 @@ def test_folders_and_columns_on_the_command_line(tmp_path):
             str(tmp_path / "store"),
             "--json",
         ]
-        return CliRunner().invoke(app, command)
+        return CliRunner().invoke(application(), command)
 
     parquet(tmp_path / "set", [{"prompt": q, "final": "1"} for q in QUESTIONS])
     assert is_data(tmp_path / "set")

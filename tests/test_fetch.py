@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from goldpanner.cli import fetch as module
-from goldpanner.cli.fetch import MODELS, Model, fetch, get
 from goldpanner.errors import InputError, MissingExtraError
+from goldpanner.policies import fetch as module
+from goldpanner.policies.fetch import MODELS, Model, fetch, get
 
 FAKE = Model("gp-fake-model", "1.0", "", "gp_fake_model/tiny.gguf", "a fake")
 

@@ -10,7 +10,7 @@ import torch
 from goldpanner.errors import InputError
 from goldpanner.measure import intervals, passk
 from goldpanner.policies.scripted import ScriptedPolicy
-from goldpanner.rollout import count, judge, rollout
+from goldpanner.sampling.rollout import count, judge, rollout
 from goldpanner.store import Store
 from goldpanner.tasks import World, load
 from goldpanner.train import grpo

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from goldpanner.errors import InputError
 from goldpanner.measure import groups
-from goldpanner.measure.shapes import Shapes
+from goldpanner.measure.posterior import Shapes
 from goldpanner.types import Counts
 
 

@@ -8,11 +8,11 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from goldpanner.cli import app, lab, samples  # noqa: F401  (registers the commands)
+from goldpanner.cli import application
 from goldpanner.errors import InputError, MissingExtraError
 from goldpanner.tasks import load, recipe
 from goldpanner.types import Completion, Outcome, Problem
-from goldpanner.verify import ReasoningGym, Verifier, math_pool
+from goldpanner.verify import ReasoningGym, Verifier, pool
 
 STAND_IN = """
 import time
@@ -61,10 +61,10 @@ def library(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     for name in [n for n in sys.modules if n.split(".")[0] == "reasoning_gym"]:
         monkeypatch.delitem(sys.modules, name)
-    pool = math_pool.Pool(1, "gym_worker", "reasoning-gym")
-    monkeypatch.setattr(math_pool, "shared", lambda *_: pool)
+    workers = pool.Pool(1, "gym_worker", "reasoning-gym")
+    monkeypatch.setattr(pool, "shared", lambda *_: workers)
     yield tmp_path
-    pool.close()
+    workers.close()
     sys.modules.pop("reasoning_gym", None)
 
 
@@ -131,17 +131,17 @@ def test_what_another_version_made_is_not_judged(library):
 
 
 def test_it_is_a_task_of_every_command(library, tmp_path):
-    shown = CliRunner().invoke(app, ["tasks", "reasoning-gym/sums", "-n", "2"])
+    shown = CliRunner().invoke(application(), ["tasks", "reasoning-gym/sums", "-n", "2"])
     assert shown.stdout.count("answer:") == 2
-    unknown = CliRunner().invoke(app, ["tasks", "reasoning-gym/sum"])
+    unknown = CliRunner().invoke(application(), ["tasks", "reasoning-gym/sum"])
     assert "did you mean reasoning-gym/sums" in str(unknown.exception)
     where = ["--store", str(tmp_path / "store"), "--problems", "4", "-n", "16", "--json"]
-    done = CliRunner().invoke(app, ["sample", "scripted:0.5", "reasoning-gym/sums", *where])
+    done = CliRunner().invoke(application(), ["sample", "scripted:0.5", "reasoning-gym/sums", *where])
     assert done.exit_code == 0, (done.output, done.exception)
     said = json.loads(done.stdout)
     assert (said["problems"], said["n"], said["unjudged"]) == (4, 64, 0)
     assert 10 < said["correct"] < 54
-    checked = CliRunner().invoke(app, ["verify-check", "reasoning-gym/sums", "--json"])
+    checked = CliRunner().invoke(application(), ["verify-check", "reasoning-gym/sums", "--json"])
     assert checked.exit_code == 0, checked.exception
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from goldpanner.cli.sources import find_policy
 from goldpanner.errors import InputError
+from goldpanner.sources import find_policy
 from goldpanner.store import Store
-from test_cli import app, call, is_estimate, runner, write_counts
+from test_cli import application, call, is_estimate, runner, write_counts
 
 FIXTURES = Path(__file__).parent / "interop" / "fixtures"
 
@@ -108,7 +108,7 @@ def test_a_page_does_not_speak_of_support_unless_asked(tmp_path):
 
 
 def test_what_a_log_lacks_is_said_where_it_is_measured_too():
-    result = runner.invoke(app, ["measure", str(FIXTURES / "trl" / "every_step"), "--step", "1", "--json"])
+    result = runner.invoke(application(), ["measure", str(FIXTURES / "trl" / "every_step"), "--step", "1", "--json"])
     assert json.loads(result.stdout)["problems"] == 2
     assert "skipped 24: not of training step 1" in result.stderr
     assert "warning: TRL writes this log" in result.stderr

@@ -12,14 +12,14 @@ import torch
 from typer.testing import CliRunner
 
 import tiny_model
-from goldpanner.cli import app, lab, samples  # noqa: F401  (registers the commands)
+from goldpanner.cli import application, sample
 from goldpanner.errors import InputError, MissingExtraError
-from goldpanner.policies import Request
+from goldpanner.policies.base import Request
 from goldpanner.policies.load import load_pretrained
 from goldpanner.policies.local import LocalPolicy
+from goldpanner.runs import stages
+from goldpanner.runs.config import RunConfig
 from goldpanner.store import Store
-from goldpanner.studies import stages
-from goldpanner.studies.config import RunConfig
 from goldpanner.studies.posed import Posed
 from goldpanner.train import lora
 from goldpanner.train.config import RLVRConfig
@@ -182,7 +182,7 @@ def test_training_goes_on_from_adapters_as_a_whole_model(base, adapter, tmp_path
     settings = ["--set", f"grpo.lora={rank}", "--set", "grpo.learning_rate=1e-9", "--set", "grpo.steps=1"]
     settings += ["--set", "grpo.prompts_per_step=2", "--set", "grpo.group_size=2", "--set", "grpo.max_tokens=4"]
     command = ["train", "grpo", "--model", adapter, "--task", tiny_model.TASK, "--out", tmp_path / "rl", *settings]
-    result = CliRunner().invoke(app, [str(word) for word in command])
+    result = CliRunner().invoke(application(), [str(word) for word in command])
     assert result.exit_code == 0, (result.output, result.exception)
     whole = LocalPolicy.from_pretrained(tmp_path / "rl" / "model", device="cpu")
     assert not whole.describe()["adapters"]
@@ -195,7 +195,7 @@ def test_the_command_line_samples_and_scores_adapters(base, adapter, tmp_path, m
     runner = CliRunner()
 
     def call(*words):
-        result = runner.invoke(app, [str(word) for word in words])
+        result = runner.invoke(application(), [str(word) for word in words])
         assert result.exit_code == 0, (result.output, result.exception)
         return result.stdout
 
@@ -210,10 +210,12 @@ def test_the_command_line_samples_and_scores_adapters(base, adapter, tmp_path, m
 
     half = json.loads(call("sample", base, tiny_model.TASK, *draw[3:], "--dtype", "bfloat16", "--json"))
     assert half["policy"] == LocalPolicy.from_pretrained(base, device="cpu", dtype="bfloat16").id
-    monkeypatch.setattr(samples, "LARGE", 0)
+    monkeypatch.setattr(sample, "LARGE", 0)
     for able in (False, True):
         monkeypatch.setattr("goldpanner.policies.local.fast_bfloat16", lambda device, able=able: able)
-        told = runner.invoke(app, ["sample", str(base), tiny_model.TASK, *map(str, draw[3:])]).stderr
+        told = runner.invoke(application(), ["sample", str(base), tiny_model.TASK, *map(str, draw[3:])]).stderr
         assert ("--dtype bfloat16" in told) == able
-    refused = runner.invoke(app, ["sample", "scripted:0.5", tiny_model.TASK, *map(str, draw[3:]), "--dtype", "float32"])
+    refused = runner.invoke(
+        application(), ["sample", "scripted:0.5", tiny_model.TASK, *map(str, draw[3:]), "--dtype", "float32"]
+    )
     assert "--dtype float32 is for model folders" in str(refused.exception)

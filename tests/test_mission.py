@@ -11,9 +11,10 @@ import vl_convert
 import yaml
 
 from goldpanner.errors import InputError
-from goldpanner.report import mission as pages
-from goldpanner.report import plots, study
-from goldpanner.report.words import LANGUAGES, words
+from goldpanner.report import plots
+from goldpanner.report.pages import mission as pages
+from goldpanner.report.pages import study
+from goldpanner.report.ui_text import LANGUAGES, words
 from goldpanner.studies import claims, mission
 from goldpanner.studies.study import Plot, StudyText, read_text
 from synthetic_study import HOSTILE, STATES, finding, rows, text, write_studies

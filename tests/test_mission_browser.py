@@ -2,8 +2,8 @@
 
 import pytest
 
-from goldpanner.report import mission as pages
-from goldpanner.report.words import LANGUAGES
+from goldpanner.report.pages import mission as pages
+from goldpanner.report.ui_text import LANGUAGES
 from goldpanner.studies.study import StudyText
 from synthetic_study import HOSTILE, STATES, finding, write_studies
 from test_report_browser import DESKTOP, PHONE, browser, pytestmark  # noqa: F401

@@ -9,7 +9,7 @@ from scipy.special import betaln, logit
 from scipy.stats import betabinom, binom
 
 from goldpanner.errors import InputError
-from goldpanner.measure import mixture, shapes
+from goldpanner.measure import mixture, posterior
 from goldpanner.measure.mixture import Grid, Tally
 from goldpanner.types import Counts
 
@@ -109,13 +109,13 @@ def test_edges_never_break_a_fit(n, c):
         assert np.isfinite(found.weight).all()
         assert found.weight.sum() == pytest.approx(1)
         assert ((found.pass_at_k([1, 10, 1e6]) >= -1e-12) & (found.pass_at_k([1, 10, 1e6]) <= 1 + 1e-12)).all()
-    (share,) = shapes.Shapes.of(counts, particles=100).estimate(lambda g: g.p[None, :])
+    (share,) = posterior.Shapes.of(counts, particles=100).estimate(lambda g: g.p[None, :])
     assert 0 <= share.low <= share.value <= share.high <= 1
 
 
 def test_nothing_judged_is_an_error_that_says_so():
     counts = Counts.of([4, 4], [0, 0], unjudged=[4, 4])
-    for fit in (*FITS, shapes.Shapes.of):
+    for fit in (*FITS, posterior.Shapes.of):
         with pytest.raises(InputError, match="no judged sample in 2 problems"):
             fit(counts)
     with pytest.raises(InputError, match="no judged sample in 0 problems"):
@@ -138,31 +138,31 @@ def test_order_of_problems_does_not_matter():
     _, counts = draw(3, 60, 20, 0.4, 2.0)
     shuffled = counts.select(np.random.default_rng(0).permutation(60))
     assert mixture.beta_binomial(shuffled).loglik == pytest.approx(mixture.beta_binomial(counts).loglik)
-    one, other = (shapes.Shapes.of(x, 5, 100).estimate(lambda g: g.p[None, :])[0] for x in (counts, shuffled))
+    one, other = (posterior.Shapes.of(x, 5, 100).estimate(lambda g: g.p[None, :])[0] for x in (counts, shuffled))
     assert one == other
 
 
 def test_prior_weights_are_distributions_and_contain_the_beta():
     grid = Grid.resolving(100)
-    u = np.random.default_rng(0).random((500, shapes.DIMENSION))
-    drawn = shapes.weights(grid, u)
+    u = np.random.default_rng(0).random((500, posterior.DIMENSION))
+    drawn = posterior.weights(grid, u)
     assert drawn.min() >= 0
     np.testing.assert_allclose(drawn.sum(axis=1), 1)
-    plain = np.zeros((1, shapes.DIMENSION))
+    plain = np.zeros((1, posterior.DIMENSION))
     plain[0, 1:3] = np.log(0.3 / 0.05) / np.log(60), np.log(5 / 0.1) / np.log(100)
     np.testing.assert_allclose(
-        shapes.weights(grid, plain)[0], mixture.beta_weights(grid, 0.3, 5.0), rtol=2e-3, atol=1e-9
+        posterior.weights(grid, plain)[0], mixture.beta_weights(grid, 0.3, 5.0), rtol=2e-3, atol=1e-9
     )
 
 
 def test_shape_average_agrees_with_exact_importance_sampling_from_its_prior():
     _, counts = draw(4, 30, 10, 0.5, 1.0)
-    ensemble = shapes.posterior(counts, seed=1, particles=800)
+    ensemble = posterior.posterior(counts, seed=1, particles=800)
     value = 1 - ensemble.grid.failing(200.0)
     tally, table = ensemble.tally, ensemble.table
-    u = np.random.default_rng(0).random((40_000, shapes.DIMENSION))
-    prior = shapes.weights(ensemble.grid, u)
-    log = np.log(prior @ table.T) @ tally.problems * shapes.TRUST
+    u = np.random.default_rng(0).random((40_000, posterior.DIMENSION))
+    prior = posterior.weights(ensemble.grid, u)
+    log = np.log(prior @ table.T) @ tally.problems * posterior.TRUST
     weight = np.exp(log - log.max())
     assert weight.sum() ** 2 / (weight**2).sum() > 300, "the reference itself must be good"
     exact = weight @ (prior @ value) / weight.sum()
@@ -173,15 +173,15 @@ def test_mass_that_cannot_be_told_from_zero_covers_the_truth():
     hits = 0
     for seed in range(12):
         p, counts = draw(seed, 100, 100, 0.4, 2.0, zero=0.3)
-        (found,) = shapes.Shapes.of(counts, seed, 300).estimate(lambda g: mixture.below(g, 0.005)[None, :], 0.9)
+        (found,) = posterior.Shapes.of(counts, seed, 300).estimate(lambda g: mixture.below(g, 0.005)[None, :], 0.9)
         hits += found.low <= (p < 0.005).mean() <= found.high
     assert hits >= 9
 
 
 def test_unjudged_samples_widen_every_interval():
     n, c = [20] * 30, [3] * 30
-    plain = shapes.Shapes.of(Counts.of(n, c), 0, 200).estimate(lambda g: g.p[None, :])[0]
-    wide = shapes.Shapes.of(Counts.of(n, c, unjudged=[10] * 30), 0, 200).estimate(lambda g: g.p[None, :])[0]
+    plain = posterior.Shapes.of(Counts.of(n, c), 0, 200).estimate(lambda g: g.p[None, :])[0]
+    wide = posterior.Shapes.of(Counts.of(n, c, unjudged=[10] * 30), 0, 200).estimate(lambda g: g.p[None, :])[0]
     assert wide.low < 0.17
     assert wide.high > 0.6
     assert plain.high - plain.low < wide.high - wide.low

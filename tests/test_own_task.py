@@ -6,7 +6,7 @@ import shlex
 import pytest
 from typer.testing import CliRunner
 
-from goldpanner.cli import app, instrument, samples, verify  # noqa: F401  (registers the commands)
+from goldpanner.cli import application, sample
 from goldpanner.errors import GoldpannerError, InputError
 from goldpanner.policies.scripted import ScriptedPolicy
 from goldpanner.store import Store
@@ -24,7 +24,7 @@ def half(completions, **_):
 
 
 def call(*arguments, code=0):
-    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    result = CliRunner().invoke(application(), [str(a) for a in arguments])
     if isinstance(result.exception, GoldpannerError):
         assert code == 2, result.exception
         return str(result.exception)
@@ -46,7 +46,7 @@ def file(tmp_path, monkeypatch):
         p = float(name.removeprefix("scripted:"))
         return ScriptedPolicy.with_p(p, right=lambda x: {f"I think the answer is {x.answer}.": 1.0}, name=name)
 
-    monkeypatch.setattr(samples, "load_policy", talker)
+    monkeypatch.setattr(sample, "load_policy", talker)
     (tmp_path / "rewards.py").write_text(REWARDS)
     return write(tmp_path / "mine.jsonl", range(2, 8))
 

@@ -14,11 +14,12 @@ from scipy import stats
 
 from goldpanner import rng
 from goldpanner.errors import InputError
-from goldpanner.policies import Policy, Request, local
+from goldpanner.policies import local
+from goldpanner.policies.base import Policy, Request
 from goldpanner.policies.decode import RowCache, SharedCache, decoding_cache
 from goldpanner.policies.local import LocalPolicy, pack
-from goldpanner.policies.pick import adjust, pick
 from goldpanner.policies.scripted import Route, ScriptedPolicy
+from goldpanner.policies.token_sampling import adjust, pick
 from goldpanner.train.model import ModelConfig, build_model, build_tokenizer, save_model
 from goldpanner.types import Problem, SamplingParams
 
@@ -450,7 +451,7 @@ def test_a_name_on_the_hub_is_a_policy_unless_it_is_a_path_here(tmp_path):
     (cache / "refs" / "main").write_text("abc")
     (tmp_path / "runs").mkdir()
     script = (
-        "from goldpanner.cli.sources import load_policy\n"
+        "from goldpanner.sources import load_policy\n"
         "from goldpanner.errors import InputError\n"
         "policy = load_policy('someone/tiny-1.5')\n"
         "print(policy.id, policy.name)\n"

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import genpareto
 
 from goldpanner.errors import InputError
-from goldpanner.measure import rare
+from goldpanner.measure import origin
 
 
 def scripted(r, n, p_base, routes=1, spread=0.0, missed=0.0, p_rl=0.6):
@@ -25,7 +25,7 @@ def test_within_a_factor_of_two_wherever_reliable_and_never_falsely_new(routes, 
     for _ in range(200):
         p_base = 10 ** r.uniform(-12, -3)
         base_c = int(r.binomial(256, p_base))
-        found = rare.origin(**scripted(r, 256, p_base, routes, spread), base_n=256, base_c=base_c)
+        found = origin.origin(**scripted(r, 256, p_base, routes, spread), base_n=256, base_c=base_c)
         assert found.label != "new at this resolution"
         if found.diagnostics.reliable:
             reliable += 1
@@ -42,7 +42,7 @@ def test_the_estimate_is_the_formula_and_its_interval_covers(p_rl):
     hits = 0
     for _ in range(200):
         drawn = scripted(r, 200, 1e-9, 30, 0.5, p_rl=p_rl)
-        found = rare.origin(**drawn)
+        found = origin.origin(**drawn)
         ratio = np.exp(drawn["logp_base"] - drawn["logp_rl"]) * drawn["correct"]
         assert found.p_base.value == pytest.approx(ratio.mean())
         hits += found.p_base.low <= 1e-9 <= found.p_base.high
@@ -50,7 +50,7 @@ def test_the_estimate_is_the_formula_and_its_interval_covers(p_rl):
 
 
 def test_the_interval_does_not_vanish_where_all_samples_are_right_and_alike():
-    found = rare.origin(np.ones(40, bool), np.full(40, np.log(1e-6)), np.zeros(40)).p_base
+    found = origin.origin(np.ones(40, bool), np.full(40, np.log(1e-6)), np.zeros(40)).p_base
     assert found.value == pytest.approx(1e-6)
     assert found.low == pytest.approx(1e-6 * 0.025 ** (1 / 40))  # of the exact interval of 40 of 40
 
@@ -60,7 +60,7 @@ def test_a_missed_route_makes_a_lower_bound_not_a_false_claim():
     for _ in range(100):
         p_base = 10 ** r.uniform(-8, -3)
         base_c = int(r.binomial(256, p_base))
-        found = rare.origin(**scripted(r, 256, p_base, missed=0.999), base_n=256, base_c=base_c)
+        found = origin.origin(**scripted(r, 256, p_base, missed=0.999), base_n=256, base_c=base_c)
         assert found.label == "amplified"
         assert found.p_base.low <= p_base <= found.upper
         assert base_c or "or more" in found.summary
@@ -69,13 +69,15 @@ def test_a_missed_route_makes_a_lower_bound_not_a_false_claim():
 def test_new_needs_the_base_to_have_nothing_on_these_routes_and_states_its_bound():
     r = np.random.default_rng(2)
     drawn = scripted(r, 128, 1e-40)
-    found = rare.origin(**drawn, base_n=256)
+    found = origin.origin(**drawn, base_n=256)
     assert found.label == "new at this resolution"
     assert found.upper == pytest.approx(-np.log(1e-6) / 256, rel=0.05)
     assert f"{found.upper:.2g}" in found.summary
     zero = {**drawn, "logp_base": np.where(drawn["correct"], -np.inf, drawn["logp_base"])}
-    assert rare.origin(**zero, base_n=256).label == "new at this resolution"
-    assert rare.origin(**drawn).label == "cannot say", "without the base's own samples nothing bounds its other routes"
+    assert origin.origin(**zero, base_n=256).label == "new at this resolution"
+    assert origin.origin(**drawn).label == "cannot say", (
+        "without the base's own samples nothing bounds its other routes"
+    )
 
 
 def test_false_new_never_even_when_the_base_was_unlucky():
@@ -83,14 +85,14 @@ def test_false_new_never_even_when_the_base_was_unlucky():
     for _ in range(1000):
         p_base = 10 ** r.uniform(-3, -1)  # on a route that RL never takes; RL's own route has nothing
         drawn = scripted(r, 64, 1e-40)
-        found = rare.origin(**drawn, base_n=256, base_c=int(r.binomial(256, p_base)))
+        found = origin.origin(**drawn, base_n=256, base_c=int(r.binomial(256, p_base)))
         if found.label == "new at this resolution":
             assert p_base <= found.upper
 
 
 def test_truncated_sampling_cannot_say():
     drawn = scripted(np.random.default_rng(4), 256, 1e-6)
-    found = rare.origin(**drawn, base_n=256, full_softmax=False)
+    found = origin.origin(**drawn, base_n=256, full_softmax=False)
     assert found.label == "cannot say"
     assert "truncation" in found.summary
     assert found.to_json()["label"] == "cannot say"
@@ -98,38 +100,38 @@ def test_truncated_sampling_cannot_say():
 
 def test_the_base_that_solved_it_itself_had_it():
     drawn = scripted(np.random.default_rng(5), 8, 1e-2)
-    assert rare.origin(**drawn, base_n=64, base_c=1).label == "amplified"
+    assert origin.origin(**drawn, base_n=64, base_c=1).label == "amplified"
 
 
 def test_too_few_correct_or_contradicting_densities_cannot_say():
     r = np.random.default_rng(6)
     few = scripted(r, 16, 1e-6)
-    assert rare.origin(**few, base_n=256).label == "cannot say"
-    none = rare.origin(np.zeros(50, bool), np.full(50, np.nan), np.full(50, -1.0), base_n=256)
+    assert origin.origin(**few, base_n=256).label == "cannot say"
+    none = origin.origin(np.zeros(50, bool), np.full(50, np.nan), np.full(50, -1.0), base_n=256)
     assert none.label == "cannot say"
     assert (none.p_base.value, none.p_base.low, none.p_base.high) == (0.0, 0.0, none.upper)
     wrong = {"correct": np.ones(200, bool), "logp_base": np.full(200, -1.0), "logp_rl": np.full(200, -9.0)}
-    assert "do not belong" in rare.origin(**wrong, base_n=64).summary
+    assert "do not belong" in origin.origin(**wrong, base_n=64).summary
     contradiction = {"correct": np.ones(200, bool), "logp_base": np.full(200, -1.0), "logp_rl": np.full(200, -0.5)}
-    assert "contradict" in rare.origin(**contradiction, base_n=4000).summary
+    assert "contradict" in origin.origin(**contradiction, base_n=4000).summary
 
 
 def test_log_probabilities_far_below_the_smallest_float_do_not_underflow():
     r = np.random.default_rng(7)
     n = 200
     drawn = {"correct": r.random(n) < 0.5, "logp_base": np.full(n, -900.0), "logp_rl": np.full(n, -870.0)}
-    found = rare.origin(**drawn, base_n=256)
+    found = origin.origin(**drawn, base_n=256)
     assert found.p_base.value == pytest.approx(drawn["correct"].mean() * np.exp(-30), rel=1e-9)
 
 
 @pytest.mark.parametrize("shape", [0.1, 0.5, 0.9])
 def test_pareto_tail_finds_the_shape(shape):
     found = [
-        rare.pareto_tail(genpareto.rvs(shape, size=2000, random_state=np.random.default_rng(s))) for s in range(40)
+        origin.pareto_tail(genpareto.rvs(shape, size=2000, random_state=np.random.default_rng(s))) for s in range(40)
     ]
     assert np.mean(found) == pytest.approx(shape, abs=0.12)
-    assert np.isnan(rare.pareto_tail(np.ones(10)))
-    assert rare.pareto_tail(np.ones(100)) == 0.0
+    assert np.isnan(origin.pareto_tail(np.ones(10)))
+    assert origin.pareto_tail(np.ones(100)) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -146,4 +148,4 @@ def test_pareto_tail_finds_the_shape(shape):
 def test_mistakes_are_named(changes, message):
     given = {"correct": np.array([True, False]), "logp_base": np.array([-2.0, -1.0]), "logp_rl": np.array([-1.0, -1.0])}
     with pytest.raises(InputError, match=message):
-        rare.origin(**{**given, **changes})
+        origin.origin(**{**given, **changes})

@@ -15,15 +15,16 @@ import torch
 from typer.testing import CliRunner
 
 import tiny_model
-from goldpanner.cli import app, fetch, lab  # noqa: F401  (registers the commands)
+from goldpanner.cli import application
 from goldpanner.errors import GoldpannerError, InputError
-from goldpanner.measure.confounds import parse_split
+from goldpanner.measure.corrections import parse_split
+from goldpanner.policies import fetch
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.report import build
 from goldpanner.rng import stream
+from goldpanner.runs import lab_run, model_run, settings
+from goldpanner.runs.before_after import form_paragraph
 from goldpanner.store import Store
-from goldpanner.studies import real, settings, story
-from goldpanner.studies.before_after import form_paragraph
 from goldpanner.studies.posed import Posed
 from goldpanner.train.model import load_model
 from goldpanner.train.objective import Objective, add_gradient
@@ -43,7 +44,7 @@ def model(tmp_path_factory):
 
 def config(model, *overrides, seed=0, **given):
     options = {"model": str(model), "task": tiny_model.TASK, **given}
-    return settings.load(real.RealConfig, None, [*SMALL, *overrides], seed=seed, **options)
+    return settings.load(model_run.RealConfig, None, [*SMALL, *overrides], seed=seed, **options)
 
 
 def quiet(event):
@@ -59,7 +60,7 @@ def words(model, out, *more):
 def told(model, tmp_path_factory):
     """A run by the command line: its folder and what --json printed."""
     out = tmp_path_factory.mktemp("told") / "out"
-    result = runner.invoke(app, words(model, out, "--json"))
+    result = runner.invoke(application(), words(model, out, "--json"))
     assert result.exit_code == 0, (result.output, result.exception)
     return out, json.loads(result.stdout)
 
@@ -93,7 +94,7 @@ def test_it_pilots_plans_trains_and_measures_twice(told, model):
 def test_gained_problems_are_traced_to_the_base(model, tmp_path):
     """The scores are those of the base itself, and the origin's estimate is their mean ratio."""
     few = config(model, "measure.samples=2", "measure.problems=16", "grpo.steps=1")
-    record = real.run(few, tmp_path, quiet)
+    record = model_run.run(few, tmp_path, quiet)
     store = Store(tmp_path / "store")
     ids = {stage: store.get("runs", stage)["policy"] for stage in ("base", "grpo")}
     before, after = (store.counts(policy, rollouts=False) for policy in ids.values())
@@ -129,12 +130,11 @@ def test_the_page_tells_it_and_can_be_drawn_anew(told):
 
 
 def test_the_instrument_reads_its_store(told):
-    from goldpanner.cli import instrument  # noqa: F401
 
-    result = runner.invoke(app, ["compare", "base", "grpo", "--store", str(told[0]), "--json"])
+    result = runner.invoke(application(), ["compare", "base", "grpo", "--store", str(told[0]), "--json"])
     assert result.exit_code == 0, (result.output, result.exception)
     assert json.loads(result.stdout)["verdict"] == told[1]["comparison"]["verdict"]
-    result = runner.invoke(app, ["plan", "base", "--store", str(told[0] / "pilot"), "--json"])
+    result = runner.invoke(application(), ["plan", "base", "--store", str(told[0] / "pilot"), "--json"])
     assert result.exit_code == 0, (result.output, result.exception)
 
 
@@ -142,7 +142,7 @@ def test_told_twice_it_does_nothing_again(told, model):
     out, record = told
     parts = sorted(p.name for p in (out / "store" / "samples").iterdir())
     events = []
-    again = real.run(config(model), out, events.append)
+    again = model_run.run(config(model), out, events.append)
     assert again["verdict"] == record["verdict"]
     assert again["command"] == record["command"]
     assert sorted(p.name for p in (out / "store" / "samples").iterdir()) == parts
@@ -168,7 +168,7 @@ def test_killed_and_interrupted_it_ends_with_the_same_weights(told, model, tmp_p
     assert "run the same command again" in err
     assert "Traceback" not in err
     torch.set_num_threads(1)
-    real.run(config(model), out, quiet)
+    model_run.run(config(model), out, quiet)
     one, other = weights(told[0]), weights(out)
     assert all(torch.equal(one[name], other[name]) for name in one)
     query = "SELECT count(*) FROM samples"
@@ -194,7 +194,7 @@ def test_killed_and_interrupted_it_ends_with_the_same_weights(told, model, tmp_p
 )
 def test_what_cannot_be_is_told(arguments, says, model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    result = runner.invoke(app, ["run", *(word.format(model=model) for word in arguments)])
+    result = runner.invoke(application(), ["run", *(word.format(model=model) for word in arguments)])
     assert isinstance(result.exception, GoldpannerError), result.output
     assert says in str(result.exception)
     assert not list(tmp_path.iterdir()), "nothing was begun"
@@ -202,15 +202,15 @@ def test_what_cannot_be_is_told(arguments, says, model, tmp_path, monkeypatch):
 
 def test_a_folder_of_another_run_is_refused(told, model, tmp_path):
     with pytest.raises(InputError, match="grpo.steps: 4 -> 5"):
-        real.run(config(model, "grpo.steps=5"), told[0], quiet)
-    from goldpanner.studies.config import RunConfig
+        model_run.run(config(model, "grpo.steps=5"), told[0], quiet)
+    from goldpanner.runs.config import RunConfig
 
     with pytest.raises(InputError, match="run of another kind"):
-        story.claim(settings.load(RunConfig), told[0])
+        lab_run.claim(settings.load(RunConfig), told[0])
     out = tmp_path / "lab"
-    story.claim(settings.load(RunConfig), out)
+    lab_run.claim(settings.load(RunConfig), out)
     with pytest.raises(InputError, match="run of another kind"):
-        real.run(config(model), out, quiet)
+        model_run.run(config(model), out, quiet)
 
 
 def test_another_model_in_the_same_folder_is_refused(told, model, tmp_path):
@@ -222,14 +222,16 @@ def test_another_model_in_the_same_folder_is_refused(told, model, tmp_path):
     (moved / "config.yaml").write_text(text)
     tiny_model.write(mine, steps=2)
     with pytest.raises(InputError, match="no longer the one"):
-        real.run(config(mine), moved, quiet)
+        model_run.run(config(mine), moved, quiet)
 
 
 def test_a_pilot_without_a_right_answer_stops_the_run(model, tmp_path):
     impossible = {"task": "arithmetic/mul-2d2d"}  # the model has no word for such an answer
     with pytest.raises(InputError, match="none of the pilot's 48 samples of 6 problems was right"):
-        real.run(config(model, **impossible), tmp_path / "out", quiet)
-    record = real.run(config(model, "pilot.insist=true", "grpo.steps=1", **impossible), tmp_path / "insisted", quiet)
+        model_run.run(config(model, **impossible), tmp_path / "out", quiet)
+    record = model_run.run(
+        config(model, "pilot.insist=true", "grpo.steps=1", **impossible), tmp_path / "insisted", quiet
+    )
     assert record["plan"]["right"] == 0
     assert build(tmp_path / "insisted").is_file()
 
@@ -239,19 +241,19 @@ def test_a_file_is_split_and_what_the_plan_leaves_out_is_not_posed(model, tmp_pa
     rows = [{"question": f"{a} + {b} =", "answer": f"so #### {a + b}"} for a in range(10) for b in range(10)]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     posed = config(model, task="gsm8k/mine", data=str(file)).posed()
-    train, test = (real.choose(posed, 1000, split, 0) for split in ("train", "test"))
+    train, test = (model_run.choose(posed, 1000, split, 0) for split in ("train", "test"))
     assert len(train) + len(test) == 100
     assert 10 <= len(test) <= 30
     assert not {p.id for p in train} & {p.id for p in test}
     out = frozenset(p.id for p in train[:50])
-    posed = real.replace(posed, left_out=out)
+    posed = model_run.replace(posed, left_out=out)
     drawn = posed.problems("gsm8k/mine", 20, stream("x"), "train")
     assert not {p.id for p in drawn} & out
     with pytest.raises(InputError, match=f"has {len(train) - 50}; lower prompts_per_step"):
         posed.problems("gsm8k/mine", 90, stream("x"), "train")
     assert len(Posed.of("gsm8k/mine", file).problems("gsm8k/mine", 100, stream("x"))) == 100, "unless it is split"
     template = 'grpo.template="{prompt}"'
-    record = real.run(
+    record = model_run.run(
         config(model, template, "grpo.steps=1", "pilot.insist=true", task="gsm8k/mine", data=str(file)),
         tmp_path / "out",
         quiet,
@@ -265,7 +267,7 @@ def test_a_data_file_is_a_task(model, tmp_path, monkeypatch):
     rows = [{"question": f"{a} + {b} =", "answer": a + b} for a in range(10) for b in range(10)]
     Path("sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     sets = [part for each in [*SMALL, "grpo.steps=1", "pilot.insist=true"] for part in ("--set", each)]
-    result = runner.invoke(app, ["run", "--model", str(model), "--task", "sums.jsonl", "--json", *sets])
+    result = runner.invoke(application(), ["run", "--model", str(model), "--task", "sums.jsonl", "--json", *sets])
     assert result.exit_code == 0, (result.output, result.exception)
     record = json.loads(result.stdout)
     assert Path(record["folder"]).name.startswith("tiny-sums-seed0")
@@ -278,12 +280,12 @@ def test_a_data_file_is_a_task(model, tmp_path, monkeypatch):
 def test_lora_has_a_rate_of_its_own_and_leaves_its_adapters(model, tmp_path):
     pytest.importorskip("peft")
     options = {"model": str(model), "task": tiny_model.TASK}
-    assert settings.load(real.RealConfig, None, [], **options).grpo.learning_rate == 1e-5
-    assert settings.load(real.RealConfig, None, ["grpo.lora=16"], **options).grpo.learning_rate == 2e-4
-    told = settings.load(real.RealConfig, None, ["grpo.lora=16", "grpo.learning_rate=0.1"], seed=5, **options)
+    assert settings.load(model_run.RealConfig, None, [], **options).grpo.learning_rate == 1e-5
+    assert settings.load(model_run.RealConfig, None, ["grpo.lora=16"], **options).grpo.learning_rate == 2e-4
+    told = settings.load(model_run.RealConfig, None, ["grpo.lora=16", "grpo.learning_rate=0.1"], seed=5, **options)
     assert (told.grpo.learning_rate, told.grpo.seed, told.grpo.autocast) == (0.1, 5, True)
     out = tmp_path / "out"
-    record = real.run(config(model, "grpo.lora=4", "grpo.steps=2"), out, quiet)
+    record = model_run.run(config(model, "grpo.lora=4", "grpo.steps=2"), out, quiet)
     assert (out / "stages" / "grpo" / "adapter" / "adapter_model.safetensors").is_file()
     assert record["config"]["grpo"]["lora"] == 4
 
@@ -315,7 +317,7 @@ def test_autocast_computes_the_same_gradient_to_bfloat16_precision(model):
 
 def test_the_docs_list_the_settings():
     page = (Path(__file__).parent.parent / "docs" / "real-models.md").read_text(encoding="utf-8")
-    own = [row for row in settings.reference(real.RealConfig) if row[0].startswith(("pilot.", "measure."))]
+    own = [row for row in settings.reference(model_run.RealConfig) if row[0].startswith(("pilot.", "measure."))]
     assert len(own) == 5
     for key, default, text in own:
         assert f"| `{key}` | `{default}` | {text} |" in page
@@ -344,8 +346,8 @@ def test_smollm2_learns_two_digit_sums(tmp_path):
     if not (folder / "config.json").is_file():
         pytest.skip(f"no model in {folder}; run: goldpanner get smollm2")
     options = {"model": str(folder), "task": "arithmetic/add-2d2d"}
-    chosen = settings.load(real.RealConfig, None, ["grpo.steps=20", "measure.samples=16"], **options)
-    record = real.run(chosen, tmp_path / "out", quiet)
+    chosen = settings.load(model_run.RealConfig, None, ["grpo.steps=20", "measure.samples=16"], **options)
+    record = model_run.run(chosen, tmp_path / "out", quiet)
     ends = [record["verdict"]["table"][stage][options["task"]]["pass_at_1"] for stage in ("base", "grpo")]
     assert ends[0]["high"] < 0.2
     assert ends[1]["low"] > 0.3

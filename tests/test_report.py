@@ -12,8 +12,9 @@ import vl_convert
 
 from goldpanner.errors import InputError
 from goldpanner.measure import passk
-from goldpanner.report import Section, build, charts, explorer, gather, page, picture, progress, render, sections
-from goldpanner.report.canvas import Look
+from goldpanner.report import Section, build, charts, gather, page, picture, render
+from goldpanner.report.chart_style import Look
+from goldpanner.report.pages import run_explorer, run_progress, run_sections
 from goldpanner.store import Store
 from goldpanner.types import Completion, Counts, Estimate, Outcome, Problem, Sample, Verdict
 from synthetic_run import GROUP, HOSTILE, PARAMS, write_run
@@ -279,7 +280,7 @@ def test_a_damaged_metrics_line_is_named(root, tmp_path):
 
 
 def test_key_figures_are_those_of_the_counts(run):
-    section = sections.key_figures(run)
+    section = run_sections.key_figures(run)
     assert section is not None
     name, rows = section.blocks[0].groups[0]
     assert name == "world/d1 · trained"
@@ -294,11 +295,11 @@ def test_key_figures_are_those_of_the_counts(run):
 
 
 def test_a_task_that_was_not_sampled_shows_its_exact_median(run):
-    assert [name for name, _ in sections.key_figures(run).blocks[0].groups] == [
+    assert [name for name, _ in run_sections.key_figures(run).blocks[0].groups] == [
         "world/d1 · trained",
         "world/d3 · held out",
     ]
-    table = sections.spectrum(run).blocks[-1]
+    table = run_sections.spectrum(run).blocks[-1]
     (row,) = table.groups[0][1]
     assert row.cells[0] == "world/exposure-0.1%"
     p = np.exp(np.median(run.logp(run.stages[1], "world/exposure-0.1%")))
@@ -306,29 +307,29 @@ def test_a_task_that_was_not_sampled_shows_its_exact_median(run):
 
 
 def test_lead_says_who_is_ahead_and_from_where():
-    k = sections.EXACT_K
+    k = run_sections.EXACT_K
     low, high = np.full(len(k), 0.2), np.full(len(k), 0.3)
-    assert sections.lead(low, high) == ("RL ahead at every k,", "by up to 10.0 points")
-    assert sections.lead(high, low) == ("RL behind at every k,", "by up to 10.0 points")
-    assert sections.lead(np.where(k >= 100, high, low), np.full(len(k), 0.25)) == (
+    assert run_sections.lead(low, high) == ("RL ahead at every k,", "by up to 10.0 points")
+    assert run_sections.lead(high, low) == ("RL behind at every k,", "by up to 10.0 points")
+    assert run_sections.lead(np.where(k >= 100, high, low), np.full(len(k), 0.25)) == (
         "RL behind from k = 100,",
         "by up to 5.0 points",
     )
-    assert sections.lead(np.where(k <= 100, high, low), np.full(len(k), 0.25))[0] == "RL behind up to k = 100,"
+    assert run_sections.lead(np.where(k <= 100, high, low), np.full(len(k), 0.25))[0] == "RL behind up to k = 100,"
     mixed = np.where((k > 10) & (k < 100), high, low)
-    assert sections.lead(mixed, np.full(len(k), 0.25))[0] == "RL behind at some k from 12,"
+    assert run_sections.lead(mixed, np.full(len(k), 0.25))[0] == "RL behind at some k from 12,"
 
 
 def test_prediction_of_groups_follows_the_law(run):
     p = np.exp(run.logp(run.stages[0], "world/d1"))
-    wrong, live, right = progress._predicted(run, run.stages[0])
+    wrong, live, right = run_progress._predicted(run, run.stages[0])
     assert wrong == pytest.approx(((1 - p) ** GROUP).mean())
     assert right == pytest.approx((p**GROUP).mean())
     assert live == pytest.approx(1 - wrong - right)
 
 
 def test_agreement_counts_what_lies_inside(run):
-    section = sections.agreement(run)
+    section = run_sections.agreement(run)
     for row, stage in zip(section.blocks[1].groups[0][1], run.stages):
         inside, of = (int(x) for x in row.cells[1].split(" of "))
         assert of == len(stage.counts)
@@ -342,8 +343,8 @@ def test_verdict_is_the_studys(html):
 
 @pytest.mark.parametrize(("budget", "most"), [(700_000, 4), (4_000, 1), (0, 0)])
 def test_table_of_problems_stays_within_its_budget(run, monkeypatch, budget, most):
-    monkeypatch.setattr(explorer, "BUDGET", budget)
-    block = explorer.explorer(run).blocks[0]
+    monkeypatch.setattr(run_explorer, "BUDGET", budget)
+    block = run_explorer.explorer(run).blocks[0]
     assert len(block.data["problems"]) == 36
     kept = [[r[1] for r in responses] for p in block.data["problems"] for responses in p["r"]]
     assert max(verdicts.count("wrong") for verdicts in kept) == most
@@ -352,7 +353,7 @@ def test_table_of_problems_stays_within_its_budget(run, monkeypatch, budget, mos
 
 
 def test_verdict_cards_show_both_ends_of_every_curve(run):
-    block = sections.verdict(run).blocks[0]
+    block = run_sections.verdict(run).blocks[0]
     card = block.cards[1]
     assert (card.title, card.word, card.summary) == ("base → SFT → GRPO", "sharpened", "More of the same, sooner.")
     assert card.rows[0] == ("", "pass@1", "pass@16")

@@ -11,7 +11,7 @@ import torch
 from goldpanner import rng
 from goldpanner.errors import InputError
 from goldpanner.policies.local import LocalPolicy
-from goldpanner.rollout import rollout
+from goldpanner.sampling.rollout import rollout
 from goldpanner.store import Store
 from goldpanner.train.config import RFTConfig
 from goldpanner.train.rejection import keep_right, rft, to_rows

@@ -11,7 +11,7 @@ import torch
 from goldpanner import rng
 from goldpanner.errors import InputError
 from goldpanner.policies.local import LocalPolicy
-from goldpanner.rollout import rollout
+from goldpanner.sampling.rollout import rollout
 from goldpanner.tasks import World, WorldConfig
 from goldpanner.train import grpo
 from goldpanner.train.model import ModelConfig, build_model, build_tokenizer

@@ -4,7 +4,7 @@ import pytest
 
 from goldpanner.errors import InputError
 from goldpanner.policies.scripted import ScriptedPolicy
-from goldpanner.rollout import count, judge, judge_all, rollout
+from goldpanner.sampling.rollout import count, judge, judge_all, rollout
 from goldpanner.tasks import World, load
 from goldpanner.types import Completion, Outcome, SamplingParams, Verdict
 

@@ -13,14 +13,14 @@ from transformers import PreTrainedTokenizerFast
 from typer.testing import CliRunner
 
 from faulty_server import FaultyServer
-from goldpanner.cli import app, instrument, samples  # noqa: F401  (registers the commands)
+from goldpanner.cli import application
 from goldpanner.errors import InputError
-from goldpanner.policies import Request
+from goldpanner.policies.base import Request
 from goldpanner.policies.endpoint import Patience, ServerLostError
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.policies.scripted import ScriptedPolicy
 from goldpanner.policies.server import ServerPolicy
-from goldpanner.rollout import rollout
+from goldpanner.sampling.rollout import rollout
 from goldpanner.store import Store
 from goldpanner.train.model import ModelConfig, build_model, save_model
 from goldpanner.types import Completion, Outcome, Problem, Sample, SamplingParams, Verdict
@@ -196,7 +196,7 @@ def stored(store, policy, params=PARAMS, n=8):
 
 
 def score(*arguments):
-    return CliRunner().invoke(app, ["score", *map(str, arguments)])
+    return CliRunner().invoke(application(), ["score", *map(str, arguments)])
 
 
 def test_the_command_scores_under_the_template_they_were_drawn_with_and_goes_on(tmp_path):
@@ -294,7 +294,7 @@ def test_a_served_base_tells_where_gained_problems_came_from(tmp_path):
                 for i, c in enumerate(drawn)
             )
         assert score(server.url, "rl", "--store", tmp_path).exit_code == 0
-    compared = CliRunner().invoke(app, ["compare", "base", "rl", "--store", str(tmp_path), "--json"])
+    compared = CliRunner().invoke(application(), ["compare", "base", "rl", "--store", str(tmp_path), "--json"])
     assert compared.exit_code == 0, compared.exception
     (origin,) = json.loads(compared.stdout)["origin"].values()
     mine = LocalPolicy(*model_(0), device="cpu")

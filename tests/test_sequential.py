@@ -8,8 +8,8 @@ from scipy.stats import binom
 
 from goldpanner.errors import InputError
 from goldpanner.measure import intervals, sequential
+from goldpanner.measure.changes import changes
 from goldpanner.measure.groups import shares
-from goldpanner.measure.support import changes
 from goldpanner.types import Counts
 
 SETTLED = np.random.default_rng(0)

@@ -23,15 +23,15 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from faulty_server import FaultyServer, with_p
-from goldpanner.cli import app, instrument, lab, samples  # noqa: F401  (registers the commands)
+from goldpanner.cli import application
 from goldpanner.errors import InputError
 from goldpanner.measure.intervals import proportion
-from goldpanner.policies import Policy, Request
+from goldpanner.policies.base import Policy, Request
 from goldpanner.policies.endpoint import Address, Patience, ServerLostError, completions, retry_after, wants_other_limit
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.policies.probe import copied
 from goldpanner.policies.server import ServerPolicy
-from goldpanner.rollout import rollout
+from goldpanner.sampling.rollout import rollout
 from goldpanner.store import Store
 from goldpanner.tasks import load
 from goldpanner.train.model import ModelConfig, build_model, build_tokenizer, save_model
@@ -478,7 +478,7 @@ runner = CliRunner()
 
 
 def call(*arguments):
-    result = runner.invoke(app, [str(a) for a in arguments])
+    result = runner.invoke(application(), [str(a) for a in arguments])
     assert result.exit_code == 0, (result.output, result.exception)
     return result
 
@@ -507,12 +507,12 @@ def test_known_p_through_the_whole_command_line(tmp_path):
 def test_a_server_that_ignores_the_temperature_stops_the_command_line(tmp_path):
     with FaultyServer(temperature="greedy") as server:
         arguments = ["sample", server.url, "world/d2", "--store", tmp_path, "-n", 4, "--problems", 3]
-        result = runner.invoke(app, [str(a) for a in arguments])
+        result = runner.invoke(application(), [str(a) for a in arguments])
         assert isinstance(result.exception, InputError)
         assert "ignores the temperature" in str(result.exception)
         call(*arguments, "--speak-of-support")
         call(*arguments[:5], "-n", 4, "--problems", 3, "--seed", 1, "--speak-of-support")
-    result = runner.invoke(app, ["compare", "toy", "toy", "--store", str(tmp_path)])
+    result = runner.invoke(application(), ["compare", "toy", "toy", "--store", str(tmp_path)])
     assert "did not draw as asked" in str(result.exception)
     said = "the server of toy did not draw as asked: "
     page = tmp_path / "page.html"

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from goldpanner.errors import InputError
-from goldpanner.studies import settings
-from goldpanner.studies.config import RunConfig
+from goldpanner.runs import settings
+from goldpanner.runs.config import RunConfig
 
 
 def test_one_seed_reaches_every_part_unless_given():

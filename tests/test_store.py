@@ -24,8 +24,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from goldpanner.errors import InputError, StoreError
+from goldpanner.files import HOST, OLD_SECONDS
 from goldpanner.store import Store
-from goldpanner.store.files import HOST, OLD_SECONDS
 from goldpanner.store.parts import Parts
 from goldpanner.store.rows import SAMPLES, samples_table
 from goldpanner.types import Completion, Counts, Outcome, Problem, Sample, Verdict
@@ -614,7 +614,7 @@ DEATHS = {  # the instants of one append, and whether its block is there afterwa
     "while the part is written": ("import pyarrow.parquet as pq; pq.ParquetWriter.write_table = die", False),
     "before the part is durable": ("os.fsync = die", False),
     "before the part is renamed": ("import pathlib; pathlib.Path.replace = die", False),
-    "before the folder is durable": ("import goldpanner.store.files as files; files.sync_folder = die", True),
+    "before the folder is durable": ("import goldpanner.files as files; files.sync_folder = die", True),
 }
 
 

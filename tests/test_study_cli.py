@@ -8,19 +8,19 @@ import pytest
 from typer.testing import CliRunner
 
 from goldpanner import cli
-from goldpanner.cli import app, display_study, study  # noqa: F401  (registers the command)
+from goldpanner.cli import application, display_study
 from goldpanner.errors import GoldpannerError, Interrupted
+from goldpanner.progress import Event
 from goldpanner.store import Store
-from goldpanner.studies import claims, conduct, mission
+from goldpanner.studies import claims, mission, runner
 from goldpanner.studies import study as studies
 from goldpanner.studies.decide import Effect
 from goldpanner.studies.lab import QUICK
 from goldpanner.studies.study import Finding, Study
-from goldpanner.studies.workers import Event
 from goldpanner.types import Estimate
 from synthetic_study import text
 
-runner = CliRunner()
+terminal = CliRunner()
 TEXTS = {"alpha": text(["held"], supports=["form-only"]), "beta": text(["false"], supports=["composes"])}
 measured: list[tuple[str, int]] = []
 
@@ -46,8 +46,8 @@ def two_studies(monkeypatch, tmp_path):
     monkeypatch.setattr(claims, "load", lambda name: Study(name, measure, judge))
     for module in (studies, mission):
         monkeypatch.setattr(module, "read_text", TEXTS.__getitem__)
-    monkeypatch.setattr(conduct, "side_by_side", in_this_process)
-    monkeypatch.setattr(conduct.Lab, "base", lambda lab, world: None)
+    monkeypatch.setattr(runner, "side_by_side", in_this_process)
+    monkeypatch.setattr(runner.Lab, "base", lambda lab, world: None)
 
 
 def in_this_process(jobs, progress):
@@ -56,7 +56,7 @@ def in_this_process(jobs, progress):
 
 
 def call(*arguments, code=0):
-    result = runner.invoke(app, ["study", *map(str, arguments)])
+    result = terminal.invoke(application(), ["study", *map(str, arguments)])
     if isinstance(result.exception, GoldpannerError):
         assert code == (130 if isinstance(result.exception, Interrupted) else 2), result.exception
         return str(result.exception)
@@ -140,13 +140,13 @@ def test_an_interruption_ends_with_130_and_the_same_command_goes_on(monkeypatch,
 
         function(until_two, *arguments)
 
-    monkeypatch.setattr(conduct, "side_by_side", stopped)
+    monkeypatch.setattr(runner, "side_by_side", stopped)
     monkeypatch.setattr(sys, "argv", ["goldpanner", "study", "all", "--worlds", "2"])
     with pytest.raises(SystemExit) as end:
         cli.main()
     assert end.value.code == 130
     assert "run the same command again" in capsys.readouterr().err
-    monkeypatch.setattr(conduct, "side_by_side", in_this_process)
+    monkeypatch.setattr(runner, "side_by_side", in_this_process)
     measured.clear()
     call("all", "--worlds", 2)
     assert measured == [("alpha", 1), ("beta", 0), ("beta", 1)]
@@ -185,7 +185,7 @@ def test_a_folder_of_another_scale_is_refused():
 
 @pytest.mark.parametrize("worlds", ["0", "x", "-1"])
 def test_a_number_of_worlds_that_is_none(worlds):
-    assert runner.invoke(app, ["study", "alpha", "--worlds", worlds]).exit_code == 2
+    assert terminal.invoke(application(), ["study", "alpha", "--worlds", worlds]).exit_code == 2
 
 
 def test_help_has_an_example():

@@ -11,7 +11,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 from typer.testing import CliRunner
 
-from goldpanner.cli import app, lab  # noqa: F401  (registers the commands)
+from goldpanner.cli import application
 from goldpanner.errors import InputError
 from goldpanner.tasks import (
     Arithmetic,
@@ -90,7 +90,7 @@ def test_a_number_that_would_never_end_is_refused_at_once() -> None:
     for task in ("world/d3", "arithmetic/add-2d", "arithmetic/mul-6d6d", "countdown/4"):
         with pytest.raises(InputError, match="99,999,999 problems were asked for; ask for 1 to 1,000,000"):
             load(task, 99_999_999)
-    shown = CliRunner().invoke(app, ["tasks", "countdown/4", "-n", "99999999"])
+    shown = CliRunner().invoke(application(), ["tasks", "countdown/4", "-n", "99999999"])
     assert shown.exit_code == 2
     assert "10000" in shown.stderr
 

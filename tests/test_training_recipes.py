@@ -7,13 +7,13 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 from typer.testing import CliRunner
 
-from goldpanner.cli import app, lab  # noqa: F401  (registers the commands)
+from goldpanner.cli import application
 from goldpanner.errors import GoldpannerError, InputError
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.rng import stream
+from goldpanner.runs import recipe, settings, stages
+from goldpanner.runs.config import RunConfig
 from goldpanner.store import Store
-from goldpanner.studies import recipe, settings, stages
-from goldpanner.studies.config import RunConfig
 from goldpanner.studies.posed import Posed
 from goldpanner.train.model import build_tokenizer, load_model, save_model
 from goldpanner.types import Problem
@@ -34,7 +34,7 @@ WORLD = [
 def call(*arguments, overrides=()):
     """Run a command; what main() would print as an error is raised."""
     sets = [part for override in overrides for part in ("--set", override)]
-    result = runner.invoke(app, ["train", *map(str, arguments), *sets])
+    result = runner.invoke(application(), ["train", *map(str, arguments), *sets])
     if isinstance(result.exception, GoldpannerError):
         raise result.exception
     assert result.exit_code == 0, result.output

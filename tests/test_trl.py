@@ -15,18 +15,18 @@ from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 from typer.testing import CliRunner
 
-from goldpanner.cli import app, lab  # noqa: F401  (registers the commands)
+from goldpanner.cli import application
 from goldpanner.errors import GoldpannerError, InputError, MissingExtraError
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.store import Store
 from goldpanner.tasks.world import World, WorldConfig
-from goldpanner.train import recorder as recording
-from goldpanner.train import trl as handing
 from goldpanner.train.config import RLVRConfig
 from goldpanner.train.model import ModelConfig, build_model, build_tokenizer, load_model, save_model
 from goldpanner.train.rlvr import step_problems
-from goldpanner.train.trl import Recorder, arguments, options_of, stop_tokens
-from goldpanner.train.trl_rows import completion
+from goldpanner.train.trl.launch import Recorder, arguments, options_of, stop_tokens
+from goldpanner.train.trl.launch import launch as handing
+from goldpanner.train.trl.launch import recorder as recording
+from goldpanner.train.trl.rows import completion
 from goldpanner.types import Outcome, Problem
 from goldpanner.verify import Exact
 
@@ -71,7 +71,7 @@ def command(start, out, *more):
 @pytest.fixture(scope="module")
 def trained(start, tmp_path_factory):
     out = tmp_path_factory.mktemp("trl") / "handed"
-    result = CliRunner().invoke(app, command(start, out))
+    result = CliRunner().invoke(application(), command(start, out))
     assert result.exit_code == 0, (result.output, result.exception)
     assert result.stdout.strip() == str(out / "model")
     return out
@@ -144,9 +144,9 @@ def test_the_probe_is_measured_from_start_to_end(trained, start):
 
 def test_a_finished_stage_is_not_run_again(trained, start):
     before = (trained / "metrics.jsonl").read_text()
-    assert CliRunner().invoke(app, command(start, trained)).exit_code == 0
+    assert CliRunner().invoke(application(), command(start, trained)).exit_code == 0
     assert (trained / "metrics.jsonl").read_text() == before
-    other = CliRunner().invoke(app, command(start, trained, "--set", "grpo.learning_rate=0.1"))
+    other = CliRunner().invoke(application(), command(start, trained, "--set", "grpo.learning_rate=0.1"))
     assert "other settings" in str(other.exception)
 
 
@@ -234,7 +234,7 @@ def test_options_are_read_as_json():
 
 def test_options_of_trl_s_need_the_engine(start, tmp_path):
     result = CliRunner().invoke(
-        app, ["train", "grpo", "--model", str(start), "--out", str(tmp_path), "--trl", "bf16=1"]
+        application(), ["train", "grpo", "--model", str(start), "--out", str(tmp_path), "--trl", "bf16=1"]
     )
     assert isinstance(result.exception, GoldpannerError)
     assert "--engine trl" in str(result.exception)
@@ -274,7 +274,7 @@ def test_two_processes_train_as_one(start, tmp_path):
 
 def test_one_process_where_two_were_asked_for_is_refused(start, tmp_path):
     """`accelerate launch --cpu --num_processes 2` starts one and says nothing."""
-    result = CliRunner().invoke(app, command(start, tmp_path / "out", "--processes", "2"))
+    result = CliRunner().invoke(application(), command(start, tmp_path / "out", "--processes", "2"))
     assert isinstance(result.exception, InputError)
     assert re.search(r"1 process\(es\) take part, 2 were asked for.*torchrun", str(result.exception))
     assert not (tmp_path / "out").exists()

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from goldpanner.measure.compare import compare
-from goldpanner.studies import verdict
-from goldpanner.studies.verdict import Measured
+from goldpanner.runs import conclude
+from goldpanner.runs.conclude import Measured
 from goldpanner.types import Counts, Problem
 
 TASK, SIZE, N = "world/d1", 120, 256
@@ -24,8 +24,8 @@ def paragraph(before, after):
     base, rl = measured(before, 1), measured(after, 2)
     comparison = compare(base.pooled([TASK]), rl.pooled([TASK]))
     arms = [{"base": "base", "rl": "rl", "word": comparison.verdict}]
-    text = verdict.arm_paragraph("base", "rl", [TASK], base, rl, comparison)
-    return verdict.headline(arms, {"base": base, "rl": rl}, [TASK]), text, comparison.verdict
+    text = conclude.arm_paragraph("base", "rl", [TASK], base, rl, comparison)
+    return conclude.headline(arms, {"base": base, "rl": rl}, [TASK]), text, comparison.verdict
 
 
 REACHED = np.r_[np.full(80, 0.3), np.full(40, 1e-9)]
@@ -82,32 +82,32 @@ def test_too_little_data_is_said_to_be_too_little():
     ],
 )
 def test_equivalent_k_and_crossover_of_exact_curves(before, after, says):
-    assert says in verdict.equivalent_sentence(np.log(before), np.log(after), "base")
+    assert says in conclude.equivalent_sentence(np.log(before), np.log(after), "base")
 
 
 def test_why_problems_were_not_reached():
     ids = [f"p{i:03}" for i in range(SIZE)]
     weakest = [0.99] * 80 + [0.0] * 40
     problems = {i: Problem(TASK, i, "a", {"weakest": w}) for i, w in zip(ids, weakest)}
-    text = verdict.unreached_paragraph("rl", [TASK], measured(REACHED, 0), problems)
+    text = conclude.unreached_paragraph("rl", [TASK], measured(REACHED, 0), problems)
     assert "40 of 120" in text
     assert "100% of them need a fact" in text
     assert "of the reached ones 0% do" in text
     plain = {i: Problem(TASK, i, "a") for i in ids}
-    assert "need a fact" not in verdict.unreached_paragraph("rl", [TASK], measured(REACHED, 0), plain)
+    assert "need a fact" not in conclude.unreached_paragraph("rl", [TASK], measured(REACHED, 0), plain)
 
 
 def test_agreement_is_found_and_its_absence_too():
     honest = {"base": measured(REACHED, 3)}
-    assert verdict.agreement_paragraph(verdict.agreement(honest)).startswith("Sampled and exact agree")
+    assert conclude.agreement_paragraph(conclude.agreement(honest)).startswith("Sampled and exact agree")
     stage = measured(REACHED, 3)
     wrong = Measured(stage.counts, stage.process, {TASK: {i: lp - 1.0 for i, lp in stage.logp[TASK].items()}})
-    assert verdict.agreement_paragraph(verdict.agreement({"base": wrong})).startswith("Sampled and exact DISAGREE")
+    assert conclude.agreement_paragraph(conclude.agreement({"base": wrong})).startswith("Sampled and exact DISAGREE")
 
 
 def test_difference_is_paired():
     rng = np.random.default_rng(0)
     p = 0.98 * rng.beta(0.5, 0.5, 400)
-    found = verdict.difference(np.log(p), np.log(p + 0.01 * rng.uniform(0.5, 1.5, 400)), 1)
+    found = conclude.difference(np.log(p), np.log(p + 0.01 * rng.uniform(0.5, 1.5, 400)), 1)
     assert found.low <= 0.01 <= found.high
     assert found.high - found.low < 0.003, "the same problems before and after: their spread cancels"

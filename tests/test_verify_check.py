@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import beta
 
 from goldpanner.errors import InputError
-from goldpanner.measure.confounds import VerifierErrors
+from goldpanner.measure.corrections import VerifierErrors
 from goldpanner.store import Store
 from goldpanner.tasks import World
 from goldpanner.types import Completion, Outcome, Problem, Verdict

@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 
 from goldpanner.errors import InputError
 from goldpanner.types import Completion, Outcome, Problem, Verdict
-from goldpanner.verify import Code, Limits, Verifier, sandbox
+from goldpanner.verify import Code, Limits, Verifier
 from goldpanner.verify.code import extract, same
-from goldpanner.verify.confined import Opaque, decode, encode
-from goldpanner.verify.seccomp import AUDIT, CLONE, REFUSED, filter_program
+from goldpanner.verify.sandbox.confined import Opaque, decode, encode
+from goldpanner.verify.sandbox.sandbox import sandbox
+from goldpanner.verify.sandbox.seccomp import AUDIT, CLONE, REFUSED, filter_program
 
 LIMITS = Limits(seconds=1, memory_mb=256)
 ADD = "def add(a, b):\n    return a + b\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from goldpanner.verify.seccomp import AUDIT, CLONE, CLONE3, REFUSED, SOCKET, SOCKETPAIR, _steps
+from goldpanner.verify.sandbox.seccomp import AUDIT, CLONE, CLONE3, REFUSED, SOCKET, SOCKETPAIR, _steps
 
 ALLOW, KILL = "allow", "kill"
 MACHINES = list(AUDIT)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from goldpanner.errors import InputError, MissingExtraError
 from goldpanner.types import Completion, Outcome, Problem, Verdict
-from goldpanner.verify import Math, Number, Verifier, math_pool, reading
+from goldpanner.verify import Math, Number, Verifier, pool, reading
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 NUMBER, MATH = Number(), Math(seconds=5)
@@ -282,7 +282,7 @@ def test_a_formula_that_takes_too_long_is_unjudged_and_the_next_is_judged() -> N
 
 def test_a_worker_that_is_killed_costs_its_answer_only() -> None:
     judge(MATH, "18", "\\boxed{9+9}")
-    (worker,) = math_pool.shared(1)._workers
+    (worker,) = pool.shared(1)._workers
     for victim in (worker.child, worker.process.pid):
         assert victim is not None
         os.kill(victim, 9)
@@ -296,7 +296,7 @@ def test_no_worker_outlives_its_parent() -> None:
     code = (
         "from goldpanner.types import *\nfrom goldpanner.verify import Math, math_pool\n"
         "v = Math()(Problem('t', 'q', '18'), Completion(r'\\boxed{9+9}'))\n"
-        "w = math_pool.shared(1)._workers[0]\nprint(v.outcome, w.process.pid, w.child, flush=True)\n"
+        "w = pool.shared(1)._workers[0]\nprint(v.outcome, w.process.pid, w.child, flush=True)\n"
         "import os; os.kill(os.getpid(), 9)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -337,10 +337,10 @@ def test_every_value_of_an_equation_must_be_the_right_one(answer: str, right: st
 
 def test_a_forked_process_gets_workers_of_its_own() -> None:
     judge(MATH, "18", "\\boxed{9+9}")
-    ours = math_pool.shared(1)
+    ours = pool.shared(1)
     read, write = os.pipe()
     if not (child := os.fork()):
-        os.write(write, b"1" if math_pool.shared(1) is not ours else b"0")
+        os.write(write, b"1" if pool.shared(1) is not ours else b"0")
         os._exit(0)
     os.waitpid(child, 0)
     assert os.read(read, 1) == b"1"

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import goldpanner as gp
 from goldpanner import interop
-from goldpanner.cli import app, samples  # noqa: F401  (registers the commands)
+from goldpanner.cli import application
 from goldpanner.errors import InputError
 from goldpanner.store import Store
 from goldpanner.tasks import recipe
@@ -78,7 +78,9 @@ def exported(tmp_path_factory):
             pass
     store.put("policies", policy.id, {**policy.describe(), "name": "half"})
     out = folder / "train set.parquet"
-    result = CliRunner().invoke(app, ["export", "half", str(out), "--store", str(folder / "s"), "--for", "verl"])
+    result = CliRunner().invoke(
+        application(), ["export", "half", str(out), "--store", str(folder / "s"), "--for", "verl"]
+    )
     assert result.exit_code == 0, result.output
     return out, {problem.id: problem for problem in problems}, result.stdout
 
@@ -101,7 +103,9 @@ def test_prompts_are_bare_messages_of_the_user_whatever_the_task(tmp_path, task,
         list(gp.sample(policy, [problem], [Exact()], params, n=4, sink=sink, run="half"))
     store.put("policies", policy.id, {**policy.describe(), "name": "half"})
     out = tmp_path / "train.parquet"
-    done = CliRunner().invoke(app, ["export", "half", str(out), "--store", str(tmp_path / "s"), "--for", "verl"])
+    done = CliRunner().invoke(
+        application(), ["export", "half", str(out), "--store", str(tmp_path / "s"), "--for", "verl"]
+    )
     assert done.exit_code == 0, done.exception
     (row,) = pq.read_table(out).to_pylist()
     assert row["prompt"] == [{"role": "user", "content": "34 + 57 ="}]

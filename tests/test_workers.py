@@ -6,7 +6,8 @@ import time
 import pytest
 
 from goldpanner.errors import InputError
-from goldpanner.studies.workers import Event, WorkerDiedError, WorkerError, side_by_side
+from goldpanner.progress import Event
+from goldpanner.runs.workers import WorkerDiedError, WorkerError, side_by_side
 
 
 def counting(notify, name, steps):

@@ -30,8 +30,8 @@ _HOMES = {
     "ArithmeticConfig": "tasks",
     "ScriptedPolicy": "policies.scripted",
     "LocalPolicy": "policies.local",
-    "sample": "rollout",
-    "count": "rollout",
+    "sample": "sampling.rollout",
+    "count": "sampling.rollout",
     "Band": "measure.passk",
     "pass_at_k": "measure.passk",
     "curve": "measure.passk",
@@ -70,8 +70,8 @@ if TYPE_CHECKING:  # for type checkers and editors: the same names, imported pla
     from goldpanner.policies.local import LocalPolicy
     from goldpanner.policies.scripted import ScriptedPolicy
     from goldpanner.report import build as build_report
-    from goldpanner.rollout import count
-    from goldpanner.rollout import rollout as sample
+    from goldpanner.sampling.rollout import count
+    from goldpanner.sampling.rollout import rollout as sample
     from goldpanner.store import Store
     from goldpanner.tasks import Arithmetic, ArithmeticConfig, World, WorldConfig, load, read_problems
     from goldpanner.types import (

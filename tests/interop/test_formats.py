@@ -8,7 +8,7 @@ import pytest
 
 from goldpanner import interop
 from goldpanner.errors import InputError, MissingExtraError
-from goldpanner.interop import inspect_log
+from goldpanner.interop.formats import inspect_log
 from goldpanner.interop.imported import params_id
 from goldpanner.types import Outcome, SamplingParams, Verdict
 

@@ -8,7 +8,7 @@ import pytest
 
 from goldpanner.errors import InputError
 from goldpanner.store import Store
-from goldpanner.studies import claims, conduct
+from goldpanner.studies import claims, runner
 from goldpanner.studies import lab as laboratory
 from goldpanner.studies.decide import Effect
 from goldpanner.studies.lab import Lab, Scale
@@ -164,22 +164,22 @@ def fake(monkeypatch):
     study = Study("fake", measure, judge)
     monkeypatch.setattr(Study, "text", StudyText.model_validate(text))
     monkeypatch.setattr(claims, "load", lambda name: study)
-    monkeypatch.setattr(conduct, "import_module", lambda name: SimpleNamespace())
-    monkeypatch.setattr(conduct, "getsource", lambda module: "the method")
+    monkeypatch.setattr(runner, "import_module", lambda name: SimpleNamespace())
+    monkeypatch.setattr(runner, "getsource", lambda module: "the method")
     CALLS.clear()
     return study
 
 
 def test_a_job_is_done_once_and_again_only_when_its_method_changed(fake, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        conduct, "side_by_side", lambda jobs, progress: [function(progress, *rest) for function, rest in jobs]
+        runner, "side_by_side", lambda jobs, progress: [function(progress, *rest) for function, rest in jobs]
     )
-    first = conduct.conduct(["fake"], tmp_path / "s", TINY, lambda event: None)
-    again = conduct.conduct(["fake"], tmp_path / "s", TINY, lambda event: None)
+    first = runner.conduct(["fake"], tmp_path / "s", TINY, lambda event: None)
+    again = runner.conduct(["fake"], tmp_path / "s", TINY, lambda event: None)
     assert CALLS == [0, 1]
     assert first["fake"]["word"] == again["fake"]["word"] == "held"
-    monkeypatch.setattr(conduct, "getsource", lambda module: "another method")
-    conduct.conduct(["fake"], tmp_path / "s", TINY, lambda event: None)
+    monkeypatch.setattr(runner, "getsource", lambda module: "another method")
+    runner.conduct(["fake"], tmp_path / "s", TINY, lambda event: None)
     assert CALLS == [0, 1, 0, 1]
 
 
@@ -191,27 +191,27 @@ def test_a_job_that_another_process_holds_is_left_to_it(fake, tmp_path):
     Store(out / "store")
     with (out / "locks" / "fake-0").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        conduct.work(lambda event: None, [("fake", 0), ("fake", 1)], out, TINY)
+        runner.work(lambda event: None, [("fake", 0), ("fake", 1)], out, TINY)
     assert CALLS == [1]
 
 
 def test_folders_that_cannot_be_used_are_refused(fake, tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(InputError, match="is a file"):
-        conduct.conduct(["fake"], tmp_path / "file", TINY, lambda event: None)
+        runner.conduct(["fake"], tmp_path / "file", TINY, lambda event: None)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").write_text("x")
     with pytest.raises(InputError, match="not empty"):
-        conduct.conduct(["fake"], tmp_path / "full", TINY, lambda event: None)
+        runner.conduct(["fake"], tmp_path / "full", TINY, lambda event: None)
 
 
 def test_another_scale_in_the_same_folder_is_refused(fake, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        conduct, "side_by_side", lambda jobs, progress: [function(progress, *rest) for function, rest in jobs]
+        runner, "side_by_side", lambda jobs, progress: [function(progress, *rest) for function, rest in jobs]
     )
-    conduct.conduct(["fake"], tmp_path / "s", TINY, lambda event: None)
+    runner.conduct(["fake"], tmp_path / "s", TINY, lambda event: None)
     with pytest.raises(InputError, match="another scale"):
-        conduct.conduct(["fake"], tmp_path / "s", Scale(share=0.5), lambda event: None)
+        runner.conduct(["fake"], tmp_path / "s", Scale(share=0.5), lambda event: None)
 
 
 def test_results_are_json(lab, base):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from goldpanner.measure.rare import origin
+from goldpanner.measure.origin import origin
 from goldpanner.studies.claims.support_by_importance_sampling import PROPOSALS, STUDY, columns, known_routes, told
 from goldpanner.studies.study import record
 from goldpanner.types import Completion, Outcome, Problem, Sample, Verdict

@@ -3,37 +3,18 @@
 import io
 import os
 import sys
-from typing import Annotated
 
 import typer
 
-from goldpanner import __version__
+from goldpanner.cli.app import app
 from goldpanner.errors import GoldpannerError, Interrupted
 
-app = typer.Typer(
-    name="goldpanner",
-    help="What does RL with verifiable rewards do to YOUR model? Measured before and after the run, with intervals.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 
+def application() -> typer.Typer:
+    """Return the application with every command registered."""
+    from goldpanner.cli import exchange, instrument, run, sample, study, tasks, train, verify_check  # noqa: F401
 
-def _version(asked: bool) -> None:
-    if asked:
-        typer.echo(f"goldpanner {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    pass
+    return app
 
 
 def main() -> None:
@@ -47,10 +28,8 @@ def main() -> None:
     if sys.argv[1:2] == ["run"]:
         # before torch is loaded: on a busy machine, threads that spin while they wait take the time of those that work
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from goldpanner.cli import fetch, instrument, lab, samples, study, verify  # noqa: F401  (registers the commands)
-
     try:
-        app()
+        application()()
     except Interrupted as stop:
         typer.echo(f"interrupted: {stop}", err=True)
         sys.exit(130)

@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from goldpanner.studies.workers import Event
+    from goldpanner.progress import Event
 
 DOING = {
     "pretrain": "pretraining",

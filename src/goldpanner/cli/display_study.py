@@ -9,10 +9,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from goldpanner.cli.display import DOING, console, errors
-from goldpanner.report.words import words
+from goldpanner.report.ui_text import words
 
 if TYPE_CHECKING:
-    from goldpanner.studies.workers import Event
+    from goldpanner.progress import Event
 
 STYLES = {"held": "green", "false": "red", "conditional": "yellow", "undecided": "dim", None: "dim"}
 VERDICTS = ("held", "false", "conditional", "undecided")

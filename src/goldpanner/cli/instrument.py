@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from goldpanner.cli import app
-from goldpanner.cli.lab import AsJson
+from goldpanner.cli.app import app
 from goldpanner.cli.options import (
+    AsJson,
     Filter,
     Format,
     Ks,
@@ -27,8 +27,8 @@ from goldpanner.cli.options import (
     TornTail,
     Verifier,
 )
-from goldpanner.cli.sources import Choice, Log, load_source, origins, same_conditions
 from goldpanner.errors import InputError
+from goldpanner.sources import Choice, Log, load_source, origins, same_conditions
 
 
 def whole_numbers(text: str, option: str) -> list[int]:
@@ -81,7 +81,7 @@ def measure(
     Example: goldpanner measure counts.jsonl --k 1,100,10000
     """
     from goldpanner.cli import tables
-    from goldpanner.cli.verify import stored_errors
+    from goldpanner.cli.verify_check import stored_errors
     from goldpanner.measure.profile import profile
 
     log = Log(format_, threshold, score, filter_, step, pool_steps, rescore, torn_tail)
@@ -103,7 +103,7 @@ def measure(
     else:
         tables.profile(found, source.name, extra)
     if html is not None:
-        from goldpanner.report.instrument import profile_page
+        from goldpanner.report.pages.instrument import profile_page
 
         profile_page(found, source.name, html, extra)
         typer.echo(str(html), err=True)
@@ -157,7 +157,7 @@ def compare(
     else:
         tables.comparison(found, refused)
     if html is not None:
-        from goldpanner.report.instrument import comparison_page
+        from goldpanner.report.pages.instrument import comparison_page
 
         comparison_page(found, before.name, after.name, html, refused)
         typer.echo(str(html), err=True)
@@ -206,7 +206,7 @@ def audit(false_positive: str | None, false_negative: str | None) -> Any:
         return None
     if false_positive is None or false_negative is None:
         raise InputError("a verifier's audit needs both --false-positive and --false-negative, e.g. 3/200 and 5/200")
-    from goldpanner.measure.confounds import VerifierErrors
+    from goldpanner.measure.corrections import VerifierErrors
 
     numbers = []
     for option, text in (("--false-positive", false_positive), ("--false-negative", false_negative)):

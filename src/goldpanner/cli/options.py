@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from goldpanner.errors import MissingExtraError
+
 StoreOrNone = Annotated[Path | None, typer.Option("--store", help="Store (or run folder) that holds the policies.")]
 StoreFolder = Annotated[Path, typer.Option("--store", help="Folder of the sample store, or of a run.")]
 Task = Annotated[list[str] | None, typer.Option(help="Only these tasks of the store.")]
@@ -45,3 +47,23 @@ Speak = Annotated[
     bool,
     typer.Option("--speak-of-support", help="Go on although truncated or tempered sampling makes zeros of its own."),
 ]
+
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")]
+
+Seed = Annotated[
+    int | None, typer.Option(help="Sets every seed not set by itself: world, model, trainers, measurement.")
+]
+
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, e.g. grpo.steps=20.")
+]
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, for a program to read.")]
+
+
+def need_lab() -> None:
+    """Raise MissingExtraError when torch or transformers is not installed."""
+    from importlib.util import find_spec
+
+    if not (find_spec("torch") and find_spec("transformers")):
+        raise MissingExtraError("the lab (training and sampling local models)", "lab")

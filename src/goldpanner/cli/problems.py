@@ -29,6 +29,6 @@ def load_problems(
         raise InputError(f"--columns names those of a data file, and {task} is a task; leave it out")
     if config is None and not overrides:
         return tasks.load(task, n, seed, path=data)
-    from goldpanner.cli.lab import load_config
+    from goldpanner.cli.run import load_config
 
     return tasks.load(task, n, seed, config=load_config(config, None, overrides).domain)

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from goldpanner.cli import app
-from goldpanner.cli.lab import AsJson, command_line, need_lab
+from goldpanner.cli.app import app
+from goldpanner.cli.options import AsJson, need_lab
+from goldpanner.cli.run import command_line
 from goldpanner.errors import InputError, Interrupted
 
 FOLDER, QUICK_FOLDER = Path("runs") / "studies", Path("runs") / "studies-quick"
@@ -32,7 +33,7 @@ def study(
 
     Example: goldpanner study sharpen-or-expand cold-start --worlds 3
     """
-    from goldpanner.report.words import words
+    from goldpanner.report.ui_text import words
     from goldpanner.studies import claims
 
     words(lang)  # a language that there is none of is told now, not after the runs
@@ -52,11 +53,11 @@ def study(
 
 def _conduct(names: list[str], folder: Path, quick: bool, worlds: int | None, lang: str, as_json: bool) -> None:
     from goldpanner.cli import display_study
-    from goldpanner.report import mission as pages
+    from goldpanner.report.pages import mission as pages
     from goldpanner.store import Store
     from goldpanner.studies import mission
-    from goldpanner.studies.conduct import conduct, result
     from goldpanner.studies.lab import FULL, QUICK
+    from goldpanner.studies.runner import conduct, result
 
     scale = QUICK if quick else FULL
     if worlds is not None:

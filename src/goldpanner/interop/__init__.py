@@ -11,7 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from goldpanner.errors import InputError
-from goldpanner.interop import counts, evalplus, human_eval, inspect_log, lm_eval, open_instruct, trl, verifiers, verl
+from goldpanner.interop.formats import (
+    counts,
+    evalplus,
+    human_eval,
+    inspect_log,
+    lm_eval,
+    open_instruct,
+    trl,
+    verifiers,
+    verl,
+)
 from goldpanner.interop.imported import Imported, SampleStore
 from goldpanner.interop.lines import json_rows, opened
 from goldpanner.interop.records import Asked, Draw, ImportReport, Judge, Origin, Reading, Record

@@ -9,10 +9,10 @@ import numpy as np
 from goldpanner.errors import InputError
 from goldpanner.measure import passk
 from goldpanner.measure.bands import mean_band
+from goldpanner.measure.changes import CHANGES, Changes, SupportChange, changes, support
 from goldpanner.measure.intervals import check_level
+from goldpanner.measure.origin import LABELS, Origin, origin
 from goldpanner.measure.passk import Band, smallest_n
-from goldpanner.measure.rare import LABELS, Origin, origin
-from goldpanner.measure.support import CHANGES, Changes, SupportChange, changes, support
 from goldpanner.measure.verdict import MARGIN, SAME, Verdict, decide, more_samples, rose_first, summarise, within_reach
 from goldpanner.types import Counts, Estimate, FloatArray, IntArray
 

@@ -23,7 +23,7 @@ from goldpanner import rng
 from goldpanner.errors import InputError
 from goldpanner.measure import mixture
 from goldpanner.measure.mixture import Mixture, Tally
-from goldpanner.measure.shapes import PARTICLES, Shapes
+from goldpanner.measure.posterior import PARTICLES, Shapes
 from goldpanner.types import Counts, Estimate, FloatArray, IntArray
 
 DEFAULT = "shape-average"

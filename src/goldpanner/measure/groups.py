@@ -11,7 +11,7 @@ import numpy as np
 from goldpanner.errors import InputError
 from goldpanner.measure import intervals
 from goldpanner.measure.mixture import Grid
-from goldpanner.measure.shapes import Shapes
+from goldpanner.measure.posterior import Shapes
 from goldpanner.types import Counts, Estimate, FloatArray, IntArray
 
 SIZES = (2, 4, 8, 16, 32, 64, 128, 256)

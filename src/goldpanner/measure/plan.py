@@ -12,7 +12,7 @@ from goldpanner.errors import InputError
 from goldpanner.measure import intervals
 from goldpanner.measure.groups import shares
 from goldpanner.measure.mixture import Grid, below
-from goldpanner.measure.shapes import Shapes
+from goldpanner.measure.posterior import Shapes
 from goldpanner.types import Counts, Estimate, FloatArray
 
 Assignment = Literal["needs SFT first", "train later", "train now", "solved"]

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from goldpanner.errors import InputError
-from goldpanner.measure import confounds, extrapolate, groups, mixture, passk
+from goldpanner.measure import corrections, extrapolate, groups, mixture, passk
 from goldpanner.measure.boundary import Boundary, boundary
-from goldpanner.measure.confounds import VerifierErrors
+from goldpanner.measure.corrections import VerifierErrors
 from goldpanner.measure.extrapolate import Extrapolation, beyond_n
 from goldpanner.measure.groups import GroupShares
 from goldpanner.measure.mixture import Mixture
 from goldpanner.measure.passk import Band
-from goldpanner.measure.shapes import Shapes
+from goldpanner.measure.posterior import Shapes
 from goldpanner.types import Counts, Estimate, FloatArray, SamplingParams
 
 FAR = (1_000, 10_000, 100_000, 1_000_000)
@@ -170,12 +170,12 @@ def profile(
         beyond=_joined(beyond_n(counts, asked, level, seed, shapes), curve) if judged and len(asked) else None,
         fits=(mixture.beta_binomial(counts), mixture.zero_inflated(counts), mixture.npmle(counts)) if judged else (),
         unseen=_unseen(counts, shapes, level) if shapes is not None else undefined,
-        truncated=confounds.truncated_share(counts, level),
-        chance_corrected=confounds.chance_corrected(counts, 1 / answer_space, glance, level) if answer_space else {},
-        verified=confounds.verified_pass_at_k(counts, verifier, glance, level, seed) if verifier else {},
-        verified_p=confounds.verified_p(counts, verifier, level) if verifier else None,
-        rogan_gladen=confounds.rogan_gladen(counts, verifier, level, seed) if verifier else None,
-        support_refused=confounds.support_refusal(params, override_support) if params else None,
+        truncated=corrections.truncated_share(counts, level),
+        chance_corrected=corrections.chance_corrected(counts, 1 / answer_space, glance, level) if answer_space else {},
+        verified=corrections.verified_pass_at_k(counts, verifier, glance, level, seed) if verifier else {},
+        verified_p=corrections.verified_p(counts, verifier, level) if verifier else None,
+        rogan_gladen=corrections.rogan_gladen(counts, verifier, level, seed) if verifier else None,
+        support_refused=corrections.support_refusal(params, override_support) if params else None,
         support_asked=override_support,
     )
 

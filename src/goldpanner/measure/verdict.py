@@ -5,9 +5,9 @@ from typing import Literal
 import numpy as np
 from scipy.special import bdtr
 
+from goldpanner.measure.changes import CHANGES, Changes
 from goldpanner.measure.extrapolate import beyond_n
 from goldpanner.measure.passk import Band, smallest_n
-from goldpanner.measure.support import CHANGES, Changes
 from goldpanner.types import Counts, Estimate
 
 Verdict = Literal[

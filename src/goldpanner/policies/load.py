@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from goldpanner.errors import InputError, MissingExtraError
-from goldpanner.policies import on_hub
+from goldpanner.policies.base import on_hub
 
 ADAPTER = "adapter_config.json"
 """What peft calls the file that makes a folder one of adapters."""

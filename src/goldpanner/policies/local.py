@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from goldpanner import rng
 from goldpanner.errors import InputError
-from goldpanner.policies import Request
+from goldpanner.policies.base import Request
 from goldpanner.policies.decode import Decoder, RowCache, SharedCache, decoding_cache, last_logits
 from goldpanner.policies.load import best_device, fast_bfloat16, load_pretrained
-from goldpanner.policies.pick import pick
+from goldpanner.policies.token_sampling import pick
 from goldpanner.types import Completion, FinishReason, FloatArray, IntArray, Problem, SamplingParams
 
 Response = str | Sequence[int]

@@ -9,7 +9,7 @@ import numpy as np
 
 from goldpanner import rng
 from goldpanner.errors import InputError
-from goldpanner.policies import Request
+from goldpanner.policies.base import Request
 from goldpanner.types import Completion, FinishReason, FloatArray, Problem, SamplingParams, content_hash
 
 

@@ -11,7 +11,7 @@ import altair as alt
 import numpy as np
 from scipy import stats
 
-from goldpanner.report.canvas import INK, RULE, Chart, Look, by_look, finish, inline, y_axis
+from goldpanner.report.chart_style import INK, RULE, Chart, Look, by_look, finish, inline, y_axis
 from goldpanner.types import FloatArray, IntArray
 
 LIVE, DEAD_WRONG, DEAD_RIGHT = "#009e73", "#5d6670", "#cfd4d9"

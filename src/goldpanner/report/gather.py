@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from goldpanner.errors import InputError
-from goldpanner.report.canvas import Look
+from goldpanner.report.chart_style import Look
 from goldpanner.store import Store
 from goldpanner.types import Counts, FloatArray, IntArray, Problem
 

@@ -18,8 +18,8 @@ import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from goldpanner.report.canvas import CONFIG, Chart, Look, vega_lite_version
-from goldpanner.report.words import words
+from goldpanner.report.chart_style import CONFIG, Chart, Look, vega_lite_version
+from goldpanner.report.ui_text import words
 from goldpanner.types import Estimate
 
 

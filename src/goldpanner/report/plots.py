@@ -10,10 +10,10 @@ from typing import Any
 
 import altair as alt
 
-from goldpanner.report.canvas import Chart, Look, by_look, finish, inline, y_axis
+from goldpanner.report.chart_style import Chart, Look, by_look, finish, inline, y_axis
 from goldpanner.report.charts import SEQUENTIAL
 from goldpanner.report.page import Figure, Key
-from goldpanner.report.words import words
+from goldpanner.report.ui_text import words
 
 Row = Mapping[str, Any]
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from goldpanner.errors import StoreError
-from goldpanner.store.files import fresh_name, listing, write_atomically
+from goldpanner.files import fresh_name, listing, write_atomically
 from goldpanner.store.rows import Kind, distinct
 
 ROW_GROUP = 100_000

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from goldpanner.errors import InputError, StoreError
-from goldpanner.store.files import fresh_name, listing, write_atomically
+from goldpanner.files import fresh_name, listing, write_atomically
 from goldpanner.types import Problem
 
 _PLAIN = re.compile(r"[a-z0-9][a-z0-9_.-]{0,79}")

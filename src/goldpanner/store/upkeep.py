@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 
 from goldpanner.errors import StoreError
-from goldpanner.store.files import fresh_name, leftovers, listing, make_folder, sync_folder
+from goldpanner.files import fresh_name, leftovers, listing, make_folder, sync_folder
 from goldpanner.store.parts import COMPACTED, ROW_GROUP, DamagedError, PartGoneError, Parts, damage_error
 from goldpanner.store.read import Ask, Reader, columns
 from goldpanner.store.records import Records, load_problems, load_record

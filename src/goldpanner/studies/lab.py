@@ -18,11 +18,11 @@ import numpy as np
 
 from goldpanner import rng
 from goldpanner.errors import InputError
-from goldpanner.measure.rare import Origin, origin
+from goldpanner.measure.origin import Origin, origin
 from goldpanner.policies.local import LocalPolicy
-from goldpanner.rollout import count, rollout
+from goldpanner.progress import Event, Notify
+from goldpanner.sampling.rollout import count, rollout
 from goldpanner.store import Store
-from goldpanner.studies.workers import Event, Notify
 from goldpanner.tasks import World, WorldConfig
 from goldpanner.tasks.domain import Document
 from goldpanner.train.model import ModelConfig, build_model, build_tokenizer, load_model, save_model

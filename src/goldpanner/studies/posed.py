@@ -9,8 +9,8 @@ import numpy as np
 
 from goldpanner.errors import InputError
 from goldpanner.policies.local import LocalPolicy
-from goldpanner.rollout import judge
-from goldpanner.studies.config import RunConfig
+from goldpanner.runs.config import RunConfig
+from goldpanner.sampling.rollout import judge
 from goldpanner.tasks import Recipe, Split, data_path, own_task, read_problems, recipe
 from goldpanner.tasks.domain import in_test
 from goldpanner.tasks.own import judge_of

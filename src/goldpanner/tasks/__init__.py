@@ -11,8 +11,8 @@ from goldpanner.rng import stream
 from goldpanner.tasks.arithmetic import Arithmetic, ArithmeticConfig
 from goldpanner.tasks.domain import Document, Domain, Split
 from goldpanner.tasks.files import gsm8k, is_data, read_problems
+from goldpanner.tasks.generated import Recipe, find_recipe, recipe, recipe_ids
 from goldpanner.tasks.own import data_path, own_task
-from goldpanner.tasks.recipes import Recipe, find_recipe, recipe, recipe_ids
 from goldpanner.tasks.world import World, WorldConfig
 from goldpanner.types import Problem
 

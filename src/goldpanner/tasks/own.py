@@ -4,7 +4,7 @@ from pathlib import Path
 
 from goldpanner.errors import InputError
 from goldpanner.tasks.files import SUFFIXES, answers, is_data, parts, read_problems
-from goldpanner.tasks.recipes import Recipe, find_recipe
+from goldpanner.tasks.generated import Recipe, find_recipe
 from goldpanner.types import Problem, SamplingParams
 from goldpanner.verify import Exact, Math, Number, Verifier, load_reward, reading
 from goldpanner.verify.math import Missing

@@ -14,7 +14,7 @@ import torch
 
 from goldpanner import rng
 from goldpanner.errors import InputError, MissingExtraError
-from goldpanner.train.model import save_folder
+from goldpanner.files import save_folder
 
 
 def adapt(model: Any, rank: int, seed: int) -> None:

@@ -1,9 +1,6 @@
 """The lab's model: a tiny Llama and a word-level tokenizer, both in the Hugging Face layout."""
 
-import os
-import shutil
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,6 +13,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from goldpanner import rng
 from goldpanner.errors import InputError
+from goldpanner.files import save_folder
 from goldpanner.policies.load import load_pretrained, quiet_progress
 
 PAD, EOS, UNK = "<pad>", "<eos>", "<unk>"
@@ -120,29 +118,6 @@ def save_model(model: Any, tokenizer: Any, folder: Path | str) -> None:
         tokenizer.save_pretrained(scratch)
 
     save_folder(Path(folder), write)
-
-
-def save_folder(folder: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a folder beside `folder`, sync its files, and rename it; what stood there is replaced."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        write(scratch)
-        for path in [*scratch.iterdir(), scratch]:
-            handle = os.open(path, os.O_RDONLY)
-            os.fsync(handle)
-            os.close(handle)
-        scratch.chmod(0o755)
-        if folder.exists():  # a folder cannot be renamed over a full one: step the old one aside first
-            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-            folder.rename(old / "old")
-            scratch.rename(folder)
-            shutil.rmtree(old)
-        else:
-            scratch.rename(folder)
-    except BaseException:
-        shutil.rmtree(scratch, ignore_errors=True)
-        raise
 
 
 def load_model(folder: Path | str, device: str | torch.device | None = None, dtype: str = "auto") -> tuple[Any, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 from goldpanner import rng
 from goldpanner.errors import InputError
 from goldpanner.policies.local import LocalPolicy
-from goldpanner.rollout import judge
+from goldpanner.sampling.rollout import judge
 from goldpanner.train.checkpoint import Checkpoint
 from goldpanner.train.config import RFTConfig
 from goldpanner.train.rlvr import Prompts, RolloutRecord, Writer, describe, draw, reward_first

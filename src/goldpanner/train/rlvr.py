@@ -1,6 +1,6 @@
 """Reinforcement learning with verifiable rewards: sample groups, judge, advantages, update; a generator of records.
 
-Rollouts take the same path as measurements (`goldpanner.rollout`) and are stored before anything is filtered.
+Rollouts take the same path as measurements (`goldpanner.sampling.rollout`) and are stored before anything is filtered.
 """
 
 import copy
@@ -17,7 +17,7 @@ from torch import Tensor
 from goldpanner import rng
 from goldpanner.errors import InputError
 from goldpanner.policies.local import LocalPolicy
-from goldpanner.rollout import Sink, rollout
+from goldpanner.sampling.rollout import Sink, rollout
 from goldpanner.train import grpo, lora
 from goldpanner.train.checkpoint import Checkpoint
 from goldpanner.train.config import PPO as PPO

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 from goldpanner.errors import InputError
-from goldpanner.rollout import judge
+from goldpanner.sampling.rollout import judge
 from goldpanner.tasks import CONFIGS, build, find_recipe, recipe_ids
 from goldpanner.types import Completion, Outcome, Problem
 from goldpanner.verify import Verifier

@@ -26,8 +26,8 @@ from typing import Any
 from goldpanner.errors import InputError
 from goldpanner.types import Completion, Outcome, Problem, Verdict
 from goldpanner.verify.base import unfinished
-from goldpanner.verify.confined import asked, decode, encode
-from goldpanner.verify.sandbox import Limits, Running, Sandbox, Stopped, ending, find
+from goldpanner.verify.sandbox.confined import asked, decode, encode
+from goldpanner.verify.sandbox.sandbox import Limits, Running, Sandbox, Stopped, ending, find
 
 _FENCE = re.compile(r"^[^`\n]*```([^`\n]*)\n(.*?)(?:```|\Z)", re.DOTALL | re.MULTILINE)
 _BARE = re.compile(r"^[ \t]*```[ \t]*\r?$", re.MULTILINE)

@@ -60,17 +60,17 @@ class ReasoningGym:
 
     def judge_many(self, pairs: Sequence[tuple[Problem, Completion]]) -> list[Verdict]:
         """Return the verdict on each pair; equal answers to one problem are scored once."""
-        from goldpanner.verify import math_pool
+        from goldpanner.verify import pool
 
         asked = [self._question(problem, completion) for problem, completion in pairs]
         tasks = list(dict.fromkeys(each for each in asked if not isinstance(each, Verdict)))
-        replies: dict[tuple[str, str], math_pool.Reply] = {}
+        replies: dict[tuple[str, str], pool.Reply] = {}
         if tasks:
             try:
-                pool = math_pool.shared(self.workers, "gym_worker", "reasoning-gym")
-                replies = dict(zip(tasks, pool.run(tasks, self.seconds)))
+                workers = pool.shared(self.workers, "gym_worker", "reasoning-gym")
+                replies = dict(zip(tasks, workers.run(tasks, self.seconds)))
             except OSError as error:
-                lost = math_pool.Reply(None, f"reasoning-gym's worker cannot be reached: {error}")
+                lost = pool.Reply(None, f"reasoning-gym's worker cannot be reached: {error}")
                 replies = dict.fromkeys(tasks, lost)
         outcomes = {True: Outcome.CORRECT, False: Outcome.WRONG, None: Outcome.UNJUDGED}
         return [

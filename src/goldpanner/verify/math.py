@@ -13,7 +13,7 @@ from goldpanner.verify import reading
 from goldpanner.verify.base import unfinished
 
 if TYPE_CHECKING:
-    from goldpanner.verify.math_pool import Reply
+    from goldpanner.verify.pool import Reply
 
 Pair = tuple[Problem, Completion]
 Missing = Literal["unjudged", "wrong"]
@@ -94,16 +94,16 @@ class Math:
 
     def judge_many(self, pairs: Sequence[Pair]) -> list[Verdict]:
         """Return the verdict on each pair; equal questions to math-verify are put once."""
-        from goldpanner.verify import math_pool
+        from goldpanner.verify import pool
 
         verdicts = [at_once(self.id, problem, completion, self.missing, self.flexible) for problem, completion in pairs]
         tasks = list(dict.fromkeys(task for v in verdicts if isinstance(v, Open) for task in v.tasks))
         replies = {}
         if tasks:
             try:
-                replies = dict(zip(tasks, math_pool.shared(self.workers).run(tasks, self.seconds)))
+                replies = dict(zip(tasks, pool.shared(self.workers).run(tasks, self.seconds)))
             except OSError as error:
-                lost = math_pool.Reply(None, f"math-verify's worker cannot be reached: {error}")
+                lost = pool.Reply(None, f"math-verify's worker cannot be reached: {error}")
                 replies = dict.fromkeys(tasks, lost)
         return [v if isinstance(v, Verdict) else self._verdict(v, replies) for v in verdicts]
 

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 
-from goldpanner.policies import Request
+from goldpanner.policies.base import Request
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.studies.claims.cold_start import TASKS, cold
 from goldpanner.studies.decide import Effect

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from goldpanner.measure.rare import RESOLUTION, Origin, origin
+from goldpanner.measure.origin import RESOLUTION, Origin, origin
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.studies.decide import Effect
 from goldpanner.studies.lab import Lab

@@ -1,0 +1,298 @@
+"""`train`: one stage by itself, or the stages of a recipe. Needs the `lab` extra (torch, transformers)."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from goldpanner.cli.app import app
+from goldpanner.cli.options import Columns, ConfigFile, Judge, Seed, Set, Threshold, need_lab
+from goldpanner.cli.run import command_line, load_config
+from goldpanner.errors import InputError, Interrupted
+from goldpanner.policies.base import on_hub
+
+if TYPE_CHECKING:
+    from goldpanner.progress import Notify
+    from goldpanner.studies.posed import Posed
+
+
+train = typer.Typer(help="Train one stage by itself, or the stages of a recipe.", no_args_is_help=True)
+app.add_typer(train, name="train")
+
+Out = Annotated[Path, typer.Option(help="Folder of the stage: metrics.jsonl, checkpoint.pt and at the end model/.")]
+From = Annotated[
+    Path, typer.Option("--model", help="Model folder to start from, in the Hugging Face layout, or a name on the hub.")
+]
+Task = Annotated[
+    str | None,
+    typer.Option(help="Train on this task, e.g. arithmetic/add-2d2d or gsm8k/train, or on a data file, not the lab's."),
+]
+Data = Annotated[Path | None, typer.Option(help="File of the task's problems (.jsonl or .parquet), if it needs one.")]
+Examples = Annotated[
+    Path | None, typer.Option(help="File of worked examples for SFT, columns prompt and response (.jsonl or .parquet).")
+]
+
+
+class Engine(StrEnum):
+    """What trains."""
+
+    OWN = "goldpanner"
+    TRL = "trl"
+
+
+@dataclass(frozen=True)
+class Given:
+    """What every stage is given on the command line."""
+
+    out: Path
+    model: Path | None
+    config: Path | None
+    seed: int | None
+    set_: list[str] | None
+    task: str | None = None
+    data: Path | None = None
+    examples: Path | None = None
+    columns: str | None = None
+    verifier: str | None = None
+    threshold: float | None = None
+
+    def posed(self) -> "Posed | None":
+        """Return the task that takes the place of the lab's, None where none was named."""
+        from goldpanner.studies.posed import Posed
+
+        own = (self.columns, self.verifier, self.threshold)
+        if self.task is None:
+            if any(value is not None for value in (self.data, self.examples, *own)):
+                raise InputError(
+                    "--data, --examples, --columns, --verifier and --threshold belong to a task; name it with --task, "
+                    "e.g. --task gsm8k/train"
+                )
+            return None
+        from goldpanner.cli.verify_check import who_judges
+
+        who_judges(self.task, self.verifier, self.columns)
+        return Posed.of(self.task, self.data, self.examples, *own)
+
+    def start(self) -> Path:
+        """Return the model folder, which this stage needs."""
+        if self.model is None:
+            raise InputError("no model was given; name its folder with --model")
+        return self.model
+
+
+def _train(kind: str, given: Given, rollouts: Path | None = None, run: str | None = None) -> None:
+    settings = load_config(given.config, given.seed, given.set_)
+    from goldpanner.runs import stages
+    from goldpanner.sources import open_store
+    from goldpanner.store import Store
+
+    posed = given.posed()
+    if (rollouts is None) != (run is None):
+        raise InputError("--rollouts and --run belong together: the folder of a store, and the name of a run in it")
+    stored = None if rollouts is None or run is None else stages.Stored(open_store(rollouts), run)
+
+    def work(notify: "Notify") -> Path:
+        config, store = posed.settings(settings) if posed else settings, Store(given.out / "store")
+        stages.train(kind, config, given.out, given.model, store, notify, posed=posed, rollouts=stored)
+        return given.out / "model"
+
+    _with_bars(given, work)
+
+
+def _train_by_trl(given: Given, options: list[str], processes: int, probe: int) -> None:
+    """Hand GRPO over to TRL; of several processes the first one speaks."""
+    settings = load_config(given.config, given.seed, given.set_)
+    from goldpanner.progress import Event
+    from goldpanner.tasks import build as build_domain
+    from goldpanner.train.trl.launch import hand_over
+
+    posed = given.posed()
+    config = posed.settings(settings) if posed else settings
+    rl = config.grpo
+
+    def work(notify: "Notify") -> Path:
+        def tell(record: Mapping[str, Any]) -> None:
+            if "probe" not in record:
+                note = f"reward {record['reward']:.2f}  live {record['live']:.0%}"
+                total = rl.steps * rl.epochs * rl.minibatches
+                notify(Event(given.out.name, "grpo", record["step"] + 1, total, note))
+
+        return hand_over(
+            given.start(), posed or build_domain(config.domain), rl, given.out, options=options, processes=processes,
+            device=config.device, probe=probe, every=config.measure.every, notify=tell,
+        )  # fmt: skip
+
+    _with_bars(given, work, quiet=os.environ.get("RANK", "0") != "0")
+
+
+def _with_bars(given: Given, work: "Callable[[Notify], Path]", *, quiet: bool = False) -> None:
+    """Train with progress bars on one thread, and say where the model is."""
+    import torch
+
+    from goldpanner.cli import display
+    from goldpanner.policies.load import ADAPTER
+
+    marks = ("config.json", ADAPTER)
+    if (
+        given.model is not None
+        and not any((given.model / mark).is_file() for mark in marks)
+        and not on_hub(given.model)
+    ):
+        raise InputError(
+            f"--model {str(given.model)!r} has no config.json; give a model folder such as runs/.../base/model"
+        )
+    torch.set_num_threads(1)
+    with display.Bars(quiet=quiet) as bars:
+        try:
+            folder = work(bars.update)
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f"the last checkpoint is kept in {given.out}; run the same command again to go on"
+            ) from None
+    if not quiet:
+        typer.echo(f"{folder}")
+
+
+@train.command()
+def pretrain(out: Out, config: ConfigFile = None, seed: Seed = None, set_: Set = None) -> None:
+    """Train a fresh model on the domain's documents.
+
+    Example: goldpanner train pretrain --out runs/base
+    """
+    _train("pretrain", Given(out, None, config, seed, set_))
+
+
+@train.command()
+def sft(
+    model: From,
+    out: Out,
+    task: Task = None,
+    data: Data = None,
+    examples: Examples = None,
+    columns: Columns = None,
+    verifier: Judge = None,
+    threshold: Threshold = None,
+    config: ConfigFile = None,
+    seed: Seed = None,
+    set_: Set = None,
+) -> None:
+    """Fine-tune a model on a few worked examples.
+
+    Example: goldpanner train sft --model runs/base/model --out runs/sft --set demonstrations=24
+    """
+    _train("sft", Given(out, model, config, seed, set_, task, data, examples, columns, verifier, threshold))
+
+
+@train.command()
+def grpo(
+    model: From,
+    out: Out,
+    task: Task = None,
+    data: Data = None,
+    columns: Columns = None,
+    verifier: Judge = None,
+    threshold: Threshold = None,
+    config: ConfigFile = None,
+    seed: Seed = None,
+    set_: Set = None,
+    engine: Annotated[Engine, typer.Option(help="goldpanner: our own loop; trl: TRL's GRPOTrainer.")] = Engine.OWN,
+    trl: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="trl: an option of TRL's own, e.g. bf16=true.")
+    ] = None,
+    processes: Annotated[int, typer.Option(help="trl: processes that must take part, else it stops.", min=1)] = 1,
+    probe: Annotated[
+        int, typer.Option(help="trl: problems measured every measure.every steps; 0 for none.", min=0)
+    ] = 16,
+) -> None:
+    """Train a model with verifiable rewards: GRPO or a variant of it, by our own loop or by TRL's trainer.
+
+    Example: goldpanner train grpo --model runs/base/model --out runs/rl --set grpo.variant=dr-grpo
+    """
+    given = Given(out, model, config, seed, set_, task, data, None, columns, verifier, threshold)
+    if engine is Engine.TRL:
+        _train_by_trl(given, trl or [], processes, probe)
+        return
+    if trl or processes != 1:
+        raise InputError("--trl and --processes belong to TRL's trainer; give --engine trl with them")
+    _train("grpo", given)
+
+
+@train.command()
+def ppo(
+    model: From,
+    out: Out,
+    task: Task = None,
+    data: Data = None,
+    columns: Columns = None,
+    verifier: Judge = None,
+    threshold: Threshold = None,
+    config: ConfigFile = None,
+    seed: Seed = None,
+    set_: Set = None,
+) -> None:
+    """Train a model with verifiable rewards by PPO, with a value head as the critic.
+
+    Example: goldpanner train ppo --model runs/base/model --out runs/ppo --set ppo.gae_lambda=1
+    """
+    _train("ppo", Given(out, model, config, seed, set_, task, data, None, columns, verifier, threshold))
+
+
+@train.command()
+def rft(
+    model: From,
+    out: Out,
+    rollouts: Annotated[
+        Path | None, typer.Option(help="Store whose rollouts are used; left out, the model draws its own.")
+    ] = None,
+    run: Annotated[str | None, typer.Option(help="Run of that store, e.g. base-grpo.")] = None,
+    task: Task = None,
+    data: Data = None,
+    columns: Columns = None,
+    verifier: Judge = None,
+    threshold: Threshold = None,
+    config: ConfigFile = None,
+    seed: Seed = None,
+    set_: Set = None,
+) -> None:
+    """Fine-tune a model on right answers: its own, or those of a run's stored rollouts (rejection fine-tuning).
+
+    Example: goldpanner train rft --model base/model --out runs/rft --rollouts runs/world-seed0 --run base-grpo
+    """
+    _train("rft", Given(out, model, config, seed, set_, task, data, None, columns, verifier, threshold), rollouts, run)
+
+
+@train.command()
+def recipe(
+    name: Annotated[str, typer.Argument(help="r1-zero, r1, lima, or a YAML file of your own.")],
+    model: From,
+    out: Annotated[Path, typer.Option(help="Folder of the recipe: stages/NAME/model, and the store.")],
+    task: Task = None,
+    data: Data = None,
+    examples: Examples = None,
+    columns: Columns = None,
+    verifier: Judge = None,
+    threshold: Threshold = None,
+    config: ConfigFile = None,
+    seed: Seed = None,
+    set_: Set = None,
+) -> None:
+    """Train the stages of a recipe one after the other: r1-zero, r1 or lima.
+
+    Example: goldpanner train recipe r1 --model runs/world-seed0/stages/base/model --out runs/r1
+    """
+    given = Given(out, model, config, seed, set_, task, data, examples, columns, verifier, threshold)
+    need_lab()
+    from goldpanner.runs import recipe as recipes
+
+    posed = given.posed()
+
+    def work(notify: "Notify") -> Path:
+        return recipes.run(
+            name, model, out, notify, file=config, overrides=set_ or (), seed=seed, posed=posed, command=command_line()
+        )
+
+    _with_bars(given, work)

@@ -1,0 +1,76 @@
+"""Counts files: one JSON object a line, `{"id": ..., "n": ..., "c": ...}`; `unjudged` and `truncated` are optional.
+
+Without `truncated` nobody knows how many completions were cut; beside it, `finish_unknown` says of how many that holds.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from goldpanner.errors import InputError
+from goldpanner.files import replacing
+from goldpanner.interop.lines import Row, rows_of, unicode_text
+from goldpanner.interop.records import Origin, Reading, Record
+from goldpanner.types import Counts
+
+KEYS = frozenset({"id", "n", "c"})
+
+
+def read(reading: Reading) -> Iterator[Record]:
+    """Yield one record a line. Raises InputError on a duplicate id, c + unjudged > n, or a count that is none."""
+    _only_counts(reading)
+    origin: Origin | None = None
+    seen: dict[str, int] = {}
+    for row in rows_of(reading):
+        if origin is None or origin.file != row.file:
+            origin = Origin(row.file)
+        name = _name(row)
+        if name in seen:
+            row.fail(f"problem id {name!r} stands twice (first on line {seen[name]}); give every problem one row")
+        seen[name] = row.line
+        n, c = row.integer("n"), row.integer("c")
+        unjudged = row.integer("unjudged") if row.fields.get("unjudged") is not None else 0
+        known = row.fields.get("truncated") is not None
+        truncated = row.integer("truncated") if known else 0
+        partly = row.integer("finish_unknown") if row.fields.get("finish_unknown") is not None else 0
+        if c + unjudged > n:
+            row.fail(f"c = {c} and unjudged = {unjudged} are together more than n = {n}")
+        if truncated > n:
+            row.fail(f"truncated = {truncated} is more than n = {n}")
+        if truncated + partly > n:
+            row.fail(f"truncated = {truncated} and finish_unknown = {partly} are together more than n = {n}")
+        if n == 0:
+            reading.report.warn("problems with n = 0 carry no information")
+        yield Record(name, origin, n, c, unjudged, truncated, partly if known else n, name=name)
+
+
+def _only_counts(reading: Reading) -> None:
+    """Raise InputError for options that choose among what a log says of a sample: counts were chosen already."""
+    given = (reading.threshold, reading.score, reading.filter, reading.verifier, reading.step)
+    names = ("--threshold", "--score", "--filter", "--rescore", "--step")
+    if asked := [name for name, value in zip(names, given) if value is not None]:
+        raise InputError(
+            f"{reading.files[0]} is a counts file, its samples are judged and counted: {', '.join(asked)} would change "
+            "nothing; leave that out, or give the log that the counts came from"
+        )
+
+
+def _name(row: Row) -> str:
+    value = row.need("id")
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "" or len(str(value)) > 10_000:
+        row.fail(f"the field 'id' is {value!r:.80}; expected text or a whole number")
+    return unicode_text(str(value))
+
+
+def write(counts: Counts, path: Path | str) -> Path:
+    """Write a counts file, atomically. `read` gives the same Counts back."""
+    path = Path(path)
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as handle:
+        for i, name in enumerate(counts.ids):
+            row: dict[str, str | int] = {"id": name, "n": int(counts.n[i]), "c": int(counts.c[i])}
+            unknown = int(counts.finish_unknown[i])
+            row |= {"unjudged": int(counts.unjudged[i])} if counts.unjudged[i] else {}
+            row |= {"truncated": int(counts.truncated[i])} if unknown < counts.n[i] or not unknown else {}
+            row |= {"finish_unknown": unknown} if 0 < unknown < counts.n[i] else {}
+            handle.write(json.dumps(row, ensure_ascii=False) + "\n")
+    return path

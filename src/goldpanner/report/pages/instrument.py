@@ -1,0 +1,199 @@
+"""`goldpanner measure --html` and `compare --html`: one model's boundary, and whether RL moved it, as a page."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from goldpanner.measure.compare import Comparison
+from goldpanner.measure.passk import Band
+from goldpanner.measure.profile import Profile
+from goldpanner.report import charts
+from goldpanner.report.chart_style import Look
+from goldpanner.report.page import Card, Facts, Figure, Interval, Key, Prose, Row, Section, Table, Verdict, render
+from goldpanner.types import Estimate
+
+BEFORE = Look("base", "#0072B2", (), "circle")
+AFTER = Look("RL", "#D55E00", (6, 3), "diamond")
+LISTED = 400
+"""Problems that a page lists, the ones with the lowest counts first; the JSON has all of them."""
+
+
+def profile_page(found: Profile, name: str, path: Path, extra: Mapping[str, Any] | None = None) -> Path:
+    """Write one model's boundary as a page that needs no network; return its path."""
+    look = Look(name, BEFORE.color, (), "circle")
+    states, strata = found.boundary.states, found.boundary.strata
+    words = [
+        f"{states['reached']} of {len(found.counts)} problems were reached, {states['not_reached']} were not reached "
+        f"within their n, {states['unresolved']} are unresolved. No problem is called unsolvable: 0 of n bounds P from "
+        "above and says no more.",
+        f"By P(correct): {strata['easy']} easy, {strata['reachable']} reachable, {strata['rare']} rare, "
+        f"{strata['not_reached']} not reached, {strata['unresolved']} whose interval spans a border.",
+    ]
+    words = words if found.speaks_of_support else []
+    if found.support_refused:
+        words.insert(0, f"Not about support: {found.support_refused}.")
+    curve = Figure(
+        "pass@k",
+        f"Unbiased, with a {found.curve.level:.0%} band that holds for the whole curve at once.",
+        [charts.pass_at_k([_curve(found.curve, look)], "pass@k", f"pass@k of {name} up to k = {found.curve.largest}")],
+        [Key(look)],
+        520,
+    )
+    sections = [
+        Section("boundary", "The boundary", [Prose(words)]),
+        Section("pass-at-k", "pass@k", [curve, _beyond(found)] if found.beyond is not None else [curve]),
+    ]
+    if found.groups:
+        sections.append(Section("groups", "What RL would see", [_groups(found)]))
+    sections.append(Section("problems", "The problems", [_problems(found)]))
+    sections.append(Section("confounds", "What else could make these counts", [_confounds(found, extra or {})]))
+    return _write(path, render(sections, f"The boundary of {name}", eyebrow="goldpanner measure"))
+
+
+def comparison_page(found: Comparison, base: str, rl: str, path: Path, refused: str | None = None) -> Path:
+    """Write the comparison of two models as a page that needs no network; return its path."""
+    card = Card(f"{base} → {rl}", found.verdict, "", _ends(found))
+    words = [found.summary] if refused is None else [f"Not about support: {refused}.", found.summary]
+    looks = (Look(base, BEFORE.color, (), "circle"), Look(rl, AFTER.color, AFTER.dash, AFTER.shape))
+    chart = charts.pass_at_k(
+        [_curve(found.base, looks[0]), _curve(found.rl, looks[1])], "pass@k", f"pass@k of {base} and of {rl}"
+    )
+    curves = Figure(
+        "Before and after",
+        f"{found.level:.0%} simultaneous bands. Right of a crossing the model before RL finds more.",
+        [chart],
+        [Key(look) for look in looks],
+        520,
+    )
+    sections = [
+        Section("verdict", "The verdict", [Verdict(f"{found.verdict[0].upper()}{found.verdict[1:]}", words, [card])]),
+        Section("pass-at-k", "pass@k", [curves, _differences(found)]),
+        Section("problems", "Problem by problem", [_changes(found)]),
+    ]
+    return _write(path, render(sections, f"{base} → {rl}", eyebrow="goldpanner compare"))
+
+
+def _ends(found: Comparison) -> list[list[str]]:
+    rows = [["", "pass@k before", "after", "difference"]]
+    for k in sorted({1, found.difference.largest}):
+        old, new, gap = (band.at(k) for band in (found.base, found.rl, found.difference))
+        rows.append([f"k = {k}", f"{old.value:.3f}", f"{new.value:.3f}", f"{gap.value:+.3f}"])
+    return rows
+
+
+def _curve(band: Band, look: Look) -> charts.Curve:
+    at = np.isin(band.k, _shown(band))
+    return charts.Curve(look, band.k[at], band.value[at], band.low[at], band.high[at])
+
+
+def _shown(band: Band) -> list[int]:
+    """Return the powers of two within the band, and its largest k: curves are smooth, and pages small."""
+    largest = band.largest
+    return sorted(
+        {k for k in (2**i for i in range(40)) if k <= largest and k in band.k} | ({largest} if largest else set())
+    )
+
+
+def _table(title: str, caption: str, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
+    return Table(title, caption, head, [("", [Row(row) for row in rows])])
+
+
+def _text(estimate: Estimate, sign: bool = False) -> str:
+    """Return `value [low, high]`, a dash for what the samples cannot say."""
+    form = "+.3f" if sign else ".3f"
+    parts = [
+        "–" if x != x else "∞" if np.isinf(x) else format(x, form)
+        for x in (estimate.value, estimate.low, estimate.high)
+    ]
+    return f"{parts[0]} [{parts[1]}, {parts[2]}]"
+
+
+def _beyond(found: Profile) -> Table:
+    assert found.beyond is not None
+    models = found.beyond.models
+    rows = [
+        [f"{k:,}", _text(estimate), *("–" if np.isnan(values[i]) else f"{values[i]:.3f}" for values in models.values())]
+        for i, (k, estimate) in enumerate(zip(found.beyond.k.tolist(), found.beyond.estimates))
+    ]
+    if found.beyond.held_out:
+        scores = found.beyond.held_out
+        errors = (f"{scores[name].mean():.3f}" if name in scores else "–" for name in models)
+        rows.append(["mean error, held out", "", *errors])
+    caption = f"By {found.beyond.method}. The plug-in, 1 - (1 - c/n)^k, is shown as what not to do."
+    return _table("pass@k beyond the samples drawn", caption, ["k", "pass@k [interval]", *models], rows)
+
+
+def _confounds(found: Profile, extra: Mapping[str, Any]) -> Facts:
+    """Return what is known of truncation, parsing and guessing, and pass@k with guessing and verifier errors undone."""
+    pairs = [("truncated completions", "not recorded" if np.isnan(found.truncated.value) else _text(found.truncated))]
+    if extra:
+        numbers = (extra["parses"]["value"], extra["correct_given_parsed"]["value"], extra["guess_floor"])
+        names = ("P(parses)", "P(correct | parses)", "guess floor")
+        pairs += [(name, "unknown" if x is None else f"{x:.3g}") for name, x in zip(names, numbers)]
+        for k, e in extra["less_own_guesses"].items():
+            ends = [float("nan") if e[end] is None else e[end] for end in ("value", "low", "high")]
+            own = Estimate(ends[0], ends[1], ends[2], found.curve.level, "chance-corrected")
+            pairs.append((f"pass@{k} less what its answers to other problems would hit", _text(own)))
+    pairs += [(f"pass@{k} less lucky guesses", _text(e)) for k, e in found.chance_corrected.items()]
+    pairs += [
+        (f"pass@{k} of these problems as a perfect verifier sees it", _text(e)) for k, e in found.verified.items()
+    ]
+    if found.rogan_gladen is not None:
+        pairs.append(("share of right samples as a perfect verifier sees it (Rogan-Gladen)", _text(found.rogan_gladen)))
+    return Facts(pairs)
+
+
+def _groups(found: Profile) -> Table:
+    rows = [
+        [str(size), *(_text(e) for e in (shares.live, shares.dead_wrong, shares.dead_right))]
+        for size, shares in found.groups.items()
+    ]
+    caption = "Expected shares of groups of G samples. Only live groups, with two different rewards, carry a gradient."
+    return _table("Groups", caption, ["G", "live", "dead-wrong", "dead-right"], rows)
+
+
+def _problems(found: Profile) -> Table:
+    b = found.boundary
+    order = np.argsort(np.where(np.isnan(b.value), -1.0, b.value), kind="stable")[:LISTED]
+    rows = []
+    for i in order.tolist():
+        estimate = Estimate(float(b.value[i]), float(b.low[i]), float(b.high[i]), b.level, "clopper-pearson")
+        bound = "" if np.isnan(b.bound[i]) else f"≤ {b.bound[i]:.2g}"
+        counts = f"{b.counts.c[i]} / {b.counts.n[i]}"
+        rows.append([b.counts.ids[i], counts, _text(estimate), bound, str(b.stratum[i]).replace("_", " ")])
+    more = f", the {LISTED} lowest of {len(b.counts)}" if len(b.counts) > LISTED else ""
+    caption = f"P(correct) with its exact {b.level:.0%} interval, lowest first{more}."
+    return _table("Problem by problem", caption, ["problem", "c / n", "P [interval]", "bound", "stratum"], rows)
+
+
+def _differences(found: Comparison) -> Table:
+    rows = [
+        [f"{k:,}", Interval(found.base.at(k)), Interval(found.rl.at(k)), _text(found.difference.at(k), sign=True)]
+        for k in _shown(found.difference)
+    ]
+    return _table("pass@k and its difference", "Simultaneous bands.", ["k", "base", "RL", "difference"], rows)
+
+
+def _changes(found: Comparison) -> Table:
+    c = found.changes
+    moved = [i for i, change in enumerate(c.change) if change in ("gained", "lost")]
+    moved.sort(key=lambda i: c.p_value[i])
+    rows = []
+    for i in moved[:LISTED]:
+        origin = found.origin.get(c.ids[i])
+        told = f"{origin.label}: {origin.summary}" if origin is not None else ""
+        mark = "established" if c.established[i] else "within noise"
+        rows.append([c.ids[i], str(c.change[i]), f"{c.p_value[i]:.2g}", mark, told])
+    kept = ", ".join(f"{count} {name}" for name, count in found.four_way.items())
+    caption = f"{kept}. Gained and lost ones with an exact test; false discovery rate {c.fdr:.0%}."
+    return _table("Gained and lost", caption, ["problem", "change", "p", "", "origin"], rows)
+
+
+def _write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.part")
+    scratch.write_text(text, encoding="utf-8")
+    scratch.replace(path)
+    return path

@@ -1,0 +1,157 @@
+"""The mission page, and the pages of all studies beside it, drawn from what a studies folder keeps."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from goldpanner.errors import InputError
+from goldpanner.report.page import Facts, Part, Section, render
+from goldpanner.report.pages import study
+from goldpanner.report.ui_text import words
+from goldpanner.store import Store
+
+Record = Mapping[str, Any]
+SAYS = ("held", "false", "conditional", "undecided", "not_run")
+PLACES = ("where_for", "where_against", "where_mixed", "where_open")
+
+
+def build(root: Path, language: str = "en") -> dict[str, Path]:
+    """Draw `mission.html` and one page a study in `root`; return their paths by name.
+
+    Each page is one file that needs no network; in Chinese (`zh`) they are `NAME.zh.html`. The same records give the
+    same bytes. Raises InputError where nothing was concluded in `root`.
+    """
+    words(language)
+    store = Store(root / "store")
+    mission = store.get("studies", "mission")
+    if mission is None:
+        raise InputError(f"{root} holds no conclusions of studies; run: goldpanner study all --out {root}")
+    findings = store.records("findings")
+    sentences = {sentence["id"]: sentence["text"] for sentence in mission["sentences"]}
+    pages = {name: study.page(found, sentences, language, mission) for name, found in findings.items()}
+    pages["mission"] = page(mission, findings, language)
+    paths = {name: root / study.file_name(name, language) for name in pages}
+    for name, path in paths.items():
+        scratch = path.with_suffix(".tmp")
+        scratch.write_text(pages[name], encoding="utf-8")
+        scratch.replace(path)
+    return paths
+
+
+def page(mission: Record, findings: Mapping[str, Record], language: str) -> str:
+    """Return the mission page."""
+    word = words(language)
+    titles = {row["name"]: row["title"][language] for row in mission["studies"]}
+    sections = [
+        Section("overview", word["overview"], [_overview(mission, language)]),
+        Section(
+            "sentences",
+            word["sentences"],
+            [_sentence(sentence, findings, titles, language) for sentence in mission["sentences"]],
+        ),
+        Section("studies", word["studies"], [_studies(mission, findings, language)]),
+    ]
+    made = [(word["again"], mission.get("command", "")), (word["made_with"], _versions(findings))]
+    if any(text for _, text in made):
+        sections.append(Section("made", word["made"], [Facts([(name, text) for name, text in made if text])]))
+    return render(
+        sections,
+        word["mission_title"],
+        lead=word["mission_lead"],
+        eyebrow=word["mission_eyebrow"],
+        language=language,
+        notice=word["notice"] if mission["quick"] else "",
+    )
+
+
+def _versions(findings: Mapping[str, Record]) -> str:
+    found = [finding.get("versions", {}) for finding in findings.values()]
+    return ", ".join(dict.fromkeys(f"{name} {text}" for versions in found for name, text in versions.items()))
+
+
+def _counts(evidence: Sequence[Record]) -> dict[str, int]:
+    return dict(Counter(row["word"] or "not_run" for row in evidence))
+
+
+def _overview(mission: Record, language: str) -> Part:
+    rows = [
+        {"id": s["id"], "text": s["text"][language], "word": s["word"], "counts": _counts(s["evidence"])}
+        for s in mission["sentences"]
+    ]
+    return Part("parts/overview.html.j2", {"word": words(language), "rows": rows})
+
+
+def _sentence(sentence: Record, findings: Mapping[str, Record], titles: Mapping[str, str], language: str) -> Part:
+    word, evidence = words(language), sentence["evidence"]
+    counts = _counts(evidence)
+    told = [f"{word[f'says_{name}']} {counts[name]}" for name in SAYS if counts.get(name)]
+    summary = word["bearing"].format(all=len(evidence), told=word["comma"].join(told)) if told else word["no_bearing"]
+    listed = [_evidence(row, findings[row["study"]], titles, language) for row in evidence if row["word"]]
+    waiting = dict.fromkeys(titles[row["study"]] for row in evidence if row["word"] is None)
+    published = [
+        {"what": row["what"][language], "source": row["source"], "link": study.link(row["source"])}
+        for row in sentence["published"]
+    ]
+    values = {
+        "word": word,
+        "id": sentence["id"],
+        "text": sentence["text"][language],
+        "verdict": sentence["word"],
+        "counts": counts,
+        "summary": summary,
+        "places": list(_places(evidence, findings, titles, language)),
+        "evidence": listed,
+        "waiting": word["comma"].join(waiting),
+        "published": published,
+        "change": sentence["change"][language],
+    }
+    return Part("parts/sentence.html.j2", values)
+
+
+def _evidence(row: Record, finding: Record, titles: Mapping[str, str], language: str) -> dict[str, Any]:
+    effects = study.effects(finding, finding["predictions"][row["prediction"]]["effects"], language)
+    file, text = study.file_name(row["study"], language), row["text"][language]
+    return {**row, "study": titles[row["study"]], "file": file, "effects": effects, "text": text}
+
+
+def _places(
+    evidence: Sequence[Record], findings: Mapping[str, Record], titles: Mapping[str, str], language: str
+) -> Iterator[tuple[str, list[tuple[dict[str, str], str]]]]:
+    """Yield (heading, [(study, conditions in words)]): where a sentence is borne out, where not, where it is open."""
+    word = words(language)
+    found: dict[str, dict[str, list[str]]] = {place: {} for place in PLACES}
+    for row in evidence:
+        if row["word"]:
+            finding = findings[row["study"]]
+            states = ("yes", "no", "mixed", "open") if row["side"] == "supports" else ("no", "yes", "mixed", "open")
+            for place, state in zip(PLACES, states):
+                names = finding["predictions"][row["prediction"]][state]
+                found[place].setdefault(row["study"], []).extend(study.condition(finding, n, language) for n in names)
+    for place, studies in found.items():
+        rows = [
+            (
+                {"title": titles[name], "file": study.file_name(name, language)},
+                word["semicolon"].join(dict.fromkeys(where)),
+            )
+            for name, where in studies.items()
+            if where
+        ]
+        if rows:
+            yield word[place], rows
+
+
+def _studies(mission: Record, findings: Mapping[str, Record], language: str) -> Part:
+    word = words(language)
+    rows = [
+        {
+            "name": row["name"],
+            "title": row["title"][language],
+            "file": study.file_name(row["name"], language) if row["name"] in findings else "",
+            "word": row["word"],
+            "counts": row["counts"] if row["word"] else {"not_run": row["predictions"]},
+            "time": word["minutes"].format(n=f"{row['seconds'] / 60:.1f}") if row["word"] else "",
+        }
+        for row in mission["studies"]
+    ]
+    return Part("parts/studies.html.j2", {"word": word, "rows": rows})

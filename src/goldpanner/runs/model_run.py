@@ -1,0 +1,305 @@
+"""`goldpanner run --model --task`: pilot, plan, GRPO, and the boundary before and after, for any Hugging Face model.
+
+What the lab's story does for a model of its own, with the same stages, store and report; P(correct) is sampled here,
+since nobody knows it.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from goldpanner import rng
+from goldpanner.errors import InputError, Interrupted
+from goldpanner.measure.compare import align
+from goldpanner.measure.plan import plan as make_plan
+from goldpanner.measure.posterior import Shapes
+from goldpanner.policies.base import on_hub
+from goldpanner.policies.load import ADAPTER
+from goldpanner.policies.local import LocalPolicy
+from goldpanner.progress import Event, Notify
+from goldpanner.runs import before_after, stages
+from goldpanner.runs.config import RunConfig
+from goldpanner.runs.folder import STUDY, alone_in, claim, versions
+from goldpanner.sampling.score import score_samples
+from goldpanner.store import Store
+from goldpanner.studies.posed import Posed
+from goldpanner.train.config import RLVRConfig
+from goldpanner.train.rlvr import step_problems
+from goldpanner.types import Counts, Problem, SamplingParams
+
+BASE, RL = "base", "grpo"
+"""The stages: the model as it is given, and what GRPO made of it."""
+
+TEST_SHARE = 0.2
+"""Share of a data file's problems that are never trained on: the boundary is measured on them."""
+
+REAL = RLVRConfig(
+    tasks={"(the task)": 1.0}, steps=40, prompts_per_step=8, group_size=8, learning_rate=1e-5, autocast=True
+)
+"""Full fine-tuning of a model of 135M parameters: measured with SmolLM2 on sums of two-digit numbers."""
+
+LORA_RATE = 2e-4
+"""Learning rate of LoRA adapters unless said: they want a larger one than the weights themselves."""
+
+
+class PilotConfig(BaseModel):
+    """What is drawn of the model before training, on problems of the training split."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    problems: int = Field(default=48, ge=2, description="Problems of the pilot.")
+    samples: int = Field(default=16, ge=2, description="Samples of each.")
+    insist: bool = Field(default=False, description="Train although no sample of the pilot was right.")
+
+
+class HeldOutConfig(BaseModel):
+    """How the boundary is measured before and after, on problems never trained on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    problems: int = Field(default=64, ge=2, description="Held-out problems.")
+    samples: int = Field(default=32, ge=2, description="Samples of each, before and after.")
+
+
+class RealConfig(BaseModel):
+    """A model, a task, and how it is trained and measured. One seed sets every seed not given."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: Path = Field(description="Model folder in the Hugging Face layout, or a name on the hub; `--model`.")
+    task: str = Field(description="Task with a recipe, e.g. arithmetic/add-2d2d, or a data file; `--task`.")
+    data: Path | None = Field(default=None, description="File of the task's problems, if it needs one; `--data`.")
+    columns: str | None = Field(default=None, description="Columns of a data file; `--columns`.")
+    verifier: str | None = Field(default=None, description="Who judges, in place of the task's own; `--verifier`.")
+    threshold: float | None = Field(default=None, description="Reward from which an answer is right; `--threshold`.")
+    seed: int = Field(default=0, ge=0, description="Seed of problems, samples and training.")
+    device: str = Field(default="auto", description="auto: CUDA or MPS where present, else cpu.")
+    pilot: PilotConfig = Field(default_factory=PilotConfig)
+    measure: HeldOutConfig = Field(default_factory=HeldOutConfig)
+    grpo: RLVRConfig = REAL
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, given: Any) -> Any:
+        """Take GRPO's settings that are not given from `REAL`, and hand the one seed down."""
+        if not isinstance(given, dict) or not isinstance(given.get("grpo", {}), dict):
+            return given
+        preset = {name: getattr(REAL, name) for name in REAL.model_fields_set} | {"seed": given.get("seed", 0)}
+        rl = given.get("grpo", {})
+        preset |= {"learning_rate": LORA_RATE} if rl.get("lora") else {}
+        return {**given, "grpo": {**preset, **rl}}
+
+    @model_validator(mode="after")
+    def _sensible(self) -> "RealConfig":
+        self.grpo.chosen()  # refuses a group of one, say
+        if self.grpo.variant == "ppo":
+            raise ValueError("grpo.variant is 'ppo'; train it by itself, goldpanner train ppo")
+        return self
+
+    def check_model(self) -> None:
+        """Raise InputError where the model is neither a folder of one, or of adapters, nor a name on the hub."""
+        if not any((self.model / name).is_file() for name in ("config.json", ADAPTER)) and not on_hub(self.model):
+            raise InputError(
+                f"model {str(self.model)!r} is no model folder (it has no config.json); give one in the Hugging Face "
+                "layout, a name on the hub, or smollm2"
+            )
+
+    def posed(self) -> Posed:
+        """Return the task. Raises InputError for an unknown one, or data that is missing or too much."""
+        posed = Posed.of(self.task, self.data, None, self.columns, self.verifier, self.threshold)
+        return replace(posed, test_share=TEST_SHARE)
+
+    def stage(self, posed: Posed) -> RunConfig:
+        """Return the settings in the form that `stages` takes: the task's template, stops and token limit in them."""
+        rl = {name: getattr(self.grpo, name) for name in self.grpo.model_fields_set - {"tasks"}}
+        return posed.settings(RunConfig.model_validate({"seed": self.seed, "device": self.device, "grpo": rl}))
+
+
+def run(config: RealConfig, out: Path, progress: Notify, command: str = "") -> dict[str, Any]:
+    """Pilot, plan, train and measure (or go on with it) in folder `out`; return the study's record with its verdict.
+
+    Raises InputError for a task without problems, a folder that holds another run, and a pilot without a right sample;
+    Interrupted on Ctrl-C: what was done is kept, and the same call goes on from there.
+    """
+    config.check_model()
+    posed = config.posed()
+    held_out = choose(posed, config.measure.problems, "test", config.seed)
+    plain = config.stage(posed)
+    step_problems(posed, plain.grpo, 0, plain.grpo.prompts_per_step)  # too few are told now
+    claim(config, out)
+    with alone_in(out):
+        try:
+            return _carry_out(config, posed, plain, held_out, out, progress, command)
+        except KeyboardInterrupt:
+            raise Interrupted(f"everything done so far is kept in {out}; run the same command again to go on") from None
+
+
+def _carry_out(
+    config: RealConfig,
+    posed: Posed,
+    plain: RunConfig,
+    held_out: Sequence[Problem],
+    out: Path,
+    progress: Notify,
+    command: str,
+) -> dict[str, Any]:
+    store, started = Store(out / "store"), time.time()
+    params = plain.grpo.sampling() if plain.grpo.temperature == 1 else replace(plain.grpo.sampling(), temperature=1.0)
+    base = _load(config.model, config, BASE)
+    earlier = store.get("runs", BASE)
+    if earlier is not None and earlier["policy"] != base.id:
+        raise InputError(f"the model in {config.model} is no longer the one that {out} began with; give another --out")
+    store.put("runs", BASE, _given(base, config))
+    planned = pilot(config, base, posed, params, out, progress)
+    measure(base, held_out, config, posed, params, store, progress)
+    base_id = base.id
+    del base  # the next one takes its memory
+    taught = replace(posed, left_out=frozenset(planned["left_out"]))
+    folder = out / "stages" / RL
+    stages.train(RL, plain, folder, config.model, store, progress, posed=taught)
+    (folder / "checkpoint.pt").unlink(missing_ok=True)  # three times the model's size, and no longer needed
+    record = store.get("runs", RL) or {}
+    store.put("runs", RL, {**record, "parent": BASE, "parent_policy": base_id})
+    after = _load(folder / "model", config, RL)
+    measure(after, held_out, config, posed, params, store, progress)
+    del after
+    score_gained(config, params, store, progress)
+    store.compact()
+    told = store.get("studies", STUDY) or {}
+    study = {
+        "title": f"What GRPO did to {config.model.name} on {posed.recipe.task}",
+        "stages": [BASE, RL],
+        "arms": [[BASE, RL]],
+        "tasks_measured": [posed.recipe.task],
+        "tasks_trained": [posed.recipe.task],
+        "tasks_probed": [],
+        "problems": len(held_out),
+        "params": params.hash,
+        "verifiers": {"answer": posed.verifiers()[0].id},
+        "group_size": plain.grpo.group_size,
+        "seed": config.seed,
+        "plan": planned,
+        "command": told.get("command", command),
+        "seconds": told.get("seconds", round(time.time() - started, 1)),
+        "versions": versions(),
+        "config": config.model_dump(mode="json"),
+    }
+    study |= before_after.conclude(store, study)
+    store.put("studies", STUDY, study)
+    return study
+
+
+def choose(posed: Posed, n: int, split: Literal["train", "test"], seed: int) -> list[Problem]:
+    """Return n problems of a split, the same ones for a seed; of a file as many as it has, at least two."""
+    if posed.recipe.read is not None:
+        n = min(n, len(posed.pool(split)))
+        if n < 2:
+            raise InputError(f"{posed.data} has too few problems: {n} of them would be in the {split} split")
+    return posed.problems(posed.recipe.task, n, rng.stream("real/problems", split, seed), split)
+
+
+def pilot(
+    config: RealConfig, base: LocalPolicy, posed: Posed, params: SamplingParams, out: Path, progress: Notify
+) -> dict[str, Any]:
+    """Sample the base on problems of the training split, plan the run from it, store and return the plan.
+
+    The samples lie in a store of their own, `OUT/pilot`, apart from those that the boundary is measured by. Raises
+    InputError when none of them was right: GRPO would have nothing to go by.
+    """
+    store = Store(out / "pilot")
+    problems = choose(posed, config.pilot.problems, "train", config.seed)
+    counts = draw(base, problems, config.pilot.samples, config.seed, posed, params, store, progress, "pilot")
+    if not counts.c.sum() and not config.pilot.insist:
+        raise InputError(
+            f"none of the pilot's {counts.n.sum():,} samples of {len(counts)} problems was right: every group would be "
+            "dead, and GRPO would learn nothing. Fine-tune first (goldpanner train sft), take an easier task, or "
+            "insist with --set pilot.insist=true in another --out"
+        )
+    rl = config.grpo
+    shapes = Shapes.of(counts, config.seed)
+    free = make_plan(counts, steps=rl.steps, prompts_per_step=rl.prompts_per_step, shapes=shapes)
+    ours = make_plan(counts, steps=rl.steps, prompts_per_step=rl.prompts_per_step, group=rl.group_size, shapes=shapes)
+    said = ours.to_json()
+    fresh = posed.recipe.read is None
+    left_out = [] if fresh else [*ours.ids("needs SFT first"), *ours.ids("solved")]
+    planned = {
+        "problems": len(counts),
+        "samples": config.pilot.samples,
+        "right": int(counts.c.sum()),
+        "recommended_G": free.recommended,
+        "group_size": rl.group_size,
+        "groups": said["groups"],
+        "assigned": said["assigned"],
+        "left_out": left_out if len(left_out) < len(counts) else [],
+        "fresh": fresh,
+    }
+    Store(out / "store").put("studies", "plan", {**planned, "problems": said["problems"]})
+    return planned
+
+
+def measure(
+    policy: LocalPolicy,
+    problems: Sequence[Problem],
+    config: RealConfig,
+    posed: Posed,
+    params: SamplingParams,
+    store: Store,
+    progress: Notify,
+) -> None:
+    """Sample the held-out problems."""
+    draw(policy, problems, config.measure.samples, config.seed, posed, params, store, progress)
+
+
+def score_gained(config: RealConfig, params: SamplingParams, store: Store, progress: Notify) -> None:
+    """Store log P under the base of what the RL model said to the problems it gained: `compare` tells their origin."""
+    ids = {stage: (store.get("runs", stage) or {})["policy"] for stage in (BASE, RL)}
+    before, after = (store.counts(ids[stage], params=params.hash, rollouts=False) for stage in (BASE, RL))
+    gained = [i for i, old, new in zip(before.ids, before.c, align(before, after).c) if new and not old]
+    todo = [i for i in gained if i not in store.scored(ids[RL], ids[BASE], gained, params=params.hash)]
+    if todo:
+        base, known = _load(config.model, config, BASE), store.problems()
+        problems = {i: known[i] for i in todo}
+        score_samples(
+            base, ids[RL], store, problems, params.hash, lambda done, n: progress(Event(BASE, "score", done, n))
+        )
+
+
+def draw(
+    policy: LocalPolicy,
+    problems: Sequence[Problem],
+    samples: int,
+    seed: int,
+    posed: Posed,
+    params: SamplingParams,
+    store: Store,
+    progress: Notify,
+    doing: str = "measure",
+) -> Counts:
+    """Draw what the store lacks of the first `samples` samples of each problem; return the counts."""
+    store.put("policies", policy.id, {**policy.describe(), "run": policy.name})
+    store.put("params", params.hash, asdict(params))
+    store.put_problems(problems)
+    todo = stages.undrawn(problems, samples, store.drawn(policy.id, params.hash, seed))
+    stages.draw_missing(policy, todo, posed.verifiers(), params, seed, store, progress, len(problems), doing)
+    return store.counts(policy.id, params=params.hash, seed=seed, rollouts=False)
+
+
+def _load(folder: Path, config: RealConfig, name: str) -> LocalPolicy:
+    """Return a model as it is trained: in float32, whatever it was saved in."""
+    return LocalPolicy.from_pretrained(folder, device=config.device, dtype="float32", name=name)
+
+
+def _given(base: LocalPolicy, config: RealConfig) -> dict[str, Any]:
+    return {
+        "stage": "given",
+        "parent": None,
+        "policy": base.id,
+        "parent_policy": None,
+        "label": BASE,
+        "seed": config.seed,
+        "config": {"model": str(config.model)},
+    }

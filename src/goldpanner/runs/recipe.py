@@ -1,0 +1,162 @@
+"""Training recipes: a few stages by name (`r1-zero`, `r1`, `lima`, or a YAML file of your own), one after the other.
+
+Each stage is kept in `OUT/stages/NAME` and resumes where it stopped; the store in `OUT/store` says which model came
+from which.
+"""
+
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from goldpanner import rng
+from goldpanner.errors import InputError
+from goldpanner.policies.local import LocalPolicy
+from goldpanner.progress import Notify
+from goldpanner.runs import settings, stages
+from goldpanner.runs.config import RunConfig
+from goldpanner.runs.folder import alone_in, versions
+from goldpanner.store import Store
+from goldpanner.studies.posed import Posed
+from goldpanner.tasks import build as build_domain
+from goldpanner.train.config import RFTConfig, RLVRConfig
+from goldpanner.train.rlvr import step_problems
+
+
+class RecipeStage(BaseModel):
+    """One stage: how it trains, and which models it takes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    kind: Literal["sft", "grpo", "ppo", "rft"]
+    parent: str | None = None
+    """Stage whose model it trains on; None: the model that the recipe is given."""
+    rollouts: str | None = None
+    """RFT: the stage whose model draws the rollouts; None: the model that is trained."""
+    set: dict[str, Any] = Field(default_factory=dict)
+    """Settings of this stage, by dotted key; the user's own come after them."""
+
+
+class TrainingRecipe(BaseModel):
+    """Stages in their order."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    about: str
+    stages: tuple[RecipeStage, ...] = Field(min_length=1)
+
+
+def names() -> list[str]:
+    """Return the recipes that come with the package."""
+    return sorted(file.name.removesuffix(".yaml") for file in _folder().iterdir() if file.name.endswith(".yaml"))
+
+
+def load(name: str) -> TrainingRecipe:
+    """Return a recipe by its name, or from a YAML file. Raises InputError for an unknown or a faulty one."""
+    if name in names():
+        text, place = (_folder() / f"{name}.yaml").read_text(encoding="utf-8"), name
+        tree = yaml.safe_load(text)
+    elif name.endswith((".yaml", ".yml")):
+        place, tree = name, settings.read_yaml(Path(name))
+    else:
+        raise InputError(f"no recipe is called {name!r}; there are {', '.join(names())}, or give a YAML file")
+    try:
+        recipe = TrainingRecipe.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise InputError(f"recipe {place}: {key} = {first['input']!r} cannot be used: {first['msg']}") from error
+    known: list[str] = []
+    for stage in recipe.stages:
+        for other in (stage.parent, stage.rollouts):
+            if other is not None and other not in known:
+                raise InputError(f"recipe {place}: stage {stage.name} names {other!r}, which is no stage before it")
+        if stage.name in known:
+            raise InputError(f"recipe {place}: two stages are called {stage.name}")
+        known.append(stage.name)
+    return recipe
+
+
+def configurations(
+    recipe: TrainingRecipe,
+    file: Path | None = None,
+    overrides: Sequence[str] = (),
+    seed: int | None = None,
+    posed: Posed | None = None,
+) -> list[RunConfig]:
+    """Return each stage's settings: defaults, then the recipe's, then `file`, then `seed` and `overrides`.
+
+    A second stage of a kind draws other prompts than the first: its seed is made from the first one's and its name.
+    """
+    found, kinds = [], set()
+    for stage in recipe.stages:
+        config = settings.load(RunConfig, file, overrides, preset=stage.set, seed=seed)
+        part = getattr(config, stage.kind)
+        if stage.kind in kinds:
+            again = rng.seed_for("recipe/again", part.seed, stage.name)
+            config = config.model_copy(update={stage.kind: part.model_copy(update={"seed": again})})
+        kinds.add(stage.kind)
+        found.append(posed.settings(config) if posed else config)
+    return found
+
+
+def run(
+    name: str,
+    model: Path,
+    out: Path,
+    notify: Notify,
+    *,
+    file: Path | None = None,
+    overrides: Sequence[str] = (),
+    seed: int | None = None,
+    posed: Posed | None = None,
+    command: str = "",
+) -> Path:
+    """Train (or go on with) a recipe's stages from the model in folder `model`; return the last one's model folder.
+
+    Raises InputError when `out` holds another recipe, or the same one with another model or other settings.
+    """
+    recipe = load(name)
+    configs = configurations(recipe, file, overrides, seed, posed)
+    for stage, config in zip(recipe.stages, configs):
+        check_prompts(stage, config, posed)
+    out.mkdir(parents=True, exist_ok=True)
+    with alone_in(out):
+        store = Store(out / "store")
+        record = {
+            "title": f"Recipe {name}: {recipe.about}",
+            "stages": [stage.model_dump(mode="json") for stage in recipe.stages],
+            "start": LocalPolicy.from_pretrained(model, device="cpu").id,
+            "task": posed.recipe.task if posed else None,
+            "config": [config.model_dump(mode="json") for config in configs],
+        }
+        there = store.get("studies", "recipe")
+        differing = [] if there is None else [key for key, value in record.items() if there.get(key) != value]
+        if differing:
+            raise InputError(f"{out} holds a recipe that differs in {', '.join(differing)}; give another --out")
+        if there is None:
+            store.put("studies", "recipe", {**record, "command": command, "versions": versions()})
+        folders: dict[str | None, Path] = {None: model}
+        folders |= {stage.name: out / "stages" / stage.name / "model" for stage in recipe.stages}
+        for stage, config in zip(recipe.stages, configs):
+            drawn_by = None if stage.rollouts is None else folders[stage.rollouts]
+            folder, parent = out / "stages" / stage.name, folders[stage.parent]
+            stages.train(stage.kind, config, folder, parent, store, notify, posed=posed, rollouts=drawn_by)
+        store.compact()
+    return folders[recipe.stages[-1].name]
+
+
+def check_prompts(stage: RecipeStage, config: RunConfig, posed: Posed | None) -> None:
+    """Raise InputError when a stage asks for more problems a step than there are: now, not when its turn comes."""
+    if stage.kind != "sft":
+        part: RLVRConfig | RFTConfig = getattr(config, stage.kind)
+        rollouts = part.rollouts() if isinstance(part, RFTConfig) else part
+        step_problems(posed or build_domain(config.domain), rollouts, 0, rollouts.prompts_per_step)
+
+
+def _folder() -> Any:
+    return files("goldpanner.runs") / "recipes"

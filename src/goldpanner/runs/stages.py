@@ -1,0 +1,279 @@
+"""One stage of a study in one folder: `checkpoint.pt`, `metrics.jsonl`, and at the end `model/` (Hugging Face layout).
+
+A stage whose `model/` is there is finished and is not run again.
+"""
+
+import json
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from goldpanner import rng
+from goldpanner.errors import InputError, StoreError
+from goldpanner.policies.load import ADAPTER
+from goldpanner.policies.local import LocalPolicy
+from goldpanner.progress import Event, Notify
+from goldpanner.runs.config import RunConfig
+from goldpanner.sampling.rollout import rollout
+from goldpanner.store import Store
+from goldpanner.studies.posed import Posed
+from goldpanner.tasks import Domain
+from goldpanner.tasks import build as build_domain
+from goldpanner.tasks import load as load_problems
+from goldpanner.train import lora
+from goldpanner.train.config import RFTConfig, RLVRConfig
+from goldpanner.train.model import build_model, build_tokenizer, load_model, save_model
+from goldpanner.train.rejection import keep_right, rft, to_rows
+from goldpanner.train.rlvr import reward_first, rlvr
+from goldpanner.train.rows import Row
+from goldpanner.train.supervised import SupervisedConfig, epochs, fresh_text, supervised
+from goldpanner.types import Problem, SamplingParams
+from goldpanner.verify import Verifier
+
+
+class Metrics:
+    """`metrics.jsonl`: a line per step, each step once, whatever a killed process left behind."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        kept = {}
+        if path.exists():
+            for line in path.read_text(encoding="utf-8").splitlines():
+                try:
+                    record = json.loads(line)
+                    kept[int(record["step"])] = line
+                except (ValueError, KeyError, TypeError):
+                    break  # the line that was being written when the process was killed
+            path.write_text("".join(f"{line}\n" for line in kept.values()), encoding="utf-8")
+        self.steps = set(kept)
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Append the record of a step that is not there yet."""
+        if record["step"] not in self.steps:
+            self.steps.add(record["step"])
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Rollouts that a run stored: what RFT is given instead of drawing its own."""
+
+    store: Store
+    run: str
+
+    def rows(self, config: RFTConfig, verifier: Verifier | None, policy: LocalPolicy) -> list[Row]:
+        """Return the right ones as token rows. Raises InputError where there is none."""
+        problems = self.store.problems()
+        kept = keep_right(
+            self.store.samples(run=self.run),
+            distinct=config.distinct,
+            per_problem=config.per_problem,
+            verifier=verifier,
+            problems=problems,
+            seed=config.seed,
+        )
+        if not kept:
+            runs = ", ".join(self.store.records("runs")) or "none"
+            raise InputError(f"run {self.run!r} of {self.store.root} has no right rollout; runs there: {runs}")
+        return to_rows(kept, problems, policy, config.template)
+
+
+def train(
+    kind: str,
+    config: RunConfig,
+    folder: Path,
+    parent: Path | None,
+    store: Store,
+    notify: Notify,
+    *,
+    posed: Posed | None = None,
+    rollouts: Path | Stored | None = None,
+) -> None:
+    """Run a stage (`pretrain`, `sft`, `grpo`, `ppo`, `rft`) in `folder`, from the model in `parent`, unless its model
+    is there.
+
+    `posed` brings other tasks than the domain's. RFT draws its rollouts from the model it trains, or takes them from
+    `rollouts`: those of another model (its folder), or stored ones.
+    """
+    started, name = time.perf_counter(), folder.name
+    settings: SupervisedConfig | RLVRConfig | RFTConfig = getattr(config, kind)
+    if (folder / "model").is_dir():
+        earlier = (store.get("runs", name) or {}).get("config")
+        if earlier is not None and type(settings).model_validate(earlier) != settings:
+            raise InputError(f"{folder} holds a finished stage with other settings; give another --out, or delete it")
+        return
+    domain = build_domain(config.domain)
+    if parent is None:
+        tokenizer = build_tokenizer(domain.vocabulary())
+        model = build_model(config.model, len(tokenizer), config.seed)
+    else:
+        model, tokenizer = load_model(parent, dtype="float32")  # in half precision, small updates would be lost
+    policy = LocalPolicy(model, tokenizer, device=config.device, name=name)
+    before = policy.id
+    heldout = {} if posed else {t: held_out(config, t)[: config.measure.sampled] for t in config.tasks.measured}
+    metrics = Metrics(folder / "metrics.jsonl")
+    with store.writer() as sink:
+        for step in _steps(kind, config, policy, posed or domain, folder, store, sink, rollouts):
+            record = asdict(step)
+            looks = heldout and kind in ("grpo", "ppo") and step.step not in metrics.steps
+            if looks and (step.step + 1) % config.measure.every == 0:
+                record["heldout"] = {task: exact_pass_at_1(policy, problems) for task, problems in heldout.items()}
+            metrics.add(record)
+            notify(Event(name, kind, step.step + 1, _total(settings, rollouts), progress_note(record)))
+    if getattr(settings, "lora", 0) and parent is not None:
+        if not (parent / ADAPTER).is_file():  # peft adapters name one whole model as their base
+            lora.save_adapter(model, tokenizer, folder / "adapter", parent)
+        lora.merge(model)
+    record = {
+        "stage": kind,
+        "parent": parent.parent.name if parent else None,
+        "policy": policy.id,
+        "parent_policy": before if parent else None,
+        "label": name,
+        "seed": settings.seed,
+        "seconds": round(time.perf_counter() - started, 2),
+        "config": settings.model_dump(mode="json"),
+    }
+    store.put("policies", policy.id, {**policy.describe(), "run": name})
+    store.put("runs", name, record)
+    save_model(model.cpu(), tokenizer, folder / "model")  # last: a stage with a model is finished
+
+
+def _steps(
+    kind: str,
+    config: RunConfig,
+    policy: LocalPolicy,
+    domain: Domain | Posed,
+    folder: Path,
+    store: Store,
+    sink: Any,
+    rollouts: Path | Stored | None,
+) -> Iterable[Any]:
+    """Return the stage's generator of step records; it goes on from its checkpoint if there is one."""
+    model, tokenizer, checkpoint = policy.model, policy.tokenizer, folder / "checkpoint.pt"
+    if kind == "pretrain":
+        source = fresh_text(build_domain(config.domain), config.pretrain)
+        return supervised(model, tokenizer, source, config.pretrain, checkpoint=checkpoint, checkpoint_every=25)
+    if kind == "sft":
+        stream, n = rng.stream("sft/demonstrations", config.seed), config.demonstrations
+        examples: Any
+        if isinstance(domain, Posed):
+            examples = domain.demonstrations(n, stream, policy, config.grpo.template)
+        else:
+            examples = domain.demonstrations(config.tasks.demonstrated, n, stream)
+        return supervised(model, tokenizer, epochs(examples, config.sft), config.sft, checkpoint=checkpoint)
+    if isinstance(rollouts, Stored):
+        verifier = None
+        if config.rft.reward is not None:
+            verifier = reward_first(domain.verifiers(), config.rft.reward, domain.controls())[0]
+        rows, training = rollouts.rows(config.rft, verifier, policy), config.rft.training
+        return supervised(model, tokenizer, epochs(rows, training), training, checkpoint=checkpoint)
+    keep: dict[str, Any] = {"sink": sink, "run": folder.name, "checkpoint": checkpoint}
+    keep["asked"] = store.put_problems  # the store knows every question that was asked
+    if kind == "rft":
+        sampler = None if rollouts is None else LocalPolicy.from_pretrained(rollouts, device=config.device)
+        return rft(model, tokenizer, domain, config.rft, sampler=sampler, **keep)
+    return rlvr(model, tokenizer, domain, config.grpo if kind == "grpo" else config.ppo, **keep)
+
+
+def _total(settings: SupervisedConfig | RLVRConfig | RFTConfig, rollouts: Path | Stored | None) -> int:
+    if isinstance(settings, RFTConfig):
+        return settings.training.steps if isinstance(rollouts, Stored) else settings.rounds
+    return settings.steps
+
+
+def held_out(config: RunConfig, task: str) -> list[Problem]:
+    """Return the held-out problems of a task, the same ones for every stage."""
+    return load_problems(task, config.measure.problems, config.measure.seed, config=config.domain)
+
+
+def exact_pass_at_1(policy: LocalPolicy, problems: list[Problem]) -> float:
+    """Return the mean exact probability of the worked answer."""
+    logp = policy.logprobs(problems, [problem.meta["chain"] for problem in problems])
+    return float(np.exp(logp).mean())
+
+
+def progress_note(record: Mapping[str, Any]) -> str:
+    """Return what to watch in a step: the loss, or the reward and the groups."""
+    if "reward" in record:
+        return f"reward {record['reward']:.2f}  live {record['live']:.0%}"
+    return f"loss {record['loss']:.3f}"
+
+
+def measure(config: RunConfig, folder: Path, store: Store, notify: Notify) -> None:
+    """Measure the boundary of a finished stage: exact P of every problem, and samples of the first of each task.
+
+    What the store already holds is not drawn again.
+    """
+    policy = LocalPolicy.from_pretrained(folder / "model", device=config.device, name=folder.name)
+    domain, params, seed = build_domain(config.domain), config.measure.params(), config.measure.seed
+    store.put("params", params.hash, asdict(params))
+    unknown, todo = unmeasured(config, policy.id, store)
+    store.put_problems([*unknown, *(problem for problem, _ in todo)])
+    if unknown:
+        logp = policy.logprobs(unknown, [problem.meta["chain"] for problem in unknown])
+        store.append_truth(policy.id, {p.id: float(x) for p, x in zip(unknown, logp)})
+    total = len(config.tasks.measured) * config.measure.sampled
+    draw_missing(policy, todo, domain.verifiers(), params, seed, store, notify, total)
+
+
+def draw_missing(
+    policy: LocalPolicy,
+    todo: Sequence[tuple[Problem, tuple[int, ...]]],
+    verifiers: Sequence[Verifier],
+    params: SamplingParams,
+    seed: int,
+    store: Store,
+    notify: Notify,
+    total: int,
+    doing: str = "measure",
+) -> None:
+    """Draw the samples of some problems that the store lacks; `total` is the number of all problems."""
+    done, indices = total - len(todo), [missing for _, missing in todo]
+    with store.writer() as sink:
+        for _ in rollout(
+            policy, [p for p, _ in todo], verifiers, params, n=indices, seed=seed, sink=sink, run=policy.name
+        ):
+            done += 1
+            notify(Event(policy.name, doing, done, total))
+
+
+def unmeasured(
+    config: RunConfig, policy: str, store: Store
+) -> tuple[list[Problem], list[tuple[Problem, tuple[int, ...]]]]:
+    """Return the problems whose exact P is not stored, and those whose samples are not, with the missing indices."""
+    try:
+        known = store.truth(policy)
+    except (InputError, StoreError):  # none yet
+        known = {}
+    drawn = store.drawn(policy, config.measure.params().hash, config.measure.seed)
+    unknown, todo = [], []
+    for task in (*config.tasks.measured, *config.probes()):
+        problems = held_out(config, task)
+        unknown += [problem for problem in problems if problem.id not in known]
+        if task in config.tasks.measured:
+            todo += undrawn(problems[: config.measure.sampled], config.measure.samples, drawn)
+    return unknown, todo
+
+
+def undrawn(
+    problems: Sequence[Problem], samples: int, drawn: Mapping[str, Collection[int]]
+) -> list[tuple[Problem, tuple[int, ...]]]:
+    """Return the problems that lack some of their first `samples` samples, with the indices of those."""
+    lacking = [(p, tuple(i for i in range(samples) if i not in drawn.get(p.id, ()))) for p in problems]
+    return [(problem, indices) for problem, indices in lacking if indices]
+
+
+def finished(config: RunConfig, folder: Path, store: Store) -> bool:
+    """Whether a stage has its model and the store holds everything that measuring it takes."""
+    record = store.get("runs", folder.name)
+    if record is None or not (folder / "model").is_dir():
+        return False
+    unknown, todo = unmeasured(config, record["policy"], store)
+    return not unknown and not todo

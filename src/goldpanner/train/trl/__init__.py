@@ -1,0 +1,1 @@
+"""TRL as the trainer: our recipe handed over, and its rollouts recorded."""

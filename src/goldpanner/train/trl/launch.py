@@ -1,0 +1,309 @@
+"""GRPO by TRL's GRPOTrainer under accelerate or torchrun, from the same settings as our own loop (`rlvr`).
+
+The prompts of every step are those `rlvr` would draw, the reward is the task's verifier, and `Recorder` stores what was
+drawn. What TRL cannot do as we mean it is refused, with the option of TRL's that comes near; its own options pass.
+"""
+
+import difflib
+import importlib.metadata
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from goldpanner import rng
+from goldpanner.errors import InputError, MissingExtraError
+from goldpanner.policies.load import best_device, quiet_progress
+from goldpanner.policies.local import LocalPolicy
+from goldpanner.store import Store
+from goldpanner.train import grpo
+from goldpanner.train.config import RLVRConfig
+from goldpanner.train.model import load_model
+from goldpanner.train.rlvr import Prompts, chance, reward_first, step_problems
+from goldpanner.train.trl.recorder import Looked, Recorder
+from goldpanner.types import Problem
+
+__all__ = ["Looked", "Recorder", "arguments", "hand_over", "options_of", "probe_problems", "stop_tokens"]
+
+LOSSES: Mapping[grpo.Reduction, str] = {"sequence-mean": "grpo", "token-mean": "dapo", "constant": "dr_grpo"}
+"""Our reductions as TRL's `loss_type` (the same loss and gradient: `tests/test_grpo.py`)."""
+
+OURS = {
+    "output_dir": "--out", "max_steps": "--set grpo.steps=", "num_generations": "--set grpo.group_size=",
+    "max_completion_length": "--set grpo.max_tokens=", "temperature": "--set grpo.temperature=",
+    "learning_rate": "--set grpo.learning_rate=", "seed": "--seed", "beta": "--set grpo.kl=",
+    "num_iterations": "--set grpo.epochs=", "steps_per_generation": "--set grpo.minibatches=",
+    "generation_batch_size": "--set grpo.prompts_per_step=", "gradient_accumulation_steps":
+    "--trl per_device_train_batch_size=", "remove_unused_columns": "nothing: the reward needs the columns",
+}  # fmt: skip
+"""Options of TRL's that the recipe decides, and what to give instead."""
+
+
+def hand_over(
+    model_folder: Path,
+    domain: Prompts,
+    config: RLVRConfig,
+    out: Path,
+    *,
+    options: Sequence[str] = (),
+    processes: int = 1,
+    device: str = "auto",
+    probe: int = 16,
+    every: int = 50,
+    notify: Callable[[Mapping[str, Any]], None] = lambda _: None,
+) -> Path:
+    """Train the model of a folder by TRL and return the folder of the result; it goes on from its last checkpoint.
+
+    `options` are TRL's own (`KEY=VALUE`), `probe` problems of the test split are measured every `every` steps, and
+    `notify` is told of each step in the main process. Call it in every process of a torchrun; all return.
+
+    Raises MissingExtraError without TRL, InputError for settings that TRL has no counterpart of, an unknown option,
+    another number of processes than `processes`, or a folder that holds another run.
+    """
+    _need_trl()
+    from transformers.trainer_utils import get_last_checkpoint
+
+    world, name = int(os.environ.get("WORLD_SIZE", "1")), out.name
+    chosen = arguments(config, out / "trl", processes, device, options_of(options))
+    if world != processes:
+        raise InputError(
+            f"{world} process(es) take part, {processes} were asked for: give --processes {world}, or start "
+            f"torchrun --nproc-per-node {processes}. `accelerate launch --cpu --num_processes 2` silently starts one"
+        )
+    store, settings = Store(out / "store"), {"config": config.model_dump(mode="json"), "options": list(options)}
+    earlier = store.get("runs", name) or {}
+    if earlier and {key: earlier.get(key) for key in settings} != settings:
+        raise InputError(f"{out} holds a run with other settings; give another --out, or delete it")
+    if (out / "model").is_dir():
+        return out / "model"
+    started, main = time.perf_counter(), os.environ.get("RANK", "0") == "0"
+    model, tokenizer = load_model(model_folder)
+    before, ends = LocalPolicy(model, tokenizer).id, model.generation_config.eos_token_id
+    saved = get_last_checkpoint(str(out / "trl")) if (out / "trl").is_dir() else None
+    metrics = _Metrics(out / "metrics.jsonl", 0 if saved is None else int(saved.rsplit("-", 1)[1]), main)
+    trained, known = _prompts(domain, config), probe_problems(domain, config, probe)
+
+    def tell(record: Mapping[str, Any]) -> None:
+        metrics.add(record)
+        notify(record)
+
+    recorder = Recorder(
+        store, name, problems={p.id: p for p in [*trained, *known]}, probe=known, every=every, stop=config.stop,
+        samples=config.group_size, template=config.template, processes=processes, notify=tell,
+    )  # fmt: skip
+    if main:
+        store.put_problems([*trained, *known])
+        store.put("runs", name, {**earlier, **settings, "stage": "grpo", "engine": "trl", "finished": False})
+    trainer = _trainer(model, tokenizer, domain, config, chosen, recorder, trained)
+    with quiet_progress():
+        trainer.train(resume_from_checkpoint=saved)
+        model.generation_config.eos_token_id = ends
+        trainer.save_model(str(out / "model.partial"))
+    trainer.accelerator.wait_for_everyone()
+    if main:
+        record = {
+            **(store.get("runs", name) or {}),
+            "parent": model_folder.parent.name,
+            "parent_policy": before,
+            "policy": _finish(out, name, store),
+            "trl_version": importlib.metadata.version("trl"),
+            "seconds": round(time.perf_counter() - started, 2),
+        }
+        store.put("runs", name, record)
+    trainer.accelerator.wait_for_everyone()
+    return out / "model"
+
+
+def arguments(
+    config: RLVRConfig, output: Path, processes: int, device: str = "auto", options: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the GRPOConfig of a recipe as keyword arguments, with `options` of TRL's own taking their place in it.
+
+    A step draws prompts_per_step x group_size completions over all processes, as `rlvr` does; where they are too many
+    for one pass, `per_device_train_batch_size` cuts them, and gradients are accumulated. An optimizer step is TRL's
+    step: there are `epochs` x `minibatches` of them to one of ours. Raises InputError as `hand_over` does.
+    """
+    options = dict(options or {})
+    variant, loss, scale = _counterpart(config)
+    rows, parts = config.prompts_per_step * config.group_size, config.minibatches
+    per_device = options.pop("per_device_train_batch_size", max(1, rows // (processes * parts)))
+    if not isinstance(per_device, int) or per_device < 1 or rows % (processes * parts * per_device):
+        raise InputError(
+            f"{config.prompts_per_step} prompts x {config.group_size} = {rows} completions do not fall evenly on "
+            f"{processes} process(es) x {parts} minibatches x per_device_train_batch_size = {per_device!r}"
+        )
+    cpu = str(best_device() if device == "auto" else device) == "cpu"
+    accumulated = rows // (processes * parts * per_device)
+    return {
+        "output_dir": str(output), "max_steps": config.steps * config.epochs * parts, "seed": config.seed,
+        "loss_type": loss, "scale_rewards": scale, "beta": config.kl, "num_generations": config.group_size,
+        **({"use_bias_correction_kl": config.unbiased_kl} if config.kl else {}),
+        "epsilon": variant.clip_low if config.clip_low is None else config.clip_low,
+        "epsilon_high": variant.clip_high if config.clip_high is None else config.clip_high,
+        "num_iterations": config.epochs, "steps_per_generation": accumulated * parts,
+        "gradient_accumulation_steps": accumulated, "per_device_train_batch_size": per_device,
+        "temperature": config.temperature, "top_k": 0, "top_p": 1.0, "max_completion_length": config.max_tokens,
+        "learning_rate": config.learning_rate, "lr_scheduler_type": "constant", "adam_beta1": config.betas[0],
+        "adam_beta2": config.betas[1], "weight_decay": config.weight_decay, "max_grad_norm": config.clip,
+        "shuffle_dataset": False, "disable_dropout": True, "bf16": False, "activation_checkpointing": False,
+        "logging_steps": 1, "save_steps": 10, "save_total_limit": 1, "report_to": [], "disable_tqdm": True,
+        **({"use_cpu": True} if cpu else {}), **({"ddp_backend": "gloo"} if cpu and processes > 1 else {}), **options,
+    }  # fmt: skip
+
+
+def options_of(given: Sequence[str]) -> dict[str, Any]:
+    """Return `KEY=VALUE` options of TRL's (values as JSON, else as text). Raises InputError for an unknown key, or one
+    that the recipe decides.
+    """
+    _need_trl()
+    from trl import GRPOConfig
+
+    found: dict[str, Any] = {}
+    for option in given:
+        key, equals, text = option.partition("=")
+        if not equals:
+            raise InputError(f"--trl {option!r}: write KEY=VALUE, e.g. --trl bf16=true")
+        if key in OURS:
+            raise InputError(f"--trl {key}: the recipe decides it; give {OURS[key]}")
+        if key not in GRPOConfig.__dataclass_fields__:
+            near = difflib.get_close_matches(key, GRPOConfig.__dataclass_fields__, n=3)
+            hint = f"did you mean {', '.join(near)}?" if near else "its fields are the options there are"
+            raise InputError(f"--trl {key}: TRL's GRPOConfig has no such option; {hint}")
+        try:
+            found[key] = json.loads(text)
+        except ValueError:
+            found[key] = {"True": True, "False": False, "None": None}.get(text, text)
+    return found
+
+
+def probe_problems(domain: Prompts, config: RLVRConfig, n: int) -> list[Problem]:
+    """Return n problems of the test split, spread over the trained tasks: the same ones for every run of a seed."""
+    tasks = list(config.tasks)
+    shares = [(task, n // len(tasks) + (i < n % len(tasks))) for i, task in enumerate(tasks)]
+    return [
+        problem
+        for task, share in shares
+        if share
+        for problem in domain.problems(task, share, rng.stream("trl/probe", config.seed, task), split="test")
+    ]
+
+
+def stop_tokens(tokenizer: Any, stops: Sequence[str]) -> list[int]:
+    """Return the tokens whose text contains a stop: TRL ends a completion at tokens, never at texts."""
+    if not stops:
+        return []
+    texts = tokenizer.batch_decode([[i] for i in range(len(tokenizer))], clean_up_tokenization_spaces=False)
+    return [i for i, text in enumerate(texts) if any(stop in text for stop in stops)]
+
+
+def _need_trl() -> None:
+    from importlib.util import find_spec
+
+    if not all(map(find_spec, ("trl", "accelerate", "datasets"))):
+        raise MissingExtraError("training by TRL", "trl")
+
+
+def _counterpart(config: RLVRConfig) -> tuple[grpo.Variant, str, str]:
+    """Return the variant with TRL's `loss_type` and `scale_rewards`. Raises InputError where TRL has no counterpart."""
+    variant = config.chosen()
+    loss = LOSSES.get(config.reduction or variant.reduction)
+    scales: dict[Any, str] = {grpo.group_advantages: "group", grpo.centred_advantages: "none"}
+    scale = scales.get(variant.advantages)
+    refused = [
+        (scale is None or loss is None, f"variant {config.variant}", "variant grpo or dr-grpo, or reduction"),
+        (variant.dynamic_sampling, "variant dapo: TRL draws no further prompts", "grpo with --trl epsilon_high=0.28"),
+        (bool(config.entropy), "an entropy bonus as we weigh it", "--trl entropy_coef="),
+        (config.frozen, "the control `frozen`", "our own loop (--engine goldpanner)"),
+    ]
+    for here, what, instead in refused:
+        if here:
+            raise InputError(f"grpo: TRL has no counterpart of {what}; give {instead}")
+    assert loss is not None
+    assert scale is not None
+    return variant, loss, scale
+
+
+def _prompts(domain: Prompts, config: RLVRConfig) -> list[Problem]:
+    """Return the problems of every step one after the other: a function of the seed, as in `rlvr`."""
+    return [p for step in range(config.steps) for p in step_problems(domain, config, step, config.prompts_per_step)]
+
+
+def _trainer(
+    model: Any, tokenizer: Any, domain: Prompts, config: RLVRConfig, chosen: Mapping[str, Any], recorder: Recorder,
+    problems: Sequence[Problem],
+) -> Any:  # fmt: skip
+    from datasets import Dataset
+    from transformers import PrinterCallback
+    from trl import GRPOConfig, GRPOTrainer
+
+    verifiers = reward_first(domain.verifiers(), config.reward, getattr(domain, "controls", tuple)())
+    ends = [tokenizer.eos_token_id, *LocalPolicy(model, tokenizer).eos_ids, *stop_tokens(tokenizer, config.stop)]
+    model.generation_config.eos_token_id = list(dict.fromkeys(ends))
+    rows = [{"prompt": _rendered(problem, config.template), "goldpanner_id": problem.id} for problem in problems]
+    trainer = GRPOTrainer(
+        model,
+        reward_funcs=recorder.reward(*verifiers, pay=chance(config)),
+        args=GRPOConfig(**chosen),
+        train_dataset=Dataset.from_list(rows),
+        processing_class=tokenizer,
+        callbacks=[recorder],
+    )
+    trainer.remove_callback(PrinterCallback)  # standard output is the command's
+    return trainer
+
+
+def _rendered(problem: Problem, template: str) -> str | list[dict[str, str]]:
+    """Return a prompt as TRL takes it: text, or one message where the model's chat template is to wrap it."""
+    if template == "chat":
+        return [{"role": "user", "content": problem.prompt}]
+    return template.replace("{prompt}", problem.prompt)
+
+
+def _finish(out: Path, name: str, store: Store) -> str:
+    """Put the model where a finished stage has it; return its policy id."""
+    policy = LocalPolicy.from_pretrained(out / "model.partial", device="cpu", name=name)
+    store.put("policies", policy.id, {**policy.describe(), "run": name})
+    shutil.rmtree(out / "model", ignore_errors=True)
+    (out / "model.partial").rename(out / "model")
+    return policy.id
+
+
+class _Metrics:
+    """`metrics.jsonl`: a line per optimizer step, with the names our own loop uses; those a resume repeats go."""
+
+    NAMES: Mapping[str, str] = {
+        "loss": "loss", "grad_norm": "grad_norm", "entropy": "entropy", "kl": "kl", "seconds": "step_time",
+        "clipped": "clip_ratio/region_mean",
+    }  # fmt: skip
+    """Our names -> TRL's."""
+
+    def __init__(self, path: Path, done: int, main: bool) -> None:
+        self.path = path
+        if main:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+            path.write_text("".join(f"{line}\n" for line in lines if _step(line) < done), encoding="utf-8")
+        self.look: Mapping[str, Any] | None = None
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Write a step's line; a look at the probe goes with the step after it."""
+        if "probe" in record:
+            self.look = record["probe"]
+            return
+        line = {key: value for key, value in record.items() if key != "logs"}
+        line |= {ours: record["logs"].get(theirs) for ours, theirs in self.NAMES.items()}
+        if self.look is not None:
+            line, self.look = {**line, "probe": self.look}, None
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def _step(line: str) -> float:
+    """Return the step of a line of metrics, infinity for one that was cut off when the process was killed."""
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")
