@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from goldpanner.cli.tasks import get
 from goldpanner.errors import InputError, MissingExtraError
 from goldpanner.policies import fetch as module
-from goldpanner.policies.fetch import MODELS, Model, fetch, get
+from goldpanner.policies.fetch import MODELS, Model, fetch
 
 FAKE = Model("gp-fake-model", "1.0", "", "gp_fake_model/tiny.gguf", "a fake")
 

@@ -363,7 +363,7 @@ def test_the_chinese_pages_have_no_english_words_left(root):
 
 
 def test_fixed_words_are_there_in_both_languages_and_all_used():
-    table = yaml.safe_load((files("goldpanner.report") / "words.yaml").read_text(encoding="utf-8"))
+    table = yaml.safe_load((files("goldpanner.report") / "ui_text.yaml").read_text(encoding="utf-8"))
     for key, entry in table.items():
         assert set(entry) == set(LANGUAGES), key
         assert sorted(re.findall(r"{\w+}", entry["en"])) == sorted(re.findall(r"{\w+}", entry["zh"])), key

@@ -23,9 +23,9 @@ from goldpanner.tasks.world import World, WorldConfig
 from goldpanner.train.config import RLVRConfig
 from goldpanner.train.model import ModelConfig, build_model, build_tokenizer, load_model, save_model
 from goldpanner.train.rlvr import step_problems
+from goldpanner.train.trl import launch as handing
+from goldpanner.train.trl import recorder as recording
 from goldpanner.train.trl.launch import Recorder, arguments, options_of, stop_tokens
-from goldpanner.train.trl.launch import launch as handing
-from goldpanner.train.trl.launch import recorder as recording
 from goldpanner.train.trl.rows import completion
 from goldpanner.types import Outcome, Problem
 from goldpanner.verify import Exact

@@ -18,8 +18,8 @@ from goldpanner.errors import InputError
 from goldpanner.types import Completion, Outcome, Problem, Verdict
 from goldpanner.verify import Code, Limits, Verifier
 from goldpanner.verify.code import extract, same
+from goldpanner.verify.sandbox import sandbox
 from goldpanner.verify.sandbox.confined import Opaque, decode, encode
-from goldpanner.verify.sandbox.sandbox import sandbox
 from goldpanner.verify.sandbox.seccomp import AUDIT, CLONE, REFUSED, filter_program
 
 LIMITS = Limits(seconds=1, memory_mb=256)

@@ -294,7 +294,7 @@ def test_a_worker_that_is_killed_costs_its_answer_only() -> None:
 
 def test_no_worker_outlives_its_parent() -> None:
     code = (
-        "from goldpanner.types import *\nfrom goldpanner.verify import Math, math_pool\n"
+        "from goldpanner.types import *\nfrom goldpanner.verify import Math, pool\n"
         "v = Math()(Problem('t', 'q', '18'), Completion(r'\\boxed{9+9}'))\n"
         "w = pool.shared(1)._workers[0]\nprint(v.outcome, w.process.pid, w.child, flush=True)\n"
         "import os; os.kill(os.getpid(), 9)"
