@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from goldpanner.studies.claims.attribution import CELLS, FACTORIALS, SETS, STUDY, contrast, shares, table
+from goldpanner.studies.claims.attribution import CELLS, FACTORIALS, SETS, STUDY, cell_table, contrast, variance_shares
 from goldpanner.studies.study import record
 
 
@@ -78,11 +78,11 @@ def test_contrasts_are_the_differences_of_means_they_are_said_to_be():
 def test_shares_are_the_analysis_of_variance():
     y = np.random.default_rng(1).random((8, 40))
     means = y.mean(axis=1)
-    found = shares(y)
+    found = variance_shares(y)
     assert sum(found.values()) == pytest.approx(1)
     between = 2 * contrast(y, 1).mean() ** 2  # sum of squares of a two-level factor: n (effect / 2)^2 with n = 8
     assert found["sft"] == pytest.approx(between / ((means - means.mean()) ** 2).sum())
-    assert np.isnan(shares(np.ones((8, 3)))["rl"])
+    assert np.isnan(variance_shares(np.ones((8, 3)))["rl"])
 
 
 def test_a_factorial_lists_low_before_high():
@@ -91,4 +91,4 @@ def test_a_factorial_lists_low_before_high():
         assert cells[0][1:] == ("none", "none")
         assert cells[-1][2] == "rl"
         expected = [0.05 + 0.05 * CELLS.index(cell) for cell in cells]
-        np.testing.assert_allclose(table(result, name, 1)[:, 0], expected)
+        np.testing.assert_allclose(cell_table(result, name, 1)[:, 0], expected)

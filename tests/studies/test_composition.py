@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from goldpanner.studies import statistics
-from goldpanner.studies.claims.composition import ARMS, DEPTHS, SPECTRA, STUDY, ratio
+from goldpanner.studies.claims.composition import ARMS, DEPTHS, SPECTRA, STUDY, log_mean_ratio
 from goldpanner.studies.study import record
 
 
@@ -87,8 +87,8 @@ def test_few_problems_leave_it_undecided():
 
 def test_the_ratio_is_that_of_the_means_however_small():
     before, after = np.log([0.1, 0.3]), np.log([0.2, 0.2])
-    assert ratio(before, after) == pytest.approx(0.0)
-    assert ratio(np.array([-900.0, -900.0]), np.array([-900.0, -900.0]) + math.log(100)) == pytest.approx(2.0)
+    assert log_mean_ratio(before, after) == pytest.approx(0.0)
+    assert log_mean_ratio(np.array([-900.0, -900.0]), np.array([-900.0, -900.0]) + math.log(100)) == pytest.approx(2.0)
 
 
 def test_the_page_has_its_record():

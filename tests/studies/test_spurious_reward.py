@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from goldpanner.studies.claims.spurious_reward import ARMS, SETS, STUDY, parts
+from goldpanner.studies.claims.spurious_reward import ARMS, SETS, STUDY, route_parts
 from goldpanner.studies.study import record
 from goldpanner.types import Problem
 
@@ -90,6 +90,6 @@ def test_form_and_facts_are_the_tokens_of_each_kind():
         assert responses == ["oak c a t river k e i"]
         return [logp]
 
-    found = parts(SimpleNamespace(policy=SimpleNamespace(token_logprobs=token_logprobs)), [problem])
+    found = route_parts(SimpleNamespace(policy=SimpleNamespace(token_logprobs=token_logprobs)), [problem])
     assert found["form"] == [pytest.approx(logp[[0, 4, 8]].sum())]
     assert found["facts"] == [pytest.approx(logp[[1, 2, 3, 5, 6, 7]].sum())]

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from goldpanner.measure.origin import origin
-from goldpanner.studies.claims.support_by_importance_sampling import PROPOSALS, STUDY, columns, known_routes, told
+from goldpanner.studies.claims.support_by_importance_sampling import (
+    PROPOSALS,
+    STUDY,
+    known_routes,
+    told,
+    worlds_columns,
+)
 from goldpanner.studies.study import record
 from goldpanner.types import Completion, Outcome, Problem, Sample, Verdict
 
@@ -115,6 +121,6 @@ def test_told_is_the_origin_of_the_right_samples_alone():
 
 def test_an_estimate_of_nothing_counts_as_wrong_by_far():
     result = world(problems=10, solved=0.5)
-    table = columns(result, "weak")
+    table = worlds_columns(result, "weak")
     assert (table["error"][5:] > 10).all()
     assert not table["sure"][5:].any()

@@ -7,7 +7,7 @@ import pytest
 
 from goldpanner import rng as streams
 from goldpanner.studies import statistics
-from goldpanner.studies.claims.weakest_fact import SPECTRA, STUDY, by_decade, facts_known, needed, weakest
+from goldpanner.studies.claims.weakest_fact import SPECTRA, STUDY, facts_known, needed, solved_by_decade, weakest
 from goldpanner.studies.study import record
 from goldpanner.tasks import World, WorldConfig
 
@@ -114,7 +114,7 @@ def test_facts_are_those_of_the_worked_answer_and_their_measure_is_the_mean_p():
 def test_shares_by_decade_leave_out_thin_decades():
     logp = np.log([0.5] * 6 + [2e-3] * 5 + [1e-9] * 2)
     solved = np.array([True] * 6 + [True, False, False, False, False] + [True] * 2)
-    assert by_decade(logp, solved) == [{"x": -2.5, "y": 0.2}, {"x": -0.5, "y": 1.0}]
+    assert solved_by_decade(logp, solved) == [{"x": -2.5, "y": 0.2}, {"x": -0.5, "y": 1.0}]
 
 
 def test_the_page_has_its_record():

@@ -19,7 +19,7 @@ from goldpanner.studies.claims.zero_gradient import (
     SGD_RATE,
     STARTS,
     STUDY,
-    expected,
+    expected_push,
     gradient,
     slope,
     take_off,
@@ -41,22 +41,24 @@ def _few_resamples(monkeypatch):
 @pytest.mark.parametrize("p", [0.9, 0.5, 0.1, 1e-3, 1e-9])
 @pytest.mark.parametrize("size", [2, 8, 32])
 def test_the_expected_gradient_has_the_closed_forms_of_its_objective(p, size):
-    assert expected("dr-grpo", size, p) == pytest.approx(p * (1 - p) * (size - 1) / size)
+    assert expected_push("dr-grpo", size, p) == pytest.approx(p * (1 - p) * (size - 1) / size)
     # log P truncated at order G - 1: p (1 - p) sum_{k<G} (1 - p)^(k - 1)
     series = p * (1 - p) * sum((1 - p) ** (k - 1) for k in range(1, size))
-    assert expected("maxrl", size, p) == pytest.approx(series)
+    assert expected_push("maxrl", size, p) == pytest.approx(series)
 
 
 def test_far_below_one_in_a_group_grpo_is_sqrt_g_times_dr_grpo():
     for size in (8, 32):
-        assert expected("grpo", size, 1e-8) / expected("dr-grpo", size, 1e-8) == pytest.approx(size**0.5, rel=1e-3)
+        assert expected_push("grpo", size, 1e-8) / expected_push("dr-grpo", size, 1e-8) == pytest.approx(
+            size**0.5, rel=1e-3
+        )
 
 
 def test_there_is_no_gradient_at_zero_or_one_and_always_one_between():
     for name, size in CELLS.values():
-        assert expected(name, size, 0.0) == 0.0
-        assert expected(name, size, 1.0) == 0.0
-        assert all(expected(name, size, p) > 0 for p in GRID)
+        assert expected_push(name, size, 0.0) == 0.0
+        assert expected_push(name, size, 1.0) == 0.0
+        assert all(expected_push(name, size, p) > 0 for p in GRID)
         for dead in (torch.zeros(1, 5, size), torch.ones(1, 5, size)):
             assert gradient(name, np.array([-4.6]), dead).tolist() == [0.0]
 
@@ -74,7 +76,7 @@ def test_what_is_sampled_is_what_is_expected():
     draw = rng.stream("test/zero-gradient")
     for name, size in CELLS.values():
         reward = torch.from_numpy(draw.random((1, 20_000, size)) < 0.1).double()
-        assert gradient(name, logit([0.1]), reward)[0] == pytest.approx(expected(name, size, 0.1), rel=0.05)
+        assert gradient(name, logit([0.1]), reward)[0] == pytest.approx(expected_push(name, size, 0.1), rel=0.05)
 
 
 @pytest.mark.parametrize("name", ["dr-grpo", "grpo", "maxrl"])

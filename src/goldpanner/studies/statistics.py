@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import special, stats
 
 from goldpanner.errors import InputError
 from goldpanner.measure import intervals, passk
@@ -25,7 +25,7 @@ def mean(values: ArrayLike, level: float = 0.95) -> Estimate:
     return Estimate(value, value - half, value + half, level, "t over problems", len(x))
 
 
-def change(before: ArrayLike, after: ArrayLike, k: int, level: float = 0.95) -> Estimate:
+def exact_change(before: ArrayLike, after: ArrayLike, k: int, level: float = 0.95) -> Estimate:
     """Return exact pass@k after minus before, from log P of the same problems (nats), paired t over problems."""
     return mean((passk.exact_rows(after, [k]) - passk.exact_rows(before, [k]))[:, 0], level)
 
@@ -43,6 +43,11 @@ def share(found: ArrayLike, level: float = 0.95) -> Estimate:
         return Estimate.undefined("clopper-pearson", level)
     low, high = intervals.proportion(int(x.sum()), x.size, level=level)
     return Estimate(float(x.mean()), float(low), float(high), level, "clopper-pearson", x.size)
+
+
+def log_mean_p(logp: ArrayLike) -> float:
+    """Return log10 of the mean P, from log P in nats, without underflow."""
+    return float((special.logsumexp(logp) - np.log(np.size(logp))) / np.log(10))
 
 
 def bootstrap(statistic: Callable[..., float], *columns: ArrayLike, level: float = 0.95, key: str = "") -> Estimate:
@@ -91,12 +96,12 @@ def exact_value(value: float, level: float = 0.95) -> Estimate:
     return Estimate(value, value, value, level, "computed")
 
 
-def curve(logp: ArrayLike, ks: Sequence[int]) -> FloatArray:
+def exact_curve(logp: ArrayLike, ks: Sequence[int]) -> FloatArray:
     """Return exact mean pass@k at each k, shape (K,)."""
     return passk.exact(logp, list(ks))
 
 
-def equivalent_k(before: ArrayLike, after: ArrayLike, largest: int = 1_000_000) -> float:
+def exact_equivalent_k(before: ArrayLike, after: ArrayLike, largest: int = 1_000_000) -> float:
     """Return the smallest k at which the base's exact pass@k reaches the RL model's pass@1; `inf` beyond `largest`.
 
     Continuous in k: pass@k = mean 1 - (1 - P)^k is defined for real k >= 1 and rises with it. 1 where RL is no better.

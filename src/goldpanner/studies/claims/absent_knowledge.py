@@ -9,11 +9,10 @@ answer that is right by luck; process reward does not: what differs between the 
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import logsumexp
 
 from goldpanner.studies.decide import Effect
 from goldpanner.studies.lab import Lab
-from goldpanner.studies.statistics import bootstrap, mean, pass_at
+from goldpanner.studies.statistics import bootstrap, log_mean_p, mean, pass_at
 from goldpanner.studies.study import Finding, Plot, Result, Study
 from goldpanner.types import Estimate
 
@@ -24,7 +23,7 @@ TOOK_OFF, LITTLE = 0.5, 0.1
 """P(correct) of a relation that took off; expected right answers that are as good as none."""
 
 
-def measure(lab: Lab) -> Result:
+def _measure(lab: Lab) -> Result:
     """Return, for every relation, exact log P before and after each reward, and how many rollouts were rewarded."""
     base, prompts = lab.base(lab.world()), lab.size(PROMPTS)
     arms: Result = {}
@@ -41,11 +40,6 @@ def measure(lab: Lab) -> Result:
     return {"rollouts": lab.steps(STEPS) * prompts * GROUP, "arms": arms}
 
 
-def log_mean(logp: Sequence[float]) -> float:
-    """Return log10 of the mean P, from log P in nats, without underflow."""
-    return float((logsumexp(logp) - np.log(len(logp))) / np.log(10))
-
-
 def between(expected: Sequence[float], took_off: Sequence[bool]) -> Estimate:
     """Return where the threshold lies: between the largest `expected` (a log10) that failed and the least that took
     off, the two neighbours being the interval. If these have changed places, no threshold parts all arms: the one of
@@ -60,22 +54,22 @@ def between(expected: Sequence[float], took_off: Sequence[bool]) -> Estimate:
     return Estimate((low + high) / 2, low, high, 0.95, "between neighbouring arms", len(x))
 
 
-def judge(results: Sequence[Result]) -> Finding:
+def _judge(results: Sequence[Result]) -> Finding:
     """Every world gives one estimate of each effect."""
 
     def after(result: Result, arm: str, reward: str) -> list[float]:
         return list(result["arms"][arm][reward]["logp"])
 
     def expected(result: Result, arm: str) -> float:
-        return log_mean(result["arms"][arm]["base"]) + float(np.log10(result["rollouts"]))
+        return log_mean_p(result["arms"][arm]["base"]) + float(np.log10(result["rollouts"]))
 
     def threshold(result: Result, reward: str) -> Estimate:
-        up = [log_mean(after(result, arm, reward)) > np.log10(TOOK_OFF) for arm in ARMS]
+        up = [log_mean_p(after(result, arm, reward)) > np.log10(TOOK_OFF) for arm in ARMS]
         return between([expected(result, arm) for arm in ARMS], up)
 
     def moved(result: Result, arm: str, reward: str) -> Estimate:
-        change = np.subtract(after(result, arm, reward), result["arms"][arm]["base"]) / np.log(10)
-        return mean(change)
+        shift = np.subtract(after(result, arm, reward), result["arms"][arm]["base"]) / np.log(10)
+        return mean(shift)
 
     def unfound(result: Result) -> Estimate:
         """The arm that moved most, of those in which the budget finds as good as nothing."""
@@ -83,21 +77,21 @@ def judge(results: Sequence[Result]) -> Finding:
         return max(little, key=lambda e: abs(e.value), default=Estimate.undefined("no arm is so rare"))
 
     def floors(arm: str, reward: str) -> list[Estimate]:
-        return [bootstrap(log_mean, after(r, arm, reward), key=arm) for r in results]
+        return [bootstrap(log_mean_p, after(r, arm, reward), key=arm) for r in results]
 
     thresholds = {reward: [threshold(r, reward) for r in results] for reward in REWARDS}
     outcome = {arm: [moved(r, arm, "outcome") for r in results] for arm in ARMS}
     values = {
         "rollouts": results[0]["rollouts"],
-        "before": {arm: [10 ** log_mean(r["arms"][arm]["base"]) for r in results] for arm in ARMS},
-        **{w: {arm: [10 ** log_mean(after(r, arm, w)) for r in results] for arm in ARMS} for w in REWARDS},
+        "before": {arm: [10 ** log_mean_p(r["arms"][arm]["base"]) for r in results] for arm in ARMS},
+        **{w: {arm: [10 ** log_mean_p(after(r, arm, w)) for r in results] for arm in ARMS} for w in REWARDS},
         **{f"hits_{w}": {arm: [r["arms"][arm][w]["hits"] for r in results] for arm in ARMS} for w in REWARDS},
         **{f"threshold_{reward}": found for reward, found in thresholds.items()},
         "moved_outcome": {arm: [e.value for e in found] for arm, found in outcome.items()},
         "moved_process": {arm: [moved(r, arm, "process").value for r in results] for arm in ARMS},
     }
     rows = [
-        {"x": 10 ** expected(r, arm), "y": 10 ** log_mean(after(r, arm, reward)), "series": reward, "world": w}
+        {"x": 10 ** expected(r, arm), "y": 10 ** log_mean_p(after(r, arm, reward)), "series": reward, "world": w}
         for w, r in enumerate(results)
         for reward in REWARDS
         for arm in sorted(ARMS, key=lambda arm: expected(r, arm))
@@ -120,4 +114,4 @@ def judge(results: Sequence[Result]) -> Finding:
     )
 
 
-STUDY = Study("absent-knowledge", measure, judge)
+STUDY = Study("absent-knowledge", _measure, _judge)

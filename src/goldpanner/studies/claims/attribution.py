@@ -22,7 +22,7 @@ import numpy as np
 from goldpanner.measure import passk
 from goldpanner.studies.decide import Effect
 from goldpanner.studies.lab import Lab, Trained
-from goldpanner.studies.statistics import curve, mean
+from goldpanner.studies.statistics import exact_curve, mean
 from goldpanner.studies.study import Finding, Plot, Result, Study
 from goldpanner.types import Estimate
 
@@ -41,7 +41,7 @@ KS = tuple(sorted({round(10 ** (i / 4)) for i in range(17)} | {256}))
 """1 ... 10,000, four a decade."""
 
 
-def measure(lab: Lab) -> Result:
+def _measure(lab: Lab) -> Result:
     """Return exact log P of every cell's model, on the depths that RL trains and on one that it does not."""
     asked = {name: [p for task in tasks for p in lab.problems(lab.world(), task)] for name, tasks in SETS.items()}
     return {
@@ -77,12 +77,12 @@ def solved(result: Result, cell: Cell, k: int, where: str = "trained") -> Any:
     return passk.exact_rows(result["/".join(cell)][where], [k])[:, 0]
 
 
-def table(result: Result, factorial: str, k: int, where: str = "trained") -> Any:
+def cell_table(result: Result, factorial: str, k: int, where: str = "trained") -> Any:
     """Return exact pass@k of every problem under the eight models of a factorial, shape (8, problems)."""
     return np.array([solved(result, cell, k, where) for cell in FACTORIALS[factorial]])
 
 
-def shares(cells: Any) -> dict[str, float]:
+def variance_shares(cells: Any) -> dict[str, float]:
     """Return how the variance between the eight mean pass@k divides among factors and interactions; they sum to 1.
 
     The seven contrasts are orthogonal, so their squares add up to the sum of squares between cells.
@@ -93,9 +93,9 @@ def shares(cells: Any) -> dict[str, float]:
     return {name: value / total if total else float("nan") for name, value in parts.items()}
 
 
-def judge(results: Sequence[Result]) -> Finding:
+def _judge(results: Sequence[Result]) -> Finding:
     """Contrasts over the problems of the trained depths, world by world."""
-    tables = {(name, k): [table(result, name, k) for result in results] for name in FACTORIALS for k in (1, 256)}
+    tables = {(name, k): [cell_table(result, name, k) for result in results] for name in FACTORIALS for k in (1, 256)}
 
     def effect(name: str, k: int, *factors: int) -> list[Estimate]:
         return [mean(contrast(cells, *factors)) for cells in tables[name, k]]
@@ -130,10 +130,10 @@ def judge(results: Sequence[Result]) -> Finding:
     }
     for name, k in tables:
         values |= {f"{name}_{a}{k}": effect(name, k, i, j) for a, i, j in (("ps", 0, 1), ("pr", 0, 2), ("sr", 1, 2))}
-        parts = [shares(cells) for cells in tables[name, k]]
+        parts = [variance_shares(cells) for cells in tables[name, k]]
         values[f"{name}_shares{k}"] = {factor: float(np.mean([part[factor] for part in parts])) for factor in parts[0]}
     values |= {f"{n}_{level}": e for n, g in (("facts", by_facts[256]), ("form", by_form)) for level, e in g.items()}
-    values["held_out"] = [mean(contrast(table(r, "amount", 1, "held-out"), 2)) for r in results]
+    values["held_out"] = [mean(contrast(cell_table(r, "amount", 1, "held-out"), 2)) for r in results]
     return Finding(
         effects={
             "ceiling": largest("amount"),
@@ -149,27 +149,27 @@ def judge(results: Sequence[Result]) -> Finding:
             "content-lets-rl-expand": [Effect("trained", values["content_pr256"], low=0.03)],
         },
         values=values,
-        plots=plots(results),
+        plots=_plots(results),
     )
 
 
-def plots(results: Sequence[Result]) -> list[Plot]:
+def _plots(results: Sequence[Result]) -> list[Plot]:
     """Return main effects against k, and the curves of all models."""
     by_k = [
         {"x": k, "y": float(contrast(cells, i).mean()), "series": factor, "panel": name, "world": w}
         for w, result in enumerate(results)
         for name in FACTORIALS
         for k in KS
-        for cells in [table(result, name, k)]
+        for cells in [cell_table(result, name, k)]
         for i, factor in enumerate(FACTORS)
     ]
     curves = [
         {"x": k, "y": float(y), "series": f"{cell[1]}/{cell[2]}", "panel": cell[0], "world": w}
         for w, result in enumerate(results)
         for cell in CELLS
-        for k, y in zip(KS, curve(result["/".join(cell)]["trained"], KS))
+        for k, y in zip(KS, exact_curve(result["/".join(cell)]["trained"], KS))
     ]
     return [Plot("effects", by_k, log_x=True), Plot("curves", curves, log_x=True)]
 
 
-STUDY = Study("attribution", measure, judge)
+STUDY = Study("attribution", _measure, _judge)

@@ -16,7 +16,7 @@ from goldpanner import rng
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.studies.decide import Effect
 from goldpanner.studies.lab import Lab, Trained
-from goldpanner.studies.statistics import change, mean, pass_at, share
+from goldpanner.studies.statistics import exact_change, mean, pass_at, share
 from goldpanner.studies.study import Finding, Plot, Result, Study
 from goldpanner.tasks import World, WorldConfig
 from goldpanner.train.supervised import SFT, supervised
@@ -66,7 +66,7 @@ def cold(lab: Lab, world: WorldConfig, level: int) -> Trained:
     return lab.stage("pretrain", world, parent, identity, train, steps=config.steps, every=1, stop=stop)
 
 
-def measure(lab: Lab) -> Result:
+def _measure(lab: Lab) -> Result:
     """Return, by level and number of examples (0: RL-Zero), exact log P and log P(style) before and after RL."""
     world = lab.world(gap=False)
     problems = [problem for task in TASKS for problem in lab.problems(world, task, 128)]
@@ -122,7 +122,7 @@ def _until(arm: Result) -> str:
     return "–" if drawn is None else f"{drawn:,}"
 
 
-def judge(results: Sequence[Result]) -> Finding:
+def _judge(results: Sequence[Result]) -> Finding:
     """Pool both depths; every world gives one estimate of each effect."""
 
     def ends(level: str, n: int = 0) -> list[Estimate]:
@@ -132,7 +132,7 @@ def judge(results: Sequence[Result]) -> Finding:
         """Pass@1 after RL of (level, n) minus that of (over_level or level, over)."""
         more = _each(results, lambda arm: arm["after"], level, n)
         less = _each(results, lambda arm: arm["after"], over_level or level, over)
-        return [change(before, after, 1) for before, after in zip(less, more)]
+        return [exact_change(before, after, 1) for before, after in zip(less, more)]
 
     def warmed(arm: Result) -> Estimate:
         return mean(np.subtract(arm["style_after"], arm["style"]) / np.log(10))
@@ -187,4 +187,4 @@ def _plots(results: Sequence[Result]) -> list[Plot]:
     return [Plot("levels", starts, log_x=True, log_y=True), Plot("course", course)]
 
 
-STUDY = Study("cold-start", measure, judge)
+STUDY = Study("cold-start", _measure, _judge)

@@ -14,7 +14,7 @@ import numpy as np
 
 from goldpanner.studies.decide import Effect
 from goldpanner.studies.lab import Lab, Trained
-from goldpanner.studies.statistics import bootstrap, change
+from goldpanner.studies.statistics import bootstrap, exact_change
 from goldpanner.studies.study import Finding, Plot, Result, Study
 from goldpanner.tasks import World
 from goldpanner.train.config import RFTConfig
@@ -28,7 +28,7 @@ ARMS = ("base", "rl2", "rl1", "rft", "rft_base")
 STEPS, PROMPTS, GROUP, TUNING = 50, 48, 16, 150
 
 
-def measure(lab: Lab) -> Result:
+def _measure(lab: Lab) -> Result:
     """Return exact log P by depth of the base and the four arms, with and without the gap."""
     found: Result = {}
     for spectrum in SPECTRA:
@@ -71,30 +71,30 @@ def own_imitation(lab: Lab, base: Trained) -> Trained:
     return lab.stage("rft", base.world, base, [config], train, steps=config.rounds)
 
 
-def ratio(before: Any, after: Any) -> float:
+def log_mean_ratio(before: Any, after: Any) -> float:
     """Return log10 of mean P after over mean P before, from log P in nats."""
     top = max(np.max(before), np.max(after))  # scaled, so that neither mean underflows
     return float(np.log10(np.exp(after - top).mean()) - np.log10(np.exp(before - top).mean()))
 
 
-def judge(results: Sequence[Result]) -> Finding:
+def _judge(results: Sequence[Result]) -> Finding:
     """Every world gives a ratio for each spectrum, arm and depth."""
 
     def ratios(spectrum: str, depth: int, below: str, above: str) -> list[Estimate]:
         pairs = [(r[spectrum][below][f"d{depth}"], r[spectrum][above][f"d{depth}"]) for r in results]
-        return [bootstrap(ratio, b, a, key=f"{spectrum}-d{depth}") for b, a in pairs]
+        return [bootstrap(log_mean_ratio, b, a, key=f"{spectrum}-d{depth}") for b, a in pairs]
 
     def over_all(below: str, above: str, **edges: float) -> list[Effect]:
         return [Effect(f"{s}-d{d}", ratios(s, d, below, above), **edges) for s in SPECTRA for d in HELD_OUT]
 
     def times(result: Result, spectrum: str, arm: str, depth: int) -> float:
         logp = result[spectrum]
-        return float(10 ** ratio(np.asarray(logp["base"][f"d{depth}"]), np.asarray(logp[arm][f"d{depth}"])))
+        return float(10 ** log_mean_ratio(np.asarray(logp["base"][f"d{depth}"]), np.asarray(logp[arm][f"d{depth}"])))
 
     def pooled(result: Result, spectrum: str, arm: str) -> Any:
         return np.concatenate([result[spectrum][arm][f"d{depth}"] for depth in HELD_OUT])
 
-    at_256 = {s: [change(pooled(r, s, "base"), pooled(r, s, "rl2"), 256) for r in results] for s in SPECTRA}
+    at_256 = {s: [exact_change(pooled(r, s, "base"), pooled(r, s, "rl2"), 256) for r in results] for s in SPECTRA}
     values: dict[str, Any] = {}
     for spectrum in SPECTRA:
         name = spectrum.replace("-", "_")
@@ -121,4 +121,4 @@ def judge(results: Sequence[Result]) -> Finding:
     )
 
 
-STUDY = Study("composition", measure, judge)
+STUDY = Study("composition", _measure, _judge)

@@ -18,7 +18,7 @@ import numpy as np
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.studies.decide import Effect
 from goldpanner.studies.lab import PARAMS, Lab, Trained
-from goldpanner.studies.statistics import change, mean, pass_at
+from goldpanner.studies.statistics import exact_change, mean, pass_at
 from goldpanner.studies.study import Finding, Plot, Result, Study
 from goldpanner.tasks import World
 from goldpanner.train.rlvr import RLVRConfig, RolloutRecord, step_problems
@@ -42,24 +42,24 @@ class Foreseen(RolloutRecord):
     exact: list[float] | None = None
 
 
-def measure(lab: Lab) -> Result:
+def _measure(lab: Lab) -> Result:
     """Return observed and expected shares of every plain step, and exact log P of held-out problems along all arms."""
     base = lab.base(lab.world(gap=True))
     problems = [problem for task in TASKS for problem in lab.problems(base.world, task, 128)]
     found: Result = {"base": lab.logp(base, problems).tolist()}
     for name, changes in ARMS.items():
-        rl = train(lab, base, name, changes, problems)
+        rl = _train(lab, base, name, changes, problems)
         done, logp = rl.watched("held-out")
         spent = np.cumsum([0, *(record["groups"] for record in rl.records)]) * changes.get("group_size", GROUP)
         found[name] = {"rollouts": spent[done].tolist(), "steps": done, "logp": logp}
         if name == "plain":
             found["observed"] = {s: [r[s.replace("-", "_")] for r in rl.records] for s in STATES}
-            shares = [expected(np.array(record["exact"])) for record in rl.records]
+            shares = [expected_shares(np.array(record["exact"])) for record in rl.records]
             found["expected"] = {state: [share[state] for share in shares] for state in STATES}
     return found
 
 
-def train(lab: Lab, base: Trained, name: str, changes: dict[str, Any], problems: Sequence[Problem]) -> Trained:
+def _train(lab: Lab, base: Trained, name: str, changes: dict[str, Any], problems: Sequence[Problem]) -> Trained:
     """Return `base` after RL with one remedy, ended when it has drawn what plain GRPO draws in all its steps."""
     prompts, steps = lab.size(PROMPTS), lab.steps(STEPS)
     given = {"group_size": GROUP, **changes}
@@ -87,14 +87,14 @@ def train(lab: Lab, base: Trained, name: str, changes: dict[str, Any], problems:
     return lab.stage("grpo", base.world, base, identity, run, steps=steps, watch=watch, every=every)
 
 
-def expected(p: FloatArray, size: int = GROUP) -> dict[str, float]:
+def expected_shares(p: FloatArray, size: int = GROUP) -> dict[str, float]:
     """Return the shares of groups that prompts with exact P = p imply, shape (prompts,): means over the prompts."""
     wrong, right = (1 - p) ** size, p**size
     shares = zip(STATES, (1 - wrong - right, wrong, right))
     return {state: float(share.mean()) for state, share in shares}
 
 
-def judge(results: Sequence[Result]) -> Finding:
+def _judge(results: Sequence[Result]) -> Finding:
     """Every world gives one estimate of each effect; the steps are independent draws given the policy."""
 
     def bias(result: Result, state: str) -> Estimate:
@@ -112,7 +112,7 @@ def judge(results: Sequence[Result]) -> Finding:
         return list(result[arm]["logp"][look])
 
     def gain(result: Result, arm: str, share: float) -> Estimate:
-        return change(at(result, "plain", share), at(result, arm, share), 1)
+        return exact_change(at(result, "plain", share), at(result, arm, share), 1)
 
     def hard(result: Result, arm: str) -> Estimate:
         chosen = np.array(at(result, arm, 1.0))[np.array(result["base"]) < HARD]
@@ -170,4 +170,4 @@ def remedy_rows(results: Sequence[Result]) -> list[dict[str, Any]]:
     ]
 
 
-STUDY = Study("dead-groups", measure, judge)
+STUDY = Study("dead-groups", _measure, _judge)

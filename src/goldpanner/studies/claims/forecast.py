@@ -18,7 +18,7 @@ import numpy as np
 from goldpanner.measure.extrapolate import beyond_n
 from goldpanner.studies.decide import Effect
 from goldpanner.studies.lab import Lab, Trained
-from goldpanner.studies.statistics import bootstrap, curve, spearman
+from goldpanner.studies.statistics import bootstrap, exact_curve, spearman
 from goldpanner.studies.study import Finding, Plot, Result, Study
 from goldpanner.tasks import World, WorldConfig
 from goldpanner.train.supervised import SupervisedConfig, fresh_text, supervised
@@ -51,7 +51,7 @@ SCORES = ("draws", "log-p", "weakest")
 TAIL, KNOWN, SOLVED = 1e-3, 0.02, 0.5
 
 
-def measure(lab: Lab) -> Result:
+def _measure(lab: Lab) -> Result:
     """Make all forecasts, store them, then train; return what was stored and what came of it."""
     bases = {name: made(lab, *how) for name, how in BASES.items()}
     asked = {name: [p for task in TRAINED for p in lab.problems(base.world, task, 128)] for name, base in bases.items()}
@@ -62,7 +62,7 @@ def measure(lab: Lab) -> Result:
         rl = lab.grpo(base, TRAINED, steps=40)
         stored = lab.store.get("forecasts", f"forecast-{base.key}") or {}
         after = lab.logp(rl, asked[name])
-        found[name] = {**stored, "after": after.tolist(), "result": float(curve(after, [1])[0])}
+        found[name] = {**stored, "after": after.tolist(), "result": float(exact_curve(after, [1])[0])}
     return found
 
 
@@ -89,8 +89,8 @@ def foretold(lab: Lab, base: Trained, problems: Sequence[Problem]) -> dict[str, 
         "aggregate": {
             "pass@1": float((counts.c / counts.n).mean()),
             "pass@64": float((counts.c > 0).mean()),
-            "exact pass@1": float(curve(logp, [1])[0]),
-            "exact pass@64": float(curve(logp, [64])[0]),
+            "exact pass@1": float(exact_curve(logp, [1])[0]),
+            "exact pass@64": float(exact_curve(logp, [64])[0]),
             "tail": float((logp > np.log(TAIL)).mean()),
             "tail-estimated": float(beyond_n(counts, [round(1 / TAIL)], held_out=False).estimates[0].value),
             "weakest-fact": float((weakest > np.log(KNOWN)).mean()),
@@ -125,7 +125,7 @@ def facts(problem: Problem) -> list[tuple[str, str]]:
     return found
 
 
-def judge(results: Sequence[Result]) -> Finding:
+def _judge(results: Sequence[Result]) -> Finding:
     """Rank correlations over all bases of all worlds; AUC world by world."""
     bases = [base for result in results for base in result.values()]
     after = np.array([base["result"] for base in bases])
@@ -195,4 +195,4 @@ def fate(result: Result, score: str, unsolved: bool = False) -> Estimate:
     return bootstrap(mean_auc, np.arange(len(scored)), key="fate")
 
 
-STUDY = Study("forecast", measure, judge)
+STUDY = Study("forecast", _measure, _judge)

@@ -12,15 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
-from scipy.special import logsumexp
 
 from goldpanner.policies.base import Request
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.studies.claims.cold_start import TASKS, cold
 from goldpanner.studies.decide import Effect
 from goldpanner.studies.lab import PARAMS, Lab
-from goldpanner.studies.statistics import bootstrap, mean, pass_at
+from goldpanner.studies.statistics import bootstrap, log_mean_p, mean, pass_at
 from goldpanner.studies.study import Finding, Plot, Result, Study
 from goldpanner.train.rows import Row, collate, response_logits
 from goldpanner.types import Estimate, FloatArray, Problem
@@ -34,7 +32,7 @@ STEPS, RANKED, CONTESTED = 40, 128, 0.05
 """SFT steps; the number of examples after which tokens are ranked; greatest reliability of a contested fact."""
 
 
-def measure(lab: Lab) -> Result:
+def _measure(lab: Lab) -> Result:
     """Return exact log P by kind and number of examples, and base-ranks of what the model after 128 examples says."""
     world = lab.world(gap=False)
     base, start = lab.base(world), cold(lab, world, START)
@@ -87,11 +85,6 @@ def base_ranks(policy: LocalPolicy, problems: Sequence[Problem], said: Sequence[
     return np.split(rank_N, np.cumsum([len(tokens) for tokens in said])[:-1])
 
 
-def log_mean(logp: ArrayLike) -> float:
-    """Return log10 of the mean P, from log P in nats, without underflow."""
-    return float((logsumexp(logp) - np.log(np.size(logp))) / np.log(10))
-
-
 def _logp(result: Result, kind: str, n: int, tasks: Sequence[str] = TASKS) -> FloatArray:
     return np.concatenate([result["after"][kind][str(n)][task] for task in tasks])
 
@@ -116,7 +109,7 @@ def _contested(result: Result) -> tuple[Estimate, Estimate]:
 
 def _highest(result: Result, kind: str, task: str) -> Estimate:
     """Return log10 of mean P after that number of examples, of all, after which it is highest."""
-    return bootstrap(log_mean, max((_logp(result, kind, n, [task]) for n in SIZES), key=log_mean), key=task)
+    return bootstrap(log_mean_p, max((_logp(result, kind, n, [task]) for n in SIZES), key=log_mean_p), key=task)
 
 
 def _more(result: Result, kind: str, task: str) -> Estimate:
@@ -127,7 +120,7 @@ def _ranked(result: Result, kind: str, model: str, low: int = 1, high: int = 1) 
     return mean([np.mean([low <= rank <= high for rank in ranks]) for ranks in result["ranks"][kind][model]])
 
 
-def judge(results: Sequence[Result]) -> Finding:
+def _judge(results: Sequence[Result]) -> Finding:
     """Known questions: both depths pooled. Every world gives one estimate of each effect."""
     beyond = [mean(np.exp(_logp(r, "web", 512)) - _known(r, "believed")) for r in results]
     often = {kind: [pass_at(_logp(r, kind, 128, ["exposure-1%"]), 1) for r in results] for kind in KINDS}
@@ -135,7 +128,7 @@ def judge(results: Sequence[Result]) -> Finding:
     rare = [(task, kind) for task in UNNAMED[1:4] for kind in KINDS]
     web, added = zip(*(_contested(r) for r in results))
     rows = [
-        {"x": n, "y": 10 ** log_mean(_logp(r, kind, n, tasks)), "series": name, "panel": kind, "world": w}
+        {"x": n, "y": 10 ** log_mean_p(_logp(r, kind, n, tasks)), "series": name, "panel": kind, "world": w}
         for w, r in enumerate(results)
         for kind in KINDS
         for name, tasks in (("known", TASKS), *((task, [task]) for task in UNNAMED))
@@ -181,4 +174,4 @@ def _values(results: Sequence[Result]) -> dict[str, Any]:
     }
 
 
-STUDY = Study("lima", measure, judge)
+STUDY = Study("lima", _measure, _judge)

@@ -17,7 +17,7 @@ import numpy as np
 
 from goldpanner.studies.decide import Effect
 from goldpanner.studies.lab import Lab, Trained
-from goldpanner.studies.statistics import bootstrap, change, curve
+from goldpanner.studies.statistics import bootstrap, exact_change, exact_curve
 from goldpanner.studies.study import Finding, Plot, Result, Study
 from goldpanner.tasks.world import KNOWN
 from goldpanner.types import Completion, Estimate, Outcome, Problem, Verdict
@@ -45,7 +45,7 @@ class Silent:
         return ChainAnswer(self.id)(problem, completion)
 
 
-def measure(lab: Lab) -> Result:
+def _measure(lab: Lab) -> Result:
     """Return exact log P by depth and of silenced questions, and what each step cost."""
     world = lab.world(gap=True)
     base = lab.base(world)
@@ -80,14 +80,14 @@ def cost(model: Trained, epochs: int) -> dict[str, list[float]]:
     }
 
 
-def judge(results: Sequence[Result]) -> Finding:
+def _judge(results: Sequence[Result]) -> Finding:
     """Compare PPO with GRPO on the same problems, step costs by their ratio."""
 
     def pooled(result: Result, arm: str, tasks: Sequence[str] = TRAINED) -> Any:
         return np.concatenate([result[arm][task] for task in tasks])
 
     def apart(k: int, tasks: Sequence[str]) -> list[Estimate]:
-        return [change(pooled(r, "grpo", tasks), pooled(r, "ppo", tasks), k) for r in results]
+        return [exact_change(pooled(r, "grpo", tasks), pooled(r, "ppo", tasks), k) for r in results]
 
     def dearer(what: str) -> list[Estimate]:
         def ratio(ppo: Any, grpo: Any) -> float:
@@ -96,26 +96,36 @@ def judge(results: Sequence[Result]) -> Finding:
         return [bootstrap(ratio, r["cost"]["ppo"][what], r["cost"]["grpo"][what], key=what) for r in results]
 
     def aside(before: str, after: str, where: str) -> list[Estimate]:
-        return [change(r["aside"][before][where], r["aside"][after][where], 1) for r in results]
+        return [exact_change(r["aside"][before][where], r["aside"][after][where], 1) for r in results]
 
     ratios = {what: dearer(what) for what in ("seconds", "tokens")}
     deep = {task: apart(1, (task,)) for task in HELD_OUT}
     pushed = aside("grpo", "ppo", "silenced")
     values: dict[str, Any] = {
-        **{f"{arm}{k}": [curve(pooled(r, arm), [k])[0] for r in results] for arm in ("base", *ARMS) for k in (1, 256)},
+        **{
+            f"{arm}{k}": [exact_curve(pooled(r, arm), [k])[0] for r in results]
+            for arm in ("base", *ARMS)
+            for k in (1, 256)
+        },
         **{f"apart{k}": apart(k, TRAINED) for k in (1, 256)},
         **{f"deep_{task[-2:]}": found for task, found in deep.items()},
         **ratios,
         **{f"s_{arm}": [sum(sum(r["cost"][arm][p]) for p in ("seconds", "sampling")) for r in results] for arm in ARMS},
-        **{f"silenced_{arm}": [curve(r["aside"][arm]["silenced"], [1])[0] for r in results] for arm in ("base", *ARMS)},
-        **{f"others_{arm}": [curve(r["aside"][arm]["others"], [1])[0] for r in results] for arm in ("base", *ARMS)},
+        **{
+            f"silenced_{arm}": [exact_curve(r["aside"][arm]["silenced"], [1])[0] for r in results]
+            for arm in ("base", *ARMS)
+        },
+        **{
+            f"others_{arm}": [exact_curve(r["aside"][arm]["others"], [1])[0] for r in results]
+            for arm in ("base", *ARMS)
+        },
         "pushed": pushed,
     }
     rows = [
         {"x": k, "y": float(y), "series": arm, "world": w}
         for w, result in enumerate(results)
         for arm in ("base", *ARMS)
-        for k, y in zip(KS, curve(pooled(result, arm), KS))
+        for k, y in zip(KS, exact_curve(pooled(result, arm), KS))
     ]
     return Finding(
         effects={
@@ -131,4 +141,4 @@ def judge(results: Sequence[Result]) -> Finding:
     )
 
 
-STUDY = Study("ppo-vs-grpo", measure, judge)
+STUDY = Study("ppo-vs-grpo", _measure, _judge)

@@ -28,7 +28,7 @@ HARD, SHADOW, ENOUGH = np.log(1e-6), 768, 8
 """Highest log P of a hard problem; shadow rollouts a step; fewest hard problems that are averaged."""
 
 
-def measure(lab: Lab) -> Result:
+def _measure(lab: Lab) -> Result:
     """Return the exact log P of all watched problems at every step, shape (steps + 1, problems), by arm and depth."""
     found: Result = {}
     for spectrum in SPECTRA:
@@ -62,7 +62,7 @@ def rise(logp: Any, step: int) -> Estimate:
     return mean(x[step] - x[0])
 
 
-def judge(results: Sequence[Result]) -> Finding:
+def _judge(results: Sequence[Result]) -> Finding:
     """Every world gives the rise within the window for each spectrum, mix and depth."""
 
     def table(result: Result, spectrum: str, mix: str, depth: str) -> Any:
@@ -112,4 +112,4 @@ def judge(results: Sequence[Result]) -> Finding:
     )
 
 
-STUDY = Study("relay", measure, judge)
+STUDY = Study("relay", _measure, _judge)

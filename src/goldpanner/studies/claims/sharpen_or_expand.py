@@ -13,7 +13,7 @@ import numpy as np
 from goldpanner.measure.compare import compare
 from goldpanner.studies.decide import Effect
 from goldpanner.studies.lab import Lab
-from goldpanner.studies.statistics import bootstrap, change, curve, equivalent_k
+from goldpanner.studies.statistics import bootstrap, exact_change, exact_curve, exact_equivalent_k
 from goldpanner.studies.study import Finding, Plot, Result, Study
 
 TRAINED, HELD_OUT = ("world/d1", "world/d2"), ("world/d3", "world/d4", "world/d6")
@@ -22,7 +22,7 @@ KS = tuple(sorted({round(10 ** (i / 6)) for i in range(37)} | {256}))
 """1 ... 1e6, six a decade."""
 
 
-def measure(lab: Lab) -> Result:
+def _measure(lab: Lab) -> Result:
     """Train both arms; return exact log P by depth before and after, and the origin of every gained problem."""
     found: Result = {}
     for spectrum in SPECTRA:
@@ -46,22 +46,22 @@ def measure(lab: Lab) -> Result:
     return found
 
 
-def judge(results: Sequence[Result]) -> Finding:
+def _judge(results: Sequence[Result]) -> Finding:
     """Pool the two trained depths; every world gives one estimate of each effect."""
 
     def pooled(result: Result, spectrum: str, stage: str) -> Any:
         return np.concatenate([result[spectrum]["logp"][task][stage] for task in TRAINED])
 
     def changes(spectrum: str, k: int) -> list[Any]:
-        return [change(pooled(r, spectrum, "base"), pooled(r, spectrum, "rl"), k) for r in results]
+        return [exact_change(pooled(r, spectrum, "base"), pooled(r, spectrum, "rl"), k) for r in results]
 
     def equivalents(spectrum: str) -> list[Any]:
         pairs = [(pooled(r, spectrum, "base"), pooled(r, spectrum, "rl")) for r in results]
-        return [bootstrap(lambda b, a: np.log10(equivalent_k(b, a)), b, a, key=spectrum) for b, a in pairs]
+        return [bootstrap(lambda b, a: np.log10(exact_equivalent_k(b, a)), b, a, key=spectrum) for b, a in pairs]
 
     def deep(result: Result, spectrum: str, task: str) -> Any:
         logp = result[spectrum]["logp"][task]
-        return change(logp["base"], logp["rl"], 256)
+        return exact_change(logp["base"], logp["rl"], 256)
 
     at = {(s, k): changes(s, k) for s in SPECTRA for k in (1, 256, 10_000)}
     k_eq = {spectrum: equivalents(spectrum) for spectrum in SPECTRA}
@@ -81,7 +81,7 @@ def judge(results: Sequence[Result]) -> Finding:
         for w, r in enumerate(results)
         for spectrum in SPECTRA
         for stage in ("base", "rl")
-        for k, y in zip(KS, curve(pooled(r, spectrum, stage), KS))
+        for k, y in zip(KS, exact_curve(pooled(r, spectrum, stage), KS))
     ]
     return Finding(
         effects={
@@ -96,4 +96,4 @@ def judge(results: Sequence[Result]) -> Finding:
     )
 
 
-STUDY = Study("sharpen-or-expand", measure, judge)
+STUDY = Study("sharpen-or-expand", _measure, _judge)

@@ -15,7 +15,7 @@ import numpy as np
 
 from goldpanner.studies.decide import Effect
 from goldpanner.studies.lab import Lab, Trained
-from goldpanner.studies.statistics import bootstrap, change, curve, mean
+from goldpanner.studies.statistics import bootstrap, exact_change, exact_curve, mean
 from goldpanner.studies.study import Finding, Plot, Result, Study
 from goldpanner.types import Estimate, Problem
 
@@ -31,19 +31,20 @@ SETS = {"trained": TRAINED, "held-out": HELD_OUT}
 KS = tuple(sorted({round(10 ** (i / 4)) for i in range(17)} | {256}))
 
 
-def measure(lab: Lab) -> Result:
+def _measure(lab: Lab) -> Result:
     """Return exact log P of form and of facts under the base and after each reward, and the share of the right form."""
     world = lab.world(gap=True)
     base = lab.base(world)
     models = {"base": base, **{name: lab.grpo(base, TRAINED, steps=80, **how) for name, how in ARMS.items()}}
     problems = {name: [p for task in tasks for p in lab.problems(world, task)] for name, tasks in SETS.items()}
     return {
-        name: {where: parts(model, asked) for where, asked in problems.items()} | {"clipped": clipped(model)}
+        name: {where: route_parts(model, asked) for where, asked in problems.items()}
+        | {"clipped": clipped_share(model)}
         for name, model in models.items()
     }
 
 
-def parts(model: Trained, problems: Sequence[Problem]) -> dict[str, list[float]]:
+def route_parts(model: Trained, problems: Sequence[Problem]) -> dict[str, list[float]]:
     """Return log P of the form and of the facts of each worked answer; their sum is its log P."""
     chains = [problem.meta["chain"].split() for problem in problems]
     found: dict[str, list[float]] = {"form": [], "facts": []}
@@ -54,19 +55,19 @@ def parts(model: Trained, problems: Sequence[Problem]) -> dict[str, list[float]]
     return found
 
 
-def clipped(model: Trained) -> float:
+def clipped_share(model: Trained) -> float:
     """Return the mean share of clipped tokens over training (0 for a model that no RL has trained)."""
     return float(np.mean([record.get("clipped", 0.0) for record in model.records]))
 
 
-def judge(results: Sequence[Result]) -> Finding:
+def _judge(results: Sequence[Result]) -> Finding:
     """Compare every arm with the base on the same problems."""
 
     def logp(result: Result, arm: str, where: str = "trained") -> Any:
         return np.add(result[arm][where]["form"], result[arm][where]["facts"])
 
     def moved(arm: str, k: int, where: str = "trained") -> list[Estimate]:
-        return [change(logp(r, "base", where), logp(r, arm, where), k) for r in results]
+        return [exact_change(logp(r, "base", where), logp(r, arm, where), k) for r in results]
 
     def part(arm: str, name: str) -> list[Estimate]:
         return [mean(np.exp(r[arm]["trained"][name]) - np.exp(r["base"]["trained"][name])) for r in results]
@@ -76,7 +77,7 @@ def judge(results: Sequence[Result]) -> Finding:
             return float((after - before).mean() / (best - before).mean())
 
         columns = [np.exp(logp(result, name)) for name in ("base", arm, "true")]
-        if change(logp(result, "base"), logp(result, "true"), 1).low <= 0:  # no gain to divide by
+        if exact_change(logp(result, "base"), logp(result, "true"), 1).low <= 0:  # no gain to divide by
             return Estimate.undefined("bootstrap")
         return bootstrap(ratio, *columns, key="spurious")
 
@@ -95,7 +96,7 @@ def judge(results: Sequence[Result]) -> Finding:
         {"x": k, "y": float(y), "series": name, "world": w}
         for w, result in enumerate(results)
         for name in ("base", *ARMS)
-        for k, y in zip(KS, curve(logp(result, name), KS))
+        for k, y in zip(KS, exact_curve(logp(result, name), KS))
     ]
     coins = ("coin", "coin-clipped")
     return Finding(
@@ -113,4 +114,4 @@ def judge(results: Sequence[Result]) -> Finding:
     )
 
 
-STUDY = Study("spurious-reward", measure, judge)
+STUDY = Study("spurious-reward", _measure, _judge)

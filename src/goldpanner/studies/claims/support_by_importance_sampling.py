@@ -34,7 +34,7 @@ SOLVED, RARE, TINY = 0.5, 1e-4, 1e-6
 DECADES = tuple(range(-10, -1))
 
 
-def measure(lab: Lab) -> Result:
+def _measure(lab: Lab) -> Result:
     """Return, for every problem without a right answer in 256 draws, the truth and what each proposal says."""
     world = lab.world(gap=False)
     base = lab.base(world)
@@ -82,9 +82,9 @@ def told(base: LocalPolicy, problem: Problem, drawn: Sequence[Sample], verifier:
     return {"value": p.value, "low": p.low, "high": p.high, "label": said.label, "sure": said.diagnostics.reliable}
 
 
-def judge(results: Sequence[Result]) -> Finding:
+def _judge(results: Sequence[Result]) -> Finding:
     """Every problem is a row; the two proposals are the conditions."""
-    tables = {name: [columns(result, name) for result in results] for name in PROPOSALS}
+    tables = {name: [worlds_columns(result, name) for result in results] for name in PROPOSALS}
 
     def effects(make: Any, **limits: float) -> list[Effect]:
         return [Effect(name, [make(t) for t in worlds], **limits) for name, worlds in tables.items()]
@@ -104,7 +104,7 @@ def judge(results: Sequence[Result]) -> Finding:
         "draws": results[0]["draws"],
         **{f"sure_{name}": [int(t["sure"].sum()) for t in worlds] for name, worlds in tables.items()},
         **{f"error_{name}": [median_error(t) for t in worlds] for name, worlds in tables.items()},
-        "decades": {f"1e{d}": by_decade(strong, d) for d in DECADES},
+        "decades": {f"1e{d}": decade_errors(strong, d) for d in DECADES},
         "new": sum(int(t["new"].sum()) for worlds in tables.values() for t in worlds),
         "false_new": sum(int(t["false_new"].sum()) for worlds in tables.values() for t in worlds),
         "tiny_solved": [share(t["solved"][t["tiny"]]) for t in strong],
@@ -133,7 +133,7 @@ def judge(results: Sequence[Result]) -> Finding:
     )
 
 
-def columns(result: Result, name: str) -> dict[str, Any]:
+def worlds_columns(result: Result, name: str) -> dict[str, Any]:
     """Return the rows of one world and proposal as arrays, shape (problems,) each."""
     rows, logp = result[name]["rows"], np.array(result["base"], np.float64)
     process = {key: np.array([row["process"][key] for row in rows]) for key in ("value", "low", "high", "sure")}
@@ -152,7 +152,7 @@ def columns(result: Result, name: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def by_decade(worlds: Sequence[dict[str, Any]], decade: int) -> str:
+def decade_errors(worlds: Sequence[dict[str, Any]], decade: int) -> str:
     """Return median |log10 error| of the sure estimates with exact P in a decade and how many they are."""
     at = [t["error"][t["sure"] & (t["p"] >= 10.0**decade) & (t["p"] < 10.0 ** (decade + 1))] for t in worlds]
     errors = np.concatenate(at)
@@ -164,4 +164,4 @@ def two(values: Any) -> Any:
     return values if len(values) > 1 else np.array([np.nan, np.nan])
 
 
-STUDY = Study("support-by-importance-sampling", measure, judge)
+STUDY = Study("support-by-importance-sampling", _measure, _judge)

@@ -27,7 +27,7 @@ Fact = tuple[str, str]
 """(relation, letter it is applied to)."""
 
 
-def measure(lab: Lab) -> Result:
+def _measure(lab: Lab) -> Result:
     """Return, for every held-out problem, its log P before and after RL and the log P of its weakest fact."""
     found: Result = {}
     for spectrum in SPECTRA:
@@ -73,7 +73,7 @@ def weakest(certain: Mapping[Fact, float], problem: Problem) -> float:
     return min((certain[fact] for fact in needed(problem) if fact in certain), default=0.0)
 
 
-def judge(results: Sequence[Result]) -> Finding:
+def _judge(results: Sequence[Result]) -> Finding:
     """Score both forecasts on the same problems; every world gives one estimate of each effect."""
 
     def solved(r: Result) -> Any:
@@ -119,7 +119,7 @@ def judge(results: Sequence[Result]) -> Finding:
         for s in SPECTRA
         for w, r in enumerate(at[s])
         for series in ("own", "weakest")
-        for point in by_decade(r[series], solved(r))
+        for point in solved_by_decade(r[series], solved(r))
     ]
     return Finding(
         effects={
@@ -134,7 +134,7 @@ def judge(results: Sequence[Result]) -> Finding:
     )
 
 
-def by_decade(logp: Sequence[float], solved: Any, least: int = 5) -> list[dict[str, float]]:
+def solved_by_decade(logp: Sequence[float], solved: Any, least: int = 5) -> list[dict[str, float]]:
     """Return the share solved of each decade of P that holds at least `least` problems."""
     decade = np.floor(np.asarray(logp) / np.log(10)).astype(int)
     return [
@@ -144,4 +144,4 @@ def by_decade(logp: Sequence[float], solved: Any, least: int = 5) -> list[dict[s
     ]
 
 
-STUDY = Study("weakest-fact", measure, judge)
+STUDY = Study("weakest-fact", _measure, _judge)

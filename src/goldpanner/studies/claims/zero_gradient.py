@@ -37,7 +37,7 @@ BLOCKS, SUCCESSES, RUNS, ADAM_RUNS, ADAM_LIMIT = 50, 400, 400, 200, 5_000
 SGD_RATE, ADAM_RATE, TRUNCATED = 0.5, 0.05, 0.01  # P in the softmax of what the truncated sampler never draws
 
 
-def expected(name: grpo.VariantName, size: int, p: float) -> float:
+def expected_push(name: grpo.VariantName, size: int, p: float) -> float:
     """Return the expected gradient of z at P = p: the sum over every number of right answers in a group."""
     right = np.arange(size + 1)
     rows = torch.from_numpy((np.arange(size) < right[:, None]).astype(np.float64))
@@ -88,7 +88,7 @@ def take_off_adam(name: grpo.VariantName, size: int, p0: FloatArray, draw: Any, 
     return clock
 
 
-def measure(lab: Lab) -> Result:
+def _measure(lab: Lab) -> Result:
     """Return expected and sampled gradients, and the steps that every run took to P = 1/2, by cell."""
     found: Result = {}
     for cell, (name, size) in CELLS.items():
@@ -98,13 +98,13 @@ def measure(lab: Lab) -> Result:
         for p in SAMPLED:
             groups = max(2, round(lab.size(SUCCESSES) / p / size))
             drawn = (torch.from_numpy(draw.random((1, groups, size)) < p).float() for _ in range(BLOCKS))
-            ratios[str(p)] = [float(gradient(name, logit([p]), r)[0]) / expected(name, size, p) for r in drawn]
+            ratios[str(p)] = [float(gradient(name, logit([p]), r)[0]) / expected_push(name, size, p) for r in drawn]
         starts, slow_starts = np.repeat(STARTS, lab.size(RUNS)), np.repeat(ADAM_STARTS, lab.size(ADAM_RUNS))
         sgd = take_off(name, size, starts, draw).reshape(len(STARTS), -1)
         adam = take_off_adam(name, size, slow_starts, draw, lab.steps(ADAM_LIMIT)).reshape(len(ADAM_STARTS), -1)
         found[cell] = {
-            "zero": max(abs(float(untouched[0])), abs(expected(name, size, 0.0))),
-            "expected": [expected(name, size, p) for p in GRID],
+            "zero": max(abs(float(untouched[0])), abs(expected_push(name, size, 0.0))),
+            "expected": [expected_push(name, size, p) for p in GRID],
             "ratio": ratios,
             "sgd": {str(p): steps.tolist() for p, steps in zip(STARTS, sgd)},
             "adam": {str(p): [t if t < np.inf else None for t in row] for p, row in zip(ADAM_STARTS, adam.tolist())},
@@ -141,7 +141,7 @@ def quotient(both: Sequence[FloatArray]) -> float:
     return float(np.exp((log_steps[0] - log_steps[1]).mean()))
 
 
-def judge(results: Sequence[Result]) -> Finding:
+def _judge(results: Sequence[Result]) -> Finding:
     """Every world gives one estimate of each effect in each cell."""
 
     def each(estimate: Callable[[Result, str], Estimate], cells: Sequence[str] = tuple(CELLS)) -> Effects:
@@ -175,20 +175,20 @@ def judge(results: Sequence[Result]) -> Finding:
     return Finding(
         {name: [Effect(cell, e, *edges) for cell, e in effects.items()] for name, (effects, *edges) in found.items()},
         {"rollouts": rollouts, **{name.replace("-", "_"): effects for name, (effects, *_) in found.items()}},
-        plots(results),
+        _plots(results),
     )
 
 
-def plots(results: Sequence[Result]) -> list[Plot]:
+def _plots(results: Sequence[Result]) -> list[Plot]:
     """Return the exact gradients (the same in every world) with the sampled ones, and the median steps to P = 1/2."""
     gradients: list[dict[str, Any]] = []
     steps: list[dict[str, Any]] = []
     for cell, (name, size) in CELLS.items():
-        panel, curve = {"panel": f"G = {size}"}, dict(zip(GRID, results[0][cell]["expected"]))
-        gradients += [{"x": p, "y": y, "series": name, **panel} for p, y in sorted(curve.items()) if y > 0]
+        panel, exact_curve = {"panel": f"G = {size}"}, dict(zip(GRID, results[0][cell]["expected"]))
+        gradients += [{"x": p, "y": y, "series": name, **panel} for p, y in sorted(exact_curve.items()) if y > 0]
         for w, r in enumerate(results):
             place = {"world": w, **panel}
-            measured = [(p, curve[p] * float(np.mean(r[cell]["ratio"][str(p)]))) for p in SAMPLED]
+            measured = [(p, exact_curve[p] * float(np.mean(r[cell]["ratio"][str(p)]))) for p in SAMPLED]
             gradients += [{"x": p, "y": y, "series": f"{name}-measured", **place} for p, y in measured if y > 0]
             for how, starts, series in (("sgd", STARTS, name), ("adam", ADAM_STARTS, f"{name}-adam")):
                 found = zip(starts, np.exp(medians(runs(r, cell, how, starts))))
@@ -196,4 +196,4 @@ def plots(results: Sequence[Result]) -> list[Plot]:
     return [Plot(title, rows, log_x=True, log_y=True) for title, rows in (("gradient", gradients), ("take-off", steps))]
 
 
-STUDY = Study("zero-gradient", measure, judge)
+STUDY = Study("zero-gradient", _measure, _judge)
