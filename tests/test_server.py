@@ -104,7 +104,7 @@ def test_the_chat_endpoint():
 
 
 @pytest.mark.parametrize(
-    ("said", "kept"), [("stop", "stop"), ("length", "length"), (None, "unknown"), ("content_filter", "unknown")]
+    ("said", "kept"), [("stop", "stop"), ("length", "length"), (None, "unknown"), ("content_filter", "withheld")]
 )
 def test_finish_reasons_are_kept(said, kept):
     with FaultyServer(HALF, finish=said) as server:
@@ -468,7 +468,7 @@ def test_choices_are_put_in_order_and_thoughts_are_kept():
         {"index": 0, "message": {"content": "4", "reasoning_content": "2+2"}, "finish_reason": "length"},
     ]
     first, second = completions({"choices": said}, PARAMS)
-    assert (first.text, first.finish) == ("<think>\n2+2\n</think>\n\n4", "length")
+    assert (first.text, first.thought, first.finish) == ("4", "2+2", "length")
     assert (second.text, second.tokens, second.logprob) == ("b", None, None)
 
 

@@ -158,7 +158,7 @@ def test_columns_and_objects_are_stored_alike(store, tmp_path):
         (lambda t: t.append_column("mood", t.column("text")), "unknown column 'mood'"),
         (lambda t: t.set_column(5, "seed", t.column("text")), "'seed' is string, not int64"),
         (lambda t: t.set_column(7, "text", pa.nulls(len(t), pa.string())), "'text' has 24 nulls"),
-        (lambda t: t.set_column(12, "outcome", pa.array(["right"] * len(t))), "outcome is 'right'"),
+        (lambda t: t.set_column(13, "outcome", pa.array(["right"] * len(t))), "outcome is 'right'"),
         (lambda t: t.set_column(11, "finish", pa.array(["eos"] * len(t))), "finish is 'eos'"),
     ],
 )

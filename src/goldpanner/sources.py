@@ -171,7 +171,7 @@ class Source:
 
         query = """
             SELECT count(*) AS n, count(*) FILTER (outcome = 'correct') AS c,
-                count(*) FILTER (outcome = 'unjudged') AS u
+                count(*) FILTER (outcome = 'unjudged' AND cause IS DISTINCT FROM 'model') AS u
             FROM samples WHERE policy = $policy AND step IS NOT NULL AND "group" IS NOT NULL
                 AND (len($tasks::VARCHAR[]) = 0 OR list_contains($tasks::VARCHAR[], task))
             GROUP BY run, step, "group"
@@ -270,7 +270,7 @@ def with_samples(counts: Counts, name: str) -> Counts:
     if (counts.n == 0).any():
         empty = counts.ids[int(np.argmax(counts.n == 0))]
         raise InputError(f"problem {empty!r} has n = 0: no samples; leave its row out")
-    if (counts.n == counts.unjudged).all():
+    if not counts.judged.any():
         raise InputError(
             f"{name}: none of the {counts.n.sum():,} samples of {len(counts)} problems is judged; judge some first "
             "(for a log: --rescore VERIFIER, or another --score)"

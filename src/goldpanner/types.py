@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,7 +81,7 @@ class SamplingParams:
         return self.temperature == 1.0 and self.top_p == 1.0 and self.top_k == 0
 
 
-FinishReason = Literal["stop", "length", "error", "unknown"]
+FinishReason = Literal["stop", "length", "error", "withheld", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +89,18 @@ class Completion:
     """What a policy returned for one prompt; never truncated silently."""
 
     text: str
+    """Without the thought, where that is told apart; tags of a thought in the text are read by `verify.answer_part`."""
     tokens: tuple[int, ...] | None = None
     """Token ids with the end-of-sequence token, where the policy gives them."""
     logprob: float | None = None
     """Log-probability (nats) of the whole completion under the policy that drew it, where known."""
     finish: FinishReason = "stop"
     """`stop`: ended by itself; `length`: cut at max_tokens; `error`: the policy failed (its reason is in `text`);
-    `unknown`: another tool's log does not say."""
+    `withheld`: a refusal or a content filter of the server; `unknown`: another tool's log does not say."""
     token_logprobs: tuple[float, ...] | None = None
     """Log-probability of each token, where known; sums to `logprob`."""
+    thought: str | None = None
+    """The thought before the text, where a server gives it apart or the prompt itself began it. Never judged."""
 
 
 class Outcome(StrEnum):
@@ -106,6 +109,18 @@ class Outcome(StrEnum):
     CORRECT = "correct"
     WRONG = "wrong"
     UNJUDGED = "unjudged"
+
+
+class Cause(StrEnum):
+    """Whose doing it is that a completion is UNJUDGED."""
+
+    OURS = "ours"
+    """A time-out or crash of our machine, a verifier that failed, a reference that cannot be read, a comparison that
+    the verifier cannot decide."""
+    MODEL = "model"
+    """No answer in the form that was asked for, or one that is no value of any type; a program that hides."""
+    WITHHELD = "withheld"
+    """A refusal or a content filter of the server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +134,27 @@ class Verdict:
     """The answer found in the completion, if one was."""
     reason: str = ""
     """Why, in a few words, when it is not CORRECT."""
+    cause: Cause | None = None
+    """Whose doing an UNJUDGED is, ours unless said; None for the other outcomes."""
+
+    def __post_init__(self) -> None:
+        open_ = self.outcome is Outcome.UNJUDGED
+        object.__setattr__(self, "cause", (self.cause or Cause.OURS) if open_ else None)
 
     @property
     def correct(self) -> bool:
         """Whether the outcome is CORRECT."""
         return self.outcome is Outcome.CORRECT
+
+    @property
+    def reward(self) -> float | None:
+        """What training pays: 1 CORRECT, 0 WRONG or UNJUDGED by the model's own doing, None for any other UNJUDGED.
+
+        If what is not judged moved nothing, GRPO would find what is not judged.
+        """
+        if self.outcome is Outcome.UNJUDGED and self.cause is not Cause.MODEL:
+            return None
+        return float(self.correct)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +179,7 @@ class Sample:
     run: str = ""
     """Run that drew it."""
     reward: float | None = None
-    """Reward as trained on (None outside training, and where the verdict is UNJUDGED)."""
+    """Reward as trained on (None outside training, and where the verdict is UNJUDGED and not by the model's doing)."""
     step: int | None = None
     """RL step, for training rollouts."""
     group: int | None = None
@@ -164,9 +195,10 @@ class Sample:
 class Counts:
     """Per problem: n samples, c correct, u unjudged, t truncated. What almost every estimator takes.
 
-    `n` counts every sample, the unjudged ones too: a problem's share of correct answers lies in [c/n, (c+u)/n].
-    Raises InputError on negative counts, c + u > n, truncated + finish_unknown > n, lengths that differ, or duplicate
-    ids.
+    `n` counts every sample, the unjudged ones too: a problem's share of correct answers lies in [c/n, (c+u)/n]. The
+    headline is the strict reading: `unanswered` samples, unjudged by the model's own doing, count as wrong.
+    Raises InputError on negative counts, c + u > n, unanswered > u, truncated + finish_unknown > n, lengths that
+    differ, or duplicate ids.
     """
 
     ids: tuple[str, ...]
@@ -176,13 +208,18 @@ class Counts:
     truncated: IntArray
     finish_unknown: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
     """Samples of which nobody knows whether they were cut; left out, it is known of all."""
+    unanswered: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    """Those of the unjudged whose cause is the model's own; left out, none."""
+
+    COLUMNS: ClassVar = ("n", "c", "unjudged", "truncated", "finish_unknown", "unanswered")
 
     def __post_init__(self) -> None:
         size = len(self.ids)
-        if not len(self.finish_unknown):
-            object.__setattr__(self, "finish_unknown", np.zeros(size, np.int64))
-        for name in ("n", "c", "unjudged", "truncated", "finish_unknown"):
-            array = np.asarray(getattr(self, name), dtype=np.int64)
+        for name in self.COLUMNS[4:]:
+            if not len(getattr(self, name)):
+                object.__setattr__(self, name, np.zeros(size, np.int64))
+        for name, array in zip(self.COLUMNS, self.columns):
+            array = np.asarray(array, dtype=np.int64)
             if array.shape != (size,):
                 raise InputError(f"counts: {name} has shape {array.shape}, but there are {size} problem ids")
             if (array < 0).any():
@@ -191,14 +228,16 @@ class Counts:
                     f"counts: {name} of problem {self.ids[bad]!r} is {array[bad]}; counts cannot be negative"
                 )
             object.__setattr__(self, name, array)
-        for label, part in (
-            ("c + unjudged", self.c + self.unjudged),
-            ("truncated + finish_unknown", self.truncated + self.finish_unknown),
+        for label, part, whole in (
+            ("c + unjudged", self.c + self.unjudged, "n"),
+            ("truncated + finish_unknown", self.truncated + self.finish_unknown, "n"),
+            ("unanswered", self.unanswered, "unjudged"),
         ):
-            if (part > self.n).any():
-                bad = int(np.argmax(part > self.n))
+            most = getattr(self, whole)
+            if (part > most).any():
+                bad = int(np.argmax(part > most))
                 raise InputError(
-                    f"counts: {label} of problem {self.ids[bad]!r} is {part[bad]}, more than its n = {self.n[bad]}"
+                    f"counts: {label} of problem {self.ids[bad]!r} is {part[bad]}, more than its {whole} = {most[bad]}"
                 )
         if len(set(self.ids)) != size:
             seen: set[str] = set()
@@ -214,6 +253,7 @@ class Counts:
         unjudged: Sequence[int] | IntArray | None = None,
         truncated: Sequence[int] | IntArray | None = None,
         finish_unknown: Sequence[int] | IntArray | None = None,
+        unanswered: Sequence[int] | IntArray | None = None,
     ) -> "Counts":
         """Build from plain sequences; ids default to `0`, `1`, ..., unjudged to 0, truncated to unknown of all n."""
         size = len(n)
@@ -225,16 +265,26 @@ class Counts:
             zeros if unjudged is None else np.asarray(unjudged, np.int64),
             zeros if truncated is None else np.asarray(truncated, np.int64),
             np.asarray(finish_unknown if finish_unknown is not None else n if truncated is None else zeros, np.int64),
+            zeros if unanswered is None else np.asarray(unanswered, np.int64),
         )
 
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def columns(self) -> tuple[IntArray, ...]:
+        """Every count, in the order of `COLUMNS`, each of shape (P,)."""
+        return tuple(getattr(self, name) for name in self.COLUMNS)
+
+    @property
+    def judged(self) -> IntArray:
+        """Samples that the strict reading judges, shape (P,): n less the unjudged, but with the unanswered."""
+        return self.n - self.unjudged + self.unanswered
+
     def select(self, keep: Sequence[int] | NDArray[Any]) -> "Counts":
         """Return the problems at positions `keep` (indices or a boolean mask), in that order."""
         index = np.arange(len(self))[np.asarray(keep)]
-        columns = (self.n, self.c, self.unjudged, self.truncated, self.finish_unknown)
-        return Counts(tuple(self.ids[i] for i in index), *(column[index] for column in columns))
+        return Counts(tuple(self.ids[i] for i in index), *(column[index] for column in self.columns))
 
 
 @dataclass(frozen=True)

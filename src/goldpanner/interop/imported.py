@@ -7,10 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from goldpanner.errors import InputError
 from goldpanner.interop.records import Asked, ImportReport, Origin, Reading, Record
 from goldpanner.rng import seed_for
-from goldpanner.types import Counts, Problem, Sample, SamplingParams, Verdict, content_hash
+from goldpanner.types import Counts, IntArray, Problem, Sample, SamplingParams, Verdict, content_hash
 
 BLOCK = 10_000
 """Samples written to a store at a time."""
@@ -96,7 +98,7 @@ class Imported:
         Raises InputError when the log holds several training steps (each is another policy), neither was one chosen nor
         `pool_steps` given; and when its files come from several models, or one task's from several sampling parameters.
         """
-        table: dict[str, list[int]] = {}
+        table: dict[str, IntArray] = {}
         step: int | None = None
         drawn: dict[str, Origin] = {}
         for record in self:
@@ -107,15 +109,10 @@ class Imported:
                     "policy; choose one with --step N, or count them together with --pool-steps"
                 )
             step = record.step
-            row = table.setdefault(record.id, [0, 0, 0, 0, 0])
-            row[0] += record.n
-            row[1] += record.c
-            row[2] += record.unjudged
-            row[3] += record.truncated
-            row[4] += record.finish_unknown
+            own = np.array([getattr(record, name) for name in Counts.COLUMNS], np.int64)
+            table[record.id] = table.get(record.id, np.zeros_like(own)) + own
         ids = sorted(table)
-        columns = [[table[name][i] for name in ids] for i in range(5)]
-        return Counts.of(columns[0], columns[1], ids, *columns[2:])
+        return Counts(tuple(ids), *np.array([table[name] for name in ids]).reshape(-1, len(Counts.COLUMNS)).T)
 
     def problems(self) -> dict[str, Problem]:
         """Return the problems of the log by id."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from goldpanner.errors import InputError
-from goldpanner.types import Completion, FinishReason, Outcome, Problem, SamplingParams, Verdict
+from goldpanner.types import Cause, Completion, FinishReason, Outcome, Problem, SamplingParams, Verdict
 
 Judge = Callable[[Problem, Completion], Verdict]
 """A goldpanner.verify.Verifier is one."""
@@ -60,6 +60,8 @@ class Record:
     truncated: int = 0
     finish_unknown: int = 0
     """Of how many the log does not say whether they were cut."""
+    unanswered: int = 0
+    """Of how many of the unjudged the model itself is the cause."""
     problem: Problem | None = None
     draws: tuple[Draw, ...] = ()
     step: int | None = None
@@ -96,6 +98,7 @@ def record_of(
         unjudged=sum(d.verdict.outcome is Outcome.UNJUDGED for d in draws),
         truncated=sum(d.completion.finish == "length" for d in draws),
         finish_unknown=sum(d.completion.finish == "unknown" for d in draws),
+        unanswered=sum(d.verdict.cause is Cause.MODEL for d in draws),
         problem=problem,
         draws=draws,
         step=step,
@@ -214,12 +217,13 @@ class Reading:
         logprobs: tuple[float, ...] | None = None,
         tokens: tuple[int, ...] | None = None,
         key: tuple[int, int] | None = None,
+        cause: Cause | None = None,
     ) -> Draw:
         """Return the draw with the log's verdict (`said`: outcome, who said it, why), or the verifier's if given."""
         total = sum(logprobs) if logprobs else None
         completion = Completion(text, tokens, total, finish, logprobs or None)
         outcome, judge, reason = said
-        verdict = Verdict(outcome, judge, reason=reason)
+        verdict = Verdict(outcome, judge, reason=reason, cause=cause)
         if self.verifier is not None:
             failed = Verdict(
                 Outcome.UNJUDGED, getattr(self.verifier, "id", judge), reason=reason or "the sample failed"

@@ -138,7 +138,7 @@ def with_origins(
     `Store.scored` gives them; a problem that it lacks gets no origin. `base`: the base's counts.
     """
     place = {problem: i for i, problem in enumerate(base.ids)}
-    judged = base.n - base.unjudged
+    judged = base.judged
     origins: dict[str, Origin] = {}
     for problem in found.changes.of("gained"):
         if (rows := scored.get(problem)) is not None:

@@ -73,7 +73,7 @@ def chance_corrected(
     band = passk.curve(counts, ks, level, simultaneous=False)
     out = {}
     for i, each in enumerate(ks.tolist()):
-        raw = np.asarray(passk.pass_at_k(counts.n - counts.unjudged, counts.c, each), dtype=np.float64)
+        raw = np.asarray(passk.pass_at_k(counts.judged, counts.c, each), dtype=np.float64)
         if np.isnan(raw).any():
             out[each] = Estimate.undefined("chance-corrected", level)
             continue
@@ -213,7 +213,7 @@ def verified_p(
         [errors.false_positive, errors.false_negative], [errors.wrong, errors.right], level=1 - alpha / 4
     )
     fp, fn = errors.false_positive / errors.wrong, errors.false_negative / errors.right
-    judged = counts.n - counts.unjudged
+    judged = counts.judged
     q = np.divide(counts.c, judged, out=np.full(len(counts), np.nan), where=judged > 0)
 
     def corrected(seen: FloatArray, false_positive: float, false_negative: float) -> FloatArray:

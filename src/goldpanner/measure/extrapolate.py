@@ -118,7 +118,7 @@ def _resampled(
     Where samples are unjudged the low ends take all of them as wrong, the high ends as right.
     """
     level = default[0].level
-    judged = counts.n - counts.unjudged
+    judged = counts.judged
     cases = [(judged, counts.c)]
     if counts.unjudged.any():
         cases = [(counts.n, counts.c), (counts.n, counts.c + counts.unjudged)]

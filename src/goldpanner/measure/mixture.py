@@ -105,7 +105,7 @@ class Tally:
     @classmethod
     def judged(cls, counts: Counts) -> "Tally":
         """Collapse what was judged: n less the unjudged. Raises InputError if nothing was."""
-        tally = cls.of(counts.n - counts.unjudged, counts.c)
+        tally = cls.of(counts.judged, counts.c)
         if not len(tally.kept):
             raise InputError(
                 f"no judged sample in {len(counts)} problems ({int(counts.n.sum())} samples, all unjudged); "

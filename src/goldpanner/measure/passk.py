@@ -142,11 +142,12 @@ def rows_of(n: IntArray, c: FloatArray | IntArray, k: IntArray) -> FloatArray:
 def mean_value(counts: Counts, k: IntArray) -> FloatArray:
     """Return mean pass@k of the judged samples, shape (K,); needs k <= n.
 
-    Unbiased where the unjudged samples of a problem are like its judged ones and every problem has k of these. A
+    Strict: samples unjudged by the model's own doing are judged, as wrong. Unbiased where the other unjudged samples of
+    a problem are like its judged ones and every problem has k of these. A
     problem with fewer counts with all it has: pass@k is at least that. Problems without a judged sample are left out
     (all: NaN).
     """
-    judged = counts.n - counts.unjudged
+    judged = counts.judged
     known = judged > 0
     if not known.any():
         return np.full(len(k), np.nan)

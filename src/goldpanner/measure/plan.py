@@ -149,7 +149,7 @@ def plan(
     rollouts = steps * prompts_per_step * recommended / len(counts)
     edges = thresholds(recommended, rollouts)
     problems, misplaced = _assign(counts, shapes, edges, rollouts, level)
-    judged = counts.n > counts.unjudged
+    judged = counts.judged > 0
     unknown = tuple(id_ for id_, known in zip(counts.ids, judged) if not known)
     return Plan(tuple(options), recommended, rollouts, edges, problems, unknown, misplaced, level)
 

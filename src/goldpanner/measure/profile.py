@@ -64,7 +64,7 @@ class Profile:
 
     def method_at(self, k: int) -> str:
         """Return how pass@k is estimated within n: where a problem has fewer than k judged, it counts with those."""
-        judged = self.counts.n - self.counts.unjudged
+        judged = self.counts.judged
         return "unbiased" if k <= judged[judged > 0].min(initial=k) else "of the judged, at least"
 
     def _seen_p(self) -> list[list[float | None] | None]:
@@ -149,7 +149,7 @@ def profile(
     """
     if not len(counts):
         raise InputError("there are no problems to measure; give counts of at least one")
-    if not (counts.n > counts.unjudged).any():
+    if not counts.judged.any():
         raise InputError(
             f"none of the samples of {len(counts)} problems is judged: there is nothing to measure; judge some"
         )
@@ -158,7 +158,7 @@ def profile(
     smallest = max(int(counts.n.min()), 1)
     asked = passk.choose_ks(list(k), smallest) if len(k) else np.array([far for far in FAR if far > smallest])
     curve = passk.curve(counts, np.union1d(passk.default_ks(smallest), asked if len(k) else []).astype(np.int64), level)
-    judged = bool((counts.n > counts.unjudged).any())
+    judged = bool(counts.judged.any())
     glance = [int(x) for x in asked if x <= smallest] or sorted({1, smallest})
     undefined = Estimate.undefined("nothing was judged", level)
     shapes = Shapes.of(counts, seed) if judged else None

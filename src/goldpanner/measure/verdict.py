@@ -95,7 +95,7 @@ def within_reach(base: Counts, of_rl: Band, last: int) -> Estimate | None:
     K is the `last` k compared. Extrapolated (`measure.extrapolate`). Problems that the base would solve with ten times
     the samples are no expansion: with n samples each, a problem at P = 1/n is missed by the base every third time.
     """
-    if not last or not (base.n > base.unjudged).any():
+    if not last or not base.judged.any():
         return None
     reach = beyond_n(base, [REACH * last], of_rl.level, held_out=False).estimates[0]
     return reach if reach.value >= of_rl.at(last).low else None

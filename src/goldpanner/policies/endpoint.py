@@ -33,8 +33,9 @@ OPTIONAL = (*EXTENSIONS, "logprobs", "seed")
 """Fields that are left out once a server has refused them by name."""
 FINISH: Mapping[Any, FinishReason] = {
     "stop": "stop", "eos": "stop", "eos_token": "stop", "stop_sequence": "stop", "length": "length",
+    "content_filter": "withheld",
 }  # fmt: skip
-"""What servers call the two endings; anything else (none, `content_filter`, `tool_calls`) is unknown."""
+"""What servers call the endings; anything else (none, `tool_calls`) is unknown."""
 
 
 class ServerLostError(GoldpannerError):
@@ -315,11 +316,13 @@ def _completion(choice: Mapping[str, Any], params: SamplingParams) -> Completion
     reason = choice.get("finish_reason")
     if reason in ("abort", "error"):
         raise ValueError(f"the server gave up: finish_reason {reason!r}")
-    message = choice.get("message")
+    finish: FinishReason = FINISH.get(reason, "unknown") if isinstance(reason, str) else "unknown"
+    message, thought = choice.get("message"), None
     if isinstance(message, dict):
         thought = message.get("reasoning_content") or message.get("reasoning")
         text = message.get("content") or ""
-        text = f"<think>\n{thought}\n</think>\n\n{text}" if isinstance(thought, str) else text
+        if isinstance(refusal := message.get("refusal"), str):
+            text, finish = text or refusal, "withheld"
     else:
         text = choice.get("text")
     if not isinstance(text, str):
@@ -328,8 +331,8 @@ def _completion(choice: Mapping[str, Any], params: SamplingParams) -> Completion
     tokens = token_ids(choice.get("token_ids"))
     if tokens is not None and logprobs is not None and len(tokens) != len(logprobs):
         tokens = None  # which token has which probability is not known
-    finish: FinishReason = FINISH.get(reason, "unknown") if isinstance(reason, str) else "unknown"
-    return Completion(text, tokens, None if logprobs is None else math.fsum(logprobs), finish, logprobs)
+    thought = thought if isinstance(thought, str) else None
+    return Completion(text, tokens, None if logprobs is None else math.fsum(logprobs), finish, logprobs, thought)
 
 
 def token_ids(given: Any) -> tuple[int, ...] | None:

@@ -26,6 +26,7 @@ from goldpanner.policies.decode import Decoder, RowCache, SharedCache, decoding_
 from goldpanner.policies.load import best_device, fast_bfloat16, load_pretrained
 from goldpanner.policies.token_sampling import pick
 from goldpanner.types import Completion, FinishReason, FloatArray, IntArray, Problem, SamplingParams
+from goldpanner.verify.answer_part import apart
 
 Response = str | Sequence[int]
 """A response to score: text (the end-of-sequence token is appended), or token ids, taken exactly as they are."""
@@ -242,7 +243,8 @@ class LocalPolicy:
             completions = iter(self._complete(*rows, params))
             for (i, _), u in zip(batch, uniforms):
                 done[i] += [next(completions) for _ in range(len(u))]
-        yield from done
+        for prompt, drawn in zip(prompts, done):
+            yield apart(drawn, self.tokenizer.decode(prompt[-16:]))
 
     def _rows_that_fit(self, tokens: int) -> int:
         """Return how many rows a batch may have, each with `tokens` tokens of its own in the cache."""

@@ -33,6 +33,7 @@ from goldpanner.policies.endpoint import (
 from goldpanner.policies.probe import Answer, Probe, copied, run_probe
 from goldpanner.policies.scoring import INSTEAD, Scoring
 from goldpanner.types import Completion, FloatArray, Problem, SamplingParams, content_hash
+from goldpanner.verify.answer_part import apart
 
 T = TypeVar("T")
 
@@ -351,7 +352,7 @@ class ServerPolicy:
             if len(answer.completions) != n:
                 self.notes[f"{n} samples asked for, {len(answer.completions)} given"] += 1
                 self._singly |= len(answer.completions) < n
-            got += answer.completions[:n]
+            got += apart(answer.completions[:n], prompt)
         return got
 
     async def _check_alive(self, link: Connection, error: FailedError, params: SamplingParams) -> None:

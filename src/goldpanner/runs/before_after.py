@@ -71,7 +71,7 @@ def form_and_skill(store: Store, stage: str, study: Mapping[str, Any], counts: C
     policy = (store.get("runs", stage) or {})["policy"]
     rows = store.sql(query, {"policy": policy, "params": study["params"]}).to_pylist()
     parsed = {row["problem"]: row["parsed"] for row in rows}
-    return parse_split(counts.n - counts.unjudged, counts.c, np.array([parsed.get(i, 0) for i in counts.ids]))
+    return parse_split(counts.judged, counts.c, np.array([parsed.get(i, 0) for i in counts.ids]))
 
 
 def form_paragraph(before: ParseSplit, after: ParseSplit) -> str:

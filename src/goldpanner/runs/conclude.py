@@ -44,8 +44,7 @@ class Measured:
         """Return the counts of several tasks as one set."""
         parts = [self.counts[task] for task in tasks]
         ids = tuple(i for part in parts for i in part.ids)
-        join = [np.concatenate([getattr(p, f) for p in parts]) for f in ("n", "c", "unjudged", "truncated")]
-        return Counts(ids, *join)
+        return Counts(ids, *map(np.concatenate, zip(*(part.columns for part in parts))))
 
     def exact(self, tasks: Sequence[str]) -> FloatArray:
         """Return exact log P of every problem of `tasks`, shape (P,), in an order that all stages share."""

@@ -214,12 +214,11 @@ def _stored(
     Without `failed`, a sample whose request failed is not there: it has to be drawn again, and replaces the failed one.
     """
     ids, have = [problem.id for problem in problems], store.drawn(policy, params.hash, seed, failed)
-    table = np.zeros((5, len(ids)), np.int64)
+    table = np.zeros((len(Counts.COLUMNS), len(ids)), np.int64)
     if known := [i for i in ids if have.get(i)]:
         found = store.counts(policy, params=params.hash, problems=known, seed=seed, verifier=verifier, failed=failed)
         place = {problem: at for at, problem in enumerate(ids)}
-        columns = (found.n, found.c, found.unjudged, found.truncated, found.finish_unknown)
-        table[:, [place[i] for i in found.ids]] = columns
+        table[:, [place[i] for i in found.ids]] = found.columns
     return Counts(tuple(ids), *table)
 
 

@@ -171,7 +171,7 @@ class Goal:
     def _urgency(self, counts: Counts) -> FloatArray:
         first = counts.n == 0
         if self.kind == "settled":
-            judged = np.maximum(counts.n - counts.unjudged, 1)
+            judged = np.maximum(counts.judged, 1)
             chance = sequential.misplaced(np.minimum(counts.c, judged), judged, self._cuts_of(counts))[1]
             return np.where(first, np.inf, chance / np.maximum(counts.n, 1))
         if self.kind == "halfwidth":
@@ -255,7 +255,7 @@ def draw(
         raise InputError("draw: the counts are not those of these problems, in this order")
     place = {problem: at for at, problem in enumerate(counts.ids)}
     indices = {problem: set(have.get(problem, ())) for problem in place}
-    table = np.stack([counts.n, counts.c, counts.unjudged, counts.truncated])
+    table = np.stack(counts.columns)
     drawn: int = 0
     tokens: int | None = 0
     while (share := goal.next(counts)).any():
@@ -266,12 +266,12 @@ def draw(
             indices[counts.ids[i]].update(added)
         for part in carry_out([problems[i] for i in wanted], numbers):
             new = part.counts
-            table[:, [place[problem] for problem in new.ids]] += (new.n, new.c, new.unjudged, new.truncated)
+            table[:, [place[problem] for problem in new.ids]] += new.columns
             drawn += int(new.n.sum())
             tokens = None if tokens is None or part.tokens is None else tokens + part.tokens
             total = int(table[0].sum())
             yield Progress(total, max(expected, total + 1), met, drawn, tokens)
-        counts = Counts.of(table[0], table[1], counts.ids, table[2], table[3])
+        counts = Counts(counts.ids, *table)
     if drawn:
         total = int(table[0].sum())
         yield Progress(total, total, int((~goal.unmet(counts)).sum()), drawn, tokens)

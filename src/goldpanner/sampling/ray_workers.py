@@ -373,8 +373,7 @@ def _notes(policy: object) -> "Counter[str]":
 def _together(parts: Sequence[Drawn]) -> Drawn:
     """Return as one what came of different problems."""
     tokens = [part.tokens for part in parts]
-    names = ("n", "c", "unjudged", "truncated", "finish_unknown")
-    columns = (np.concatenate([getattr(part.counts, name) for part in parts]) for name in names)
+    columns = map(np.concatenate, zip(*(part.counts.columns for part in parts)))
     ids = tuple(problem for part in parts for problem in part.counts.ids)
     return Drawn(Counts(ids, *columns), None if None in tokens else sum(t or 0 for t in tokens))
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from goldpanner.errors import InputError
 from goldpanner.policies.base import Policy, Request
-from goldpanner.types import Completion, Counts, Outcome, Problem, Sample, SamplingParams, Verdict
+from goldpanner.types import Cause, Completion, Counts, Outcome, Problem, Sample, SamplingParams, Verdict
 from goldpanner.verify import Verifier
+from goldpanner.verify.base import undrawn, unjudged
 
 
 class Sink(Protocol):
@@ -47,7 +48,7 @@ def rollout(
         sink: an open store writer; every sample is written before it is yielded.
         run: id of the run, stored with the samples.
         step: RL step of a training rollout; the sample then carries its step, its group (the problem's position) and
-            its reward (1 correct, 0 wrong, None unjudged).
+            its reward (`Verdict.reward`).
         reward: gives training rollouts another reward than their verdict's.
 
     Raises:
@@ -79,7 +80,7 @@ def rollout(
                 verdict=verdict,
                 task=problem.task,
                 run=run,
-                reward=None if step is None or verdict.outcome is Outcome.UNJUDGED else float(verdict.correct),
+                reward=None if step is None else verdict.reward,
                 step=step,
                 group=None if step is None else group,
             )
@@ -96,12 +97,12 @@ def rollout(
 
 def judge(verifier: Verifier, problem: Problem, completion: Completion) -> Verdict:
     """Return the verifier's verdict; one that raises has not judged, and its reason is kept."""
-    if completion.finish == "error":
-        return Verdict(Outcome.UNJUDGED, verifier.id, reason=f"the policy failed: {completion.text[:200]}")
+    if (nothing := undrawn(verifier.id, completion)) is not None:
+        return nothing
     try:
         return verifier(problem, completion)
     except Exception as error:  # a broken verifier must never turn into a wrong answer
-        return Verdict(Outcome.UNJUDGED, verifier.id, reason=f"verifier raised {type(error).__name__}: {error}"[:300])
+        return unjudged(verifier.id, f"verifier raised {type(error).__name__}: {error}"[:300])
 
 
 def judge_all(verifier: Verifier, problem: Problem, completions: Sequence[Completion]) -> list[Verdict]:
@@ -112,7 +113,7 @@ def judge_all(verifier: Verifier, problem: Problem, completions: Sequence[Comple
     many = getattr(verifier, "judge_many", None)
     if many is None or len(completions) < 2:
         return [judge(verifier, problem, completion) for completion in completions]
-    finished = [completion for completion in completions if completion.finish != "error"]
+    finished = [completion for completion in completions if undrawn(verifier.id, completion) is None]
     try:
         verdicts = list(many([(problem, completion) for completion in finished]))
     except Exception:  # whatever it was, `judge` meets it again and keeps its reason
@@ -120,7 +121,7 @@ def judge_all(verifier: Verifier, problem: Problem, completions: Sequence[Comple
     if len(verdicts) != len(finished) or not all(isinstance(verdict, Verdict) for verdict in verdicts):
         return [judge(verifier, problem, completion) for completion in completions]
     judged = iter(verdicts)
-    return [judge(verifier, problem, c) if c.finish == "error" else next(judged) for c in completions]
+    return [undrawn(verifier.id, completion) or next(judged) for completion in completions]
 
 
 def count(samples: Iterable[Sequence[Sample]]) -> Counts:
@@ -133,13 +134,14 @@ def count(samples: Iterable[Sequence[Sample]]) -> Counts:
         raise InputError("count: there is no sample; draw some first")
     ids = list(dict.fromkeys(sample.problem for sample in rows))
     place = {problem: i for i, problem in enumerate(ids)}
-    table = np.zeros((4, len(ids)), np.int64)
+    table = np.zeros((len(Counts.COLUMNS), len(ids)), np.int64)
     for sample in rows:
-        outcome = sample.verdict.outcome
         table[:, place[sample.problem]] += (
             1,
-            outcome is Outcome.CORRECT,
-            outcome is Outcome.UNJUDGED,
+            sample.verdict.correct,
+            sample.verdict.outcome is Outcome.UNJUDGED,
             sample.completion.finish == "length",
+            0,
+            sample.verdict.cause is Cause.MODEL,
         )
-    return Counts.of(table[0], table[1], ids, table[2], table[3])
+    return Counts(tuple(ids), *table)

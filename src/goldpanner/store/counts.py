@@ -17,7 +17,8 @@ _COUNT = """
     count(*) FILTER (outcome = 'correct') AS c,
     count(*) FILTER (outcome = 'unjudged') AS unjudged,
     count(*) FILTER (finish = 'length') AS truncated,
-    count(*) FILTER (finish = 'unknown') AS finish_unknown
+    count(*) FILTER (finish = 'unknown') AS finish_unknown,
+    count(*) FILTER (cause = 'model') AS unanswered
 """
 
 
@@ -98,8 +99,7 @@ def _count(reader: Reader, ask: Ask, selection: Selection, verifier: str | None)
         table = _judged_by(reader, ask, rows, {**values, **named}, verifier, found)
     ids = table.column("problem").to_pylist()
     _all_there(selection, ids)
-    names = ("n", "c", "unjudged", "truncated", "finish_unknown")
-    return Counts(tuple(ids), *(table.column(name).to_numpy() for name in names))
+    return Counts(tuple(ids), *(table.column(name).to_numpy() for name in Counts.COLUMNS))
 
 
 def _judged_by(
@@ -111,8 +111,9 @@ def _judged_by(
         f"""
         WITH judged AS (
             SELECT s.problem, s.finish, s.verifier = $verifier OR v.outcome IS NOT NULL AS seen,
-                CASE WHEN s.verifier = $verifier THEN s.outcome ELSE coalesce(v.outcome, 'unjudged') END AS outcome
-            FROM {rows} s LEFT JOIN (SELECT {columns(KEY)}, outcome FROM {later}) v USING ({columns(KEY)})
+                CASE WHEN s.verifier = $verifier THEN s.outcome ELSE coalesce(v.outcome, 'unjudged') END AS outcome,
+                CASE WHEN s.verifier = $verifier THEN s.cause ELSE v.cause END AS cause
+            FROM {rows} s LEFT JOIN (SELECT {columns(KEY)}, outcome, cause FROM {later}) v USING ({columns(KEY)})
         )
         SELECT problem, {_COUNT}, count(*) FILTER (seen) AS seen FROM judged GROUP BY problem ORDER BY problem
         """,

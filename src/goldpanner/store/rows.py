@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from goldpanner.errors import InputError
-from goldpanner.types import Completion, FinishReason, Outcome, Sample, Verdict
+from goldpanner.types import Cause, Completion, FinishReason, Outcome, Sample, Verdict
 
 KEY = ("problem", "policy", "params", "seed", "index")
 """What identifies a sample."""
@@ -41,8 +41,9 @@ class Kind:
 
 
 _TEXT, _INTEGER, _REAL = pa.string(), pa.int64(), pa.float64()
-_NAMES = ("problem", "policy", "params", "verifier", "outcome", "reason")
+_NAMES = ("problem", "policy", "params", "verifier", "outcome", "cause", "reason")
 _OUTCOMES = {str(outcome): outcome for outcome in Outcome}
+_CAUSES: dict[str | None, Cause | None] = {None: None, **{str(cause): cause for cause in Cause}}
 
 SAMPLES = Kind(
     "samples",
@@ -59,7 +60,9 @@ SAMPLES = Kind(
         logprob=(_REAL, True),
         token_logprobs=(pa.list_(pa.float32()), True),
         finish=(_TEXT, False),
+        thought=(_TEXT, True),
         outcome=(_TEXT, False),
+        cause=(_TEXT, True),
         extracted=(_TEXT, True),
         reason=(_TEXT, False),
         verifier=(_TEXT, False),
@@ -84,6 +87,7 @@ VERDICTS = Kind(
         index=(_INTEGER, False),
         verifier=(_TEXT, False),
         outcome=(_TEXT, False),
+        cause=(_TEXT, True),
         extracted=(_TEXT, True),
         reason=(_TEXT, False),
     ),
@@ -122,7 +126,7 @@ SCORES = Kind(
 
 KINDS = (SAMPLES, VERDICTS, TRUTH, SCORES)
 
-_ALLOWED = {"outcome": tuple(_OUTCOMES), "finish": get_args(FinishReason)}
+_ALLOWED = {"outcome": tuple(_OUTCOMES), "cause": tuple(map(str, Cause)), "finish": get_args(FinishReason)}
 
 
 def samples_table(samples: Sequence[Sample]) -> pa.Table:
@@ -138,6 +142,7 @@ def samples_table(samples: Sequence[Sample]) -> pa.Table:
             [c.logprob for c in completions],
             _lists([c.token_logprobs for c in completions], pa.float32()),
             _texts([c.finish for c in completions]),
+            _texts([c.thought for c in completions]),
             *_verdicts([s.verdict for s in samples]),
             [s.reward for s in samples],
             [s.step for s in samples],
@@ -149,8 +154,8 @@ def samples_table(samples: Sequence[Sample]) -> pa.Table:
 def verdicts_table(rows: Sequence[tuple[Sample, Verdict]]) -> pa.Table:
     """Return further verdicts as columns, each with the key of its sample."""
     policy, problem, params, seed, index = _keys([sample for sample, _ in rows], task=False)
-    outcome, extracted, reason, verifier = _verdicts([verdict for _, verdict in rows])
-    return _build(VERDICTS, [problem, policy, params, seed, index, verifier, outcome, extracted, reason])
+    *said, verifier = _verdicts([verdict for _, verdict in rows])
+    return _build(VERDICTS, [problem, policy, params, seed, index, verifier, *said])
 
 
 def scores_table(scorer: str, rows: Sequence[tuple[Sample, float]]) -> pa.Table:
@@ -171,13 +176,14 @@ def to_samples(table: pa.Table) -> list[Sample]:
                 logprob,
                 finish,
                 token_logprobs,
+                thought,
             ),
-            Verdict(_OUTCOMES[outcome], verifier, extracted, reason),
+            Verdict(_OUTCOMES[outcome], verifier, extracted, reason, _CAUSES[cause]),
             task, run, reward, step, group,
         )
         for (
-            run, policy, problem, task, params, seed, index, text, tokens, logprob, token_logprobs, finish,
-            outcome, extracted, reason, verifier, reward, step, group,
+            run, policy, problem, task, params, seed, index, text, tokens, logprob, token_logprobs, finish, thought,
+            outcome, cause, extracted, reason, verifier, reward, step, group,
         ) in zip(*columns, strict=True)
     ]  # fmt: skip
 
@@ -229,7 +235,7 @@ def distinct(table: pa.Table, key: Sequence[str]) -> bool:
 
 def _check_values(kind: Kind, name: str, column: Any) -> None:
     """Raise InputError where a column of few known words has another one."""
-    wrong = sorted(set(pc.unique(column).to_pylist()) - set(_ALLOWED[name]))
+    wrong = sorted(set(pc.unique(column).to_pylist()) - {*_ALLOWED[name], None})
     if wrong:
         raise InputError(f"{kind.name}: {name} is {wrong[0]!r}; it must be one of {', '.join(_ALLOWED[name])}")
 
@@ -264,6 +270,7 @@ def _keys(samples: Sequence[Sample], *, task: bool) -> list[Any]:
 def _verdicts(verdicts: Sequence[Verdict]) -> list[Any]:
     return [
         _texts([v.outcome for v in verdicts]),
+        _texts([v.cause for v in verdicts]),
         _texts([v.extracted for v in verdicts]),
         _texts([v.reason for v in verdicts]),
         _texts([v.verifier for v in verdicts]),

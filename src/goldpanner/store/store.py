@@ -170,6 +170,8 @@ class Store:
     def groups(self, run: str) -> pa.Table:
         """Return the RL rollouts of a run: step, group, problem, task, n, c, unjudged, one row per group, in order.
 
+        `unjudged` are those that training leaves out: not those that are unjudged by the model's own doing.
+
         Raises InputError where the run stored no rollouts.
         """
         reader = self._existing()
@@ -179,7 +181,8 @@ class Store:
             table = ask(
                 f"""
                 SELECT step, "group", problem, any_value(task) AS task, count(*) AS n,
-                    count(*) FILTER (outcome = 'correct') AS c, count(*) FILTER (outcome = 'unjudged') AS unjudged
+                    count(*) FILTER (outcome = 'correct') AS c,
+                    count(*) FILTER (outcome = 'unjudged' AND cause IS DISTINCT FROM 'model') AS unjudged
                 FROM {rows} WHERE step IS NOT NULL GROUP BY step, "group", problem ORDER BY ALL
                 """,
                 {"run": run},
@@ -319,7 +322,7 @@ class Writer:
         """Take samples into the block; writes it when it is full."""
         for sample in samples:
             self._samples.append(sample)
-            self._characters += len(sample.completion.text)
+            self._characters += len(sample.completion.text) + len(sample.completion.thought or "")
         self._flush_if_due()
 
     def write_verdicts(self, rows: Iterable[tuple[Sample, Verdict]]) -> None:

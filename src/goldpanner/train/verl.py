@@ -24,7 +24,7 @@ def compute_score(
     """Return `score` (1.0 CORRECT, else 0.0) and, for verl's rollout dump, `outcome`, `goldpanner_id`, `extracted`.
 
     `data_source` is the task id; `extra_info` as `export --for verl` writes it: `id`, and the problem's `meta` as JSON.
-    verl knows no missing reward: UNJUDGED is paid 0 like WRONG, and `outcome` says which it was (our reader of verl's
+    verl knows no missing reward: UNJUDGED is paid 0 like WRONG; `outcome` and `cause` say which (our reader of verl's
     dumps counts it as unjudged). verl does not say whether a response was cut, so a cut one is judged by its text.
     Raises InputError for a task that has no verifier: a reward of 0 for everything would look like a hard task.
     """
@@ -36,6 +36,7 @@ def compute_score(
         "acc": float(verdict.correct),
         "judged": float(verdict.outcome is not Outcome.UNJUDGED),
         "outcome": str(verdict.outcome),
+        "cause": str(verdict.cause or ""),
         "extracted": verdict.extracted or "",
         "goldpanner_id": str(extra.get("id", "")),
     }

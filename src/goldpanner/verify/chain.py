@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from goldpanner.types import Completion, Outcome, Problem, Verdict
-from goldpanner.verify.base import unfinished
+from goldpanner.verify.base import counted
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,13 @@ class ChainAnswer:
 
     def __call__(self, problem: Problem, completion: Completion) -> Verdict:
         """Judge the last state; never raises."""
-        if early := unfinished(self.id, completion):
-            return early
+        text = counted(self.id, completion)
+        if isinstance(text, Verdict):
+            return text
         answer = _tokens(problem.answer)
         if not answer or last_state(answer) != answer:
             return Verdict(Outcome.UNJUDGED, self.id, reason="the problem has no answer made of one-character symbols")
-        found = last_state(completion.text.split())
+        found = last_state(text.split())
         if not found:
             return Verdict(Outcome.WRONG, self.id, reason="no state at the end")
         extracted = " ".join(found)
@@ -51,12 +52,13 @@ class ChainProcess:
 
     def __call__(self, problem: Problem, completion: Completion) -> Verdict:
         """Judge every step; never raises."""
-        if early := unfinished(self.id, completion):
-            return early
+        text = counted(self.id, completion)
+        if isinstance(text, Verdict):
+            return text
         chain = _tokens(problem.meta.get("chain")) if isinstance(problem.meta, Mapping) else []
         if not chain:
             return Verdict(Outcome.UNJUDGED, self.id, reason="the problem has no meta['chain'] to compare with")
-        tokens = completion.text.split()
+        tokens = text.split()
         extracted = " ".join(last_state(tokens)) or None
         if tokens == chain:
             return Verdict(Outcome.CORRECT, self.id, extracted)
@@ -76,12 +78,13 @@ class ChainFormat:
 
     def __call__(self, problem: Problem, completion: Completion) -> Verdict:
         """Judge the form; never raises."""
-        if early := unfinished(self.id, completion):
-            return early
+        text = counted(self.id, completion)
+        if isinstance(text, Verdict):
+            return text
         chain = _tokens(problem.meta.get("chain")) if isinstance(problem.meta, Mapping) else []
         if not chain:
             return Verdict(Outcome.UNJUDGED, self.id, reason="the problem has no meta['chain'] to compare with")
-        tokens = completion.text.split()
+        tokens = text.split()
         extracted = " ".join(last_state(tokens)) or None
         if _form(tokens) == _form(chain):
             return Verdict(Outcome.CORRECT, self.id, extracted)

@@ -24,8 +24,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from goldpanner.errors import InputError
-from goldpanner.types import Completion, Outcome, Problem, Verdict
-from goldpanner.verify.base import unfinished
+from goldpanner.types import Cause, Completion, Outcome, Problem, Verdict
+from goldpanner.verify.base import counted, unjudged
 from goldpanner.verify.sandbox.confined import asked, decode, encode
 from goldpanner.verify.sandbox.sandbox import Limits, Running, Sandbox, Stopped, ending, find
 
@@ -72,19 +72,20 @@ class Code:
 
     def __call__(self, problem: Problem, completion: Completion) -> Verdict:
         """Judge; never raises, and leaves no process behind."""
-        if early := unfinished(self.id, completion):
-            return early
-        program = extract(completion.text, problem)
+        text = counted(self.id, completion)
+        if isinstance(text, Verdict):
+            return text
+        program = extract(text, problem)
         if program is None:
-            return Verdict(Outcome.UNJUDGED, self.id, reason="the completion holds no program")
+            return unjudged(self.id, "the completion holds no program", Cause.MODEL)
         shown = program[:200]
         try:
             tests = _tests(problem)
             self._run(program, tests)
         except _Wrong as wrong:
             return Verdict(Outcome.WRONG, self.id, shown, str(wrong)[:300])
-        except _Unjudged as unjudged:
-            return Verdict(Outcome.UNJUDGED, self.id, shown, str(unjudged)[:300])
+        except _Unjudged as silent:
+            return Verdict(Outcome.UNJUDGED, self.id, shown, str(silent)[:300])
         except (OSError, RecursionError) as error:
             return Verdict(Outcome.UNJUDGED, self.id, shown, f"the verifier failed: {error!r}"[:300])
         return Verdict(Outcome.CORRECT, self.id, shown)

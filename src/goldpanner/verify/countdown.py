@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
-from goldpanner.types import Completion, Outcome, Problem, Verdict
-from goldpanner.verify.base import unfinished
+from goldpanner.types import Cause, Completion, Outcome, Problem, Verdict
+from goldpanner.verify.base import counted, unjudged
 from goldpanner.verify.reading import declared, tidy
 
 _SIGNS = str.maketrans({"×": "*", "·": "*", "÷": "/", "[": "(", "]": ")", "{": "(", "}": ")"})
@@ -33,20 +33,21 @@ class Countdown:
 
     def __call__(self, problem: Problem, completion: Completion) -> Verdict:
         """Judge; never raises."""
-        if early := unfinished(self.id, completion):
-            return early
+        text = counted(self.id, completion)
+        if isinstance(text, Verdict):
+            return text
         try:
             numbers, target = Counter(int(x) for x in problem.meta["numbers"]), int(problem.meta["target"])
         except (KeyError, TypeError, ValueError):
-            return Verdict(Outcome.UNJUDGED, self.id, reason="the problem has no meta['numbers'] and meta['target']")
-        found = declared(completion.text)
+            return unjudged(self.id, "the problem has no meta['numbers'] and meta['target']")
+        found = declared(text)
         if found.answer is None:
-            return Verdict(Outcome.UNJUDGED, self.id, reason=found.reason)
+            return unjudged(self.id, found.reason, Cause.MODEL)
         text = tidy(found.answer).replace("\\times", "*").replace("\\cdot", "*").replace("\\div", "/").translate(_SIGNS)
         sides = [side.strip() for side in text.split("=")]
         expression = next((side for side in sides if re.search(r"[-+*/]", side)), sides[0])
         if len(text) > 200 or len(sides) > 2 or not re.fullmatch(r"[0-9+*/() -]+", expression):
-            return Verdict(Outcome.UNJUDGED, self.id, found.answer[:200], "the answer is no expression of numbers")
+            return unjudged(self.id, "the answer is no expression of numbers", Cause.MODEL, found.answer[:200])
         try:
             used: Counter[int] = Counter()
             value = _value(ast.parse(expression, mode="eval").body, used)

@@ -8,8 +8,8 @@ from functools import cached_property
 from types import MappingProxyType
 
 from goldpanner.errors import InputError
-from goldpanner.types import Completion, Outcome, Problem, Verdict, content_hash
-from goldpanner.verify.base import unfinished
+from goldpanner.types import Cause, Completion, Outcome, Problem, Verdict, content_hash
+from goldpanner.verify.base import counted, unjudged
 
 NORMALISERS: Mapping[str, Callable[[str], str]] = MappingProxyType(
     {
@@ -57,13 +57,14 @@ class Exact:
 
     def __call__(self, problem: Problem, completion: Completion) -> Verdict:
         """Judge by equality; never raises."""
-        if early := unfinished(self.id, completion):
-            return early
+        text = counted(self.id, completion)
+        if isinstance(text, Verdict):
+            return text
         if not isinstance(problem.answer, str) or not self.normalise(problem.answer):
-            return Verdict(Outcome.UNJUDGED, self.id, reason="the problem has no answer to compare with")
-        found = self.extract(completion.text)
+            return unjudged(self.id, "the problem has no answer to compare with")
+        found = self.extract(text)
         if found is None:
-            return Verdict(Outcome.UNJUDGED, self.id, reason=f"nothing in the completion matches {self.pattern!r}")
+            return unjudged(self.id, f"nothing in the completion matches {self.pattern!r}", Cause.MODEL)
         extracted, expected = self.normalise(found), self.normalise(problem.answer)
         if extracted == expected:
             return Verdict(Outcome.CORRECT, self.id, extracted)

@@ -9,8 +9,8 @@ from importlib import metadata
 from importlib.util import find_spec
 
 from goldpanner.errors import InputError, MissingExtraError
-from goldpanner.types import Completion, Outcome, Problem, Verdict
-from goldpanner.verify.base import unfinished
+from goldpanner.types import Cause, Completion, Outcome, Problem, Verdict
+from goldpanner.verify.base import counted, unjudged
 
 EXTRA = ("problems of reasoning-gym", "reasoning-gym")
 _DECLARED = re.compile(r"<answer>(.*?)(?:</answer>|\Z)", re.DOTALL)
@@ -82,16 +82,17 @@ class ReasoningGym:
 
     def _question(self, problem: Problem, completion: Completion) -> tuple[str, str] | Verdict:
         """Return what the worker is asked, or the verdict that takes no scorer."""
-        if early := unfinished(self.id, completion):
-            return early
+        text = counted(self.id, completion)
+        if isinstance(text, Verdict):
+            return text
         meta = problem.meta
         if not isinstance(meta.get("dataset"), str) or not all(
             type(meta.get(k)) is int for k in ("seed", "index", "size")
         ):
-            return Verdict(Outcome.UNJUDGED, self.id, reason="the problem is none of reasoning-gym's")
-        declared = _DECLARED.findall(completion.text)
-        answer = (declared[-1] if declared else completion.text).strip()
+            return unjudged(self.id, "the problem is none of reasoning-gym's")
+        declared = _DECLARED.findall(text)
+        answer = (declared[-1] if declared else text).strip()
         if len(answer) > LONGEST:
-            return Verdict(Outcome.UNJUDGED, self.id, answer[:200], f"the answer is longer than {LONGEST:,} characters")
+            return unjudged(self.id, f"the answer is longer than {LONGEST:,} characters", Cause.MODEL, answer[:200])
         made = [meta[key] for key in ("dataset", "seed", "size", "index")]
         return json.dumps([*made, problem.prompt, problem.answer, self.threshold]), answer

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from goldpanner.errors import InputError, MissingExtraError
 from goldpanner.types import Completion, Outcome, Problem, Verdict
 from goldpanner.verify import reading
-from goldpanner.verify.base import unfinished
+from goldpanner.verify.base import counted
 
 if TYPE_CHECKING:
     from goldpanner.verify.pool import Reply
@@ -131,11 +131,12 @@ def at_once(
     verifier: str, problem: Problem, completion: Completion, missing: Missing, flexible: bool
 ) -> Verdict | Open:
     """Return the verdict if it takes no computer algebra, else the question to put."""
-    if early := unfinished(verifier, completion):
-        return early
+    text = counted(verifier, completion)
+    if isinstance(text, Verdict):
+        return text
     if not isinstance(problem.answer, str) or not problem.answer.strip():
         return Verdict(Outcome.UNJUDGED, verifier, reason="the problem has no answer to compare with")
-    found = reading.declared(completion.text, flexible)
+    found = reading.declared(text, flexible)
     if found.answer is None:
         outcome = Outcome.WRONG if missing == "wrong" else Outcome.UNJUDGED
         return Verdict(outcome, verifier, reason=found.reason)

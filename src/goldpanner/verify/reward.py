@@ -6,7 +6,7 @@ import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import import_module, util
 from pathlib import Path
@@ -14,7 +14,8 @@ from typing import Any
 
 from goldpanner.errors import InputError
 from goldpanner.types import Completion, Outcome, Problem, Verdict, content_hash
-from goldpanner.verify.base import unfinished
+from goldpanner.verify.answer_part import TAGS
+from goldpanner.verify.base import counted, unjudged
 
 RewardFunction = Callable[..., Any]
 
@@ -26,7 +27,8 @@ class Reward:
     The function is called as TRL calls it, by keyword: `prompts`, `completions`, `completion_ids`, and a list per
     column: `answer`, every key of the problems' meta (None where a problem lacks it), and those that `columns` names
     anew (`{"solution": "answer"}`). Of these it gets what its signature asks for. `conversational` hands prompts and
-    completions over as lists of messages. It may be `async`.
+    completions over as lists of messages. It may be `async`. Of a completion it gets the part that counts, without its
+    thought; with `whole` all of it, as TRL gives it, for a function that looks at the form of the thought.
 
     UNJUDGED: a reward of None or NaN, one that is neither 0 nor 1 where no threshold is given, a function that raises
     or returns something else than one number for each completion. It runs in this process: nothing stops one that
@@ -39,6 +41,7 @@ class Reward:
     threshold: float | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     conversational: bool = False
+    whole: bool = False
     name: str = ""
     """What the id is built from; the function's own name by default."""
 
@@ -56,7 +59,7 @@ class Reward:
             source = inspect.getsource(self.function)
         except (OSError, TypeError):
             source = name
-        version = content_hash([source, dict(self.columns), self.conversational], 8)
+        version = content_hash([source, dict(self.columns), self.conversational, self.whole], 8)
         return f"reward:{name}{'' if self.threshold is None else f'>={self.threshold:g}'}@{version}"
 
     def __call__(self, problem: Problem, completion: Completion) -> Verdict:
@@ -65,11 +68,10 @@ class Reward:
 
     def judge_many(self, pairs: Sequence[tuple[Problem, Completion]]) -> list[Verdict]:
         """Return the verdict on each pair, in one call of the function."""
-        verdicts = [unfinished(self.id, completion) for _, completion in pairs]
-        open_ = [i for i, verdict in enumerate(verdicts) if verdict is None]
-        for i, verdict in zip(open_, self._rewarded([pairs[i] for i in open_])):
-            verdicts[i] = verdict
-        return [verdict for verdict in verdicts if verdict is not None]
+        parts = [counted(self.id, completion, () if self.whole else TAGS) for _, completion in pairs]
+        asked = [(problem, replace(c, text=part)) for (problem, c), part in zip(pairs, parts) if isinstance(part, str)]
+        verdicts = iter(self._rewarded(asked))
+        return [part if isinstance(part, Verdict) else next(verdicts) for part in parts]
 
     def _rewarded(self, pairs: Sequence[tuple[Problem, Completion]]) -> list[Verdict]:
         if not pairs:
@@ -137,7 +139,7 @@ class Reward:
         return Verdict(Outcome.WRONG, self.id, reason=f"reward {value:g}")
 
     def _unjudged(self, reason: str) -> Verdict:
-        return Verdict(Outcome.UNJUDGED, self.id, reason=reason)
+        return unjudged(self.id, reason)
 
 
 def _ignore(*_: Any, **__: Any) -> None:

@@ -1,4 +1,5 @@
-"""Counts files: one JSON object a line, `{"id": ..., "n": ..., "c": ...}`; `unjudged` and `truncated` are optional.
+"""Counts files: one JSON object a line, `{"id": ..., "n": ..., "c": ...}`; `unjudged`, `unanswered` (those of them
+that are unjudged by the model's own doing) and `truncated` are optional.
 
 Without `truncated` nobody knows how many completions were cut; beside it, `finish_unknown` says of how many that holds.
 """
@@ -33,6 +34,9 @@ def read(reading: Reading) -> Iterator[Record]:
         known = row.fields.get("truncated") is not None
         truncated = row.integer("truncated") if known else 0
         partly = row.integer("finish_unknown") if row.fields.get("finish_unknown") is not None else 0
+        unanswered = row.integer("unanswered") if row.fields.get("unanswered") is not None else 0
+        if unanswered > unjudged:
+            row.fail(f"unanswered = {unanswered} is more than unjudged = {unjudged}, of which it is a part")
         if c + unjudged > n:
             row.fail(f"c = {c} and unjudged = {unjudged} are together more than n = {n}")
         if truncated > n:
@@ -41,7 +45,7 @@ def read(reading: Reading) -> Iterator[Record]:
             row.fail(f"truncated = {truncated} and finish_unknown = {partly} are together more than n = {n}")
         if n == 0:
             reading.report.warn("problems with n = 0 carry no information")
-        yield Record(name, origin, n, c, unjudged, truncated, partly if known else n, name=name)
+        yield Record(name, origin, n, c, unjudged, truncated, partly if known else n, unanswered, name=name)
 
 
 def _only_counts(reading: Reading) -> None:
@@ -70,6 +74,7 @@ def write(counts: Counts, path: Path | str) -> Path:
             row: dict[str, str | int] = {"id": name, "n": int(counts.n[i]), "c": int(counts.c[i])}
             unknown = int(counts.finish_unknown[i])
             row |= {"unjudged": int(counts.unjudged[i])} if counts.unjudged[i] else {}
+            row |= {"unanswered": int(counts.unanswered[i])} if counts.unanswered[i] else {}
             row |= {"truncated": int(counts.truncated[i])} if unknown < counts.n[i] or not unknown else {}
             row |= {"finish_unknown": unknown} if 0 < unknown < counts.n[i] else {}
             handle.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -113,6 +113,8 @@ def _record(sample: Any, row: Row, reading: Reading, origin: Origin, task: str, 
     choice = sample.output.choices[0] if sample.output.choices else None
     stopped = choice.stop_reason if choice else "unknown"
     finish: FinishReason = "unknown" if stopped == "unknown" else "stop"
+    if stopped == "content_filter":
+        finish = "withheld"
     # a token, message or time limit may also end the sample before the model does
     if stopped in ("max_tokens", "model_length") or sample.limit is not None:
         finish = "length"

@@ -18,7 +18,7 @@ from goldpanner.files import replacing
 from goldpanner.interop.lines import Row, brief, judged, reward_of, rows_of, unicode_text
 from goldpanner.interop.records import Origin, Reading, Record, problem_of, record_of
 from goldpanner.interop.selection import Selection
-from goldpanner.types import Outcome
+from goldpanner.types import Cause, Outcome
 
 KEYS = frozenset({"input", "output", "score", "step"})
 _UID = re.compile(r"(?P<group>.+)_(?P<rollout>\d+)_(?P<output>\d+)")
@@ -65,7 +65,8 @@ def _record(row: Row, reading: Reading, origin: Origin) -> Record:
     value = None if unjudged else row.need(name)
     said = judged(row, value, name, f"verl/{name}", reading)
     reward = reward_of(row.fields["score"]) if "score" in row.fields else None
-    draw = reading.draw(problem, row.text("output"), said=said, reward=reward)
+    cause = Cause(row.fields["cause"]) if unjudged and row.fields.get("cause") in list(Cause) else None
+    draw = reading.draw(problem, row.text("output"), said=said, reward=reward, cause=cause)
     match = _UID.fullmatch(str(row.fields.get("uid", "")))
     known = row.fields.get("goldpanner_id")
     if known is not None and not isinstance(known, str):

@@ -29,6 +29,7 @@ from goldpanner.train import grpo
 from goldpanner.train.trl.rows import AsTrained, Rows, completion
 from goldpanner.types import Completion, Outcome, Problem, Sample, SamplingParams, Verdict, content_hash
 from goldpanner.verify import Verifier
+from goldpanner.verify.answer_part import apart
 from goldpanner.verify.reward import Reward, RewardFunction
 
 try:
@@ -132,7 +133,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
     ) -> RewardFunction:
         """Return a reward function for TRL that pays what `judge` says and records each completion.
 
-        `judge` is a verifier (CORRECT 1, WRONG 0, UNJUDGED None), or a function with TRL's signature, which is called
+        `judge` is a verifier (it pays `Verdict.reward`), or a function with TRL's signature, which is called
         exactly as TRL calls it and whose numbers are passed on; as a verdict a number is CORRECT if it is 1, or at
         least `threshold`, and None or any other number without a threshold is UNJUDGED. What `others` say is stored
         beside it. `pay` gives another reward than the verdict's.
@@ -145,7 +146,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         if isinstance(judge, Verifier):
             name, verifier = judge.id.split("@")[0], judge
         else:
-            scale = Reward(judge, threshold, conversational=self._rows.chat)
+            scale = Reward(judge, threshold, conversational=self._rows.chat, whole=True)
             own, name = judge, getattr(judge, "__name__", type(judge).__name__)
             verifier = AsTrained(scale, self._rows.columns)
         self._judge = verifier
@@ -155,10 +156,17 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
             asked = [self._rows.asked(i, prompt, columns) for i, prompt in enumerate(prompts)]
             ids = [None] * len(completions) if completion_ids is None else completion_ids
             ends, limit = self._ends(), self._args.max_completion_length
-            drawn = [completion(said, own_ids, ends, limit, self.stop) for said, own_ids in zip(completions, ids)]
+            opening = self._opening()
+            drawn = [
+                said
+                for prompt, text, own_ids in zip(prompts, completions, ids)
+                for said in apart(
+                    [completion(text, own_ids, ends, limit, self.stop)], prompt if isinstance(prompt, str) else opening
+                )
+            ]
             if own is None:
                 verdicts = [judge_one(verifier, problem, said) for problem, said in zip(asked, drawn)]
-                paid = [None if v.outcome is Outcome.UNJUDGED else float(v.correct) for v in verdicts]
+                paid = [verdict.reward for verdict in verdicts]
             else:
                 paid = _called(own, prompts=prompts, completions=completions, completion_ids=completion_ids, **columns)
                 verdicts = [scale.verdict(value) for value in paid]
@@ -173,6 +181,14 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
 
         recorded.__name__ = name
         return recorded
+
+    def _opening(self) -> str:
+        """Return a chat as the template renders it up to the answer: it may begin a thought."""
+        if not self._rows.chat or not getattr(self._tokenizer, "chat_template", None):
+            return ""
+        options = getattr(self._args, "chat_template_kwargs", None) or {}
+        turn = [{"role": "user", "content": "?"}]
+        return str(self._tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True, **options))
 
     def _ends(self) -> set[int]:
         tokenizer = getattr(self._tokenizer, "tokenizer", self._tokenizer)  # a processor carries one
