@@ -23,12 +23,12 @@ os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  as this process; at Ray
 from goldpanner.policies.base import Policy, Request
 from goldpanner.policies.scripted import ScriptedPolicy
 from goldpanner.progress import Event
-from goldpanner.sampling.collect import collect, params_of
+from goldpanner.sampling.collect import collect
 from goldpanner.sampling.goal import Goal
 from goldpanner.sampling.ray_workers import Held, Workers
 from goldpanner.sources import load_policy
 from goldpanner.store import Store
-from goldpanner.tasks import load
+from goldpanner.tasks.catalog import load, task
 from goldpanner.types import Completion, Problem, SamplingParams
 
 
@@ -100,7 +100,7 @@ def main() -> None:
         for each in pids.values():
             each.mkdir()
         (folder / "0" / str(os.getpid())).touch()
-        params = params_of(given.task, 1.0, 1.0, 0, None, None)
+        params = task(given.task).params
         run = Run(folder, load(given.task, given.problems, 0), params, given.samples)
         own = policy_of(given.model)
         began = time.perf_counter()

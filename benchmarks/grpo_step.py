@@ -70,7 +70,8 @@ def pretrained(world: World, steps: int) -> tuple[Any, Any]:
 
 
 def trl_trainer(model: Any, tokenizer: Any, world: World, config: RLVRConfig, callback: InTurn, folder: str) -> Any:
-    problems = [p for step in range(config.steps) for p in step_problems(world, config, step, config.prompts_per_step)]
+    tasks, size = world.tasks, config.prompts_per_step
+    problems = [p for step in range(config.steps) for p in step_problems(tasks, config, step, size)]
     by_prompt = {problem.prompt: problem for problem in problems}
     verifier = world.verifiers()[0]
     special = {tokenizer.eos_token, tokenizer.pad_token}
@@ -122,7 +123,7 @@ def main() -> None:
         config = RLVRConfig(
             steps=options.steps, prompts_per_step=options.prompts, group_size=options.group_size, seed=seed
         )
-        turns = InTurn(*(rlvr(copy.deepcopy(model), tokenizer, world, settings) for settings in (config, ppo)))
+        turns = InTurn(*(rlvr(copy.deepcopy(model), tokenizer, world.tasks, settings) for settings in (config, ppo)))
         with tempfile.TemporaryDirectory() as folder:
             trl_trainer(copy.deepcopy(model), tokenizer, world, config, turns, folder).train()
         runs.append(turns)

@@ -9,19 +9,16 @@ Stopped, the same call goes on. From the command line, followed by `goldpanner m
 """
 
 import sys
-from dataclasses import replace
-from pathlib import Path
 
 import goldpanner as gp
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.runs import model_run
-from goldpanner.studies.posed import Posed
 
 model, data, *sizes = sys.argv[1:]
 n, tokens = map(int, sizes or (32, 160))
-task = Posed.of("gsm8k/test", Path(data))
-problems = task.recipe.problems(path=data)[:20]
-params = replace(task.recipe.params, max_tokens=tokens)
+task = gp.task("gsm8k/test", data)
+problems = task.problems(20)
+params = task.sampling(max_tokens=tokens)
 policy = LocalPolicy.from_pretrained(model, name="model")
 store = gp.Store("runs/gsm8k")
 

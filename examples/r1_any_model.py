@@ -13,7 +13,6 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 import goldpanner as gp
 from goldpanner.runs import recipe
-from goldpanner.studies.posed import Posed
 from goldpanner.train.model import build_tokenizer, save_model
 
 SETTINGS = [
@@ -33,8 +32,8 @@ with TemporaryDirectory() as folder:
     )
     save_model(GPT2LMHeadModel(shape), tokenizer, start)
 
-    task = Posed.of("arithmetic/add-1d1d")
-    recipe.run("r1", start, out, lambda event: None, overrides=SETTINGS, posed=task)
+    task = gp.task("arithmetic/add-1d1d")
+    recipe.run("r1", start, out, lambda event: None, overrides=SETTINGS, task=task)
 
     runs = gp.Store(out / "store").records("runs")
     for name in [stage.name for stage in recipe.load("r1").stages]:

@@ -15,10 +15,11 @@ from goldpanner.cli import application
 from goldpanner.errors import InputError
 from goldpanner.measure import sequential
 from goldpanner.policies.scripted import ScriptedPolicy
-from goldpanner.sampling.collect import Spent, collect, goal_of, params_of
+from goldpanner.sampling.collect import Spent, collect, goal_of
 from goldpanner.sampling.goal import Goal, draw, here
 from goldpanner.store import Store
-from goldpanner.tasks import World, load, recipe
+from goldpanner.tasks import World, load
+from goldpanner.tasks.catalog import task
 from goldpanner.types import Counts, SamplingParams
 
 PARAMS = SamplingParams(max_tokens=40)
@@ -158,11 +159,11 @@ def test_options_stand_for_goals():
             Goal(**wrong)
 
 
-def test_a_task_is_put_as_its_recipe_says_unless_said_otherwise():
-    own = recipe("arithmetic/add-2d2d").params
-    assert params_of("arithmetic/add-2d2d", 1.0, 1.0, 0, None, None) == own
-    assert params_of("arithmetic/add-2d2d", 1.0, 1.0, 0, 9, "chat") == SamplingParams(max_tokens=9, template="chat")
-    assert params_of("world/d2", 0.5, 1.0, 0, None, None) == SamplingParams(0.5, max_tokens=48)
+def test_a_task_is_put_in_its_own_template_unless_another_is_given():
+    sums = task("arithmetic/add-2d2d")
+    assert sums.sampling() == sums.params
+    assert sums.sampling(max_tokens=9, template="chat") == SamplingParams(max_tokens=9, template="chat")
+    assert task("world/d2").sampling(0.5) == SamplingParams(0.5, max_tokens=48)
 
 
 def test_unjudged_samples_settle_nothing_and_still_end():

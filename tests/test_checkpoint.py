@@ -11,7 +11,7 @@ import torch
 
 from goldpanner.errors import InputError
 from goldpanner.tasks import World, WorldConfig
-from goldpanner.tasks.domain import Document
+from goldpanner.tasks.task import Document
 from goldpanner.train.checkpoint import Checkpoint
 from goldpanner.train.model import ModelConfig, build_model, build_tokenizer
 from goldpanner.train.rlvr import RLVRConfig, rlvr
@@ -41,7 +41,7 @@ def stage(kind, checkpoint):
             learning_rate=1e-2,
             minibatches=2 if kind == "ppo" else 1,
         )
-        return model, rlvr(model, tokenizer, world, config, checkpoint=checkpoint, checkpoint_every=3)
+        return model, rlvr(model, tokenizer, world.tasks, config, checkpoint=checkpoint, checkpoint_every=3)
     config = SupervisedConfig(steps=STEPS, batch=6, warmup_steps=2, optimizer="adam" if kind == "sft" else "muon")
     source = epochs(DOCUMENTS, config) if kind == "sft" else fresh_text(world, config)
     return model, supervised(model, tokenizer, source, config, checkpoint=checkpoint, checkpoint_every=3)

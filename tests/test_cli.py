@@ -356,12 +356,24 @@ def test_mistakes_on_the_real_command_line_exit_with_2_and_no_traceback(tmp_path
 
 
 def test_tasks_are_listed_and_shown():
-    ids = json.loads(call("tasks", "--json"))["tasks"]
-    assert {"world/d1", "world/exposure-0.1%", "world/klingon", "arithmetic/add-2d"} <= set(ids)
+    groups = json.loads(call("tasks", "--json"))["groups"]
+    families = [family for group in groups.values() for family in group]
+    ids = {name for family in families for name in family["tasks"]}
+    assert {
+        "world/d1",
+        "world/exposure-0.1%",
+        "world/klingon",
+        "column-addition/2d",
+        "countdown/4",
+        "gsm8k/test",
+    } <= ids
+    assert {f["family"]: f["needs"] for f in families}["gsm8k"] == "--data FILE"
+    assert all(name in call("tasks") for name in ids)
     shown = json.loads(call("tasks", "world/d3", "-n", 2, "--json"))["problems"]
     assert len(shown) == 2
     assert shown[0]["worked"].endswith(shown[0]["answer"])
-    assert "worked" not in call("tasks", "countdown/3"), "nothing is shown of what is not there"
+    assert "worked" in call("tasks", "countdown/3")
+    assert "worked" not in call("tasks", "arithmetic/add-2d2d"), "nothing is shown of what is not there"
 
 
 def test_the_problems_of_a_file_are_shown(tmp_path):

@@ -67,7 +67,7 @@ def test_a_data_file_is_checked_with_the_verifier_that_judges_it(tmp_path: Path)
     assert (found["verifier"], found["tasks"]) == ("number:wrong-if-missing@1", ["mine"])
 
 
-@pytest.mark.parametrize("task", ["world/d2", "countdown/3", "arithmetic/add-2d"])
+@pytest.mark.parametrize("task", ["world/d2", "countdown/3", "column-addition/2d"])
 def test_tasks_judged_by_the_whole_text_pass_their_worked_answers(task):
     for found in checks(task):
         assert found["tasks"] == [task]

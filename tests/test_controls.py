@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from goldpanner.errors import InputError
-from goldpanner.tasks import Arithmetic, World
+from goldpanner.tasks import ColumnAddition, World
 from goldpanner.train import grpo
 from goldpanner.train.rlvr import RLVRConfig, chance, reward_first
 from goldpanner.types import Completion, Outcome, Problem
@@ -103,7 +103,7 @@ def test_what_form_cannot_judge():
     assert form(CHAIN, Completion("oak c a t river k e i", finish="length")).outcome is Outcome.WRONG
 
 
-@pytest.mark.parametrize("domain", [World(), Arithmetic()])
+@pytest.mark.parametrize("domain", [World(), ColumnAddition()])
 def test_every_domain_offers_its_form_and_judges_it_only_when_named(domain):
     usual = [v.id for v in domain.verifiers()]
     assert [v.id for v in reward_first(domain.verifiers(), None, domain.controls())] == usual

@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 
 from goldpanner.cli import application
 from goldpanner.errors import InputError
-from goldpanner.tasks import is_data, load, read_problems
+from goldpanner.tasks import load, read_problems
+from goldpanner.tasks.files import is_data
 
 ROWS = [{"question": f"{i} + 1?", "answer": f"so it is\n#### {i + 1}"} for i in range(7)]
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from goldpanner.cli import application
 from goldpanner.errors import InputError, MissingExtraError
-from goldpanner.tasks import load, recipe
+from goldpanner.tasks.catalog import load, task
 from goldpanner.types import Completion, Outcome, Problem
 from goldpanner.verify import ReasoningGym, Verifier, pool
 
@@ -147,13 +147,13 @@ def test_it_is_a_task_of_every_command(library, tmp_path):
 
 def test_without_the_library_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "reasoning_gym", None)
-    found = recipe("reasoning-gym/sums")  # a task is known without it
+    sums = task("reasoning-gym/sums")  # a task is known without it
     with pytest.raises(MissingExtraError, match=r"goldpanner\[reasoning-gym\]"):
-        found.problems(1)
+        sums.problems(1)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr("goldpanner.verify.gym.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"goldpanner\[reasoning-gym\]"):
-        found.verifier()
+        sums.verifiers()
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_the_real_library(name):
     pytest.importorskip("reasoning_gym")
     problems = load(f"reasoning-gym/{name}", 4)
     assert [p.id for p in problems] == [p.id for p in load(f"reasoning-gym/{name}", 4)]
-    judge = recipe(f"reasoning-gym/{name}").verifier()
+    judge = task(f"reasoning-gym/{name}").verifiers()[0]
     wrong = [judge(p, Completion("<answer>no such thing</answer>")) for p in problems]
     assert not any(v.correct for v in wrong)
     if name != "rubiks_cube":  # it has no one right answer

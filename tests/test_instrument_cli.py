@@ -62,7 +62,7 @@ def test_a_log_is_judged_anew_by_a_function_of_ones_own(tmp_path):
 def test_judging_anew_without_a_right_answer_or_a_known_verifier_is_refused():
     log = FIXTURES / "trl" / "every_step" / "completions_00001.parquet"
     assert "does not say the right answer" in call("measure", log, "--rescore", "exact", code=2)
-    assert "'gold' is no verifier; give number," in call("measure", log, "--rescore", "gold", code=2)
+    assert "no verifier is called 'gold'; give number," in call("measure", log, "--rescore", "gold", code=2)
 
 
 def test_names_from_a_file_are_shown_as_they_are_and_cannot_format_the_terminal(tmp_path):

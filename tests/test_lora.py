@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from goldpanner.policies.local import LocalPolicy
 from goldpanner.runs import stages
 from goldpanner.runs.config import RunConfig
 from goldpanner.store import Store
-from goldpanner.studies.posed import Posed
+from goldpanner.tasks.catalog import task
 from goldpanner.train import lora
 from goldpanner.train.config import RLVRConfig
 from goldpanner.train.model import load_model
@@ -33,18 +34,12 @@ TINY = {"prompts_per_step": 8, "group_size": 16, "max_tokens": 4, "learning_rate
 
 
 class Sevens:
-    """The task's prompts, a reward for every answer that begins with a 7."""
+    """A reward for every answer that begins with a 7."""
 
     id = "sevens@1"
 
     def __call__(self, problem, completion):
         return Verdict(Outcome.CORRECT if completion.text.startswith("7") else Outcome.WRONG, self.id)
-
-    def problems(self, task, n, rng, split="test"):
-        return Posed.of(task).problems(task, n, rng, split)
-
-    def verifiers(self):
-        return (self,)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +62,7 @@ def adapter(base, tmp_path_factory):
 
 
 def problems(n=6):
-    return Posed.of(tiny_model.TASK).recipe.problems(n, seed=0)
+    return task(tiny_model.TASK).problems(n, seed=0)
 
 
 def test_fresh_adapters_change_nothing_and_alone_are_trained(base):
@@ -156,7 +151,8 @@ def test_without_peft_the_extra_is_named(adapter, base, monkeypatch):
 def test_grpo_on_adapters_lifts_the_reward_and_leaves_the_weights_alone(base):
     model, tokenizer = load_model(base)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    records = list(rlvr(model, tokenizer, Sevens(), RLVRConfig(**TINY, tasks=TASKS, steps=30, lora=8)))
+    sevens = {tiny_model.TASK: replace(task(tiny_model.TASK), verifiers=lambda: (Sevens(),))}
+    records = list(rlvr(model, tokenizer, sevens, RLVRConfig(**TINY, tasks=TASKS, steps=30, lora=8)))
     first, last = (np.mean([r.reward for r in part]) for part in (records[:4], records[-4:]))
     assert last > first + 0.3, (first, last)
     after = {name.replace(".base_layer", ""): value for name, value in model.state_dict().items()}
@@ -165,10 +161,10 @@ def test_grpo_on_adapters_lifts_the_reward_and_leaves_the_weights_alone(base):
 
 
 def test_a_stage_leaves_the_merged_model_and_its_adapters(base, tmp_path):
-    posed = Posed.of(tiny_model.TASK)
-    config = posed.settings(RunConfig.model_validate({"grpo": {**TINY, "steps": 3, "lora": 4}}))
+    sums = task(tiny_model.TASK)
+    config = RunConfig.model_validate({"grpo": {**TINY, "steps": 3, "lora": 4}}).for_task(sums)
     store = Store(tmp_path / "store")
-    stages.train("grpo", config, tmp_path / "rl", base, store, lambda event: None, posed=posed)
+    stages.train("grpo", config, tmp_path / "rl", base, store, lambda event: None, task=sums)
     merged = LocalPolicy.from_pretrained(tmp_path / "rl" / "model", device="cpu")
     assert merged.id == store.get("runs", "rl")["policy"]
     assert not merged.describe()["adapters"]

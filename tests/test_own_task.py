@@ -10,8 +10,9 @@ from goldpanner.cli import application, sample
 from goldpanner.errors import GoldpannerError, InputError
 from goldpanner.policies.scripted import ScriptedPolicy
 from goldpanner.store import Store
-from goldpanner.tasks.own import judge_of, own_task, usual_verifier
+from goldpanner.tasks.catalog import task
 from goldpanner.types import Completion
+from goldpanner.verify.named import named_verifier
 
 REWARDS = """
 def says(prompts, completions, answer, **_):
@@ -53,18 +54,23 @@ def file(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("text", ["The answer is 2.", "so \\boxed{2}", "2.", " 2"])
 def test_a_file_of_numbers_is_judged_by_the_number_that_is_declared(file, text):
-    task = own_task(file)
-    assert task.verifier()(task.problems(path=file)[0], Completion(text)).correct
+    own = task(str(file))
+    assert own.verifiers()[0](own.problems(1)[0], Completion(text)).correct
 
 
 def test_who_judges_depends_on_every_answer_of_the_file(tmp_path):
-    assert (
-        usual_verifier(write(tmp_path / "a.jsonl", [1, "-2.5", "3/4", "1,000", "\\frac{1}{2}"]))
-        == "number:wrong-if-missing"
-    )
-    assert usual_verifier(write(tmp_path / "b.jsonl", [1, 2, "Paris"])) == "exact", "however few are drawn"
+    def judge(path, columns=None):
+        own = task(str(path), columns=columns)
+        (verifier,) = own.verifiers()
+        assert own.note.startswith(f"judged by {verifier.id.partition('@')[0].partition(':nfkc')[0]} (")
+        return verifier.id
+
+    numbers = write(tmp_path / "a.jsonl", [1, "-2.5", "3/4", "1,000", "\\frac{1}{2}"])
+    assert judge(numbers) == "number:wrong-if-missing@1"
+    assert task(str(numbers), verifier="math").note == "", "whoever names a verifier needs no note"
+    assert judge(write(tmp_path / "b.jsonl", [1, 2, "Paris"])) == "exact:nfkc+spaces@1", "however few are drawn"
     (tmp_path / "c.jsonl").write_text('{"prompt": "?", "final": 3, "answer": "x"}\n')
-    assert usual_verifier(tmp_path / "c.jsonl", "question=prompt,answer=final") == "number:wrong-if-missing"
+    assert judge(tmp_path / "c.jsonl", "question=prompt,answer=final") == "number:wrong-if-missing@1"
 
 
 def test_it_is_told_who_judges(file):
@@ -185,7 +191,7 @@ def test_mistakes_say_what_to_do(file, monkeypatch):
     assert "no data lies there; did you mean" in refused
     assert len(refused) < 200
     with pytest.raises(InputError, match="no verifier is called"):
-        judge_of("gsm8k/test")
+        named_verifier("gsm8k/test")
 
 
 def test_a_policys_name_in_the_store_comes_before_a_file(file, monkeypatch):

@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from goldpanner.errors import InputError
+from goldpanner.tasks.task import Task
 from goldpanner.train import grpo, ppo
 from goldpanner.train.model import ModelConfig, build_model, build_tokenizer
 from goldpanner.train.objective import Objective, add_gradient
 from goldpanner.train.rlvr import PPO, RLVRConfig, rlvr
 from goldpanner.train.rows import Row
-from goldpanner.types import Outcome, Problem, Verdict
+from goldpanner.types import Outcome, Problem, SamplingParams, Verdict
 from test_grpo import in_double, some_rows
 
 WORDS = [f"w{i}" for i in range(20)]
@@ -212,15 +213,15 @@ class Say:
 
     id = "say@1"
 
-    def problems(self, task, n, rng, split="test"):
+    def make(self, n, rng, split):
         return [Problem("say", f"{WORDS[i % 4]} w19", WORDS[i % 4], {"number": int(i)}) for i in rng.permutation(n)]
-
-    def verifiers(self):
-        return (self,)
 
     def __call__(self, problem, completion):
         right = completion.text.split()[:1] == [problem.answer]
         return Verdict(Outcome.CORRECT if right else Outcome.WRONG, self.id)
+
+
+SAY = {"say": Task("say", SamplingParams(), lambda: (Say(),), make=Say().make)}
 
 
 def say(**changes):
@@ -231,7 +232,7 @@ def say(**changes):
 @pytest.mark.parametrize("architecture", [llama, gpt2])
 def test_it_learns(architecture, tokenizer):
     model = architecture(tokenizer)
-    records = list(rlvr(model, tokenizer, Say(), say(steps=60)))
+    records = list(rlvr(model, tokenizer, SAY, say(steps=60)))
     assert np.mean([r.reward for r in records[:3]]) < 0.2
     assert np.mean([r.reward for r in records[-10:]]) > 0.9
     assert np.mean([r.value_loss for r in records[-10:]]) < 0.05
@@ -245,7 +246,7 @@ def test_an_abandoned_run_goes_on_from_its_checkpoint_value_head_included(archit
 
     def run(**options):
         model = architecture(tokenizer)
-        return model, rlvr(model, tokenizer, Say(), config, **options)
+        return model, rlvr(model, tokenizer, SAY, config, **options)
 
     whole, steps = run()
     records = list(steps)
@@ -258,11 +259,11 @@ def test_an_abandoned_run_goes_on_from_its_checkpoint_value_head_included(archit
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters()))
     assert [(r.loss, r.value_loss) for r in again] == [(r.loss, r.value_loss) for r in records]
     with pytest.raises(InputError, match="belongs to another run"):
-        next(rlvr(architecture(tokenizer), tokenizer, Say(), say(steps=7, gae_lambda=0.5), checkpoint=path))
+        next(rlvr(architecture(tokenizer), tokenizer, SAY, say(steps=7, gae_lambda=0.5), checkpoint=path))
 
 
 def test_on_policy_ppo_is_one_update_and_clips_nothing(tokenizer):
-    (record,) = rlvr(llama(tokenizer), tokenizer, Say(), say(steps=1, epochs=1, minibatches=1))
+    (record,) = rlvr(llama(tokenizer), tokenizer, SAY, say(steps=1, epochs=1, minibatches=1))
     assert (record.clipped, record.kl) == (0.0, None)
     assert record.value_loss >= 0
 
@@ -270,7 +271,7 @@ def test_on_policy_ppo_is_one_update_and_clips_nothing(tokenizer):
 def test_whitening_and_lambda_and_the_clip_matter(tokenizer):
     def weights(**changes):
         model = llama(tokenizer)
-        for _ in rlvr(model, tokenizer, Say(), say(steps=3, **changes)):
+        for _ in rlvr(model, tokenizer, SAY, say(steps=3, **changes)):
             pass
         return torch.cat([p.detach().flatten() for p in model.parameters()])
 

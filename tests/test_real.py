@@ -25,7 +25,7 @@ from goldpanner.rng import stream
 from goldpanner.runs import lab_run, model_run, settings
 from goldpanner.runs.before_after import form_paragraph
 from goldpanner.store import Store
-from goldpanner.studies.posed import Posed
+from goldpanner.tasks.catalog import task
 from goldpanner.train.model import load_model
 from goldpanner.train.objective import Objective, add_gradient
 from goldpanner.train.rows import Row
@@ -183,7 +183,7 @@ def test_killed_and_interrupted_it_ends_with_the_same_weights(told, model, tmp_p
         (["--task", "arithmetic/add-1d1d"], "--model and --task belong together"),
         (["--data", "x.jsonl"], "--model and --task belong together"),
         (["--model", "nowhere", "--task", "arithmetic/add-1d1d"], "model 'nowhere' is no model folder"),
-        (["--model", "{model}", "--task", "arithmetic/plus"], "no recipe is called 'arithmetic/plus'"),
+        (["--model", "{model}", "--task", "arithmetic/plus"], "no task is called 'arithmetic/plus'; did you mean"),
         (["--model", "{model}", "--task", "gsm8k/train"], "read from a file; give its path"),
         (["--model", "{model}", "--task", "countdown/3", "--data", "x.jsonl"], "made, not read"),
         (["--model", "{model}", "--task", "countdown/3", "--set", "grpo.stepz=3"], "did you mean grpo.steps"),
@@ -236,30 +236,30 @@ def test_a_pilot_without_a_right_answer_stops_the_run(model, tmp_path):
     assert build(tmp_path / "insisted").is_file()
 
 
-def test_a_file_is_split_and_what_the_plan_leaves_out_is_not_posed(model, tmp_path):
+def test_a_file_is_split_and_what_the_plan_leaves_out_is_not_trained_on(model, tmp_path):
     file = tmp_path / "sums.jsonl"
     rows = [{"question": f"{a} + {b} =", "answer": f"so #### {a + b}"} for a in range(10) for b in range(10)]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    posed = config(model, task="gsm8k/mine", data=str(file)).posed()
-    train, test = (model_run.choose(posed, 1000, split, 0) for split in ("train", "test"))
+    sums = config(model, task="gsm8k/mine", data=str(file)).load_task()
+    train, test = (model_run.choose(sums, 1000, split, 0) for split in ("train", "test"))
     assert len(train) + len(test) == 100
     assert 10 <= len(test) <= 30
     assert not {p.id for p in train} & {p.id for p in test}
     out = frozenset(p.id for p in train[:50])
-    posed = model_run.replace(posed, left_out=out)
-    drawn = posed.problems("gsm8k/mine", 20, stream("x"), "train")
+    sums = model_run.replace(sums, left_out=out)
+    drawn = sums.draw(20, stream("x"), "train")
     assert not {p.id for p in drawn} & out
     with pytest.raises(InputError, match=f"has {len(train) - 50}; lower prompts_per_step"):
-        posed.problems("gsm8k/mine", 90, stream("x"), "train")
-    assert len(Posed.of("gsm8k/mine", file).problems("gsm8k/mine", 100, stream("x"))) == 100, "unless it is split"
+        sums.draw(90, stream("x"), "train")
+    assert len(task("gsm8k/mine", file).draw(100, stream("x"))) == 100, "unless it is split"
     template = 'grpo.template="{prompt}"'
     record = model_run.run(
         config(model, template, "grpo.steps=1", "pilot.insist=true", task="gsm8k/mine", data=str(file)),
         tmp_path / "out",
         quiet,
     )
-    posed_ids = {s.problem for s in Store(tmp_path / "out" / "store").samples(run="grpo") if s.step is not None}
-    assert posed_ids <= {p.id for p in train} - set(record["plan"]["left_out"])
+    trained_ids = {s.problem for s in Store(tmp_path / "out" / "store").samples(run="grpo") if s.step is not None}
+    assert trained_ids <= {p.id for p in train} - set(record["plan"]["left_out"])
 
 
 def test_a_data_file_is_a_task(model, tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""Recipes for real models: what is asked, how it is put, who judges."""
+"""Made tasks and benchmarks: what is asked, how it is put, who judges."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from goldpanner.errors import InputError
-from goldpanner.tasks import find_recipe, load, recipe, recipe_ids, task_ids
+from goldpanner.tasks.catalog import FAMILIES, find_task, load, task, task_names
 from goldpanner.types import Completion, Outcome, Problem
 from goldpanner.verify import Countdown, Number
 
@@ -23,23 +23,23 @@ GENERATED = (
 )
 
 
-@pytest.mark.parametrize("task", GENERATED)
-def test_splits_are_disjoint_and_stable(task: str) -> None:
-    made = recipe(task)
+@pytest.mark.parametrize("name", GENERATED)
+def test_splits_are_disjoint_and_stable(name: str) -> None:
+    made = task(name)
     test, train = made.problems(40), made.problems(40, split="train")
     assert len({problem.prompt for problem in test}) == 40
     assert not {problem.prompt for problem in test} & {problem.prompt for problem in train}
-    assert recipe(task).problems(40) == test
+    assert task(name).problems(40) == test
     assert made.problems(15) == test[:15]
     assert made.problems(40, seed=1) != test
-    assert all(problem.task == task for problem in test)
-    assert load(task, 15) == test[:15]
+    assert all(problem.task == name for problem in test)
+    assert load(name, 15) == test[:15]
 
 
-@pytest.mark.parametrize("task", GENERATED)
-def test_the_examples_are_right_and_never_asked(task: str) -> None:
-    made = recipe(task)
-    verifier = made.verifier()
+@pytest.mark.parametrize("name", GENERATED)
+def test_the_examples_are_right_and_never_asked(name: str) -> None:
+    made = task(name)
+    verifier = made.verifiers()[0]
     *shown, last = made.params.template.split("\n")
     assert last == "{prompt}"
     assert len(shown) == 4
@@ -55,22 +55,22 @@ def test_the_examples_are_right_and_never_asked(task: str) -> None:
 
 
 def test_arithmetic_is_right_and_dials() -> None:
-    for task in ("arithmetic/add-3d2d", "arithmetic/sub-3d2d", "arithmetic/sub-2d2d", "arithmetic/mul-2d2d"):
-        digits = [int(task[-4]), int(task[-2])]
-        for problem in recipe(task).problems(50):
+    for name in ("arithmetic/add-3d2d", "arithmetic/sub-3d2d", "arithmetic/sub-2d2d", "arithmetic/mul-2d2d"):
+        digits = [int(name[-4]), int(name[-2])]
+        for problem in task(name).problems(50):
             left, _ = problem.prompt.split(" =")
             assert eval(left) == int(problem.answer) >= 0
             assert [len(number) for number in left.split() if number.isdecimal()] == digits == problem.meta["digits"]
-    by_prompt = {problem.prompt: problem.meta["carries"] for problem in recipe("arithmetic/add-1d1d").problems(15)}
+    by_prompt = {problem.prompt: problem.meta["carries"] for problem in task("arithmetic/add-1d1d").problems(15)}
     assert all(carries == int(eval(prompt[:-1]) > 9) for prompt, carries in by_prompt.items())
-    borrows = {problem.prompt: problem.meta["carries"] for problem in recipe("arithmetic/sub-2d1d").problems(50)}
+    borrows = {problem.prompt: problem.meta["carries"] for problem in task("arithmetic/sub-2d1d").problems(50)}
     assert all(count == int(int(prompt[1]) < int(prompt[5])) for prompt, count in borrows.items())
 
 
 def test_arithmetic_verdicts_tell_form_from_skill() -> None:
-    made = recipe("arithmetic/add-2d2d")
+    made = task("arithmetic/add-2d2d")
     (problem,) = made.problems(1)
-    verifier = made.verifier()
+    verifier = made.verifiers()[0]
     assert verifier(problem, Completion(f" {problem.answer}")).correct
     for text in (" 7", "", " what?", f" {problem.answer} + 1 = 3", f"{problem.answer}\n{problem.answer}"):
         assert verifier(problem, Completion(text)).outcome is Outcome.WRONG, text
@@ -134,15 +134,15 @@ def test_files_of_the_user(tmp_path: Path) -> None:
     gsm = write(tmp_path / "g.jsonl", {"question": "Two and two?", "answer": "2+2=4\n#### 4"})
     (problem,) = load("gsm8k/train", 1, path=gsm)
     assert (problem.task, problem.answer) == ("gsm8k/train", "4")
-    assert recipe("gsm8k/train").verifier()(problem, Completion("The answer is $4.")).correct
+    assert task("gsm8k/train").verifiers()[0](problem, Completion("The answer is $4.")).correct
     aime = write(tmp_path / "a.jsonl", {"ID": "1", "Problem": "Find $n$.", "Answer": 204})
-    assert recipe("aime/2024").problems(path=aime)[0].answer == "204"
+    assert task("aime/2024", aime).problems()[0].answer == "204"
     maths = write(tmp_path / "m.jsonl", {"problem": "p", "answer": "\\frac12", "subject": "Algebra", "level": 2})
-    (problem,) = recipe("math-500/test").problems(path=maths)
+    (problem,) = task("math-500/test", maths).problems()
     assert problem.meta == {"subject": "Algebra", "level": 2}
-    assert recipe("math-500/test").verifier()(problem, Completion("\\boxed{0.5}")).correct
+    assert task("math-500/test").verifiers()[0](problem, Completion("\\boxed{0.5}")).correct
     with pytest.raises(InputError, match="no column is called 'problem'"):
-        recipe("aime/2024").problems(path=write(tmp_path / "other.jsonl", {"q": "1"}))
+        task("aime/2024", write(tmp_path / "other.jsonl", {"q": "1"})).problems()
 
 
 def test_code_problems(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_code_problems(tmp_path: Path) -> None:
         "entry_point": "f",
     }
     test = "def check(candidate):\n    assert candidate(1) == 1\n"
-    (problem,) = recipe("humaneval/test").problems(path=write(tmp_path / "h.jsonl", {**row, "test": test}))
+    (problem,) = task("humaneval/test", write(tmp_path / "h.jsonl", {**row, "test": test})).problems()
     assert problem.prompt == problem.meta["prefix"] == "def f(x):\n"
     assert problem.meta["tests"] == [test + "\ncheck(f)"]
     row = {
@@ -162,23 +162,23 @@ def test_code_problems(tmp_path: Path) -> None:
         "code": "def f(x): return x",
         "test_list": ["assert f(1) == 1", "assert f(2) == 2"],
     }
-    (problem,) = recipe("mbpp/test").problems(path=write(tmp_path / "m.jsonl", row))
+    (problem,) = task("mbpp/test", write(tmp_path / "m.jsonl", row)).problems()
     assert problem.prompt.endswith("assert f(1) == 1")
     assert problem.meta["tests"] == row["test_list"]
     try:
-        verifier = recipe("mbpp/test").verifier()
+        verifier = task("mbpp/test").verifiers()[0]
     except InputError as error:
         pytest.skip(f"no sandbox here: {error}")
     assert verifier(problem, Completion("def f(x):\n    return x")).correct
 
 
 def test_ids() -> None:
-    assert all(find_recipe(task) is not None for task in recipe_ids())
-    assert not [task for task in task_ids() if find_recipe(task) is not None]  # the lab's tasks keep their names
-    for task in ("arithmetic/add-2d", "countdown/9", "countdown/", "gsm8k", "gsm8k/", "arithmetic/div-2d2d", "x/y"):
-        assert find_recipe(task) is None
-    with pytest.raises(InputError, match="no recipe is called 'countdown/9'"):
-        recipe("countdown/9")
+    assert all(find_task(name).id == name for name in task_names())
+    assert {name.partition("/")[0] for name in task_names()} == set(FAMILIES)
+    for name in ("arithmetic/add-2d", "countdown/9", "countdown/", "gsm8k", "gsm8k/", "arithmetic/div-2d2d", "x/y"):
+        assert find_task(name) is None
+    with pytest.raises(InputError, match="no task is called 'countdown/9'; did you mean countdown/"):
+        task("countdown/9")
     with pytest.raises(InputError, match="did you mean .*gsm8k/test"):
         load("gsm8k-test", 3)
     with pytest.raises(InputError, match="give its path"):
@@ -186,10 +186,10 @@ def test_ids() -> None:
     with pytest.raises(InputError, match="leave out the path"):
         load("countdown/3", 3, path="file.jsonl")
     with pytest.raises(InputError, match="how many"):
-        recipe("countdown/3").problems()
+        task("countdown/3").problems()
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the data files are not here")
 def test_the_real_files() -> None:
-    assert len(recipe("gsm8k/test").problems(path=DATA / "gsm8k_test.jsonl")) == 1319
-    assert len(recipe("math-500/test").problems(path=DATA / "math500_test.jsonl")) == 500
+    assert len(task("gsm8k/test", DATA / "gsm8k_test.jsonl").problems()) == 1319
+    assert len(task("math-500/test", DATA / "math500_test.jsonl").problems()) == 500

@@ -385,12 +385,12 @@ def test_bare_records_and_counts_are_enough(tmp_path):
 
 def test_other_tasks_are_drawn_as_well(tmp_path):
     store = Store(tmp_path / "store")
-    problems = [Problem("arithmetic/add-2d", f"{i} + {i} =", str(2 * i)) for i in range(5)]
+    problems = [Problem("column-addition/2d", f"{i} + {i} =", str(2 * i)) for i in range(5)]
     store.put_problems(problems)
     store.append_truth("p", {problem.id: -float(i) for i, problem in enumerate(problems)})
     store.put("runs", "base", {"stage": "pretrain", "parent": None, "policy": "p", "label": "base"})
     text = build(tmp_path).read_text(encoding="utf-8")
-    assert "arithmetic/add-2d" in text
+    assert "column-addition/2d" in text
     assert "How likely is a right answer?" in text
 
 

@@ -97,7 +97,7 @@ def config(**changes):
 
 def train(base, world, config, **options):  # noqa: F811
     model = copy.deepcopy(base[0])
-    return model, list(rft(model, base[1], world, config, **options))
+    return model, list(rft(model, base[1], world.tasks, config, **options))
 
 
 def test_it_raises_the_probability_of_right_answers_on_held_out_problems(base, world):  # noqa: F811
@@ -116,7 +116,7 @@ def test_on_the_rollouts_that_an_rl_run_stored(base, world, tmp_path):  # noqa: 
     store = Store(tmp_path)
     rl = RLVRConfig(tasks=TASKS, steps=4, prompts_per_step=12, group_size=8, max_tokens=12)
     with store.writer() as sink:
-        list(rlvr(copy.deepcopy(base[0]), base[1], world, rl, sink=sink, run="rl", asked=store.put_problems))
+        list(rlvr(copy.deepcopy(base[0]), base[1], world.tasks, rl, sink=sink, run="rl", asked=store.put_problems))
     kept = keep_right(store.samples(run="rl"))
     assert 0 < len(kept) < 4 * 12 * 8
     rows = to_rows(kept, store.problems(), LocalPolicy(*base))
@@ -129,10 +129,10 @@ def test_on_the_rollouts_that_an_rl_run_stored(base, world, tmp_path):  # noqa: 
 def test_a_round_without_a_right_answer_changes_nothing(base, world):  # noqa: F811
     class Never:
         id = "never@1"
-        problems = world.problems
 
-        def verifiers(self):
-            return (self,)
+        @property
+        def tasks(self):
+            return {name: dataclasses.replace(task, verifiers=lambda: (self,)) for name, task in world.tasks.items()}
 
         def __call__(self, problem, completion):
             return Verdict(Outcome.WRONG, self.id)
@@ -146,7 +146,7 @@ def test_an_abandoned_run_goes_on_after_its_last_whole_round(base, world, tmp_pa
     settings, path = config(rounds=3, prompts=12, per_problem=2), tmp_path / "checkpoint.pt"
     whole, records = train(base, world, settings)
     model = copy.deepcopy(base[0])
-    steps = rft(model, base[1], world, settings, checkpoint=path)
+    steps = rft(model, base[1], world.tasks, settings, checkpoint=path)
     for _ in itertools.islice(steps, 2):
         pass
     steps.close()

@@ -19,6 +19,7 @@ from goldpanner.train.rlvr import RLVRConfig, Rollouts, reward_first, rlvr, step
 from goldpanner.train.rows import Row
 from goldpanner.train.supervised import SupervisedConfig, fresh_text, supervised
 from goldpanner.types import Completion, Outcome, SamplingParams, Verdict
+from goldpanner.verify import Exact
 
 TASKS = {"world/d1": 2.0, "world/d2": 1.0}
 
@@ -67,7 +68,7 @@ class Kept:
 
 def train(base, world, config, **options):
     model = copy.deepcopy(base[0])
-    return model, list(rlvr(model, base[1], world, config, **options))
+    return model, list(rlvr(model, base[1], world.tasks, config, **options))
 
 
 def mean_p(model, tokenizer, world, task="world/d1"):
@@ -110,7 +111,7 @@ def test_every_rollout_is_stored_before_any_filter_and_the_record_counts_it(base
 def test_training_draws_the_same_samples_as_measuring_would(base, world):
     config, sink = settings(steps=1), Kept()
     train(base, world, config, sink=sink)
-    problems = step_problems(world, config, 0, 6)
+    problems = step_problems(world.tasks, config, 0, 6)
     policy = LocalPolicy(*base)
     seed = rng.seed_for("grpo/rollouts", 0, 0)
     measured = rollout(policy, problems, world.verifiers(), SamplingParams(max_tokens=12), n=4, seed=seed)
@@ -119,13 +120,13 @@ def test_training_draws_the_same_samples_as_measuring_would(base, world):
 
 def test_prompts_are_training_problems_and_a_function_of_seed_and_step(world):
     config = settings()
-    problems = step_problems(world, config, 5, 6)
-    assert problems == step_problems(world, config, 5, 6)
+    problems = step_problems(world.tasks, config, 5, 6)
+    assert problems == step_problems(world.tasks, config, 5, 6)
     assert [p.task for p in problems] == ["world/d1"] * 4 + ["world/d2"] * 2
-    assert problems != step_problems(world, config, 4, 6)
-    assert problems != step_problems(world, settings(seed=1), 5, 6)
+    assert problems != step_problems(world.tasks, config, 4, 6)
+    assert problems != step_problems(world.tasks, settings(seed=1), 5, 6)
     held_out = {p.prompt for task in TASKS for p in world.problems(task, 10, rng.stream("x"), "test")}
-    assert not held_out & {p.prompt for step in range(20) for p in step_problems(world, config, step, 6)}
+    assert not held_out & {p.prompt for step in range(20) for p in step_problems(world.tasks, config, step, 6)}
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(base, world):
@@ -140,7 +141,7 @@ def test_an_abandoned_run_goes_on_from_its_checkpoint(base, world, tmp_path):
     config, path = settings(steps=7), tmp_path / "checkpoint.pt"
     whole, records = train(base, world, config)
     model, sink = copy.deepcopy(base[0]), Kept()
-    steps = rlvr(model, base[1], world, config, checkpoint=path, checkpoint_every=3, sink=sink)
+    steps = rlvr(model, base[1], world.tasks, config, checkpoint=path, checkpoint_every=3, sink=sink)
     for _ in range(5):
         next(steps)
     steps.close()
@@ -178,11 +179,10 @@ class Judged:
     def __init__(self, world, outcome):
         self.world, self.outcome, self.id = world, outcome, "test-never@1"
 
-    def problems(self, *args, **kwargs):
-        return self.world.problems(*args, **kwargs)
-
-    def verifiers(self):
-        return (*self.world.verifiers(), self)
+    @property
+    def tasks(self):
+        judges = (*self.world.verifiers(), self)
+        return {name: dataclasses.replace(task, verifiers=lambda: judges) for name, task in self.world.tasks.items()}
 
     def __call__(self, problem, completion):
         odd = len(completion.text) % 4 == 1 and self.outcome is Outcome.UNJUDGED
@@ -309,3 +309,10 @@ def test_a_failed_completion_has_no_tokens_and_does_no_harm(base):
         assert np.isfinite(fields["loss"])
         assert weights(model).isfinite().all()
     assert Completion("boom", finish="error").tokens is None
+
+
+def test_tasks_that_are_judged_by_different_verifiers_are_not_trained_together(base, world):
+    other = dataclasses.replace(world.tasks["world/d2"], verifiers=lambda: (Exact(),))
+    tasks = {**world.tasks, "world/d2": other}
+    with pytest.raises(InputError, match="tasks world/d1, world/d2 are judged by different verifiers"):
+        next(rlvr(copy.deepcopy(base[0]), base[1], tasks, settings()))

@@ -26,8 +26,8 @@ def test_defaults_are_the_prototype_story():
 
 
 def test_another_domain_brings_its_own_curriculum():
-    config = settings.load(RunConfig, None, ["domain.kind=arithmetic"])
-    assert all(task.startswith("arithmetic/") for task in (*config.grpo.tasks, *config.tasks.measured))
+    config = settings.load(RunConfig, None, ["domain.kind=column-addition"])
+    assert all(task.startswith("column-addition/") for task in (*config.grpo.tasks, *config.tasks.measured))
     assert config.probes() == ()
 
 
@@ -83,7 +83,7 @@ def test_a_missing_file(tmp_path):
 
 
 def test_the_settings_page_is_the_one_that_the_fields_make():
-    """Write it anew with: python -c "from goldpanner.studies import settings, config; \\
+    """Write it anew with: python -c "from goldpanner.runs import settings, config; \\
     print(settings.reference_page(config.RunConfig), end='')" > docs/settings.md"""
     page = Path(__file__).parent.parent / "docs" / "settings.md"
     assert page.read_text(encoding="utf-8") == settings.reference_page(RunConfig)

@@ -166,11 +166,11 @@ def test_another_domain_tells_its_own_story(tmp_path):
     other = settings.load(
         RunConfig,
         None,
-        [*SMALL, "domain.kind=arithmetic", "tasks.measured=[arithmetic/add-2d,arithmetic/add-3d]"],
+        [*SMALL, "domain.kind=column-addition", "tasks.measured=[column-addition/2d,column-addition/3d]"],
     )
     record = lab_run.run(other, tmp_path / "out", lambda event: None)
-    assert set(record["verdict"]["table"]["base"]) == {"arithmetic/add-2d", "arithmetic/add-3d"}
-    assert record["verifiers"] == {"answer": "arithmetic-answer@1", "process": "arithmetic-process@1"}
+    assert set(record["verdict"]["table"]["base"]) == {"column-addition/2d", "column-addition/3d"}
+    assert record["verifiers"] == {"answer": "column-addition-answer@1", "process": "column-addition-process@1"}
 
 
 def test_a_missing_model_is_trained_again_to_the_same_one(told, tmp_path):

@@ -11,7 +11,7 @@ import torch
 from goldpanner import rng
 from goldpanner.errors import InputError
 from goldpanner.tasks import World, WorldConfig
-from goldpanner.tasks.domain import Document
+from goldpanner.tasks.task import Document
 from goldpanner.train.model import ModelConfig, build_model, build_tokenizer
 from goldpanner.train.rows import Row, by_length, collate
 from goldpanner.train.supervised import (

@@ -13,20 +13,12 @@ from typer.testing import CliRunner
 
 from goldpanner.cli import application
 from goldpanner.errors import InputError
-from goldpanner.tasks import (
-    Arithmetic,
-    ArithmeticConfig,
-    Domain,
-    DomainConfig,
-    World,
-    WorldConfig,
-    build,
-    gsm8k,
-    load,
-    read_problems,
-    task_ids,
-)
-from goldpanner.tasks.domain import shares_of
+from goldpanner.tasks.catalog import DomainConfig, build_domain, load, task_names
+from goldpanner.tasks.column_addition import ColumnAddition, ColumnAdditionConfig
+from goldpanner.tasks.domain import Domain
+from goldpanner.tasks.files import read_problems
+from goldpanner.tasks.splits import shares_of
+from goldpanner.tasks.world import World, WorldConfig
 from goldpanner.types import Completion
 from goldpanner.verify import Exact
 
@@ -46,21 +38,21 @@ def write(path: Path, rows: list[dict[str, object]]) -> Path:
 
 def test_config_says_which_domain() -> None:
     read = TypeAdapter(DomainConfig).validate_python
-    assert isinstance(build(read({"kind": "world", "gap": False})), World)
-    assert isinstance(build(read({"kind": "arithmetic"})), Arithmetic)
-    for config in (WorldConfig(seed=7), ArithmeticConfig(max_depth=2)):
+    assert isinstance(build_domain(read({"kind": "world", "gap": False})), World)
+    assert isinstance(build_domain(read({"kind": "column-addition"})), ColumnAddition)
+    for config in (WorldConfig(seed=7), ColumnAdditionConfig(max_depth=2)):
         assert read(json.loads(config.model_dump_json())) == config
     with pytest.raises(ValidationError, match="kind"):
         read({"kind": "geometry"})
 
 
-@pytest.mark.parametrize("config", [WorldConfig(), ArithmeticConfig()])
-def test_domains_keep_the_protocol(config: WorldConfig | ArithmeticConfig) -> None:
-    domain = build(config)
+@pytest.mark.parametrize("config", [WorldConfig(), ColumnAdditionConfig()])
+def test_domains_keep_the_protocol(config: WorldConfig | ColumnAdditionConfig) -> None:
+    domain = build_domain(config)
     assert isinstance(domain, Domain)
     assert all(task.startswith(domain.name + "/") for task in domain.tasks)
     assert all(problem.task == task for task in domain.tasks for problem in load(task, 3))
-    meta = load(domain.tasks[1], 1)[0].meta
+    meta = load([*domain.tasks][1], 1)[0].meta
     assert json.loads(json.dumps(meta)) == meta
 
 
@@ -72,7 +64,7 @@ def test_load_by_readable_id() -> None:
     other = load("world/d3", 8, config=WorldConfig(seed=1))
     assert [p.prompt for p in other] == [p.prompt for p in load("world/d3", 8)]
     assert [p.answer for p in other] != [p.answer for p in load("world/d3", 8)]
-    assert {"world/klingon", "arithmetic/add-2d-carry1"} <= set(task_ids())
+    assert {"world/klingon", "column-addition/2d-carry1"} <= set(task_names())
 
 
 def test_unknown_id_names_the_near_ones() -> None:
@@ -80,14 +72,14 @@ def test_unknown_id_names_the_near_ones() -> None:
         load("world/dd3", 1)
     with pytest.raises(InputError, match="did you mean world/klingon"):
         load("klingon", 1)
-    with pytest.raises(InputError, match=r"did you mean world/d1, arithmetic/add-1d, [^?]{,150}\?$"):
+    with pytest.raises(InputError, match=r"did you mean world/d1, column-addition/1d, [^?]{,150}\?$"):
         load("zzz", 1)
     with pytest.raises(InputError, match="did you mean"):
         load("world/exposure-5%", 1, config=WorldConfig(exposures=()))
 
 
 def test_a_number_that_would_never_end_is_refused_at_once() -> None:
-    for task in ("world/d3", "arithmetic/add-2d", "arithmetic/mul-6d6d", "countdown/4"):
+    for task in ("world/d3", "column-addition/2d", "arithmetic/mul-6d6d", "countdown/4"):
         with pytest.raises(InputError, match="99,999,999 problems were asked for; ask for 1 to 1,000,000"):
             load(task, 99_999_999)
     shown = CliRunner().invoke(application(), ["tasks", "countdown/4", "-n", "99999999"])
@@ -102,12 +94,12 @@ def test_shares_are_even() -> None:
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
 def test_gsm8k_layout(tmp_path: Path, suffix: str) -> None:
-    problems = gsm8k(write(tmp_path / f"test{suffix}", GSM8K))
+    problems = load("gsm8k/test", 9, path=write(tmp_path / f"test{suffix}", GSM8K))
     assert [(p.task, p.answer) for p in problems] == [("gsm8k/test", "72"), ("gsm8k/test", "160,000")]
     assert problems[0].meta["worked"].startswith("48/2")
     verifier = Exact(("nfkc", "spaces", "commas"), r"####\s*(.*)")
     assert verifier(problems[1], Completion("so\n#### 160000")).correct
-    assert len(gsm8k(tmp_path / f"test{suffix}", n=1)) == 1
+    assert len(load("gsm8k/test", 1, path=tmp_path / f"test{suffix}")) == 1
 
 
 def test_columns_are_named_by_the_caller(tmp_path: Path) -> None:
@@ -134,18 +126,18 @@ def test_bad_rows_are_named(tmp_path: Path, lines: str, message: str) -> None:
     path = tmp_path / "bad.jsonl"
     path.write_text(lines, encoding="utf-8")
     with pytest.raises(InputError, match=message):
-        gsm8k(path)
+        load("gsm8k/test", 999, path=path)
 
 
 def test_bad_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no such file"):
-        gsm8k(tmp_path / "none.jsonl")
+        load("gsm8k/test", 999, path=tmp_path / "none.jsonl")
     (tmp_path / "d.csv").write_text("a,b")
     with pytest.raises(InputError, match=r"this one ends with '\.csv'"):
-        gsm8k(tmp_path / "d.csv")
+        load("gsm8k/test", 999, path=tmp_path / "d.csv")
     (tmp_path / "d.parquet").write_text("no parquet")
     with pytest.raises(InputError, match="cannot be read as Parquet"):
-        gsm8k(tmp_path / "d.parquet")
+        load("gsm8k/test", 999, path=tmp_path / "d.parquet")
 
 
 def test_rows_are_numbered_through_a_parquet_file(tmp_path: Path) -> None:
@@ -153,7 +145,7 @@ def test_rows_are_numbered_through_a_parquet_file(tmp_path: Path) -> None:
     path = tmp_path / "long.parquet"
     pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=50)
     with pytest.raises(InputError, match="row 201"):
-        gsm8k(path)
+        load("gsm8k/test", 999, path=path)
 
 
 def test_documents_are_written_fast() -> None:

@@ -1,6 +1,8 @@
 """Recipes and single stages from the command line: on the lab's model and on another Hugging Face model and task."""
 
 import json
+import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,9 +16,11 @@ from goldpanner.rng import stream
 from goldpanner.runs import recipe, settings, stages
 from goldpanner.runs.config import RunConfig
 from goldpanner.store import Store
-from goldpanner.studies.posed import Posed
+from goldpanner.tasks.catalog import task
 from goldpanner.train.model import build_tokenizer, load_model, save_model
-from goldpanner.types import Problem
+from goldpanner.train.supervised import in_template
+from goldpanner.types import Completion, Problem
+from goldpanner.verify import Countdown
 
 runner = CliRunner()
 SMALL = (
@@ -319,43 +323,48 @@ def test_examples_from_a_file_and_from_the_problems(gpt2, tmp_path):
     file, rng = tmp_path / "examples.jsonl", stream("test")
     file.write_text("".join(json.dumps({"prompt": f"{i} + 1 =", "response": f"{i + 1}"}) + "\n" for i in range(6)))
     policy = LocalPolicy.from_pretrained(gpt2)
-    rows = Posed.of("countdown/4", examples=file).demonstrations(4, rng, policy, "{prompt}")
+    shown = task("countdown/4", examples=file).demonstrations(4, rng)
+    rows = in_template(policy, shown, "{prompt}")
     texts = {policy.tokenizer.decode([*row.prompt, *row.response]) for row in rows}
     assert len(texts) == 4
     assert texts <= {f"{i} + 1 = {i + 1} <eos>" for i in range(6)}
-    (row,) = Posed.of("arithmetic/add-1d1d").demonstrations(1, rng, policy, "{prompt}")
+    (row,) = in_template(policy, task("arithmetic/add-1d1d").demonstrations(1, rng), "{prompt}")
     a, _, b, _, total, end = policy.tokenizer.decode([*row.prompt, *row.response]).split()
     assert (int(a) + int(b), end) == (int(total), "<eos>")
+    numbers = task("countdown/4")
+    for shown in numbers.demonstrations(3, rng):
+        target, *given = map(int, re.findall(r"\d+", shown.prompt))
+        problem = Problem("countdown/4", shown.prompt, str(target), {"numbers": given, "target": target})
+        assert Countdown()(problem, Completion(shown.response)).correct
     with pytest.raises(InputError, match=r"countdown/4: its problems come without worked answers; .* --examples"):
-        Posed.of("countdown/4").demonstrations(1, rng, policy, "{prompt}")
+        replace(numbers, worked=None).demonstrations(1, rng)
 
 
 def test_worked_answers_of_a_file_are_demonstrated_whole(gpt2, tmp_path):
     data = tmp_path / "gsm8k.jsonl"
     data.write_text(json.dumps({"question": "1 + 2 =", "answer": "1 + 2 = 3\n#### 3"}) + "\n")
-    posed = Posed.of("gsm8k/train", data=data)
+    file = task("gsm8k/train", data)
     policy = LocalPolicy.from_pretrained(gpt2)
-    (row,) = posed.demonstrations(1, stream("test"), policy, "{prompt}")
+    (row,) = in_template(policy, file.demonstrations(1, stream("test")), "{prompt}")
     assert list(row.response) == policy.encode_response(" 1 + 2 = 3\n#### 3")
-    assert posed.controls() == ()
+    assert file.controls() == ()
 
 
 def test_a_task_s_template_stops_and_limit_hold_unless_given():
-    posed = Posed.of("arithmetic/add-2d2d")
-    config = posed.settings(settings.load(RunConfig, None, ["ppo.max_tokens=5", "rft.template=chat"]))
-    params = posed.recipe.params
+    sums = task("arithmetic/add-2d2d")
+    config = settings.load(RunConfig, None, ["ppo.max_tokens=5", "rft.template=chat", "rft.reward=answer"])
+    config, params = config.for_task(sums), sums.params
     assert (config.grpo.template, config.grpo.stop, config.grpo.max_tokens) == (params.template, ("\n",), 14)
     assert (config.ppo.max_tokens, config.rft.template) == (5, "chat")
     assert set(config.grpo.tasks) == set(config.rft.tasks) == {"arithmetic/add-2d2d"}
     assert (config.ppo.variant, config.ppo.group_size) == ("ppo", 1)
-    problem = posed.problems("arithmetic/add-2d2d", 1, stream("t"), "train")[0]
-    assert isinstance(problem, Problem)
+    assert (config.grpo.reward, config.rft.reward) == ("number:wrong-if-missing", "answer")
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--task", "chess/mate"], "no recipe is called 'chess/mate'"),
+        (["--task", "chess/mate"], "no task is called 'chess/mate'"),
         (["--task", "gsm8k/train"], "its problems are read from a file"),
         (["--task", "countdown/4", "--data", "x.jsonl"], "are made, not read"),
         (["--data", "x.jsonl"], "belong to a task"),

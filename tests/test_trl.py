@@ -84,7 +84,7 @@ def test_the_prompts_are_those_of_our_own_loop(trained):
     store, world = Store(trained / "store"), World(WORLD)
     groups = store.groups("handed").to_pylist()
     for step in range(RL.steps):
-        ours = [problem.id for problem in step_problems(world, RL, step, RL.prompts_per_step)]
+        ours = [problem.id for problem in step_problems(world.tasks, RL, step, RL.prompts_per_step)]
         assert [row["problem"] for row in groups if row["step"] == step] == ours
         assert all(problem in store.problems() for problem in ours)
 
@@ -157,10 +157,10 @@ def test_a_run_goes_on_from_its_checkpoint(trained, start, tmp_path):
 
     given = {"options": ["save_steps=2"], "device": "cpu", "probe": 4, "every": 2}
     with pytest.raises(KeyboardInterrupt):
-        handing.hand_over(start, World(WORLD), RL, tmp_path / "handed", notify=stop, **given)
+        handing.hand_over(start, World(WORLD).tasks, RL, tmp_path / "handed", notify=stop, **given)
     with (tmp_path / "handed" / "metrics.jsonl").open("a") as file:
         file.write('{"step": 1, "probe": {"step": 2}')  # a line that was being written
-    handing.hand_over(start, World(WORLD), RL, tmp_path / "handed", **given)
+    handing.hand_over(start, World(WORLD).tasks, RL, tmp_path / "handed", **given)
     groups = Store(tmp_path / "handed" / "store").groups("handed").to_pylist()
     assert [(row["step"], row["group"], row["n"]) for row in groups] == [(s, g, 4) for s in range(4) for g in range(4)]
     lines = [json.loads(line)["step"] for line in (tmp_path / "handed" / "metrics.jsonl").read_text().splitlines()]
@@ -261,7 +261,7 @@ def test_two_processes_train_as_one(start, tmp_path):
     assert done.stdout.strip() == str(out / "model")  # one of them speaks
     store = Store(out / "store")
     groups = store.groups("two").to_pylist()
-    ours = [p.id for step in range(4) for p in step_problems(World(WORLD), RL, step, 4)]
+    ours = [p.id for step in range(4) for p in step_problems(World(WORLD).tasks, RL, step, 4)]
     assert [(row["step"], row["group"], row["n"]) for row in groups] == [(s, g, 4) for s in range(4) for g in range(4)]
     assert [row["problem"] for row in groups] == ours
     writers = {path.name.split("-")[2] for path in (out / "store" / "samples").glob("*.parquet")}

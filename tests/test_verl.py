@@ -15,7 +15,6 @@ from goldpanner import interop
 from goldpanner.cli import application
 from goldpanner.errors import InputError
 from goldpanner.store import Store
-from goldpanner.tasks import recipe
 from goldpanner.train import verl
 from goldpanner.types import SamplingParams
 from goldpanner.verify import Exact
@@ -69,12 +68,12 @@ def test_a_task_without_a_verifier_is_no_zero(loaded):
 def exported(tmp_path_factory):
     """A problem set as the command writes it, of a countdown task, whose verifier needs more than the answer."""
     folder = tmp_path_factory.mktemp("verl")
-    store, task = Store(folder / "s"), recipe("countdown/3")
+    store, task = Store(folder / "s"), gp.task("countdown/3")
     problems = task.problems(6, seed=1)
     store.put_problems(problems)
     policy = gp.ScriptedPolicy.with_p(0.5, name="half")
     with store.writer() as sink:
-        for _ in gp.sample(policy, problems, [task.verifier()], task.params, n=8, sink=sink, run="half"):
+        for _ in gp.sample(policy, problems, task.verifiers(), task.params, n=8, sink=sink, run="half"):
             pass
     store.put("policies", policy.id, {**policy.describe(), "name": "half"})
     out = folder / "train set.parquet"

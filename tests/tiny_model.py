@@ -5,9 +5,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.rng import stream
-from goldpanner.studies.posed import Posed
+from goldpanner.tasks.catalog import task
 from goldpanner.train.model import build_tokenizer, save_model
-from goldpanner.train.supervised import SFT, epochs, supervised
+from goldpanner.train.supervised import SFT, epochs, in_template, supervised
 
 TASK = "arithmetic/add-1d1d"
 
@@ -33,7 +33,7 @@ def write(folder, steps=40):
         torch.random.default_generator.manual_seed(0)
         model = LlamaForCausalLM(shape)
     policy = LocalPolicy(model, tokenizer)
-    rows = Posed.of(TASK).demonstrations(64, stream("tiny"), policy, "{prompt}")
+    rows = in_template(policy, task(TASK).demonstrations(64, stream("tiny")), "{prompt}")
     config = SFT.model_copy(update={"steps": steps, "learning_rate": 0.01})
     for _ in supervised(model, tokenizer, epochs(rows, config), config):
         pass

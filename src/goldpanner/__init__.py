@@ -22,12 +22,14 @@ _HOMES = {
     "InputError": "errors",
     "StoreError": "errors",
     "Store": "store",
-    "load": "tasks",
-    "read_problems": "tasks",
-    "World": "tasks",
-    "WorldConfig": "tasks",
-    "Arithmetic": "tasks",
-    "ArithmeticConfig": "tasks",
+    "Task": "tasks.task",
+    "task": "tasks.catalog",
+    "load": "tasks.catalog",
+    "read_problems": "tasks.files",
+    "World": "tasks.world",
+    "WorldConfig": "tasks.world",
+    "ColumnAddition": "tasks.column_addition",
+    "ColumnAdditionConfig": "tasks.column_addition",
     "ScriptedPolicy": "policies.scripted",
     "LocalPolicy": "policies.local",
     "sample": "sampling.rollout",
@@ -73,7 +75,11 @@ if TYPE_CHECKING:  # for type checkers and editors: the same names, imported pla
     from goldpanner.sampling.rollout import count
     from goldpanner.sampling.rollout import rollout as sample
     from goldpanner.store import Store
-    from goldpanner.tasks import Arithmetic, ArithmeticConfig, World, WorldConfig, load, read_problems
+    from goldpanner.tasks.catalog import load, task
+    from goldpanner.tasks.column_addition import ColumnAddition, ColumnAdditionConfig
+    from goldpanner.tasks.files import read_problems
+    from goldpanner.tasks.task import Task
+    from goldpanner.tasks.world import World, WorldConfig
     from goldpanner.types import (
         Completion,
         Counts,

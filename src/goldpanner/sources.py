@@ -38,7 +38,7 @@ class Log:
     def read(self, path: Path) -> "Imported":
         """Return the log at `path` as a stream of records."""
         from goldpanner import interop
-        from goldpanner.cli.verify_check import rescorer
+        from goldpanner.verify.named import rescorer
 
         return interop.read(
             path,

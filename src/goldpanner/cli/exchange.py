@@ -98,7 +98,6 @@ def export(
     Example: goldpanner export base train.parquet --store runs/world-seed0 --for trl --low 0.02 --high 0.9
     """
     from goldpanner import interop
-    from goldpanner.cli.verify_check import notes_for_verl
     from goldpanner.interop.selection import Weight
 
     chosen_by_p = {"--low": low != 0, "--high": high != 1, "--weight": weight != "uniform", "--rows": rows is not None}
@@ -136,7 +135,9 @@ def export(
         script = out.with_suffix(".sh")
         script.write_text(interop.verl_command(out), encoding="utf-8")
         typer.echo(f"the command line for verl, to be filled in: {script}")
-        for note in notes_for_verl({problem.task for problem in chosen.problems}):
+        from goldpanner.train.verl import export_notes
+
+        for note in export_notes({problem.task for problem in chosen.problems}):
             typer.echo(f"note: {note}", err=True)
 
 

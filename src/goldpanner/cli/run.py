@@ -21,7 +21,6 @@ from goldpanner.cli.options import (
     Threshold,
     need_lab,
 )
-from goldpanner.cli.verify_check import who_judges
 from goldpanner.errors import InputError
 from goldpanner.policies.fetch import model_folder
 from goldpanner.types import content_hash
@@ -127,9 +126,10 @@ def run_on_a_model(
 
     options: dict[str, Any] = {"model": model, "task": task, "data": None if data is None else str(data), "seed": seed}
     options |= judged
-    who_judges(task, judged["verifier"], judged["columns"])
-    checked = settings.load(model_run.RealConfig, config, set_ or (), **options)
-    task = checked.posed().recipe.task  # mistakes are told before anything is fetched
+    chosen_task = settings.load(model_run.RealConfig, config, set_ or (), **options).load_task()
+    task = chosen_task.id  # mistakes are told before anything is fetched
+    if chosen_task.note:
+        typer.echo(chosen_task.note, err=True)
     options["model"] = str(model_folder(model))
     chosen = settings.load(model_run.RealConfig, config, set_ or (), **options)
     chosen.check_model()

@@ -129,16 +129,19 @@ def sample(
     Example: goldpanner sample runs/world-seed0/stages/base/model world/d2 --store demo --until settled --budget 20000
     """
     from goldpanner.cli import display
-    from goldpanner.cli.problems import load_problems
-    from goldpanner.cli.verify_check import judges_of
-    from goldpanner.sampling.collect import collect, command_to_measure, goal_of, params_of, why_unjudged
+    from goldpanner.cli.run import load_config
+    from goldpanner.sampling.collect import collect, command_to_measure, goal_of, why_unjudged
+    from goldpanner.tasks.catalog import task as load_task
 
     if price is not None and not 0 <= price < float("inf"):
         raise InputError(f"--price is {price}; give what a million tokens cost, e.g. 0.6")
-    params = params_of(task, temperature, top_p, top_k, max_tokens, template)
-    drawn = load_problems(task, problems, seed, config, set_ or [], data, columns)
-    judges = judges_of(task, drawn[0].task, verifier, threshold, columns)
-    judge = judges()[0]
+    facts = None if config is None and not set_ else load_config(config, None, set_).domain
+    chosen = load_task(task, data, columns, verifier, threshold, facts)
+    params = chosen.sampling(temperature, top_p, top_k, max_tokens, template)
+    drawn = chosen.problems(problems, seed)
+    if chosen.note:
+        typer.echo(chosen.note, err=True)
+    judge = chosen.verifiers()[0]
     base = load_base(against, margin, store, params, drawn, judge)
     goal = goal_of(n, until, group, budget, base, margin)
     place = open_store(store)
@@ -148,7 +151,7 @@ def sample(
         name = str(drawing.describe()["name"]) if "://" in policy else policy
         with display.Bars(quiet=as_json) as bars:
             counts, policy_id, spent = collect(
-                drawing, name, drawn, params, goal, seed, place, bars.update, price, pool, judges
+                drawing, name, drawn, params, goal, seed, place, bars.update, price, pool, chosen.verifiers
             )
     said = drawing.describe()
     result: dict[str, Any] = {

@@ -3,52 +3,74 @@
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from goldpanner.cli.app import app
-from goldpanner.cli.options import (
-    AsJson,
-    Columns,
-)
+from goldpanner.cli.options import AsJson, Columns
 from goldpanner.errors import InputError
 from goldpanner.policies.fetch import MODELS, fetch
-
-if TYPE_CHECKING:
-    pass
 
 
 @app.command()
 def tasks(
-    task: Annotated[str | None, typer.Argument(help="Show problems of this task, e.g. world/d3, or data file.")] = None,
+    task: Annotated[
+        str | None, typer.Argument(help="Show problems of this task, e.g. world/d3, or of a data file.")
+    ] = None,
     n: Annotated[int, typer.Option("-n", help="Problems to show.", min=1, max=10_000)] = 3,
     seed: Annotated[int, typer.Option(help="Seed of the problems.")] = 0,
     data: Annotated[Path | None, typer.Option(help="Data file of a task that reads one, e.g. gsm8k/test.")] = None,
     columns: Columns = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the tasks, or show problems of one with their worked answers.
+    """List all tasks and what they need, or show problems of one.
 
     Example: goldpanner tasks world/d3 -n 5
     """
-    from goldpanner.cli.problems import load_problems
-    from goldpanner.tasks import task_ids
+    from goldpanner.tasks import catalog
 
     if task is None:
-        ids = task_ids()
-        typer.echo(json.dumps({"tasks": ids}) if as_json else "\n".join(ids))
+        typer.echo(_as_json() if as_json else _listed())
         return
-    rows: list[dict[str, Any]] = [
-        {"id": p.id, "prompt": p.prompt, "answer": p.answer, "worked": p.meta.get("chain")}
-        for p in load_problems(task, n, seed, None, [], data, columns)
+    chosen = catalog.task(task, data, columns)
+    rows = [
+        {"id": p.id, "prompt": p.prompt, "answer": p.answer, "worked": chosen.worked(p) if chosen.worked else None}
+        for p in chosen.problems(n, seed)
     ]
     if as_json:
-        typer.echo(json.dumps({"task": task, "problems": rows}, ensure_ascii=False))
+        typer.echo(json.dumps({"task": chosen.id, "problems": rows}, ensure_ascii=False))
         return
     for row in rows:
         worked = f"\n  worked: {row['worked']}" if row["worked"] else ""
         typer.echo(f"{row['prompt']}{worked}\n  answer: {row['answer']}\n")
+
+
+def _as_json() -> str:
+    from goldpanner.tasks.catalog import groups
+
+    return json.dumps(
+        {
+            "groups": {
+                group: [{"family": f.name, "about": f.about, "needs": f.needs, "tasks": f.ids} for f in families]
+                for group, families in groups().items()
+            }
+        }
+    )
+
+
+def _listed() -> str:
+    """Return every group with its families: the ids, what the problems are, and what is needed."""
+    from goldpanner.tasks.catalog import GROUPS, groups
+
+    lines = []
+    for group, families in groups().items():
+        lines.append(f"{group}: {GROUPS.get(group, 'registered')}")
+        for family in families:
+            needs = f"; needs {family.needs}" if family.needs else ""
+            lines += [f"  {' '.join(family.ids)}", f"      {family.about}{needs}"]
+    lines += ["your own: FILE.jsonl, .parquet or .arrow, or a data set's folder, in place of a task", ""]
+    return "\n".join([*lines, "problems of one: goldpanner tasks world/d3 -n 5"])
 
 
 @app.command()

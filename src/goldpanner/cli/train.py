@@ -17,7 +17,8 @@ from goldpanner.policies.base import on_hub
 
 if TYPE_CHECKING:
     from goldpanner.progress import Notify
-    from goldpanner.studies.posed import Posed
+    from goldpanner.runs.config import RunConfig
+    from goldpanner.tasks.task import Task as OneTask
 
 
 train = typer.Typer(help="Train one stage by itself, or the stages of a recipe.", no_args_is_help=True)
@@ -60,9 +61,9 @@ class Given:
     verifier: str | None = None
     threshold: float | None = None
 
-    def posed(self) -> "Posed | None":
+    def chosen_task(self, settings: "RunConfig") -> "OneTask | None":
         """Return the task that takes the place of the lab's, None where none was named."""
-        from goldpanner.studies.posed import Posed
+        from goldpanner.tasks.catalog import task
 
         own = (self.columns, self.verifier, self.threshold)
         if self.task is None:
@@ -72,10 +73,12 @@ class Given:
                     "e.g. --task gsm8k/train"
                 )
             return None
-        from goldpanner.cli.verify_check import who_judges
-
-        who_judges(self.task, self.verifier, self.columns)
-        return Posed.of(self.task, self.data, self.examples, *own)
+        facts = settings.domain if self.task.partition("/")[0] == settings.domain.kind else None
+        chosen = task(self.task, self.data, *own, config=facts, examples=self.examples)
+        if chosen.note:
+            typer.echo(chosen.note, err=True)
+        chosen.check()
+        return chosen
 
     def start(self) -> Path:
         """Return the model folder, which this stage needs."""
@@ -90,14 +93,14 @@ def _train(kind: str, given: Given, rollouts: Path | None = None, run: str | Non
     from goldpanner.sources import open_store
     from goldpanner.store import Store
 
-    posed = given.posed()
+    task = given.chosen_task(settings)
     if (rollouts is None) != (run is None):
         raise InputError("--rollouts and --run belong together: the folder of a store, and the name of a run in it")
     stored = None if rollouts is None or run is None else stages.Stored(open_store(rollouts), run)
 
     def work(notify: "Notify") -> Path:
-        config, store = posed.settings(settings) if posed else settings, Store(given.out / "store")
-        stages.train(kind, config, given.out, given.model, store, notify, posed=posed, rollouts=stored)
+        config, store = settings.for_task(task) if task else settings, Store(given.out / "store")
+        stages.train(kind, config, given.out, given.model, store, notify, task=task, rollouts=stored)
         return given.out / "model"
 
     _with_bars(given, work)
@@ -107,11 +110,12 @@ def _train_by_trl(given: Given, options: list[str], processes: int, probe: int) 
     """Hand GRPO over to TRL; of several processes the first one speaks."""
     settings = load_config(given.config, given.seed, given.set_)
     from goldpanner.progress import Event
-    from goldpanner.tasks import build as build_domain
+    from goldpanner.tasks.catalog import build_domain
     from goldpanner.train.trl.launch import hand_over
 
-    posed = given.posed()
-    config = posed.settings(settings) if posed else settings
+    task = given.chosen_task(settings)
+    config = settings.for_task(task) if task else settings
+    tasks = {task.id: task} if task else build_domain(config.domain).tasks
     rl = config.grpo
 
     def work(notify: "Notify") -> Path:
@@ -122,7 +126,7 @@ def _train_by_trl(given: Given, options: list[str], processes: int, probe: int) 
                 notify(Event(given.out.name, "grpo", record["step"] + 1, total, note))
 
         return hand_over(
-            given.start(), posed or build_domain(config.domain), rl, given.out, options=options, processes=processes,
+            given.start(), tasks, rl, given.out, options=options, processes=processes,
             device=config.device, probe=probe, every=config.measure.every, notify=tell,
         )  # fmt: skip
 
@@ -288,11 +292,11 @@ def recipe(
     need_lab()
     from goldpanner.runs import recipe as recipes
 
-    posed = given.posed()
+    chosen = given.chosen_task(load_config(config, seed, set_))
 
     def work(notify: "Notify") -> Path:
         return recipes.run(
-            name, model, out, notify, file=config, overrides=set_ or (), seed=seed, posed=posed, command=command_line()
+            name, model, out, notify, file=config, overrides=set_ or (), seed=seed, task=chosen, command=command_line()
         )
 
     _with_bars(given, work)

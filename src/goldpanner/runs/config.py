@@ -4,8 +4,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from goldpanner.tasks import DomainConfig, WorldConfig
-from goldpanner.tasks import build as build_domain
+from goldpanner.tasks.catalog import DomainConfig, build_domain
+from goldpanner.tasks.task import Task
+from goldpanner.tasks.world import WorldConfig
 from goldpanner.train.config import PPO, RFTConfig, RLVRConfig
 from goldpanner.train.model import ModelConfig
 from goldpanner.train.rlvr import reward_first
@@ -18,10 +19,15 @@ CURRICULUM: dict[str, dict[str, list[str]]] = {
         "demonstrated": ["world/d1", "world/d2", "world/d3"],
         "measured": ["world/d1", "world/d2", "world/d3", "world/d4", "world/d6"],
     },
-    "arithmetic": {
-        "trained": ["arithmetic/add-1d", "arithmetic/add-2d"],
-        "demonstrated": ["arithmetic/add-1d", "arithmetic/add-2d"],
-        "measured": ["arithmetic/add-2d", "arithmetic/add-2d-carry0", "arithmetic/add-2d-carry2", "arithmetic/add-3d"],
+    "column-addition": {
+        "trained": ["column-addition/1d", "column-addition/2d"],
+        "demonstrated": ["column-addition/1d", "column-addition/2d"],
+        "measured": [
+            "column-addition/2d",
+            "column-addition/2d-carry0",
+            "column-addition/2d-carry2",
+            "column-addition/3d",
+        ],
     },
 }
 """Which tasks a domain's story uses unless told otherwise."""
@@ -124,6 +130,17 @@ class RunConfig(BaseModel):
                 f"measure.sampled is {self.measure.sampled}, more than measure.problems = {self.measure.problems}"
             )
         return self
+
+    def for_task(self, task: Task) -> "RunConfig":
+        """Return the settings with this task in every stage: its template, stops, limit and reward unless given."""
+        own: dict[str, object] = {name: getattr(task.params, name) for name in ("template", "stop", "max_tokens")}
+        own["reward"] = task.verifiers()[0].id.split("@")[0]
+        changes = {}
+        for name in ("grpo", "ppo", "rft"):
+            part = getattr(self, name)
+            new = {key: value for key, value in own.items() if key not in part.model_fields_set}
+            changes[name] = part.model_copy(update={**new, "tasks": {task.id: 1.0}})
+        return self.model_copy(update=changes)
 
     def probes(self) -> tuple[str, ...]:
         """Return the tasks measured exactly and not sampled: those named, else every task with an exposure."""

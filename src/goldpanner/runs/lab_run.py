@@ -13,7 +13,7 @@ from goldpanner.runs.config import RunConfig
 from goldpanner.runs.folder import STUDY, alone_in, claim, versions
 from goldpanner.runs.workers import side_by_side
 from goldpanner.store import Store
-from goldpanner.tasks import build as build_domain
+from goldpanner.tasks.catalog import build_domain
 
 
 @dataclass(frozen=True)

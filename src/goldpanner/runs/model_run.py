@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -26,16 +26,15 @@ from goldpanner.runs.config import RunConfig
 from goldpanner.runs.folder import STUDY, alone_in, claim, versions
 from goldpanner.sampling.score import score_samples
 from goldpanner.store import Store
-from goldpanner.studies.posed import Posed
+from goldpanner.tasks.catalog import task as load_task
+from goldpanner.tasks.splits import TEST_SHARE, Split
+from goldpanner.tasks.task import Task
 from goldpanner.train.config import RLVRConfig
 from goldpanner.train.rlvr import step_problems
 from goldpanner.types import Counts, Problem, SamplingParams
 
 BASE, RL = "base", "grpo"
 """The stages: the model as it is given, and what GRPO made of it."""
-
-TEST_SHARE = 0.2
-"""Share of a data file's problems that are never trained on: the boundary is measured on them."""
 
 REAL = RLVRConfig(
     tasks={"(the task)": 1.0}, steps=40, prompts_per_step=8, group_size=8, learning_rate=1e-5, autocast=True
@@ -71,7 +70,7 @@ class RealConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: Path = Field(description="Model folder in the Hugging Face layout, or a name on the hub; `--model`.")
-    task: str = Field(description="Task with a recipe, e.g. arithmetic/add-2d2d, or a data file; `--task`.")
+    task: str = Field(description="Any task, e.g. arithmetic/add-2d2d, or a data file; `--task`.")
     data: Path | None = Field(default=None, description="File of the task's problems, if it needs one; `--data`.")
     columns: str | None = Field(default=None, description="Columns of a data file; `--columns`.")
     verifier: str | None = Field(default=None, description="Who judges, in place of the task's own; `--verifier`.")
@@ -108,15 +107,17 @@ class RealConfig(BaseModel):
                 "layout, a name on the hub, or smollm2"
             )
 
-    def posed(self) -> Posed:
-        """Return the task. Raises InputError for an unknown one, or data that is missing or too much."""
-        posed = Posed.of(self.task, self.data, None, self.columns, self.verifier, self.threshold)
-        return replace(posed, test_share=TEST_SHARE)
+    def load_task(self) -> Task:
+        """Return the task, a file's problems split. Raises InputError for an unknown one, or unfitting data."""
+        task = load_task(self.task, self.data, self.columns, self.verifier, self.threshold)
+        task = replace(task, test_share=TEST_SHARE)
+        task.check()
+        return task
 
-    def stage(self, posed: Posed) -> RunConfig:
+    def stage(self, task: Task) -> RunConfig:
         """Return the settings in the form that `stages` takes: the task's template, stops and token limit in them."""
         rl = {name: getattr(self.grpo, name) for name in self.grpo.model_fields_set - {"tasks"}}
-        return posed.settings(RunConfig.model_validate({"seed": self.seed, "device": self.device, "grpo": rl}))
+        return RunConfig.model_validate({"seed": self.seed, "device": self.device, "grpo": rl}).for_task(task)
 
 
 def run(config: RealConfig, out: Path, progress: Notify, command: str = "") -> dict[str, Any]:
@@ -126,21 +127,21 @@ def run(config: RealConfig, out: Path, progress: Notify, command: str = "") -> d
     Interrupted on Ctrl-C: what was done is kept, and the same call goes on from there.
     """
     config.check_model()
-    posed = config.posed()
-    held_out = choose(posed, config.measure.problems, "test", config.seed)
-    plain = config.stage(posed)
-    step_problems(posed, plain.grpo, 0, plain.grpo.prompts_per_step)  # too few are told now
+    task = config.load_task()
+    held_out = choose(task, config.measure.problems, "test", config.seed)
+    plain = config.stage(task)
+    step_problems({task.id: task}, plain.grpo, 0, plain.grpo.prompts_per_step)  # too few are told now
     claim(config, out)
     with alone_in(out):
         try:
-            return _carry_out(config, posed, plain, held_out, out, progress, command)
+            return _carry_out(config, task, plain, held_out, out, progress, command)
         except KeyboardInterrupt:
             raise Interrupted(f"everything done so far is kept in {out}; run the same command again to go on") from None
 
 
 def _carry_out(
     config: RealConfig,
-    posed: Posed,
+    task: Task,
     plain: RunConfig,
     held_out: Sequence[Problem],
     out: Path,
@@ -154,32 +155,32 @@ def _carry_out(
     if earlier is not None and earlier["policy"] != base.id:
         raise InputError(f"the model in {config.model} is no longer the one that {out} began with; give another --out")
     store.put("runs", BASE, _given(base, config))
-    planned = pilot(config, base, posed, params, out, progress)
-    measure(base, held_out, config, posed, params, store, progress)
+    planned = pilot(config, base, task, params, out, progress)
+    measure(base, held_out, config, task, params, store, progress)
     base_id = base.id
     del base  # the next one takes its memory
-    taught = replace(posed, left_out=frozenset(planned["left_out"]))
+    taught = replace(task, left_out=frozenset(planned["left_out"]))
     folder = out / "stages" / RL
-    stages.train(RL, plain, folder, config.model, store, progress, posed=taught)
+    stages.train(RL, plain, folder, config.model, store, progress, task=taught)
     (folder / "checkpoint.pt").unlink(missing_ok=True)  # three times the model's size, and no longer needed
     record = store.get("runs", RL) or {}
     store.put("runs", RL, {**record, "parent": BASE, "parent_policy": base_id})
     after = _load(folder / "model", config, RL)
-    measure(after, held_out, config, posed, params, store, progress)
+    measure(after, held_out, config, task, params, store, progress)
     del after
     score_gained(config, params, store, progress)
     store.compact()
     told = store.get("studies", STUDY) or {}
     study = {
-        "title": f"What GRPO did to {config.model.name} on {posed.recipe.task}",
+        "title": f"What GRPO did to {config.model.name} on {task.id}",
         "stages": [BASE, RL],
         "arms": [[BASE, RL]],
-        "tasks_measured": [posed.recipe.task],
-        "tasks_trained": [posed.recipe.task],
+        "tasks_measured": [task.id],
+        "tasks_trained": [task.id],
         "tasks_probed": [],
         "problems": len(held_out),
         "params": params.hash,
-        "verifiers": {"answer": posed.verifiers()[0].id},
+        "verifiers": {"answer": task.verifiers()[0].id},
         "group_size": plain.grpo.group_size,
         "seed": config.seed,
         "plan": planned,
@@ -193,17 +194,17 @@ def _carry_out(
     return study
 
 
-def choose(posed: Posed, n: int, split: Literal["train", "test"], seed: int) -> list[Problem]:
+def choose(task: Task, n: int, split: Split, seed: int) -> list[Problem]:
     """Return n problems of a split, the same ones for a seed; of a file as many as it has, at least two."""
-    if posed.recipe.read is not None:
-        n = min(n, len(posed.pool(split)))
+    if task.read is not None:
+        n = min(n, len(task.pool(split)))
         if n < 2:
-            raise InputError(f"{posed.data} has too few problems: {n} of them would be in the {split} split")
-    return posed.problems(posed.recipe.task, n, rng.stream("real/problems", split, seed), split)
+            raise InputError(f"{task.data} has too few problems: {n} of them would be in the {split} split")
+    return task.draw(n, rng.stream("real/problems", split, seed), split)
 
 
 def pilot(
-    config: RealConfig, base: LocalPolicy, posed: Posed, params: SamplingParams, out: Path, progress: Notify
+    config: RealConfig, base: LocalPolicy, task: Task, params: SamplingParams, out: Path, progress: Notify
 ) -> dict[str, Any]:
     """Sample the base on problems of the training split, plan the run from it, store and return the plan.
 
@@ -211,8 +212,8 @@ def pilot(
     InputError when none of them was right: GRPO would have nothing to go by.
     """
     store = Store(out / "pilot")
-    problems = choose(posed, config.pilot.problems, "train", config.seed)
-    counts = draw(base, problems, config.pilot.samples, config.seed, posed, params, store, progress, "pilot")
+    problems = choose(task, config.pilot.problems, "train", config.seed)
+    counts = draw(base, problems, config.pilot.samples, config.seed, task, params, store, progress, "pilot")
     if not counts.c.sum() and not config.pilot.insist:
         raise InputError(
             f"none of the pilot's {counts.n.sum():,} samples of {len(counts)} problems was right: every group would be "
@@ -224,7 +225,7 @@ def pilot(
     free = make_plan(counts, steps=rl.steps, prompts_per_step=rl.prompts_per_step, shapes=shapes)
     ours = make_plan(counts, steps=rl.steps, prompts_per_step=rl.prompts_per_step, group=rl.group_size, shapes=shapes)
     said = ours.to_json()
-    fresh = posed.recipe.read is None
+    fresh = task.read is None
     left_out = [] if fresh else [*ours.ids("needs SFT first"), *ours.ids("solved")]
     planned = {
         "problems": len(counts),
@@ -245,13 +246,13 @@ def measure(
     policy: LocalPolicy,
     problems: Sequence[Problem],
     config: RealConfig,
-    posed: Posed,
+    task: Task,
     params: SamplingParams,
     store: Store,
     progress: Notify,
 ) -> None:
     """Sample the held-out problems."""
-    draw(policy, problems, config.measure.samples, config.seed, posed, params, store, progress)
+    draw(policy, problems, config.measure.samples, config.seed, task, params, store, progress)
 
 
 def score_gained(config: RealConfig, params: SamplingParams, store: Store, progress: Notify) -> None:
@@ -273,7 +274,7 @@ def draw(
     problems: Sequence[Problem],
     samples: int,
     seed: int,
-    posed: Posed,
+    task: Task,
     params: SamplingParams,
     store: Store,
     progress: Notify,
@@ -284,7 +285,7 @@ def draw(
     store.put("params", params.hash, asdict(params))
     store.put_problems(problems)
     todo = stages.undrawn(problems, samples, store.drawn(policy.id, params.hash, seed))
-    stages.draw_missing(policy, todo, posed.verifiers(), params, seed, store, progress, len(problems), doing)
+    stages.draw_missing(policy, todo, task.verifiers(), params, seed, store, progress, len(problems), doing)
     return store.counts(policy.id, params=params.hash, seed=seed, rollouts=False)
 
 

@@ -20,8 +20,8 @@ from goldpanner.runs import settings, stages
 from goldpanner.runs.config import RunConfig
 from goldpanner.runs.folder import alone_in, versions
 from goldpanner.store import Store
-from goldpanner.studies.posed import Posed
-from goldpanner.tasks import build as build_domain
+from goldpanner.tasks.catalog import build_domain
+from goldpanner.tasks.task import Task
 from goldpanner.train.config import RFTConfig, RLVRConfig
 from goldpanner.train.rlvr import step_problems
 
@@ -86,7 +86,7 @@ def configurations(
     file: Path | None = None,
     overrides: Sequence[str] = (),
     seed: int | None = None,
-    posed: Posed | None = None,
+    task: Task | None = None,
 ) -> list[RunConfig]:
     """Return each stage's settings: defaults, then the recipe's, then `file`, then `seed` and `overrides`.
 
@@ -100,7 +100,7 @@ def configurations(
             again = rng.seed_for("recipe/again", part.seed, stage.name)
             config = config.model_copy(update={stage.kind: part.model_copy(update={"seed": again})})
         kinds.add(stage.kind)
-        found.append(posed.settings(config) if posed else config)
+        found.append(config.for_task(task) if task else config)
     return found
 
 
@@ -113,7 +113,7 @@ def run(
     file: Path | None = None,
     overrides: Sequence[str] = (),
     seed: int | None = None,
-    posed: Posed | None = None,
+    task: Task | None = None,
     command: str = "",
 ) -> Path:
     """Train (or go on with) a recipe's stages from the model in folder `model`; return the last one's model folder.
@@ -121,9 +121,9 @@ def run(
     Raises InputError when `out` holds another recipe, or the same one with another model or other settings.
     """
     recipe = load(name)
-    configs = configurations(recipe, file, overrides, seed, posed)
+    configs = configurations(recipe, file, overrides, seed, task)
     for stage, config in zip(recipe.stages, configs):
-        check_prompts(stage, config, posed)
+        check_prompts(stage, config, task)
     out.mkdir(parents=True, exist_ok=True)
     with alone_in(out):
         store = Store(out / "store")
@@ -131,7 +131,7 @@ def run(
             "title": f"Recipe {name}: {recipe.about}",
             "stages": [stage.model_dump(mode="json") for stage in recipe.stages],
             "start": LocalPolicy.from_pretrained(model, device="cpu").id,
-            "task": posed.recipe.task if posed else None,
+            "task": task.id if task else None,
             "config": [config.model_dump(mode="json") for config in configs],
         }
         there = store.get("studies", "recipe")
@@ -145,17 +145,18 @@ def run(
         for stage, config in zip(recipe.stages, configs):
             drawn_by = None if stage.rollouts is None else folders[stage.rollouts]
             folder, parent = out / "stages" / stage.name, folders[stage.parent]
-            stages.train(stage.kind, config, folder, parent, store, notify, posed=posed, rollouts=drawn_by)
+            stages.train(stage.kind, config, folder, parent, store, notify, task=task, rollouts=drawn_by)
         store.compact()
     return folders[recipe.stages[-1].name]
 
 
-def check_prompts(stage: RecipeStage, config: RunConfig, posed: Posed | None) -> None:
+def check_prompts(stage: RecipeStage, config: RunConfig, task: Task | None) -> None:
     """Raise InputError when a stage asks for more problems a step than there are: now, not when its turn comes."""
     if stage.kind != "sft":
         part: RLVRConfig | RFTConfig = getattr(config, stage.kind)
         rollouts = part.rollouts() if isinstance(part, RFTConfig) else part
-        step_problems(posed or build_domain(config.domain), rollouts, 0, rollouts.prompts_per_step)
+        tasks = {task.id: task} if task else build_domain(config.domain).tasks
+        step_problems(tasks, rollouts, 0, rollouts.prompts_per_step)
 
 
 def _folder() -> Any:

@@ -95,7 +95,7 @@ def reference_page(kind: type[BaseModel]) -> str:
         "# Settings",
         "",
         "Every knob of `goldpanner run` and `goldpanner train`: in a YAML file (`--config`), or one by one",
-        "(`--set grpo.steps=20`). `domain.kind` is `world` or `arithmetic`; the keys after each belong to it.",
+        "(`--set grpo.steps=20`). `domain.kind` is `world` or `column-addition`; the keys after each belong to it.",
         "`goldpanner run` uses `pretrain`, `sft` and `grpo`; `ppo` and `rft` are for `goldpanner train`.",
         "",
         "| setting | default | what it does |",
@@ -137,7 +137,7 @@ def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
     known = [key for key, _ in _leaves(_tree_of(kind))]
     lines = []
     for item in error.errors():
-        key = ".".join(str(part) for part in item["loc"] if part not in ("world", "arithmetic"))
+        key = ".".join(str(part) for part in item["loc"] if part not in ("world", "column-addition"))
         if item["type"] == "extra_forbidden":
             near = difflib.get_close_matches(key, known, n=3, cutoff=0.5)
             hint = f"; did you mean {' or '.join(near)}?" if near else f"; known keys: {', '.join(known[:12])} ..."

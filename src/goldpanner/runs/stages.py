@@ -20,17 +20,15 @@ from goldpanner.progress import Event, Notify
 from goldpanner.runs.config import RunConfig
 from goldpanner.sampling.rollout import rollout
 from goldpanner.store import Store
-from goldpanner.studies.posed import Posed
-from goldpanner.tasks import Domain
-from goldpanner.tasks import build as build_domain
-from goldpanner.tasks import load as load_problems
+from goldpanner.tasks.catalog import build_domain, load
+from goldpanner.tasks.task import Document, Task
 from goldpanner.train import lora
 from goldpanner.train.config import RFTConfig, RLVRConfig
 from goldpanner.train.model import build_model, build_tokenizer, load_model, save_model
 from goldpanner.train.rejection import keep_right, rft, to_rows
-from goldpanner.train.rlvr import reward_first, rlvr
+from goldpanner.train.rlvr import reward_verifiers, rlvr
 from goldpanner.train.rows import Row
-from goldpanner.train.supervised import SupervisedConfig, epochs, fresh_text, supervised
+from goldpanner.train.supervised import SupervisedConfig, epochs, fresh_text, in_template, supervised
 from goldpanner.types import Problem, SamplingParams
 from goldpanner.verify import Verifier
 
@@ -92,13 +90,13 @@ def train(
     store: Store,
     notify: Notify,
     *,
-    posed: Posed | None = None,
+    task: Task | None = None,
     rollouts: Path | Stored | None = None,
 ) -> None:
     """Run a stage (`pretrain`, `sft`, `grpo`, `ppo`, `rft`) in `folder`, from the model in `parent`, unless its model
     is there.
 
-    `posed` brings other tasks than the domain's. RFT draws its rollouts from the model it trains, or takes them from
+    `task` takes the place of the domain's tasks. RFT draws its rollouts from the model it trains, or takes them from
     `rollouts`: those of another model (its folder), or stored ones.
     """
     started, name = time.perf_counter(), folder.name
@@ -116,10 +114,10 @@ def train(
         model, tokenizer = load_model(parent, dtype="float32")  # in half precision, small updates would be lost
     policy = LocalPolicy(model, tokenizer, device=config.device, name=name)
     before = policy.id
-    heldout = {} if posed else {t: held_out(config, t)[: config.measure.sampled] for t in config.tasks.measured}
+    heldout = {} if task else {t: held_out(config, t)[: config.measure.sampled] for t in config.tasks.measured}
     metrics = Metrics(folder / "metrics.jsonl")
     with store.writer() as sink:
-        for step in _steps(kind, config, policy, posed or domain, folder, store, sink, rollouts):
+        for step in _steps(kind, config, policy, task, folder, store, sink, rollouts):
             record = asdict(step)
             looks = heldout and kind in ("grpo", "ppo") and step.step not in metrics.steps
             if looks and (step.step + 1) % config.measure.every == 0:
@@ -149,7 +147,7 @@ def _steps(
     kind: str,
     config: RunConfig,
     policy: LocalPolicy,
-    domain: Domain | Posed,
+    task: Task | None,
     folder: Path,
     store: Store,
     sink: Any,
@@ -157,29 +155,31 @@ def _steps(
 ) -> Iterable[Any]:
     """Return the stage's generator of step records; it goes on from its checkpoint if there is one."""
     model, tokenizer, checkpoint = policy.model, policy.tokenizer, folder / "checkpoint.pt"
+    domain = build_domain(config.domain)
+    tasks = domain.tasks if task is None else {task.id: task}
     if kind == "pretrain":
-        source = fresh_text(build_domain(config.domain), config.pretrain)
+        source = fresh_text(domain, config.pretrain)
         return supervised(model, tokenizer, source, config.pretrain, checkpoint=checkpoint, checkpoint_every=25)
     if kind == "sft":
         stream, n = rng.stream("sft/demonstrations", config.seed), config.demonstrations
-        examples: Any
-        if isinstance(domain, Posed):
-            examples = domain.demonstrations(n, stream, policy, config.grpo.template)
-        else:
-            examples = domain.demonstrations(config.tasks.demonstrated, n, stream)
+        examples: Sequence[Document] | Sequence[Row] = (
+            domain.demonstrations(config.tasks.demonstrated, n, stream)
+            if task is None
+            else in_template(policy, task.demonstrations(n, stream), config.grpo.template)
+        )
         return supervised(model, tokenizer, epochs(examples, config.sft), config.sft, checkpoint=checkpoint)
     if isinstance(rollouts, Stored):
         verifier = None
         if config.rft.reward is not None:
-            verifier = reward_first(domain.verifiers(), config.rft.reward, domain.controls())[0]
+            verifier = reward_verifiers(tasks, config.rft)[0]
         rows, training = rollouts.rows(config.rft, verifier, policy), config.rft.training
         return supervised(model, tokenizer, epochs(rows, training), training, checkpoint=checkpoint)
     keep: dict[str, Any] = {"sink": sink, "run": folder.name, "checkpoint": checkpoint}
     keep["asked"] = store.put_problems  # the store knows every question that was asked
     if kind == "rft":
         sampler = None if rollouts is None else LocalPolicy.from_pretrained(rollouts, device=config.device)
-        return rft(model, tokenizer, domain, config.rft, sampler=sampler, **keep)
-    return rlvr(model, tokenizer, domain, config.grpo if kind == "grpo" else config.ppo, **keep)
+        return rft(model, tokenizer, tasks, config.rft, sampler=sampler, **keep)
+    return rlvr(model, tokenizer, tasks, config.grpo if kind == "grpo" else config.ppo, **keep)
 
 
 def _total(settings: SupervisedConfig | RLVRConfig | RFTConfig, rollouts: Path | Stored | None) -> int:
@@ -190,7 +190,7 @@ def _total(settings: SupervisedConfig | RLVRConfig | RFTConfig, rollouts: Path |
 
 def held_out(config: RunConfig, task: str) -> list[Problem]:
     """Return the held-out problems of a task, the same ones for every stage."""
-    return load_problems(task, config.measure.problems, config.measure.seed, config=config.domain)
+    return load(task, config.measure.problems, config.measure.seed, config=config.domain)
 
 
 def exact_pass_at_1(policy: LocalPolicy, problems: list[Problem]) -> float:

@@ -5,14 +5,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import typer
 
-from goldpanner.cli.verify_check import verifiers_of
 from goldpanner.errors import InputError, Interrupted
 from goldpanner.policies.base import Policy
 from goldpanner.progress import Event, Notify
@@ -22,8 +20,9 @@ from goldpanner.sampling.rollout import judge_all
 from goldpanner.store import Store
 from goldpanner.store.read import columns
 from goldpanner.store.rows import KEY
+from goldpanner.tasks.catalog import find_task
 from goldpanner.types import Counts, Problem, SamplingParams
-from goldpanner.verify import Verifier
+from goldpanner.verify import Exact, Verifier
 
 MOST = 4096
 """Samples a problem gets at most where a goal decides: one beside a threshold would never settle."""
@@ -45,24 +44,6 @@ def goal_of(
         return Goal(most=64 if n is None else n)
     found = Goal.read(until or "settled", MOST if n is None else n, group, budget)
     return found if base is None else replace(found, base=base, margin=found.margin if margin is None else margin)
-
-
-def params_of(
-    task: str, temperature: float, top_p: float, top_k: int, max_tokens: int | None, template: str | None
-) -> SamplingParams:
-    """Return how a task is put: by its recipe's template, stops and token limit where it has one, unless said."""
-    from goldpanner import tasks
-
-    found = tasks.find_recipe(task)
-    own = SamplingParams(max_tokens=48) if found is None else found.params
-    return SamplingParams(
-        temperature,
-        top_p,
-        top_k,
-        own.max_tokens if max_tokens is None else max_tokens,
-        own.stop if template is None else (),  # a recipe's stops belong to its template
-        own.template if template is None else template,
-    )
 
 
 @dataclass(frozen=True)
@@ -110,7 +91,8 @@ def collect(
     store.put("policies", policy.id, {**policy.describe(), "name": name})
     store.put("params", params.hash, asdict(params))
     store.put_problems(problems)
-    judges = judges or partial(verifiers_of, problems[0].task if problems else "")
+    known = find_task(problems[0].task) if problems else None
+    judges = judges or (_exact if known is None else known.verifiers)
     judge = judges()[0]
     judge_stored(judge, policy.id, problems, params, store)
     have = store.drawn(policy.id, params.hash, seed)
@@ -159,6 +141,10 @@ def why_unjudged(place: Store, policy: str, params: str, verifier: str) -> str:
     """
     rows = place.sql(query, {"policy": policy, "params": params, "verifier": verifier}).to_pylist()
     return str(rows[0]["reason"]) if rows else "no reason was given"
+
+
+def _exact() -> tuple[Verifier]:
+    return (Exact(),)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from goldpanner.progress import Event, Notify
 from goldpanner.sampling.rollout import count, rollout
 from goldpanner.store import Store
 from goldpanner.tasks import World, WorldConfig
-from goldpanner.tasks.domain import Document
+from goldpanner.tasks.task import Document, Task
 from goldpanner.train.model import ModelConfig, build_model, build_tokenizer, load_model, save_model
 from goldpanner.train.rlvr import RLVRConfig, RolloutRecord, rlvr
 from goldpanner.train.supervised import SFT, SupervisedConfig, epochs, fresh_text, supervised
@@ -190,23 +190,24 @@ class Lab:
         given = {"tasks": weights, "steps": self.steps(steps), "seed": self.seed, "max_tokens": PARAMS.max_tokens}
         config = RLVRConfig(**{**given, **changes})
         domain = World(parent.world)
-        prompts: Any = domain if verifiers is None else _Judged(domain, verifiers)
-        identity = [config, [verifier.id for verifier in prompts.verifiers()]]
+        judges = domain.verifiers() if verifiers is None else verifiers
+        trained = {name: replace(domain.tasks[name], verifiers=lambda: judges) for name in weights}
+        identity = [config, [verifier.id for verifier in judges]]
 
         def train(model: Any, tokenizer: Any) -> Iterable[Any]:
             run = self._folder("grpo", parent.world, parent, identity, watch, every).name
-            return self.rollouts(model, tokenizer, prompts, config, run)
+            return self.rollouts(model, tokenizer, trained, config, run)
 
         return self.stage("grpo", parent.world, parent, identity, train, steps=config.steps, watch=watch, every=every)
 
     def rollouts(
-        self, model: Any, tokenizer: Any, prompts: Any, config: RLVRConfig, run: str
+        self, model: Any, tokenizer: Any, tasks: Mapping[str, Task], config: RLVRConfig, run: str
     ) -> Generator[RolloutRecord, None, None]:
         """Train with `rlvr`; yield its records. Every rollout is stored under `run`, and every problem asked."""
         asked: list[Problem] = []
         try:
             with self.store.writer() as sink:
-                yield from rlvr(model, tokenizer, prompts, config, sink=sink, run=run, asked=asked.extend)
+                yield from rlvr(model, tokenizer, tasks, config, sink=sink, run=run, asked=asked.extend)
         finally:  # whoever stops early has asked, too
             self.store.put_problems(asked)  # one batch a run: a batch a step would be thousands of files
 
@@ -318,16 +319,6 @@ class Lab:
         """Store a prediction about a run before it is made; one that is there already is never replaced."""
         if self.store.get("forecasts", name) is None:
             self.store.put("forecasts", name, {**record, "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())})
-
-
-class _Judged:
-    """A domain's prompts with other verifiers: the first gives the reward."""
-
-    def __init__(self, domain: World, verifiers: Sequence[Verifier]) -> None:
-        self.problems, self._verifiers = domain.problems, verifiers
-
-    def verifiers(self) -> Sequence[Verifier]:
-        return self._verifiers
 
 
 @contextmanager

@@ -73,9 +73,15 @@ def answers(path: Path, task: str, column: str = "answer") -> Iterator[str]:
         yield from (str(record.get(column, "")) for _, record in _rows(part))
 
 
-def gsm8k(path: Path | str, task: str = "gsm8k/test", n: int | None = None) -> list[Problem]:
-    """Return problems of a file in GSM8K's layout: `question`, and `answer` ending with `#### 1,234`."""
-    return read_problems(path, task=task, answer_pattern=GSM8K_ANSWER, n=n)
+def read_columns(text: str | None) -> dict[str, str]:
+    """Return the columns that `question=prompt,answer=final` names. Raises InputError for anything else."""
+    names: dict[str, str] = {}
+    for part in (text or "").split(",") if text is not None else ():
+        role, equals, column = (piece.strip() for piece in part.partition("="))
+        if role not in ("question", "answer") or not equals or not column or role in names:
+            raise InputError(f"--columns is {text!r}; write question=NAME,answer=NAME")
+        names[role] = column
+    return names
 
 
 def is_data(path: Path) -> bool:

@@ -1,14 +1,17 @@
 """reasoning-gym's generators as tasks: `reasoning-gym/leg_counting` (Stojanovski et al., arXiv:2505.24760)."""
 
 import difflib
+import re
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from goldpanner.errors import InputError, MissingExtraError
-from goldpanner.types import Problem
-from goldpanner.verify.gym import EXTRA
+from goldpanner.tasks.generated import made
+from goldpanner.tasks.task import Family, Task
+from goldpanner.types import Problem, SamplingParams
+from goldpanner.verify.gym import EXTRA, ReasoningGym
 
 BATCH = 32
 """Problems of one seed of the library's, then the next seed: some generators take half a second for one."""
@@ -50,3 +53,23 @@ class Gym:
                 f"reasoning-gym has no {self.name!r}; did you mean {', '.join(f'reasoning-gym/{x}' for x in near)}?"
             )
         return library.create_dataset(self.name, seed=seed, size=size)
+
+
+def _task(task: str) -> Task | None:
+    """The answer is asked for in the tags that reasoning-gym's own prompts use, and judged by its own scorer."""
+    if not re.fullmatch(r"reasoning-gym/\w+", task):
+        return None
+    template = "{prompt}\nThink step by step, then put the final answer between <answer> and </answer>.\n"
+    params = SamplingParams(max_tokens=512, stop=("</answer>",), template=template)
+    gym = Gym(task)
+    return made(task, params, ReasoningGym, gym.draw, gym.make, BATCH)
+
+
+FAMILY = Family(
+    "reasoning-gym",
+    "library",
+    "any generator of the library reasoning-gym, by its name there",
+    ("reasoning-gym/leg_counting",),
+    _task,
+    "extra reasoning-gym",
+)

@@ -13,7 +13,7 @@ occurs in a document, nor do the Greek letters it makes of the Latin ones.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -22,7 +22,9 @@ from pydantic import Field, model_validator
 
 from goldpanner.errors import InputError
 from goldpanner.rng import stream
-from goldpanner.tasks.domain import Document, Split, distinct_queries, in_test, shares_of
+from goldpanner.tasks.domain import tasks_of
+from goldpanner.tasks.splits import Split, distinct_queries, in_test, shares_of
+from goldpanner.tasks.task import Document, Family, Task
 from goldpanner.tasks.webtext import FILLER, QUESTION, TEXTBOOK, WebText, assign_reliabilities, compose, draw_plan
 from goldpanner.types import IntArray, Problem
 from goldpanner.verify import ChainAnswer, ChainFormat, ChainProcess, Verifier
@@ -109,7 +111,7 @@ class World:
         }
         self._single = {**self._exposed, f"{self.name}/klingon": KLINGON}
         self._depth = {f"{self.name}/d{depth}": depth for depth in range(1, config.max_depth + 1)}
-        self.tasks: tuple[str, ...] = (*self._depth, *self._single)
+        self.tasks: Mapping[str, Task] = tasks_of(self, (*self._depth, *self._single))
 
     def vocabulary(self) -> tuple[str, ...]:
         """Return every token: lead tokens, filler, relations, Latin and Greek letters."""
@@ -269,3 +271,14 @@ class World:
 
 def _numbers(index: dict[str, int], tokens: list[str]) -> NDArray[np.int64]:
     return np.array([index[token] for token in tokens], np.int64)
+
+
+_TASKS = World().tasks
+
+FAMILY = Family(
+    "world",
+    "lab",
+    "ciphers of words, every fact known; the number of steps, or a relation's exposure, is the dial",
+    tuple(_TASKS),
+    _TASKS.get,
+)

@@ -16,7 +16,7 @@ from goldpanner.policies.local import LocalPolicy
 from goldpanner.sampling.rollout import judge
 from goldpanner.train.checkpoint import Checkpoint
 from goldpanner.train.config import RFTConfig
-from goldpanner.train.rlvr import Prompts, RolloutRecord, Writer, describe, draw, reward_first
+from goldpanner.train.rlvr import Prompts, RolloutRecord, Writer, describe, draw, reward_verifiers
 from goldpanner.train.rows import Row
 from goldpanner.train.supervised import epochs, supervised
 from goldpanner.types import Problem, Sample
@@ -77,7 +77,7 @@ def to_rows(
 def rft(
     model: Any,
     tokenizer: Any,
-    domain: Prompts,
+    tasks: Mapping[str, Prompts],
     config: RFTConfig,
     *,
     sink: Writer | None = None,
@@ -96,7 +96,7 @@ def rft(
     after its last whole round.
     """
     rollouts = config.rollouts()
-    verifiers = reward_first(domain.verifiers(), config.reward, getattr(domain, "controls", tuple)())
+    verifiers = reward_verifiers(tasks, config)
     policy = LocalPolicy(model, tokenizer)
     identity = {
         "stage": "rft",
@@ -117,7 +117,7 @@ def rft(
             if asked is not None:
                 asked(problems)
 
-        drawn, _ = draw(sampler or policy, domain, verifiers, rollouts, step, sink, run, hear)
+        drawn, _ = draw(sampler or policy, tasks, verifiers, rollouts, step, sink, run, hear)
         sampled = time.perf_counter()
         kept = keep_right(
             (sample for group in drawn.samples for sample in group),

@@ -5,7 +5,7 @@ Rollouts take the same path as measurements (`goldpanner.sampling.rollout`) and 
 
 import copy
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -21,6 +21,7 @@ from goldpanner.sampling.rollout import Sink, rollout
 from goldpanner.train import grpo, lora
 from goldpanner.train.checkpoint import Checkpoint
 from goldpanner.train.config import PPO as PPO
+from goldpanner.train.config import RFTConfig
 from goldpanner.train.config import RLVRConfig as RLVRConfig
 from goldpanner.train.objective import Objective, Pass, add_gradient, score
 from goldpanner.train.ppo import Critic, assess, value_head
@@ -30,15 +31,21 @@ from goldpanner.verify import Verifier
 
 
 class Prompts(Protocol):
-    """What RL needs of a domain."""
+    """What RL needs of a task."""
 
-    def problems(
-        self, task: str, n: int, rng: np.random.Generator, split: Literal["train", "test"] = "test"
-    ) -> list[Problem]:
+    @property
+    def verifiers(self) -> Callable[[], Sequence[Verifier]]:
+        """Makes the verifiers, the usual reward first."""
+        ...
+
+    @property
+    def controls(self) -> Callable[[], Sequence[Verifier]]:
+        """Makes the verifiers that judge only where one is named as the reward."""
+        ...
+
+    def draw(self, n: int, rng: np.random.Generator, split: Literal["train", "test"] = "test") -> list[Problem]:
         """Return n distinct problems."""
-
-    def verifiers(self) -> Sequence[Verifier]:
-        """Return the verifiers, the usual reward first."""
+        ...
 
 
 class Writer(Sink, Protocol):
@@ -106,7 +113,7 @@ class Rollouts:
 def rlvr(
     model: Any,
     tokenizer: Any,
-    domain: Prompts,
+    tasks: Mapping[str, Prompts],
     config: RLVRConfig,
     *,
     sink: Writer | None = None,
@@ -123,7 +130,7 @@ def rlvr(
     InputError for an unknown reward, a group of one, or a checkpoint of another run.
     """
     variant = config.chosen()
-    verifiers = reward_first(domain.verifiers(), config.reward, getattr(domain, "controls", tuple)())
+    verifiers = reward_verifiers(tasks, config)
     if config.lora:
         lora.adapt(model, config.lora, config.seed)
     policy = LocalPolicy(model, tokenizer)
@@ -138,7 +145,7 @@ def rlvr(
         "stage": "rlvr",
         **{f"config.{name}": value for name, value in config.model_dump(mode="json").items()},
         "reward": verifiers[0].id,
-        "first prompts": [problem.id for problem in step_problems(domain, config, 0, config.prompts_per_step)],
+        "first prompts": [problem.id for problem in step_problems(tasks, config, 0, config.prompts_per_step)],
         "initial weights": policy.id,
     }
     keeper = Checkpoint(checkpoint, checkpoint_every, identity)
@@ -146,7 +153,7 @@ def rlvr(
     yield from (RolloutRecord(**record) for record in records)
     for step in range(len(records), config.steps):
         started = time.perf_counter()
-        drawn, kept = draw(policy, domain, verifiers, config, step, sink, run, asked)
+        drawn, kept = draw(policy, tasks, verifiers, config, step, sink, run, asked)
         sampled = time.perf_counter()
         shuffle = rng.stream("grpo/minibatches", config.seed, step)
         updated = UNCHANGED if config.frozen else update(model, optimizer, kept, config, shuffle, reference, head)
@@ -165,7 +172,7 @@ def rlvr(
         yield record
 
 
-def step_problems(domain: Prompts, config: RLVRConfig, step: int, n: int) -> list[Problem]:
+def step_problems(tasks: Mapping[str, Prompts], config: RLVRConfig, step: int, n: int) -> list[Problem]:
     """Return n training prompts of a step, a function of (seed, step): each task its share, largest remainders first.
 
     The first m of a task do not depend on n.
@@ -180,13 +187,13 @@ def step_problems(domain: Prompts, config: RLVRConfig, step: int, n: int) -> lis
         problem
         for task, count in counts.items()
         if count
-        for problem in domain.problems(task, count, rng.stream("grpo/prompts", config.seed, step, task), split="train")
+        for problem in tasks[task].draw(count, rng.stream("grpo/prompts", config.seed, step, task), split="train")
     ]
 
 
 def draw(
     policy: LocalPolicy,
-    domain: Prompts,
+    tasks: Mapping[str, Prompts],
     verifiers: Sequence[Verifier],
     config: RLVRConfig,
     step: int,
@@ -203,7 +210,7 @@ def draw(
     params, reward = config.sampling(), chance(config)
     seed = rng.seed_for("grpo/rollouts", config.seed, step)
     rounds = config.max_rounds if dynamic else 1
-    candidates = step_problems(domain, config, step, rounds * config.prompts_per_step)
+    candidates = step_problems(tasks, config, step, rounds * config.prompts_per_step)
     if rounds > 1:
         candidates = [candidates[i] for i in rng.stream("grpo/rounds", config.seed, step).permutation(len(candidates))]
     samples: list[list[Sample]] = []
@@ -325,6 +332,19 @@ def chance(config: RLVRConfig) -> Callable[[Sample], float] | None:
         return float(rng.stream("grpo/random-reward", *keys).random() < share)
 
     return reward
+
+
+def reward_verifiers(tasks: Mapping[str, Prompts], config: RLVRConfig | RFTConfig) -> list[Verifier]:
+    """Return the verifiers of the trained tasks, the one that gives the reward in front (`reward_first`).
+
+    Raises InputError where two tasks are judged by different verifiers.
+    """
+    first, *others = (tasks[name] for name in config.tasks)
+    verifiers = first.verifiers()
+    for other in others:
+        if [v.id for v in other.verifiers()] != [v.id for v in verifiers]:
+            raise InputError(f"tasks {', '.join(config.tasks)} are judged by different verifiers; train on one of them")
+    return reward_first(verifiers, config.reward, first.controls())
 
 
 def reward_first(

@@ -21,7 +21,7 @@ from goldpanner.errors import InputError
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.train.checkpoint import Checkpoint
 from goldpanner.train.rows import Row, by_length, collate, response_logits
-from goldpanner.types import content_hash
+from goldpanner.types import Problem, content_hash
 
 
 class Text(Protocol):
@@ -193,6 +193,18 @@ def encode(
     if loss_on == "all":
         return [Row(row.prompt[:1], [*row.prompt[1:], *row.response]) for row in rows]
     return rows
+
+
+def in_template(policy: LocalPolicy, examples: Sequence[Text], template: str) -> list[Row]:
+    """Return worked examples as token rows, as a policy is asked in `template` (`chat`: the model's own).
+
+    A blank sets the response off from a prompt that does not end with one.
+    """
+    blank = "" if template == "chat" or template.endswith((" ", "\n")) else " "
+    return [
+        Row(policy.encode_prompt(Problem("", each.prompt, ""), template), policy.encode_response(blank + each.response))
+        for each in examples
+    ]
 
 
 def _tokenize(tokenizer: Any, texts: Sequence[Any]) -> list[Row]:

@@ -7,13 +7,13 @@ command.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from typing import Any
 
 from goldpanner.errors import InputError
 from goldpanner.sampling.rollout import judge
-from goldpanner.tasks import CONFIGS, build, find_recipe, recipe_ids
+from goldpanner.tasks.catalog import find_task, task_names
 from goldpanner.types import Completion, Outcome, Problem
 from goldpanner.verify import Verifier
 
@@ -45,12 +45,26 @@ def compute_score(
 @cache
 def verifier_of(task: str) -> Verifier:
     """Return the verifier that gives a task's reward, made once per process. Raises InputError for an unknown task."""
-    found = find_recipe(task)
-    if found is not None:
-        return found.verifier()
-    for domain in (build(config()) for config in CONFIGS):
-        if task.split("/")[0] == domain.name:
-            return domain.verifiers()[0]
-    raise InputError(
-        f"data_source {task!r} is no task with a verifier; there are world/d1 ..., {', '.join(recipe_ids())}"
-    )
+    known = find_task(task)
+    if known is None:
+        families = dict.fromkeys(name.partition("/")[0] for name in task_names())
+        raise InputError(f"data_source {task!r} is no task with a verifier; there are those of {', '.join(families)}")
+    return known.verifiers()[0]
+
+
+def export_notes(names: Collection[str]) -> list[str]:
+    """Return what somebody who trains on these tasks with verl should know: bare prompts, and tasks nobody judges."""
+    notes, tasks = [], {name: find_task(name) for name in sorted(names)}
+    wrapped = [name for name, task in tasks.items() if task is not None and task.params.template != "{prompt}"]
+    if wrapped:
+        notes.append(
+            f"each prompt stands there bare, as a message of the user's: the template that {', '.join(wrapped)} is "
+            "sampled with is not, and verl puts the model's chat template around it"
+        )
+    unknown = [name for name, task in tasks.items() if task is None]
+    if unknown:
+        notes.append(
+            f"compute_score knows no verifier of {', '.join(unknown)} and will refuse it: point "
+            "reward.custom_reward_function at a function of yours"
+        )
+    return notes

@@ -5,6 +5,7 @@ of *this corpus*: cases of one form are alike, so read the forms that fail befor
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -271,6 +272,41 @@ class Check:
             return Estimate.undefined("clopper-pearson", self.level)
         ends = binomtest(x, n).proportion_ci(self.level, "exact")
         return Estimate(x / n, float(ends.low), float(ends.high), self.level, "clopper-pearson", n)
+
+
+class Watched:
+    """A verifier whose verdicts are kept, for their reasons."""
+
+    def __init__(self, verifier: Verifier) -> None:
+        self.verifier = verifier
+        self.id = verifier.id
+        self.verdicts: list[Verdict] = []
+
+    def __call__(self, problem: Problem, completion: Completion) -> Verdict:
+        """Judge one completion."""
+        return self.judge_many([(problem, completion)])[0]
+
+    def judge_many(self, pairs: Sequence[tuple[Problem, Completion]]) -> list[Verdict]:
+        """Judge, in one call where the verifier offers it."""
+        many = getattr(self.verifier, "judge_many", None)
+        verdicts: list[Verdict] = [self.verifier(*pair) for pair in pairs] if many is None else many(pairs)
+        self.verdicts += verdicts
+        return verdicts
+
+    def unread(self, corpus: Sequence[Case]) -> list[tuple[str, int]]:
+        """Return why right answers of the corpus were UNJUDGED and how often, the commonest reasons first.
+
+        Raises InputError where no case at all was judged: then it is the verifier that fails.
+        """
+        pairs = [(case, verdict) for case, verdict in zip(corpus, self.verdicts) if verdict.outcome == "unjudged"]
+        reasons = Counter(verdict.reason for case, verdict in pairs if case.right).most_common(3)
+        if len(pairs) == len(self.verdicts):
+            (reason, times), *_ = reasons or [(pairs[0][1].reason, len(pairs))]
+            raise InputError(
+                f"{self.id} judged none of {len(pairs):,} cases; {times:,} times because: {reason}; mend it, then "
+                "check it again"
+            )
+        return reasons
 
 
 def check(verifier: Verifier, cases: Iterable[Case], level: float = 0.95) -> Check:

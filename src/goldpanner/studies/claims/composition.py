@@ -66,7 +66,7 @@ def own_imitation(lab: Lab, base: Trained) -> Trained:
     config = RFTConfig(tasks={"world/d2": 1.0}, prompts=prompts, group_size=GROUP, seed=lab.seed, training=tuning)
 
     def train(model: Any, tokenizer: Any) -> Iterable[Any]:
-        return rft(model, tokenizer, World(base.world), config)
+        return rft(model, tokenizer, World(base.world).tasks, config)
 
     return lab.stage("rft", base.world, base, [config], train, steps=config.rounds)
 

@@ -67,13 +67,13 @@ def _train(lab: Lab, base: Trained, name: str, changes: dict[str, Any], problems
     config = RLVRConfig(
         tasks=dict.fromkeys(TASKS, 1.0), steps=steps, seed=lab.seed, max_tokens=PARAMS.max_tokens, **given
     )
-    domain, budget = World(base.world), steps * prompts * GROUP
+    tasks, budget = World(base.world).tasks, steps * prompts * GROUP
 
     def run(model: Any, tokenizer: Any) -> Iterator[Foreseen]:
         policy, drawn = LocalPolicy(model, tokenizer), 0
-        with closing(lab.rollouts(model, tokenizer, domain, config, f"dead-groups-{name}-w{lab.seed}")) as records:
+        with closing(lab.rollouts(model, tokenizer, tasks, config, f"dead-groups-{name}-w{lab.seed}")) as records:
             for step in range(steps):
-                asked = step_problems(domain, config, step, config.prompts_per_step)
+                asked = step_problems(tasks, config, step, config.prompts_per_step)
                 exact = np.exp(lab.logp(policy, asked)).tolist() if name == "plain" else None
                 record = next(records)
                 yield Foreseen(**asdict(record), exact=exact)

@@ -22,7 +22,7 @@ from goldpanner.store import Store
 from goldpanner.train import grpo
 from goldpanner.train.config import RLVRConfig
 from goldpanner.train.model import load_model
-from goldpanner.train.rlvr import Prompts, chance, reward_first, step_problems
+from goldpanner.train.rlvr import Prompts, chance, reward_verifiers, step_problems
 from goldpanner.train.trl.recorder import Looked, Recorder
 from goldpanner.types import Problem
 
@@ -44,7 +44,7 @@ OURS = {
 
 def hand_over(
     model_folder: Path,
-    domain: Prompts,
+    tasks: Mapping[str, Prompts],
     config: RLVRConfig,
     out: Path,
     *,
@@ -84,7 +84,7 @@ def hand_over(
     before, ends = LocalPolicy(model, tokenizer).id, model.generation_config.eos_token_id
     saved = get_last_checkpoint(str(out / "trl")) if (out / "trl").is_dir() else None
     metrics = _Metrics(out / "metrics.jsonl", 0 if saved is None else int(saved.rsplit("-", 1)[1]), main)
-    trained, known = _prompts(domain, config), probe_problems(domain, config, probe)
+    trained, known = _prompts(tasks, config), probe_problems(tasks, config, probe)
 
     def tell(record: Mapping[str, Any]) -> None:
         metrics.add(record)
@@ -97,7 +97,7 @@ def hand_over(
     if main:
         store.put_problems([*trained, *known])
         store.put("runs", name, {**earlier, **settings, "stage": "grpo", "engine": "trl", "finished": False})
-    trainer = _trainer(model, tokenizer, domain, config, chosen, recorder, trained)
+    trainer = _trainer(model, tokenizer, tasks, config, chosen, recorder, trained)
     with quiet_progress():
         trainer.train(resume_from_checkpoint=saved)
         model.generation_config.eos_token_id = ends
@@ -179,15 +179,15 @@ def options_of(given: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def probe_problems(domain: Prompts, config: RLVRConfig, n: int) -> list[Problem]:
+def probe_problems(tasks: Mapping[str, Prompts], config: RLVRConfig, n: int) -> list[Problem]:
     """Return n problems of the test split, spread over the trained tasks: the same ones for every run of a seed."""
-    tasks = list(config.tasks)
-    shares = [(task, n // len(tasks) + (i < n % len(tasks))) for i, task in enumerate(tasks)]
+    names = list(config.tasks)
+    shares = [(name, n // len(names) + (i < n % len(names))) for i, name in enumerate(names)]
     return [
         problem
-        for task, share in shares
+        for name, share in shares
         if share
-        for problem in domain.problems(task, share, rng.stream("trl/probe", config.seed, task), split="test")
+        for problem in tasks[name].draw(share, rng.stream("trl/probe", config.seed, name), split="test")
     ]
 
 
@@ -226,20 +226,20 @@ def _counterpart(config: RLVRConfig) -> tuple[grpo.Variant, str, str]:
     return variant, loss, scale
 
 
-def _prompts(domain: Prompts, config: RLVRConfig) -> list[Problem]:
+def _prompts(tasks: Mapping[str, Prompts], config: RLVRConfig) -> list[Problem]:
     """Return the problems of every step one after the other: a function of the seed, as in `rlvr`."""
-    return [p for step in range(config.steps) for p in step_problems(domain, config, step, config.prompts_per_step)]
+    return [p for step in range(config.steps) for p in step_problems(tasks, config, step, config.prompts_per_step)]
 
 
 def _trainer(
-    model: Any, tokenizer: Any, domain: Prompts, config: RLVRConfig, chosen: Mapping[str, Any], recorder: Recorder,
-    problems: Sequence[Problem],
+    model: Any, tokenizer: Any, tasks: Mapping[str, Prompts], config: RLVRConfig, chosen: Mapping[str, Any],
+    recorder: Recorder, problems: Sequence[Problem],
 ) -> Any:  # fmt: skip
     from datasets import Dataset
     from transformers import PrinterCallback
     from trl import GRPOConfig, GRPOTrainer
 
-    verifiers = reward_first(domain.verifiers(), config.reward, getattr(domain, "controls", tuple)())
+    verifiers = reward_verifiers(tasks, config)
     ends = [tokenizer.eos_token_id, *LocalPolicy(model, tokenizer).eos_ids, *stop_tokens(tokenizer, config.stop)]
     model.generation_config.eos_token_id = list(dict.fromkeys(ends))
     rows = [{"prompt": _rendered(problem, config.template), "goldpanner_id": problem.id} for problem in problems]

@@ -10,7 +10,7 @@ in, and ends with the total:
 A fact is the sum of two digits and a carry: 200 of them, each with its own reliability.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -18,7 +18,9 @@ from pydantic import Field
 
 from goldpanner.errors import InputError
 from goldpanner.rng import stream
-from goldpanner.tasks.domain import Document, Split, distinct_queries, in_test, shares_of
+from goldpanner.tasks.domain import tasks_of
+from goldpanner.tasks.splits import Split, distinct_queries, in_test, shares_of
+from goldpanner.tasks.task import Document, Family, Task
 from goldpanner.tasks.webtext import FILLER, QUESTION, TEXTBOOK, WebText, assign_reliabilities, compose, draw_plan
 from goldpanner.types import IntArray, Problem
 from goldpanner.verify import ChainAnswer, ChainFormat, ChainProcess, Verifier
@@ -27,38 +29,38 @@ COLUMNS = ("ones", "tens", "hundreds", "thousands")
 PLUS, IS, TOTAL = "+", "is", "total"
 
 
-class ArithmeticConfig(WebText):
-    """Every knob of arithmetic. A chain's first step, after which the lazy stop, is its ones column."""
+class ColumnAdditionConfig(WebText):
+    """Every knob of column addition. A chain's first step, after which the lazy stop, is its ones column."""
 
-    kind: Literal["arithmetic"] = "arithmetic"
+    kind: Literal["column-addition"] = "column-addition"
     max_depth: int = Field(
         default=3, ge=1, le=len(COLUMNS), description="Most digits of a number, in the corpus and as a task."
     )
 
 
-class Arithmetic:
+class ColumnAddition:
     """Addition: its facts, its text and its problems. Implements `Domain`.
 
     `wrong` holds the mistaken sum of (digit, digit, carry), `reliability` the probability that a text states the right
     one. Both have shape (10, 10, 2). A mistaken sum has a wrong last digit and the right carry.
     """
 
-    name = "arithmetic"
+    name = "column-addition"
 
-    def __init__(self, config: ArithmeticConfig | None = None) -> None:
-        self.config = config = config or ArithmeticConfig()
+    def __init__(self, config: ColumnAdditionConfig | None = None) -> None:
+        self.config = config = config or ColumnAdditionConfig()
         first, second, carry = np.indices((10, 10, 2))
         self.truth = first + second + carry
-        shift = stream("arithmetic/wrong", config.seed).integers(1, 10, self.truth.shape)
+        shift = stream("column-addition/wrong", config.seed).integers(1, 10, self.truth.shape)
         self.wrong = self.truth // 10 * 10 + (self.truth + shift) % 10
-        mix, rng = config.reliability_mix(), stream("arithmetic/reliability", config.seed)
+        mix, rng = config.reliability_mix(), stream("column-addition/reliability", config.seed)
         self.reliability = assign_reliabilities(mix, self.truth.size, rng).reshape(self.truth.shape)
         self._dials: dict[str, tuple[int, int | None]] = {}
         for digits in range(1, config.max_depth + 1):
-            self._dials[f"{self.name}/add-{digits}d"] = (digits, None)
+            self._dials[f"{self.name}/{digits}d"] = (digits, None)
             for carries in range(digits + 1):
-                self._dials[f"{self.name}/add-{digits}d-carry{carries}"] = (digits, carries)
-        self.tasks: tuple[str, ...] = tuple(self._dials)
+                self._dials[f"{self.name}/{digits}d-carry{carries}"] = (digits, carries)
+        self.tasks: Mapping[str, Task] = tasks_of(self, self._dials)
 
     def vocabulary(self) -> tuple[str, ...]:
         """Return every token: lead tokens, filler, signs and column names, digits."""
@@ -75,7 +77,7 @@ class Arithmetic:
                 break
             operands[again] = self._draw_operands(plan.depth[again], rng)
         else:
-            raise InputError("arithmetic: the test split holds nearly every question; lower test_share")
+            raise InputError("column-addition: the test split holds nearly every question; lower test_share")
         sums = self._sums(operands, rng)
         rows = zip(operands.tolist(), sums.tolist(), plan.depth.tolist(), plan.diligent.tolist())
         chains = [_chain(a, b, said[:digits], diligent) for (a, b), said, digits, diligent in rows]
@@ -88,7 +90,7 @@ class Arithmetic:
         """Return n whole chains in answer to web-style questions; `config.demonstrations` says what they state."""
         if not tasks:
             raise InputError(
-                "arithmetic: demonstrations of no task were asked for; name at least one, e.g. 'arithmetic/add-2d'"
+                "column-addition: no task to demonstrate was named; name at least one, e.g. 'column-addition/2d'"
             )
         found: list[Document] = []
         for task, count in zip(tasks, shares_of(n, len(tasks))):
@@ -106,7 +108,7 @@ class Arithmetic:
         for an unknown task or more problems than there are (about a fifth of 100 for one digit).
         """
         if task not in self.tasks:
-            raise InputError(f"arithmetic: no task is called {task!r}; there are {', '.join(self.tasks)}")
+            raise InputError(f"column-addition: no task is called {task!r}; there are {', '.join(self.tasks)}")
         return [self._problem(task, query) for query in self._queries(task, n, rng, split)]
 
     def worked_answer(self, problem: Problem) -> str:
@@ -114,17 +116,17 @@ class Arithmetic:
         lead, _, query = problem.prompt.partition(" ")
         if lead not in (QUESTION, TEXTBOOK):
             raise InputError(
-                f"arithmetic: {problem.prompt!r} is no question; one begins with {QUESTION!r} or {TEXTBOOK!r}"
+                f"column-addition: {problem.prompt!r} is no question; one begins with {QUESTION!r} or {TEXTBOOK!r}"
             )
         return self._worked(*_parse(query))
 
     def verifiers(self) -> tuple[Verifier, ...]:
         """Return the reward (the total is right), then process (every column is)."""
-        return (ChainAnswer("arithmetic-answer@1"), ChainProcess("arithmetic-process@1"))
+        return (ChainAnswer("column-addition-answer@1"), ChainProcess("column-addition-process@1"))
 
     def controls(self) -> tuple[Verifier, ...]:
         """Return format: whether a completion looks like a worked answer, whatever it says."""
-        return (ChainFormat("arithmetic-format@1"),)
+        return (ChainFormat("column-addition-format@1"),)
 
     def _problem(self, task: str, query: str) -> Problem:
         a, b = _parse(query)
@@ -180,7 +182,7 @@ class Arithmetic:
         digits = len(str(a))
         if digits > self.config.max_depth:
             raise InputError(
-                f"arithmetic: {a} + {b} has {digits} digits; this corpus has at most {self.config.max_depth}"
+                f"column-addition: {a} + {b} has {digits} digits; this corpus has at most {self.config.max_depth}"
             )
         return _chain(a, b, self._sums(np.array([[a, b]]), believe)[0, :digits].tolist(), diligent=True)
 
@@ -212,5 +214,16 @@ def _parse(query: str) -> tuple[int, int]:
     first, plus, second = query.partition(f" {PLUS} ")
     a, b = first.replace(" ", ""), second.replace(" ", "")
     if not plus or not (a.isdecimal() and b.isdecimal()) or len(a) != len(b) or query != _query(int(a), int(b)):
-        raise InputError(f"arithmetic: {query!r} is no query; write two numbers of as many digits, like '4 7 + 3 5'")
+        raise InputError(f"column-addition: {query!r} is no query; write two numbers of equal length, like '4 7 + 3 5'")
     return int(a), int(b)
+
+
+_TASKS = ColumnAddition().tasks
+
+FAMILY = Family(
+    "column-addition",
+    "lab",
+    "sums worked out column by column, every fact known; digits and carries are the dial",
+    tuple(_TASKS),
+    _TASKS.get,
+)

@@ -1,0 +1,47 @@
+"""Train and test problems: a hash of a question's text decides, so that the two never meet."""
+
+from collections.abc import Callable
+from typing import Literal
+
+from goldpanner.errors import InputError
+from goldpanner.rng import seed_for
+
+Split = Literal["train", "test"]
+
+TEST_SHARE = 0.2
+"""Share of the questions of a made task, or of a data file that is split, that only the test split holds."""
+
+MOST = 1_000_000
+"""Problems made at once at most: a minute or two, and all of them in memory."""
+
+
+def in_test(query: str, share: float) -> bool:
+    """Return whether a query belongs to the test split, which holds `share` of all queries."""
+    return seed_for("split", query) < share * 2**63
+
+
+def distinct_queries(
+    draw: Callable[[int], list[str]], n: int, split: Split, share: float, label: str, batch: int = 4096
+) -> list[str]:
+    """Return n distinct queries of a split, drawing `batch` at a time, so that a longer list begins with a shorter one.
+
+    Raises InputError if n < 1 or above `MOST`, if the split is unknown, or if three batches in a row bring nothing new.
+    """
+    if not 1 <= n <= MOST:
+        raise InputError(f"{label}: {n:,} problems were asked for; ask for 1 to {MOST:,}")
+    if split not in ("train", "test"):
+        raise InputError(f"{label}: no split is called {split!r}; give 'train' or 'test'")
+    queries: dict[str, None] = {}
+    idle = 0
+    while len(queries) < n:
+        before = len(queries)
+        queries.update((query, None) for query in draw(batch) if in_test(query, share) == (split == "test"))
+        idle = idle + 1 if len(queries) == before else 0
+        if idle == 3:
+            raise InputError(f"{label}: {n} {split} problems were asked for, {len(queries)} were found; ask for fewer")
+    return list(queries)[:n]
+
+
+def shares_of(n: int, parts: int) -> list[int]:
+    """Return n split over `parts` as evenly as possible, the first ones larger: 64 over 3 is 22, 21, 21."""
+    return [n // parts + (i < n % parts) for i in range(parts)]

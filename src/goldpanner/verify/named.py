@@ -1,0 +1,100 @@
+"""Verifiers by name: `number`, `math`, `exact`, their variants, and `file.py:function`."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+from goldpanner.errors import InputError
+from goldpanner.types import Completion, Problem, Verdict
+from goldpanner.verify import reading
+from goldpanner.verify.base import Verifier
+from goldpanner.verify.exact import Exact
+from goldpanner.verify.math import Math, Number
+from goldpanner.verify.reward import load_reward
+
+VERIFIERS: dict[str, Callable[[], Verifier]] = {
+    "number": Number,
+    "number:flexible": lambda: Number(flexible=True),
+    "number:wrong-if-missing": lambda: Number(missing="wrong"),
+    "math": Math,
+    "math:flexible": lambda: Math(flexible=True),
+    "math:wrong-if-missing": lambda: Math(missing="wrong"),
+    "exact": Exact,
+}
+"""Name -> what makes the verifier; a function of your own is `file.py:function` or `package.module:function`."""
+
+
+def find_verifier(name: str, threshold: float | None = None, answer: str = "answer") -> Verifier | None:
+    """Return the verifier of a name, None where it is no verifier's (a task's, say).
+
+    Args:
+        name: one of `VERIFIERS`, or a function with TRL's signature, `file.py:function`.
+        threshold: reward from which a completion is right; of a function only.
+        answer: a further name under which a function is given the right answer, beside `answer`.
+
+    Raises:
+        InputError: a function that is not there, or a threshold for a verifier that has none.
+    """
+    if name in VERIFIERS:
+        if threshold is not None:
+            raise InputError(
+                f"--threshold {threshold:g} is that of a reward function, and {name} is none; leave it out"
+            )
+        return VERIFIERS[name]()
+    if ":" not in name or Path(name).is_file():
+        return None
+    return load_reward(name, threshold, columns={} if answer == "answer" else {answer: "answer"})
+
+
+def named_verifier(name: str, threshold: float | None = None, answer: str = "answer") -> Verifier:
+    """Return the verifier of a name. Raises InputError for an unknown one, and as `find_verifier` does."""
+    verifier = find_verifier(name, threshold, answer)
+    if verifier is None:
+        raise InputError(f"no verifier is called {name!r}; give {', '.join(VERIFIERS)}, or file.py:function")
+    return verifier
+
+
+def absolute(name: str) -> str:
+    """Return the name of a verifier with the whole path of its file: a worker elsewhere knows no relative one."""
+    place, colon, function = name.rpartition(":")
+    return f"{Path(place).absolute()}{colon}{function}" if place.endswith(".py") else name
+
+
+def default_verifier(answers: Iterable[str]) -> tuple[str, str]:
+    """Return the name of the verifier for a data file with these right answers, and why it is that one.
+
+    If every answer is a number it is `number:wrong-if-missing`: a finished text that declares no number is then wrong,
+    because in training silence must not pay. Otherwise it is `exact`.
+    """
+    if all(reading.number(answer, bare_units=False) is not None for answer in answers):
+        return "number:wrong-if-missing", "every answer is a number"
+    return "exact", "the whole text counts: not every answer is a number"
+
+
+def rescorer(name: str, threshold: float | None = None) -> Callable[[Problem, Completion], Verdict]:
+    """Return what judges a log's completions anew: the verifier of a name.
+
+    Some tools log a worked solution as the right answer (`... #### 18`): what it declares, by the rule that completions
+    are read by, is then the right answer of `number` and `math`. Raises InputError for an unknown name, and, while
+    judging, where the log does not say the right answer.
+    """
+    verifier = named_verifier(name, threshold)
+    if not isinstance(verifier, Exact | Number | Math):
+        return verifier
+
+    @lru_cache(maxsize=4096)
+    def right_answer(text: str) -> str:
+        declared = None if isinstance(verifier, Exact) else reading.declared(text).answer
+        return text if declared is None else declared
+
+    def judge_again(problem: Problem, completion: Completion) -> Verdict:
+        if not problem.answer.strip():
+            raise InputError(
+                f"--rescore {name}: the log does not say the right answer to problem {problem.id}; leave it out, "
+                "or give a function that needs none: --rescore file.py:function"
+            )
+        answer = right_answer(problem.answer)
+        return verifier(problem if answer == problem.answer else replace(problem, answer=answer), completion)
+
+    return judge_again
