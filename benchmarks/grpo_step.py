@@ -55,7 +55,7 @@ class InTurn(TrainerCallback):
             f"{record.step:3d}: ours {self.ours[-1]:.3f} s (sampling {record.sampling_seconds:.3f}), "
             f"TRL {self.theirs[-1]:.3f} s, our PPO {self.ppo[-1]:.3f} s; "
             f"reward {record.reward:.2f} and {self.their_rewards[-1]:.2f}; "
-            f"our length {record.length:.1f}, live {record.live:.2f}",
+            f"our length {record.length:.1f}, live {record.mixed:.2f}",
             flush=True,
         )
 

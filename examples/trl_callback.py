@@ -63,7 +63,7 @@ print()
 for look in recorder.looks:
     print(f"step {look.step:2d}: {look.c} of {look.n} probe samples right, stored as policy {look.policy}")
 for entry in trainer.state.log_history[:-1]:
-    live, wrong, right = (entry[f"groups/{kind}"] for kind in ("live", "dead_wrong", "dead_right"))
-    print(f"step {entry['step']:2d}: groups live {live:.0%}, dead-wrong {wrong:.0%}, dead-right {right:.0%}")
+    mixed, wrong, correct = (entry[f"groups/{kind}"] for kind in ("mixed", "all_wrong", "all_correct"))
+    print(f"step {entry['step']:2d}: groups mixed {mixed:.0%}, all wrong {wrong:.0%}, all correct {correct:.0%}")
 groups = Store("trl-runs").groups("letters")
 print(f"{groups.num_rows} groups and {sum(groups['n'].to_pylist()):,} rollouts in the store trl-runs")

@@ -120,7 +120,7 @@ def _write_metrics(folder: Path, kind: str, steps: int, tasks: Sequence[str]) ->
     for step in range(steps):
         record: dict[str, object] = {"step": step, "seconds": 0.1, "grad_norm": 1.0}
         if kind == "grpo":
-            record |= {"reward": 0.2 + 0.7 * step / steps, "live": 0.5}
+            record |= {"reward": 0.2 + 0.7 * step / steps, "mixed": 0.5}
             if (step + 1) % 2 == 0:
                 record["heldout"] = {task: 0.5 * step / steps / (1 + i) for i, task in enumerate(tasks)}
         else:

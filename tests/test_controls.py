@@ -26,7 +26,7 @@ def test_a_random_reward_is_what_is_trained_on_and_verdicts_stay_the_true_ones(b
     assert set(rewards) == {0.0, 1.0}
     assert record.reward == pytest.approx(rewards.mean())
     groups = rewards.reshape(24, 8)
-    assert record.live == np.mean(groups.max(1) > groups.min(1))
+    assert record.mixed == np.mean(groups.max(1) > groups.min(1))
     correct = np.array([s.verdict.correct for s in sink.samples])
     assert 0.2 < correct.mean() < 0.9
     assert abs(rewards[correct].mean() - rewards[~correct].mean()) < 0.2

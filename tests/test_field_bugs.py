@@ -81,17 +81,17 @@ def test_a_seed_is_not_ignored():
     assert texts(0) != texts(1)
 
 
-def test_dead_groups_are_counted_before_anything_filters_them():
+def test_groups_that_are_not_mixed_are_counted_before_anything_filters_them():
     states = grpo.group_states(torch.tensor([[1.0, 1.0], [0.0, 0.0], [1.0, 0.0], [float("nan"), 0.0]]))
-    assert [int(s.sum()) for s in (states.live, states.dead_wrong, states.dead_right)] == [1, 2, 1]
+    assert [int(s.sum()) for s in (states.mixed, states.all_wrong, states.all_correct)] == [1, 2, 1]
 
 
-def test_the_share_of_dead_groups_does_not_change_its_meaning_with_the_variant():
+def test_the_share_of_mixed_groups_does_not_change_its_meaning_with_the_variant():
     rewards = torch.tensor([[1.0, 1.0], [0.0, 0.0], [1.0, 0.0]])
-    live = grpo.live_groups(rewards)
+    mixed = grpo.mixed_groups(rewards)
     for variant in grpo.VARIANTS.values():
         variant.advantages(rewards)
-        assert torch.equal(grpo.live_groups(rewards), live)
+        assert torch.equal(grpo.mixed_groups(rewards), mixed)
 
 
 def test_resuming_draws_nothing_twice_and_nothing_too_little(tmp_path):

@@ -30,11 +30,11 @@ rewards_or_none = arrays(
 
 @pytest.mark.parametrize("advantages", CENTRED)
 @given(reward=rewards)
-def test_advantages_sum_to_zero_and_vanish_exactly_when_the_group_is_dead(advantages, reward):
+def test_advantages_sum_to_zero_and_vanish_exactly_when_the_group_is_not_mixed(advantages, reward):
     advantage = advantages(torch.from_numpy(reward))
     assert advantage.sum(1).abs().max() < 1e-9
-    dead = (reward == reward[:, :1]).all(1)
-    assert ((advantage == 0).all(1).numpy() == dead).all()
+    equal = (reward == reward[:, :1]).all(1)
+    assert ((advantage == 0).all(1).numpy() == equal).all()
 
 
 @pytest.mark.parametrize("advantages", [*CENTRED, grpo.plain_rewards])
@@ -118,7 +118,7 @@ def test_wrong_input_is_named():
         grpo.kl_k3(torch.zeros(2, 3), torch.zeros(2, 4))
 
 
-def test_reinforce_pushes_in_a_dead_right_group_and_the_others_do_not():
+def test_reinforce_pushes_in_an_all_correct_group_and_the_others_do_not():
     right = torch.ones(1, 4)
     assert (grpo.plain_rewards(right) == 1).all()
     assert all((advantages(right) == 0).all() for advantages in CENTRED)
@@ -212,11 +212,11 @@ def test_expected_gradients_of_the_linear_variants(p):
 @given(reward=rewards_or_none)
 def test_every_group_has_exactly_one_state(reward):
     states = grpo.group_states(torch.from_numpy(reward))
-    total = sum(s.int() for s in (states.live, states.dead_wrong, states.dead_right, states.unjudged))
+    total = sum(s.int() for s in (states.mixed, states.all_wrong, states.all_correct, states.unjudged))
     assert (total == 1).all()
-    for row, live, wrong, right in zip(reward, states.live, states.dead_wrong, states.dead_right):
+    for row, mixed, wrong, right in zip(reward, states.mixed, states.all_wrong, states.all_correct):
         judged = set(row[~np.isnan(row)])
-        assert (bool(live), bool(wrong), bool(right)) == (len(judged) == 2, judged == {0.0}, judged == {1.0})
+        assert (bool(mixed), bool(wrong), bool(right)) == (len(judged) == 2, judged == {0.0}, judged == {1.0})
 
 
 def test_shares_follow_the_binomial_law():
@@ -224,7 +224,7 @@ def test_shares_follow_the_binomial_law():
     p, size, groups = 0.1, 8, 200_000
     reward = torch.from_numpy((generator.random((groups, size)) < p).astype(np.float32))
     states = grpo.group_states(reward)
-    for got, expected in ((states.dead_wrong, (1 - p) ** size), (states.dead_right, p**size)):
+    for got, expected in ((states.all_wrong, (1 - p) ** size), (states.all_correct, p**size)):
         assert abs(float(got.double().mean()) - expected) < 5 * math.sqrt(expected * (1 - expected) / groups) + 1e-9
 
 
@@ -332,7 +332,7 @@ def test_padding_never_reaches_the_loss():
         assert float(grpo.reduce_loss(loss, mask, reduction, grpo.Totals(2, 2, 1))) == pytest.approx(1.5)
 
 
-# --- a model: skipping dead groups, micro-batches, TRL
+# --- a model: skipping groups that are not mixed, micro-batches, TRL
 
 
 @pytest.fixture(scope="module")
@@ -378,8 +378,8 @@ def double(tiny):
 
 
 @pytest.mark.parametrize("variant", grpo.VARIANTS)
-def test_skipping_dead_groups_changes_neither_loss_nor_gradient(double, variant):
-    # field bug: dead groups dropped before the denominators were counted
+def test_skipping_groups_that_are_not_mixed_changes_neither_loss_nor_gradient(double, variant):
+    # field bug: groups that are not mixed dropped before the denominators were counted
     rows, reward = some_rows()
     reward[3, 1] = math.nan
     advantage = grpo.VARIANTS[variant].advantages(reward.double()).flatten()
@@ -423,7 +423,7 @@ def test_equal_rows_are_computed_once_and_counted_as_often_as_they_occur(double,
 
 
 @pytest.mark.parametrize("term", [{"kl": 0.1}, {"entropy": 0.1}])
-def test_with_a_kl_or_entropy_term_dead_groups_do_carry_a_gradient(double, term):
+def test_with_a_kl_or_entropy_term_groups_that_are_not_mixed_do_carry_a_gradient(double, term):
     rows, _ = some_rows()
     advantage = torch.zeros(len(rows), dtype=torch.float64)
     reference = build_model(
@@ -434,7 +434,7 @@ def test_with_a_kl_or_entropy_term_dead_groups_do_carry_a_gradient(double, term)
     assert gradient.abs().max() > 1e-4
 
 
-def test_a_batch_of_dead_groups_has_gradient_zero(double):
+def test_a_batch_without_mixed_groups_has_gradient_zero(double):
     rows, _ = some_rows()
     result, gradient = gradient_of(double, rows, torch.zeros(len(rows)), Objective("token-mean", max_tokens=10))
     assert result.loss == 0

@@ -138,7 +138,7 @@ def test_a_round_without_a_right_answer_changes_nothing(base, world):  # noqa: F
             return Verdict(Outcome.WRONG, self.id)
 
     model, (record,) = train(base, Never(), config(prompts=4))
-    assert (record.reward, record.loss, record.dead_wrong) == (0.0, 0.0, 1.0)
+    assert (record.reward, record.loss, record.all_wrong) == (0.0, 0.0, 1.0)
     assert torch.equal(weights(model), weights(base[0]))
 
 

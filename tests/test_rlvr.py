@@ -98,9 +98,9 @@ def test_every_rollout_is_stored_before_any_filter_and_the_record_counts_it(base
         assert {s.run for s in samples} == {"r"}
         rewards = [[s.reward for s in g] for g in groups]
         assert record.reward == pytest.approx(np.mean(rewards))
-        assert record.live == pytest.approx(np.mean([len(set(r)) == 2 for r in rewards]))
-        assert record.dead_right == pytest.approx(np.mean([set(r) == {1.0} for r in rewards]))
-        assert record.dead_wrong == pytest.approx(np.mean([set(r) == {0.0} for r in rewards]))
+        assert record.mixed == pytest.approx(np.mean([len(set(r)) == 2 for r in rewards]))
+        assert record.all_correct == pytest.approx(np.mean([set(r) == {1.0} for r in rewards]))
+        assert record.all_wrong == pytest.approx(np.mean([set(r) == {0.0} for r in rewards]))
         assert record.tokens == sum(len(s.completion.tokens) for s in samples)
         assert record.length == record.tokens / 24
         assert record.truncated == np.mean([s.completion.finish == "length" for s in samples])
@@ -154,23 +154,23 @@ def test_an_abandoned_run_goes_on_from_its_checkpoint(base, world, tmp_path):
     assert replayed == again
 
 
-def test_dynamic_sampling_trains_on_live_groups_and_counts_all(base, world):
+def test_dynamic_sampling_trains_on_mixed_groups_and_counts_all(base, world):
     sink = Kept()
     _, (record, *_) = train(base, world, settings(variant="dapo", steps=1, prompts_per_step=3, group_size=2), sink=sink)
     groups = [list(g) for _, g in itertools.groupby(sink.samples, key=lambda s: s.group)]
-    live = [len({s.reward for s in g}) == 2 for g in groups]
+    mixed = [len({s.reward for s in g}) == 2 for g in groups]
     assert record.groups == len(groups) > 3
     assert [g[0].group for g in groups] == list(range(len(groups)))
     assert all(len(g) == 2 for g in groups)
-    # field bug: dead groups filtered before they are counted
-    assert record.live == np.mean(live) < 1
-    assert sum(live) >= 3 > sum(live[:-3])
+    # field bug: groups that are not mixed filtered before they are counted
+    assert record.mixed == np.mean(mixed) < 1
+    assert sum(mixed) >= 3 > sum(mixed[:-3])
 
 
 def test_dynamic_sampling_gives_up_after_its_rounds(base, world):
     config = settings(variant="dapo", steps=2, prompts_per_step=3, max_rounds=2, reward="never")
     _, records = train(base, Judged(world, Outcome.WRONG), config)
-    assert [(r.groups, r.dead_wrong, r.loss, r.grad_norm) for r in records] == [(6, 1.0, 0.0, 0.0)] * 2
+    assert [(r.groups, r.all_wrong, r.loss, r.grad_norm) for r in records] == [(6, 1.0, 0.0, 0.0)] * 2
 
 
 class Judged:
@@ -195,7 +195,7 @@ def test_unjudged_completions_are_counted_and_move_nothing(base, world):
     assert 0 < record.unjudged < 1
     assert record.unjudged == np.mean([s.reward is None for s in sink.samples])
     assert record.reward == 1.0  # over the judged ones; no group holds two different rewards
-    assert (record.live, record.grad_norm) == (0.0, 0.0)
+    assert (record.mixed, record.grad_norm) == (0.0, 0.0)
     assert torch.equal(weights(model), weights(base[0]))
 
 
@@ -242,7 +242,7 @@ def test_a_temperature_trains_the_softmax_at_that_temperature(base, world):
 
 def test_a_step_without_gradient_is_the_same_after_a_resume(base):
     rows = [Row([3, 6], [6, 7, 1]), Row([3, 6], [7, 1])]
-    live, dead = (Rollouts([[]], rows, torch.tensor([[1.0, right]])) for right in (0.0, 1.0))
+    mixed, equal = (Rollouts([[]], rows, torch.tensor([[1.0, right]])) for right in (0.0, 1.0))
     config = settings(group_size=2)
 
     def fresh(model):
@@ -250,15 +250,15 @@ def test_a_step_without_gradient_is_the_same_after_a_resume(base):
 
     model = copy.deepcopy(base[0])
     optimizer = fresh(model)
-    update(model, optimizer, live, config, rng.stream("t"))
-    after_live = weights(model)
+    update(model, optimizer, mixed, config, rng.stream("t"))
+    after_mixed = weights(model)
     resumed = copy.deepcopy(base[0])
     resumed.load_state_dict(model.state_dict())
     second = fresh(resumed)
     second.load_state_dict(copy.deepcopy(optimizer.state_dict()))
     for m, o in ((model, optimizer), (resumed, second)):
-        update(m, o, dead, config, rng.stream("t"))
-    assert not torch.equal(weights(model), after_live)  # Adam's momentum moves on
+        update(m, o, equal, config, rng.stream("t"))
+    assert not torch.equal(weights(model), after_mixed)  # Adam's momentum moves on
     assert torch.equal(weights(model), weights(resumed))
 
 

@@ -114,11 +114,11 @@ def test_the_steps_lines_are_what_the_store_says(trained):
             if sample.step == line["step"]:
                 rewards.setdefault(sample.group, []).append(sample.reward)
         assert len(rewards) == line["groups"] == 4
-        assert line["live"] == sum(len(set(group)) == 2 for group in rewards.values()) / 4
-        assert line["dead_right"] == sum(set(group) == {1.0} for group in rewards.values()) / 4
+        assert line["mixed"] == sum(len(set(group)) == 2 for group in rewards.values()) / 4
+        assert line["all_correct"] == sum(set(group) == {1.0} for group in rewards.values()) / 4
         assert line["reward"] == pytest.approx(sum(map(sum, rewards.values())) / 16)
         assert line["loss"] is not None
-        assert line["grad_norm"] > 0 or line["live"] == 0
+        assert line["grad_norm"] > 0 or line["mixed"] == 0
 
 
 def test_the_model_is_a_finished_stage_with_its_record(trained, start):
@@ -314,7 +314,7 @@ def test_a_group_may_lie_on_two_processes(tmp_path, monkeypatch):
         (7, 0, 2, 1), (7, 1, 2, 0), (7, 2, 2, 2), (7, 3, 2, 1), (7, 4, 2, 0), (7, 5, 2, 2),
     ]  # fmt: skip
     third = pytest.approx(1 / 3)
-    assert (logged["groups/live"], logged["groups/dead_wrong"], logged["groups/dead_right"]) == (third, third, third)
+    assert (logged["groups/mixed"], logged["groups/all_wrong"], logged["groups/all_correct"]) == (third, third, third)
 
 
 # --- a script of one's own
@@ -323,7 +323,7 @@ ROWS = [{"prompt": f"{word} ?", "answer": word} for word in ("always", "never", 
 
 
 def by_prompt(completions, answer, completion_ids=None, **columns):
-    """Known states: `always` and `never` are dead, `none` is not judged, `coin` hangs on what was said."""
+    """Known states: `always` and `never` are not mixed, `none` is not judged, `coin` hangs on what was said."""
     known = {"always": 1.0, "never": 0.0, "none": None}
     return [known[a] if a in known else float(len(said) % 2) for said, a in zip(completions, answer)]
 
@@ -347,18 +347,18 @@ def script(tmp_path, *, recorder=None, scale="batch", judge=by_prompt, steps=3, 
 
 
 def test_the_states_of_groups_are_told_whatever_rewards_are_scaled_by(tmp_path):
-    """TRL's frac_reward_zero_std says 0 dead groups with scale_rewards="batch", where half of them are."""
+    """TRL's frac_reward_zero_std says 0 such groups with scale_rewards="batch", where half of them are."""
     recorder = Recorder(tmp_path / "s", "mine")
     trainer = script(tmp_path, recorder=recorder)
     logs = trainer.state.log_history[:-1]
     groups = Store(tmp_path / "s").groups("mine").to_pylist()
     for step, log in enumerate(logs):
         rows = [row for row in groups if row["step"] == step]
-        live = sum(0 < row["c"] < row["n"] - row["unjudged"] for row in rows) / 4
-        assert log["groups/live"] == live
+        mixed = sum(0 < row["c"] < row["n"] - row["unjudged"] for row in rows) / 4
+        assert log["groups/mixed"] == mixed
         assert log["groups/unjudged"] == 0.25
-        assert log["groups/dead_right"] + log["groups/dead_wrong"] == pytest.approx(0.75 - live)
-        assert min(log["groups/dead_right"], log["groups/dead_wrong"]) >= 0.25
+        assert log["groups/all_correct"] + log["groups/all_wrong"] == pytest.approx(0.75 - mixed)
+        assert min(log["groups/all_correct"], log["groups/all_wrong"]) >= 0.25
         assert log["frac_reward_zero_std"] == 0  # of the batch, which is never all of one reward here
     samples = Store(tmp_path / "s").samples(run="mine")
     problems = Store(tmp_path / "s").problems()

@@ -25,7 +25,7 @@ def test_expected_shares_are_those_of_every_possible_group():
     right = rows.sum(1).numpy()
     weight = p[:, None] ** right * (1 - p[:, None]) ** (size - right)
     found = expected_shares(p, size)
-    for state, counted in zip(STATES, (states.live, states.dead_wrong, states.dead_right)):
+    for state, counted in zip(STATES, (states.mixed, states.all_wrong, states.all_correct)):
         assert found[state] == pytest.approx(float((weight * counted.numpy()).sum(1).mean()))
 
 
@@ -33,7 +33,7 @@ def test_sampled_groups_have_the_expected_shares():
     p = np.repeat([1e-4, 0.05, 0.5, 0.97], 5_000)
     reward = torch.from_numpy(rng.stream("test/dead-groups").random((len(p), 16)) < p[:, None]).double()
     states, found = grpo.group_states(reward), expected_shares(p)
-    for state, seen in zip(STATES, (states.live, states.dead_wrong, states.dead_right)):
+    for state, seen in zip(STATES, (states.mixed, states.all_wrong, states.all_correct)):
         assert float(seen.double().mean()) == pytest.approx(found[state], abs=0.01)
 
 

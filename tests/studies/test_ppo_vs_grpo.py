@@ -76,7 +76,7 @@ def test_silenced_questions_are_wrong_and_the_others_judged():
 
 
 def test_tokens_of_live_groups_count_once_and_ppo_s_every_epoch():
-    row = {"seconds": 2.0, "sampling_seconds": 0.5, "tokens": 100, "live": 0.25}
+    row = {"seconds": 2.0, "sampling_seconds": 0.5, "tokens": 100, "mixed": 0.25}
     grpo = cost(SimpleNamespace(records=[row | {"value_loss": None}]), 1)
     ppo = cost(SimpleNamespace(records=[row | {"value_loss": 0.1}]), 2)
     assert grpo == {"seconds": [1.5], "sampling": [0.5], "tokens": [pytest.approx(25)]}

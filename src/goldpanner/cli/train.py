@@ -121,7 +121,7 @@ def _train_by_trl(given: Given, options: list[str], processes: int, probe: int) 
     def work(notify: "Notify") -> Path:
         def tell(record: Mapping[str, Any]) -> None:
             if "probe" not in record:
-                note = f"reward {record['reward']:.2f}  live {record['live']:.0%}"
+                note = f"reward {record['reward']:.2f}  mixed {record['mixed']:.0%}"
                 total = rl.steps * rl.epochs * rl.minibatches
                 notify(Event(given.out.name, "grpo", record["step"] + 1, total, note))
 

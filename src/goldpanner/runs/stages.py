@@ -202,7 +202,7 @@ def exact_pass_at_1(policy: LocalPolicy, problems: list[Problem]) -> float:
 def progress_note(record: Mapping[str, Any]) -> str:
     """Return what to watch in a step: the loss, or the reward and the groups."""
     if "reward" in record:
-        return f"reward {record['reward']:.2f}  live {record['live']:.0%}"
+        return f"reward {record['reward']:.2f}  mixed {record['mixed']:.0%}"
     return f"loss {record['loss']:.3f}"
 
 

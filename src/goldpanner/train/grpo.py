@@ -21,7 +21,7 @@ def group_advantages(reward_PG: Tensor, eps: float = 1e-4) -> Tensor:
     """GRPO: A_i = (r_i - mean(r)) / (std(r) + eps) within the group (DeepSeekMath, arXiv:2402.03300, section 4.1.2).
 
     std is the unbiased one (divides by G - 1), and eps = 1e-4, as in TRL's GRPOTrainer with scale_rewards="group".
-    Shape (P, G) -> (P, G). A dead group (all judged rewards equal) gets exactly 0.
+    Shape (P, G) -> (P, G). A group that is not mixed (all judged rewards equal) gets exactly 0.
     """
     centred = centred_advantages(reward_PG)
     judged = (~reward_PG.isnan()).sum(1, keepdim=True)
@@ -35,7 +35,7 @@ def centred_advantages(reward_PG: Tensor) -> Tensor:
     """
     _check_groups(reward_PG)
     centred = reward_PG - reward_PG.nanmean(1, keepdim=True)
-    return torch.where(live_groups(reward_PG)[:, None], centred.nan_to_num(nan=0.0), 0.0)
+    return torch.where(mixed_groups(reward_PG)[:, None], centred.nan_to_num(nan=0.0), 0.0)
 
 
 def rloo_advantages(reward_PG: Tensor) -> Tensor:
@@ -82,7 +82,7 @@ def pkpo_advantages(reward_PG: Tensor, k: int = 2) -> Tensor:
 
 
 def plain_rewards(reward_PG: Tensor) -> Tensor:
-    """REINFORCE without a baseline: A_i = r_i (Williams 1992). A dead-right group does push here. (P, G) -> (P, G)."""
+    """REINFORCE without a baseline: A_i = r_i (Williams 1992). An all-correct group pushes here. (P, G) -> (P, G)."""
     _check_groups(reward_PG, smallest=1)
     return reward_PG.nan_to_num(nan=0.0)
 
@@ -137,7 +137,7 @@ def entropy(logits_NV: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Totals:
-    """What a reduction divides by, counted over the whole optimiser step, dead groups and skipped rows included."""
+    """What a reduction divides by, counted over the whole optimiser step, skipped groups and rows included."""
 
     sequences: int
     """Completions in the step."""
@@ -173,28 +173,28 @@ def reduce_loss(loss_BT: Tensor, mask_BT: Tensor, reduction: Reduction, totals: 
 class Groups:
     """P groups, each in exactly one state; boolean tensors of shape (P,)."""
 
-    live: Tensor
+    mixed: Tensor
     """At least two different judged rewards: the only ones with a group-relative advantage."""
-    dead_wrong: Tensor
-    """All judged rewards equal and below `right`: nothing to reinforce."""
-    dead_right: Tensor
-    """All judged rewards equal and at least `right`: nothing left to learn."""
+    all_wrong: Tensor
+    """All judged rewards equal and below `threshold`: nothing to reinforce."""
+    all_correct: Tensor
+    """All judged rewards equal and at least `threshold`: nothing left to learn."""
     unjudged: Tensor
     """No member was judged: nothing is known of the group."""
 
 
-def group_states(reward_PG: Tensor, right: float = 1.0) -> Groups:
+def group_states(reward_PG: Tensor, threshold: float = 1.0) -> Groups:
     """Classify groups. For binary rewards and success probability p the expected shares are
-    1 - p^G - (1 - p)^G live, (1 - p)^G dead-wrong and p^G dead-right.
+    1 - p^G - (1 - p)^G mixed, (1 - p)^G all wrong and p^G all correct.
     """
-    live = live_groups(reward_PG)
+    mixed = mixed_groups(reward_PG)
     unjudged = reward_PG.isnan().all(1)
     best = reward_PG.nan_to_num(nan=-torch.inf).amax(1)
-    dead = ~live & ~unjudged
-    return Groups(live, dead & (best < right), dead & (best >= right), unjudged)
+    equal = ~mixed & ~unjudged
+    return Groups(mixed, equal & (best < threshold), equal & (best >= threshold), unjudged)
 
 
-def live_groups(reward_PG: Tensor) -> Tensor:
+def mixed_groups(reward_PG: Tensor) -> Tensor:
     """Return which groups hold at least two different judged rewards, shape (P, G) -> (P,) bool."""
     _check_groups(reward_PG, smallest=1)
     return reward_PG.nan_to_num(nan=-torch.inf).amax(1) > reward_PG.nan_to_num(nan=torch.inf).amin(1)
@@ -209,7 +209,7 @@ class Variant:
     clip_low: float = 0.2
     clip_high: float = 0.2
     dynamic_sampling: bool = False
-    """Draw further prompts until the step holds `prompts_per_step` live groups."""
+    """Draw further prompts until the step holds `prompts_per_step` mixed groups."""
     critic: bool = False
     """A learnt value of each token is the baseline (`ppo`); the group has none to give."""
 

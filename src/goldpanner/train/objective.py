@@ -123,9 +123,9 @@ def add_gradient(
 def distinct(rows: Sequence[Row], advantages: Sequence[float | None], objective: Objective) -> dict[int, int]:
     """Return which rows must be computed, and how often each counts.
 
-    Rows of advantage 0 (all of a dead group; unjudged members) have no gradient unless there is a KL term, an entropy
-    term or a critic, and are left out; denominators still count them. Equal rows, of which a confident policy draws
-    many, are computed once. With a critic their rewards stand for the advantages: None where unjudged.
+    Rows of advantage 0 (all of a group that is not mixed; unjudged members) have no gradient unless there is a KL term,
+    an entropy term or a critic, and are left out; denominators still count them. Equal rows, of which a confident
+    policy draws many, are computed once. With a critic their rewards stand for the advantages: None where unjudged.
     """
     first: dict[Any, int] = {}
     count: dict[int, int] = {}

@@ -62,10 +62,10 @@ class RolloutRecord:
     step: int
     reward: float
     """Mean over judged completions (NaN if none was)."""
-    live: float
+    mixed: float
     """Share of groups with two different rewards."""
-    dead_wrong: float
-    dead_right: float
+    all_wrong: float
+    all_correct: float
     unjudged: float
     """Share of completions without a verdict."""
     groups: int
@@ -203,8 +203,9 @@ def draw(
 ) -> tuple[Rollouts, Rollouts]:
     """Sample and judge the groups of a step; return (all that were drawn, those to train on).
 
-    They are the same unless the variant samples dynamically (DAPO, arXiv:2503.14476, section 3.2): then dead groups are
-    passed over and further prompts drawn, until there are `prompts_per_step` live groups or `max_rounds` are spent.
+    They are the same unless the variant samples dynamically (DAPO, arXiv:2503.14476, section 3.2): then groups that
+    are not mixed are passed over and further prompts drawn, until there are `prompts_per_step` mixed ones or
+    `max_rounds` are spent.
     """
     dynamic = grpo.VARIANTS[config.variant].dynamic_sampling
     params, reward = config.sampling(), chance(config)
@@ -216,8 +217,8 @@ def draw(
     samples: list[list[Sample]] = []
     rows: list[Row] = []
     rewards: list[list[float]] = []
-    live: list[int] = []
-    while candidates[len(samples) :] and len(live) < config.prompts_per_step:
+    mixed: list[int] = []
+    while candidates[len(samples) :] and len(mixed) < config.prompts_per_step:
         done = len(samples)
         problems = candidates[: done + config.prompts_per_step]
         if asked is not None:
@@ -234,9 +235,9 @@ def draw(
             samples.append(group)
             rows += [Row(prompt, sample.completion.tokens or ()) for sample in group]
             rewards.append([float("nan") if sample.reward is None else sample.reward for sample in group])
-        live = grpo.live_groups(torch.tensor(rewards)).nonzero().flatten().tolist()
+        mixed = grpo.mixed_groups(torch.tensor(rewards)).nonzero().flatten().tolist()
     everything = Rollouts(samples, rows, torch.tensor(rewards))
-    return everything, everything.choose(live[: config.prompts_per_step]) if dynamic else everything
+    return everything, everything.choose(mixed[: config.prompts_per_step]) if dynamic else everything
 
 
 def describe(drawn: Rollouts) -> dict[str, Any]:
@@ -246,9 +247,9 @@ def describe(drawn: Rollouts) -> dict[str, Any]:
     tokens = sum(len(row.response) for row in drawn.rows)
     return {
         "reward": float(drawn.reward_PG.nanmean()),
-        "live": float(states.live.double().mean()),
-        "dead_wrong": float(states.dead_wrong.double().mean()),
-        "dead_right": float(states.dead_right.double().mean()),
+        "mixed": float(states.mixed.double().mean()),
+        "all_wrong": float(states.all_wrong.double().mean()),
+        "all_correct": float(states.all_correct.double().mean()),
         "unjudged": float(drawn.reward_PG.isnan().double().mean()),
         "groups": len(drawn.samples),
         "entropy": -sum(completion.logprob or 0.0 for completion in completions) / max(tokens, 1),

@@ -90,7 +90,7 @@ def _arm(lab: Lab, parent: Trained, problems: Sequence[Problem]) -> Result:
         "style_after": style(rl.policy, problems).tolist(),
         "rewards": rewards,
         "groups": sum(groups),
-        "live": round(sum(record["live"] * record["groups"] for record in rl.records)),
+        "live": round(sum(record["mixed"] * record["groups"] for record in rl.records)),
         "hits": round(sum(r * g * 16 for r, g in zip(rewards, groups))),
     }
 

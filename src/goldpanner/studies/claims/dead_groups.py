@@ -25,7 +25,7 @@ from goldpanner.train.rlvr import RLVRConfig, RolloutRecord, step_problems
 from goldpanner.types import Estimate, FloatArray, Problem
 
 TASKS = ("world/d1", "world/d2")
-STATES = ("live", "dead-wrong", "dead-right")
+STATES = ("mixed", "all-wrong", "all-correct")
 PROMPTS, GROUP, STEPS = 48, 16, 80
 ARMS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -138,8 +138,8 @@ def _judge(results: Sequence[Result]) -> Finding:
     return Finding(
         effects={
             "law": [Effect(state, found, -0.02, 0.02) for state, found in biases.items()],
-            "starves": [Effect("live", ends["live"][True], high=0.25)],
-            "wrong-remain": [Effect("dead-wrong", ends["dead-wrong"][True], low=0.25)],
+            "starves": [Effect("mixed", ends["mixed"][True], high=0.25)],
+            "wrong-remain": [Effect("all-wrong", ends["all-wrong"][True], low=0.25)],
             "no-free-lunch": [Effect(f"{arm}-{name}", found, high=0.02) for (arm, name), found in gains.items()],
             "hard-stay": [Effect(arm, found, high=0.05) for arm, found in hardest.items()],
         },

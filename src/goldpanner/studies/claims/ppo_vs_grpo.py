@@ -72,7 +72,7 @@ def cost(model: Trained, epochs: int) -> dict[str, list[float]]:
     GRPO's dead groups have advantage 0 and are left out; their share of the tokens is taken as their share of groups.
     """
     rows = model.records
-    live = [1.0 if row["value_loss"] is not None else row["live"] for row in rows]
+    live = [1.0 if row["value_loss"] is not None else row["mixed"] for row in rows]
     return {
         "seconds": [row["seconds"] - row["sampling_seconds"] for row in rows],
         "sampling": [row["sampling_seconds"] for row in rows],

@@ -138,7 +138,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         least `threshold`, and None or any other number without a threshold is UNJUDGED. What `others` say is stored
         beside it. `pay` gives another reward than the verdict's.
 
-        Raises InputError where it is asked for twice: one reward decides which groups are live.
+        Raises InputError where it is asked for twice: one reward decides which groups are mixed.
         """
         if self._judge is not None:
             raise InputError("recorder: reward() was asked for twice; wrap the one function that says right or wrong")
@@ -254,9 +254,9 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         self._drawn = {
             "step": self._step,
             "reward": float(reward_PG.nanmean()),
-            "live": shares["live"],
-            "dead_wrong": shares["dead_wrong"],
-            "dead_right": shares["dead_right"],
+            "mixed": shares["mixed"],
+            "all_wrong": shares["all_wrong"],
+            "all_correct": shares["all_correct"],
             "unjudged": float(reward_PG.isnan().double().mean()),
             "groups": len(reward_PG),
             "length": sum(row[1] for row in rows) / len(rows),
