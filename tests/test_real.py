@@ -277,6 +277,11 @@ def test_a_data_file_is_a_task(model, tmp_path, monkeypatch):
     assert (len(held_out), trained & held_out) == (6, set())
 
 
+def test_a_task_of_the_lab_is_a_task(model, tmp_path):
+    record = model_run.run(config(model, "grpo.steps=1", "pilot.insist=true", task="world/d1"), tmp_path / "out", quiet)
+    assert (record["tasks_measured"], record["verifiers"]) == (["world/d1"], {"answer": "world-answer@1"})
+
+
 def test_lora_has_a_rate_of_its_own_and_leaves_its_adapters(model, tmp_path):
     pytest.importorskip("peft")
     options = {"model": str(model), "task": tiny_model.TASK}

@@ -238,6 +238,19 @@ def test_a_stage_that_an_older_version_finished_is_still_finished(base, tmp_path
         stages.train("grpo", other, out, base, store, pytest.fail)
 
 
+def test_a_task_of_the_lab_named_by_task_is_trained_on_as_the_lab_does(base, tmp_path):
+    only = [*WORLD, 'grpo.tasks={"world/d2": 1.0}']
+    call("grpo", "--model", base, "--out", tmp_path / "lab", overrides=only)
+    call("grpo", "--model", base, "--out", tmp_path / "task", "--task", "world/d2", overrides=WORLD)
+    assert same(tmp_path / "lab" / "model", tmp_path / "task" / "model")
+    store = Store(tmp_path / "task" / "store")
+    assert {problem.task for problem in store.problems().values()} == {"world/d2"}
+    call("sft", "--model", base, "--out", tmp_path / "sft", "--task", "world/d2", overrides=WORLD)
+    assert not same(tmp_path / "sft" / "model", base)
+    with pytest.raises(InputError, match="no task is called 'world/d99'; did you mean world/d"):
+        call("grpo", "--model", base, "--out", tmp_path / "x", "--task", "world/d99", overrides=WORLD)
+
+
 # --- another model, another task
 
 

@@ -1,8 +1,9 @@
-"""`tasks` and `get`: what can be asked, and a small model to ask."""
+"""`tasks` and `get`: the tasks there are, and a small model to try them on."""
 
 import json
 import time
 from pathlib import Path
+from textwrap import wrap
 from typing import Annotated
 
 import typer
@@ -35,7 +36,12 @@ def tasks(
         return
     chosen = catalog.task(task, data, columns)
     rows = [
-        {"id": p.id, "prompt": p.prompt, "answer": p.answer, "worked": chosen.worked(p) if chosen.worked else None}
+        {
+            "id": p.id,
+            "prompt": p.prompt,
+            "answer": p.answer,
+            "worked": chosen.worked(p) if chosen.worked else p.meta.get("worked"),
+        }
         for p in chosen.problems(n, seed)
     ]
     if as_json:
@@ -65,12 +71,12 @@ def _listed() -> str:
 
     lines = []
     for group, families in groups().items():
-        lines.append(f"{group}: {GROUPS.get(group, 'registered')}")
+        lines.append(f"{group}: {GROUPS[group]}" if group in GROUPS else group)
         for family in families:
-            needs = f"; needs {family.needs}" if family.needs else ""
-            lines += [f"  {' '.join(family.ids)}", f"      {family.about}{needs}"]
-    lines += ["your own: FILE.jsonl, .parquet or .arrow, or a data set's folder, in place of a task", ""]
-    return "\n".join([*lines, "problems of one: goldpanner tasks world/d3 -n 5"])
+            needs = f" (needs {family.needs})" if family.needs else ""
+            lines.append(f"  {family.name}: {family.about}{needs}")
+            lines += [f"      {line}" for line in wrap(" ".join(family.ids), 96, break_on_hyphens=False)]
+    return "\n".join([*lines, "next: goldpanner tasks world/d3 -n 5 shows problems of one"])
 
 
 @app.command()

@@ -12,7 +12,8 @@ from goldpanner.verify.base import Verifier
 from goldpanner.verify.code import Code
 from goldpanner.verify.math import Math, Number
 
-FILE = "--data FILE"
+FILE, MATH, SANDBOX = "--data FILE", "the extra math", "a sandbox"
+"""What a benchmark needs."""
 
 
 def _gsm8k(task: str) -> Task:
@@ -103,13 +104,13 @@ def _program(problem: Problem) -> str:
 def _family(name: str, about: str, ids: tuple[str, ...], make: Callable[[str], Task], extra: str = "") -> Family:
     """Return a family whose members are named as you like: `gsm8k/train` is another task than `gsm8k/test`."""
     needs = f"{FILE}, {extra}" if extra else FILE
-    return Family(name, "benchmark", about, ids, lambda task: make(task) if task != f"{name}/" else None, needs)
+    return Family(name, "benchmarks", about, ids, lambda task: make(task) if task != f"{name}/" else None, needs)
 
 
 FAMILIES = (
     _family("gsm8k", "grade-school word problems; the answer is a number", ("gsm8k/test", "gsm8k/train"), _gsm8k),
-    _family("math-500", "competition mathematics; the answer is a formula", ("math-500/test",), _math, "extra math"),
+    _family("math-500", "competition mathematics; the answer is a formula", ("math-500/test",), _math, MATH),
     _family("aime", "competition mathematics; the answer is a whole number", ("aime/2024",), _aime),
-    _family("humaneval", "bodies of Python functions", ("humaneval/test",), _humaneval, "a sandbox"),
-    _family("mbpp", "short Python functions", ("mbpp/test",), _mbpp, "a sandbox"),
+    _family("humaneval", "bodies of Python functions", ("humaneval/test",), _humaneval, SANDBOX),
+    _family("mbpp", "short Python functions", ("mbpp/test",), _mbpp, SANDBOX),
 )

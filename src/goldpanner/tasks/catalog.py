@@ -35,12 +35,13 @@ FAMILIES: dict[str, Family] = {
 """Every family by its name."""
 
 GROUPS = {
-    "lab": "the lab's own: made, every fact and skill known",
-    "made": "made for any model; training never sees the test split",
-    "benchmark": "read from a file of yours",
+    "lab": "made; every fact and every skill is known",
+    "made": "made for any model; a fifth of the questions is the test split",
+    "benchmarks": "read from a file that you have",
     "library": "made by another library",
+    "your file": "the path of a .jsonl, .parquet or .arrow file, or of a data set's folder, is a task, too",
 }
-"""Groups of families in the order in which they are listed."""
+"""Groups of families with what their tasks have in common, in the order in which they are listed."""
 
 MAX_TOKENS = 48
 """Token limit of a data file's completions unless another is given."""
@@ -169,9 +170,9 @@ def _of_id(
 
 def _unknown(name: str, ids: Sequence[str] | None) -> str:
     """Return what is said of an unknown task: the ids near to it, or one of each family."""
-    known = task_names() if ids is None else ids
-    families = {each.partition("/")[0]: each for each in reversed(known)}  # with the first of each
-    near = difflib.get_close_matches(name, known, n=4, cutoff=0.4) or [*reversed(families.values())]
+    names = task_names() if ids is None else ids
+    families = {each.partition("/")[0]: each for each in reversed(names)}  # with the first of each
+    near = difflib.get_close_matches(name, names, n=4, cutoff=0.4) or [*reversed(families.values())]
     nor = "" if name.partition("/")[0] in families else ", and no data lies there"
     return f"no task is called {name!r}{nor}; did you mean {', '.join(near)}?"
 

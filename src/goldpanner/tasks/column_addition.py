@@ -11,7 +11,7 @@ A fact is the sum of two digits and a carry: 200 of them, each with its own reli
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
@@ -80,7 +80,7 @@ class ColumnAddition:
             raise InputError("column-addition: the test split holds nearly every question; lower test_share")
         sums = self._sums(operands, rng)
         rows = zip(operands.tolist(), sums.tolist(), plan.depth.tolist(), plan.diligent.tolist())
-        chains = [_chain(a, b, said[:digits], diligent) for (a, b), said, digits, diligent in rows]
+        chains = [_chain(a, b, stated[:digits], diligent) for (a, b), stated, digits, diligent in rows]
         guesses = [_spell(guess) for guess in self._draw_operands(plan.depth, rng).sum(axis=1).tolist()]
         leads = np.where(plan.textbook, TEXTBOOK, QUESTION).tolist()
         responses = compose(plan, chains, guesses)
@@ -92,13 +92,13 @@ class ColumnAddition:
             raise InputError(
                 "column-addition: no task to demonstrate was named; name at least one, e.g. 'column-addition/2d'"
             )
-        found: list[Document] = []
+        shown: list[Document] = []
         for task, count in zip(tasks, shares_of(n, len(tasks))):
             for query in self._queries(task, count, rng, "train") if count else ():
                 a, b = _parse(query)
                 believe = rng if self.config.demonstrations == "web" else None
-                found.append(Document(f"{QUESTION} {query}", self._worked(a, b, believe)))
-        return [found[i] for i in rng.permutation(len(found))]
+                shown.append(Document(f"{QUESTION} {query}", self._worked(a, b, believe)))
+        return [shown[i] for i in rng.permutation(len(shown))]
 
     def problems(self, task: str, n: int, rng: np.random.Generator, split: Split = "test") -> list[Problem]:
         """Return n distinct problems of a task.
@@ -139,7 +139,7 @@ class ColumnAddition:
             reliability.append(float(self.reliability[fact]))
             carry = int(self.truth[fact]) // 10
             carries += carry
-        meta: dict[str, Any] = {
+        meta: dict[str, object] = {
             "chain": self._worked(a, b),
             "depth": digits,
             "carries": carries,
@@ -165,17 +165,17 @@ class ColumnAddition:
         return rng.integers(low, 10 ** digits[:, None], (len(digits), 2))
 
     def _sums(self, operands: IntArray, believe: np.random.Generator | None = None) -> IntArray:
-        """Return the sum said of each column, shape (n, max_depth), from the right: true, or as web text believes."""
+        """Return the stated sum of each column, shape (n, max_depth), from the right: true, or as web text believes."""
         carry = np.zeros(len(operands), np.int64)
         sums = np.empty((len(operands), self.config.max_depth), np.int64)
         for column in range(self.config.max_depth):
             first, second = (operands // 10**column % 10).T
-            said = self.truth[first, second, carry]
+            total = self.truth[first, second, carry]
             if believe is not None:
-                right = believe.random(len(said)) < self.reliability[first, second, carry]
-                said = np.where(right, said, self.wrong[first, second, carry])
-            sums[:, column] = said
-            carry = said // 10
+                right = believe.random(len(total)) < self.reliability[first, second, carry]
+                total = np.where(right, total, self.wrong[first, second, carry])
+            sums[:, column] = total
+            carry = total // 10
         return sums
 
     def _worked(self, a: int, b: int, believe: np.random.Generator | None = None) -> str:
@@ -188,17 +188,17 @@ class ColumnAddition:
 
 
 def _chain(a: int, b: int, sums: list[int], diligent: bool) -> str:
-    """Write the columns whose sums are said, then the total; a lazy writer of several columns stops after the first."""
+    """Write the columns with their sums, then the total; a lazy writer of several columns stops after the first."""
     parts: list[str] = []
     total = carry = 0
-    for column, said in enumerate(sums):
+    for column, value in enumerate(sums):
         parts.append(
-            f"{COLUMNS[column]} {a // 10**column % 10} {b // 10**column % 10} {carry} {IS} {said // 10} {said % 10}"
+            f"{COLUMNS[column]} {a // 10**column % 10} {b // 10**column % 10} {carry} {IS} {value // 10} {value % 10}"
         )
         if not diligent and len(sums) > 1:
             return parts[0]
-        total += said % 10 * 10**column
-        carry = said // 10
+        total += value % 10 * 10**column
+        carry = value // 10
     return " ".join([*parts, TOTAL, _spell(total + carry * 10 ** len(sums))])
 
 
@@ -223,7 +223,7 @@ _TASKS = ColumnAddition().tasks
 FAMILY = Family(
     "column-addition",
     "lab",
-    "sums worked out column by column, every fact known; digits and carries are the dial",
+    "sums worked out column by column; the dial is the number of digits and of carries",
     tuple(_TASKS),
     _TASKS.get,
 )

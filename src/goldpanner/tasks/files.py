@@ -20,6 +20,9 @@ GSM8K_ANSWER = r"####\s*(\S.*?)\s*$"
 """Where GSM8K keeps the final answer: after `####`, in the last line (Cobbe et al. 2021, arXiv:2110.14168)."""
 
 SUFFIXES = (".jsonl", ".json", ".parquet", ".arrow")
+Row = dict[str, object]
+"""A row of a data file, by column."""
+
 _SHARD = re.compile(r"-(\d+)-of-(\d+)$")
 
 
@@ -52,12 +55,12 @@ def read_problems(
         meta = {name: _value(record, name, place) for name in keep}
         final = worked
         if answer_pattern is not None:
-            found = list(re.finditer(answer_pattern, worked, re.MULTILINE))
-            if not found:
+            matches = list(re.finditer(answer_pattern, worked, re.MULTILINE))
+            if not matches:
                 raise InputError(
                     f"{place}: the answer {worked[-80:]!r} does not match {answer_pattern!r}; fix one of them"
                 )
-            final, meta["worked"] = found[-1][1], worked
+            final, meta["worked"] = matches[-1][1], worked
         problem = Problem(task, text, final, meta)
         if problem.id in problems:
             raise InputError(f"{place}: this problem stands twice, as {text[:80]!r}; keep one of them")
@@ -138,24 +141,24 @@ def _splits(folder: Path) -> dict[str, list[Path]]:
     if (folder / "dataset_dict.json").is_file():
         names = _json(folder / "dataset_dict.json").get("splits", [])
         return {name: files for name in names for files in _splits(folder / name).values()}
-    found: dict[str, list[Path]] = {}
+    splits: dict[str, list[Path]] = {}
     for inner in (folder, folder / "data") if folder.is_dir() else ():
         for file in sorted(inner.glob("*.parquet")):
-            found.setdefault(_SHARD.sub("", file.stem), []).append(file)
-        if found:
+            splits.setdefault(_SHARD.sub("", file.stem), []).append(file)
+        if splits:
             break
-    return found
+    return splits
 
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read: {error}; save the data set anew") from None
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _rows(path: Path) -> Iterator[tuple[int, Row]]:
     """Yield (row number from 1, record) of a file."""
     if path.suffix in (".parquet", ".arrow"):
         try:
@@ -182,7 +185,7 @@ def _batches(path: Path) -> Iterator[Any]:
         yield from pa.ipc.open_stream(source)
 
 
-def _record(line: str, place: str) -> dict[str, Any]:
+def _record(line: str, place: str) -> Row:
     try:
         record = json.loads(line)
     except json.JSONDecodeError as error:
@@ -192,13 +195,13 @@ def _record(line: str, place: str) -> dict[str, Any]:
     return record
 
 
-def _value(record: dict[str, Any], column: str, place: str) -> Any:
+def _value(record: Row, column: str, place: str) -> object:
     if column not in record:
         raise InputError(f"{place}: no column is called {column!r}; there are {', '.join(record) or 'none'}")
     return record[column]
 
 
-def _text(record: dict[str, Any], column: str, place: str) -> str:
+def _text(record: Row, column: str, place: str) -> str:
     value = _value(record, column, place)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         value = str(value)

@@ -137,14 +137,14 @@ FAMILIES = (
     Family(
         "arithmetic",
         "made",
-        "sums, differences and products, e.g. 34 + 57 =; the digits of both numbers are the dial",
+        "sums, differences and products, e.g. 34 + 57 =; the dial is the digits of both numbers",
         ("arithmetic/add-2d2d", "arithmetic/sub-2d2d", "arithmetic/mul-2d1d"),
         _arithmetic,
     ),
     Family(
         "countdown",
         "made",
-        "an expression of given numbers that makes a target; how many numbers is the dial, 2 to 6",
+        "an expression of given numbers that makes a target; the dial is how many numbers, 2 to 6",
         ("countdown/3", "countdown/4"),
         _countdown,
     ),

@@ -46,9 +46,9 @@ class Gym:
             library = import_module("reasoning_gym")
         except ImportError:
             raise MissingExtraError(*EXTRA) from None
-        known = sorted(set(library.factory.DATASETS) - {"composite"})
-        if self.name not in known:
-            near = difflib.get_close_matches(self.name, known, n=4, cutoff=0.4) or known[:8]
+        names = sorted(set(library.factory.DATASETS) - {"composite"})
+        if self.name not in names:
+            near = difflib.get_close_matches(self.name, names, n=4, cutoff=0.4) or names[:8]
             raise InputError(
                 f"reasoning-gym has no {self.name!r}; did you mean {', '.join(f'reasoning-gym/{x}' for x in near)}?"
             )
@@ -71,5 +71,5 @@ FAMILY = Family(
     "any generator of the library reasoning-gym, by its name there",
     ("reasoning-gym/leg_counting",),
     _task,
-    "extra reasoning-gym",
+    "the extra reasoning-gym",
 )

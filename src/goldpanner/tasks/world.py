@@ -14,7 +14,7 @@ occurs in a document, nor do the Greek letters it makes of the Latin ones.
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,8 +88,8 @@ class World:
 
     def __init__(self, config: WorldConfig | None = None) -> None:
         self.config = config = config or WorldConfig()
-        size, known, special = config.letters, config.known_relations, len(config.exposures)
-        self.relations = (*KNOWN[:known], *SPECIAL[:special], KLINGON)
+        size, usual, special = config.letters, config.known_relations, len(config.exposures)
+        self.relations = (*KNOWN[:usual], *SPECIAL[:special], KLINGON)
         self.symbols = (*LATIN[:size], *GREEK[:size])
         self._number = {token: i for tokens in (self.relations, self.symbols) for i, token in enumerate(tokens)}
         self._names = np.array([*self.relations, *self.symbols], dtype=object)
@@ -102,12 +102,12 @@ class World:
         self.truth[foreign] += size
         self.wrong[foreign] += size
         self.reliability = np.ones(self.truth.shape)
-        beliefs = assign_reliabilities(config.reliability_mix(), known * size, stream("world/reliability", config.seed))
-        self.reliability[:known] = beliefs.reshape(known, size)
+        beliefs = assign_reliabilities(config.reliability_mix(), usual * size, stream("world/reliability", config.seed))
+        self.reliability[:usual] = beliefs.reshape(usual, size)
 
         self._exposed = {
             f"{self.name}/exposure-{100 * share:g}%": name
-            for share, name in zip(config.exposures, self.relations[known:])
+            for share, name in zip(config.exposures, self.relations[usual:])
         }
         self._single = {**self._exposed, f"{self.name}/klingon": KLINGON}
         self._depth = {f"{self.name}/d{depth}": depth for depth in range(1, config.max_depth + 1)}
@@ -139,14 +139,14 @@ class World:
         """Return n whole chains in answer to web-style questions; `config.demonstrations` says what they state."""
         if not tasks:
             raise InputError("world: demonstrations of no task were asked for; name at least one, e.g. 'world/d1'")
-        found: list[Document] = []
+        shown: list[Document] = []
         for task, count in zip(tasks, shares_of(n, len(tasks))):
             for query in self._queries(task, count, rng, "train") if count else ():
                 relations, word = self._parse(query)
                 believe = rng if self.config.demonstrations == "web" else None
                 row = self._hops(relations[None], self._walk(relations[None], word[None], believe))[0]
-                found.append(Document(f"{QUESTION} {query}", " ".join(row)))
-        return [found[i] for i in rng.permutation(len(found))]
+                shown.append(Document(f"{QUESTION} {query}", " ".join(row)))
+        return [shown[i] for i in rng.permutation(len(shown))]
 
     def problems(self, task: str, n: int, rng: np.random.Generator, split: Split = "test") -> list[Problem]:
         """Return n distinct problems of a task.
@@ -180,7 +180,7 @@ class World:
         states = self._walk(relations[None], word[None])[0]
         before = np.vstack([word[None], states[:-1]])
         reliability = self.reliability[relations[:, None], before]
-        meta: dict[str, Any] = {
+        meta: dict[str, object] = {
             "chain": " ".join(self._hops(relations[None], states[None])[0]),
             "depth": len(relations),
             "relations": [self.relations[r] for r in relations],
@@ -278,7 +278,7 @@ _TASKS = World().tasks
 FAMILY = Family(
     "world",
     "lab",
-    "ciphers of words, every fact known; the number of steps, or a relation's exposure, is the dial",
+    "ciphers of words; the dial is the number of steps, or how often a relation occurs in the corpus",
     tuple(_TASKS),
     _TASKS.get,
 )

@@ -45,11 +45,11 @@ def compute_score(
 @cache
 def verifier_of(task: str) -> Verifier:
     """Return the verifier that gives a task's reward, made once per process. Raises InputError for an unknown task."""
-    known = find_task(task)
-    if known is None:
+    judged = find_task(task)
+    if judged is None:
         families = dict.fromkeys(name.partition("/")[0] for name in task_names())
         raise InputError(f"data_source {task!r} is no task with a verifier; there are those of {', '.join(families)}")
-    return known.verifiers()[0]
+    return judged.verifiers()[0]
 
 
 def export_notes(names: Collection[str]) -> list[str]:
