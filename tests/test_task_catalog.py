@@ -128,7 +128,9 @@ def test_what_a_task_has_no_use_for_is_refused(tmp_path):
         ({"name": "world/d2", "columns": "answer=x"}, "is a task; leave it out"),
         ({"name": "world/d2", "threshold": 0.5}, "name it with --verifier"),
         ({"name": "world/d2", "verifier": "number", "threshold": 0.5}, "number is none; leave it out"),
-        ({"name": "gsm8k/test", "config": gp.WorldConfig()}, "no task is called 'gsm8k/test'"),
+        ({"name": "gsm8k/test", "config": gp.WorldConfig()}, "has none of the facts of domain world"),
+        ({"name": str(file), "config": gp.WorldConfig()}, "has none of the facts of domain world"),
+        ({"name": "world/d9", "config": gp.WorldConfig()}, "no task is called 'world/d9'; did you mean world/d"),
         ({"name": str(file), "data": file}, "is a data file itself"),
     ):
         with pytest.raises(InputError, match=says):

@@ -105,6 +105,8 @@ def task(
             use for.
     """
     path = data_path(name)
+    if config is not None and (path is not None or (find_task(name) and name.partition("/")[0] != config.kind)):
+        raise InputError(f"{name} has none of the facts of domain {config.kind}; leave out --config and --set")
     chosen = _of_id(name, data, columns, config) if path is None else _of_file(path, columns, verifier, data)
     if verifier is None and threshold is not None:
         raise InputError(f"--threshold {threshold:g} is that of a reward function; name it with --verifier file.py:f")

@@ -22,7 +22,7 @@ Queries = Callable[[int, np.random.Generator], list[str]]
 SIGNS = {"add": "+", "sub": "-", "mul": "*"}
 
 
-def made(
+def made_task(
     task: str,
     params: SamplingParams,
     verifier: Callable[[], Verifier],
@@ -62,7 +62,7 @@ def _arithmetic(task: str) -> Task | None:
         value = {"+": int(a) + int(b), "-": int(a) - int(b), "*": int(a) * int(b)}[sign]
         return Problem(task, query, str(value), {"digits": [first, second], "carries": _carries(a, sign, b)})
 
-    bare = made(task, SamplingParams(), lambda: Number(missing="wrong"), queries, problem)
+    bare = made_task(task, SamplingParams(), lambda: Number(missing="wrong"), queries, problem)
     return _with_examples(bare, 4, max_tokens=6 + 2 * (first + second))
 
 
@@ -97,7 +97,7 @@ def _countdown(task: str) -> Task | None:
         target, *numbers = map(int, re.findall(r"\d+", query))
         return Problem(task, query, str(target), {"numbers": numbers, "target": target})
 
-    bare = made(task, SamplingParams(), Countdown, queries, problem, worked=solve_countdown)
+    bare = made_task(task, SamplingParams(), Countdown, queries, problem, worked=solve_countdown)
     return _with_examples(bare, 4, max_tokens=16 + 8 * size)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from goldpanner.errors import InputError, MissingExtraError
-from goldpanner.tasks.generated import made
+from goldpanner.tasks.generated import made_task
 from goldpanner.tasks.task import Family, Task
 from goldpanner.types import Problem, SamplingParams
 from goldpanner.verify.gym import EXTRA, ReasoningGym
@@ -62,7 +62,7 @@ def _task(task: str) -> Task | None:
     template = "{prompt}\nThink step by step, then put the final answer between <answer> and </answer>.\n"
     params = SamplingParams(max_tokens=512, stop=("</answer>",), template=template)
     gym = Gym(task)
-    return made(task, params, ReasoningGym, gym.draw, gym.make, BATCH)
+    return made_task(task, params, ReasoningGym, gym.draw, gym.make, BATCH)
 
 
 FAMILY = Family(

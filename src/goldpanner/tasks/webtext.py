@@ -119,7 +119,7 @@ def assign_reliabilities(mix: Sequence[tuple[float, float]], size: int, rng: np.
 
 
 @dataclass(frozen=True)
-class Plan:
+class TextPlan:
     """How each of n documents is written, before anyone knows what it says. Every array has shape (n,)."""
 
     textbook: NDArray[np.bool_]
@@ -129,7 +129,7 @@ class Plan:
     filler: IntArray
 
 
-def draw_plan(config: WebText, max_depth: int, n: int, rng: np.random.Generator) -> Plan:
+def draw_plan(config: WebText, max_depth: int, n: int, rng: np.random.Generator) -> TextPlan:
     """Draw n plans: who writes, in which style, how deep a question, how diligently, after how much filler."""
     textbook = rng.random(n) < config.textbook_share
     style = rng.choice(3, n, p=[config.chain_share, config.terse_share, config.ramble_share])
@@ -139,7 +139,7 @@ def draw_plan(config: WebText, max_depth: int, n: int, rng: np.random.Generator)
         shallow = _depths(config.depth_ratio, min(max_depth, config.textbook_max_depth), n, rng)
         depth = np.where(textbook, shallow, depth)
     diligent = rng.random(n) < np.where(textbook, config.textbook_diligence, config.diligence)
-    return Plan(textbook, style, depth, diligent, rng.integers(1, config.ramble_length + 1, n))
+    return TextPlan(textbook, style, depth, diligent, rng.integers(1, config.ramble_length + 1, n))
 
 
 def _depths(ratio: float, deepest: int, n: int, rng: np.random.Generator) -> IntArray:
@@ -148,7 +148,7 @@ def _depths(ratio: float, deepest: int, n: int, rng: np.random.Generator) -> Int
     return rng.choice(np.arange(1, deepest + 1), n, p=weights / weights.sum())
 
 
-def compose(plan: Plan, chains: Sequence[str], guesses: Sequence[str]) -> list[str]:
+def compose(plan: TextPlan, chains: Sequence[str], guesses: Sequence[str]) -> list[str]:
     """Return each document's response: its chain, or its random guess with or without filler before it."""
     rambles = {length: f"{FILLER} " * length for length in range(plan.filler.max(initial=0) + 1)}
     return [
