@@ -46,7 +46,7 @@ _HOMES = {
 }
 """Public name -> the module it lives in."""
 
-_RENAMED = {"read_log": "read", "build_report": "build", "sample": "rollout"}
+_RENAMED = {"build_report": "build", "sample": "rollout"}
 """Where the public name says more than the name at home, or would hide a module."""
 
 __all__ = ["__version__", *_HOMES]
@@ -64,7 +64,7 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:  # for type checkers and editors: the same names, imported plainly
     from goldpanner.errors import GoldpannerError, InputError, StoreError
-    from goldpanner.interop import read as read_log
+    from goldpanner.interop import read_log
     from goldpanner.measure.compare import Comparison, compare
     from goldpanner.measure.passk import Band, curve, pass_at_k
     from goldpanner.measure.plan import plan

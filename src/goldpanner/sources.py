@@ -13,7 +13,7 @@ from goldpanner.policies.base import on_hub
 from goldpanner.types import Counts, Problem, SamplingParams
 
 if TYPE_CHECKING:
-    from goldpanner.interop import Asked, Imported
+    from goldpanner.interop import Imported, Question
     from goldpanner.measure.compare import Comparison
     from goldpanner.policies.local import LocalPolicy
     from goldpanner.policies.scripted import ScriptedPolicy
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Log:
-    """How another tool's log is read (`interop.read`)."""
+    """How another tool's log is read (`interop.read_log`)."""
 
     format: str | None = None
     threshold: float | None = None
@@ -40,7 +40,7 @@ class Log:
         from goldpanner import interop
         from goldpanner.verify.named import rescorer
 
-        return interop.read(
+        return interop.read_log(
             path,
             self.format,
             verifier=None if self.rescore is None else rescorer(self.rescore, self.threshold),
@@ -74,7 +74,7 @@ class Source:
     policy: str | None = None
     store: "Store | None" = None
     choice: Choice = field(default_factory=Choice)
-    asked: Mapping[str, "Asked"] = field(default_factory=dict)
+    asked: Mapping[str, "Question"] = field(default_factory=dict)
     """By problem id, what a log calls a problem and how it asks it; empty where nothing is known of it."""
 
     @property
@@ -205,7 +205,7 @@ def load_source(name: str, choice: Choice) -> Source:
         counts = log.counts(pool_steps=choice.log.pool_steps)
         for line in log.report.remarks():
             typer.echo(f"{name}: {line}", err=True)
-        return Source(path.stem, with_samples(counts, path.stem), log.stated, choice=choice, asked=log.asked)
+        return Source(path.stem, with_samples(counts, path.stem), log.stated, choice=choice, asked=log.questions)
     if choice.store is None:
         raise InputError(
             f"{name!r} is no file; give a counts file or a log, or name the store of a policy with --store DIR"

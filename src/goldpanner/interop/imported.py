@@ -2,21 +2,33 @@
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol, TypedDict, cast
 
 import numpy as np
 
 from goldpanner.errors import InputError
-from goldpanner.interop.records import Asked, ImportReport, Origin, Reading, Record
+from goldpanner.interop.format import Format
+from goldpanner.interop.records import ImportReport, Origin, Params, Question, Reading, Record
 from goldpanner.rng import seed_for
 from goldpanner.types import Counts, IntArray, Problem, Sample, SamplingParams, Verdict, content_hash
 
 BLOCK = 10_000
 """Samples written to a store at a time."""
 _CHUNK = 1 << 20
+
+
+class Mark(TypedDict):
+    """What identifies a file that was imported."""
+
+    name: str
+    bytes: int
+    content: str
+    """Hash of what it holds."""
+    seed: int
+    """Seed of the keys of its samples."""
 
 
 class SampleStore(Protocol):
@@ -28,66 +40,63 @@ class SampleStore(Protocol):
     def append_verdicts(self, rows: Iterable[tuple[Sample, Verdict]]) -> int:
         """Append further verdicts on samples."""
 
-    def put(self, kind: str, id: str, record: Mapping[str, Any]) -> None:  # noqa: A002
+    def put(self, kind: str, id: str, record: Mapping[str, object]) -> None:  # noqa: A002
         """Keep a small JSON record."""
 
-    def put_problems(self, problems: Iterable[Problem]) -> Any:
+    def put_problems(self, problems: Iterable[Problem]) -> object:
         """Keep problems."""
 
-    def records(self, kind: str) -> dict[str, Any]:
+    def records(self, kind: str) -> Mapping[str, Mapping[str, object]]:
         """Return the JSON records of one kind."""
 
 
 class Imported:
     """A log being read. Each method below reads the files once, from the start; `report` is of the last reading."""
 
-    def __init__(self, name: str, reading: Reading, stream: Callable[[Reading], Iterator[Record]]) -> None:
-        self.format = name
+    def __init__(self, of: Format, reading: Reading) -> None:
+        self.format = of.name
         """Name of the format, e.g. `lm-eval`."""
-        self.asked: dict[str, Asked] = {}
+        self.has_samples = of.samples
+        """Whether the log holds samples; False for a counts file."""
+        self.questions: dict[str, Question] = {}
         """By id, the problems of the last reading."""
-        self.stated: Mapping[str, Any] = {}
+        self.stated: Params = {}
         """The sampling parameters that the first record of the last reading states."""
         self._reading = reading
-        self._stream = stream
+        self._read = of.read
 
     @property
     def report(self) -> ImportReport:
         """What was read, skipped and why; complete when the stream has ended."""
         return self._reading.report
 
-    @property
-    def has_samples(self) -> bool:
-        """Whether the log holds samples; False for a counts file."""
-        return self.format != "counts"
-
     def __iter__(self) -> Iterator[Record]:
         """Yield the records one by one; memory does not grow with the number of samples."""
         reading = self._reading
         reading.report = ImportReport(self.format, [str(f) for f in reading.files])
-        self.asked, self.stated = {}, {}
+        self.questions, self.stated = {}, {}
         for record in self._guarded(reading):
             if reading.step is not None and record.step != reading.step:
                 reading.report.skip(f"not of training step {reading.step}", str(record.origin.file))
                 continue
-            if record.id not in self.asked:
-                self.stated = self.stated if self.asked else record.origin.params
-                self.asked[record.id] = Asked(record.name, record.problem.prompt if record.problem else "")
+            if record.id not in self.questions:
+                self.stated = self.stated if self.questions else record.origin.params
+                self.questions[record.id] = Question(record.name, record.problem.prompt if record.problem else "")
             reading.report.samples += record.n
             reading.report.correct += record.c
             reading.report.unjudged += record.unjudged
             reading.report.truncated += record.truncated
             reading.report.finish_unknown += record.finish_unknown
-            reading.report.problems = len(self.asked)
+            reading.report.problems = len(self.questions)
             yield record
-        if not self.asked:
+        if not self.questions:
             names = ", ".join(reading.report.files)
             why = "; ".join(f"{s.count} skipped: {r}" for r, s in reading.report.skipped.items())
             raise InputError(f"nothing was imported from {names}: {why or 'it holds no record'}")
 
     def _guarded(self, reading: Reading) -> Iterator[Record]:
         try:
-            yield from self._stream(reading)
+            yield from self._read(reading)
         except RecursionError:
             files, row = ", ".join(reading.report.files), reading.report.rows
             raise InputError(f"{files}: record {row} nests its values too deeply for a {self.format} log") from None
@@ -100,9 +109,9 @@ class Imported:
         """
         table: dict[str, IntArray] = {}
         step: int | None = None
-        drawn: dict[str, Origin] = {}
+        origins: dict[str, Origin] = {}
         for record in self:
-            _same_policy(record, drawn)
+            _same_policy(record, origins)
             if not pool_steps and step is not None and record.step != step:
                 raise InputError(
                     f"the log holds several training steps ({step} and {record.step} at least), and each is another "
@@ -141,23 +150,24 @@ class Imported:
         if not self.has_samples:
             raise InputError("a counts file holds no samples to store; use it as it is: goldpanner measure FILE")
         seeds: dict[Path, int] = {}
-        marks: dict[str, dict[str, Any]] = {}
-        earlier = store.records("imports")
+        marks: dict[str, Mark] = {}
+        earlier = cast(Mapping[str, Mark], store.records("imports"))
         for path in self._reading.files:
-            mark, seeds[path] = _mark(path, earlier)
+            mark = _mark(path, earlier)
+            seeds[path] = mark["seed"]
             marks[mark["content"]] = mark
             store.put("imports", mark["content"], mark)  # now, so that an interrupted import is known too
         block: list[Sample] = []
         fresh: dict[str, Problem] = {}
-        known = {(kind, name) for kind in ("policies", "params") for name in store.records(kind)}
-        kept: set[str] = set()
+        names = {(kind, name) for kind in ("policies", "params") for name in store.records(kind)}
+        written: set[str] = set()
         for sample, record in self._keyed(policy, run, seeds, None):
             for kind, name, content in _described(sample, record):
-                if (kind, name) not in known:
-                    known.add((kind, name))
+                if (kind, name) not in names:
+                    names.add((kind, name))
                     store.put(kind, name, content)
-            if record.problem is not None and record.id == record.problem.id and record.id not in kept:
-                kept.add(record.id)
+            if record.problem is not None and record.id == record.problem.id and record.id not in written:
+                written.add(record.id)
                 fresh[record.id] = record.problem
             block.append(sample)
             if len(block) >= BLOCK:
@@ -165,7 +175,7 @@ class Imported:
                 block, fresh = [], {}
         self._write(store, block, fresh)
         for content_id, mark in marks.items():
-            store.put("imports", content_id, mark | {"report": self.report.to_json()})
+            store.put("imports", content_id, {**mark, "report": self.report.to_json()})
         return self.report
 
     def _write(self, store: SampleStore, samples: list[Sample], problems: dict[str, Problem]) -> None:
@@ -183,8 +193,8 @@ class Imported:
         groups: dict[tuple[int | None, str], int] = {}
         sizes: dict[int | None, int] = {}
         for record in self:
-            drawn_by = policy_id(record, policy)
-            of_run = ("" if record.step is None else drawn_by.rsplit("@", 1)[0]) if run is None else run
+            who = policy_id(record, policy)
+            of_run = ("" if record.step is None else who.rsplit("@", 1)[0]) if run is None else run
             params = record.origin.params_id or params_id(record.origin.params)
             at = _seed(record.origin, seeds) if seed is None else seed
             group: int | None = None
@@ -194,25 +204,25 @@ class Imported:
                     groups[key] = sizes[record.step] = sizes.get(record.step, -1) + 1
                 group = groups[key]
             for draw in record.draws:
-                counter = (record.id, drawn_by, params, at)
+                counter = (record.id, who, params, at)
                 index = next_index.get(counter, 0)
                 next_index[counter] = index + 1
                 number = draw.key or (at, index)
                 task = record.problem.task if record.problem is not None else ""
                 yield (
                     Sample(
-                        record.id, drawn_by, params, *number, draw.completion, draw.verdict,
+                        record.id, who, params, *number, draw.completion, draw.verdict,
                         task=task, run=of_run, reward=draw.reward, step=record.step, group=group,
                     ),
                     record,
                 )  # fmt: skip
 
 
-def _same_policy(record: Record, drawn: dict[str, Origin]) -> None:
+def _same_policy(record: Record, origins: dict[str, Origin]) -> None:
     """Raise InputError where a record is of another model than those before, or drawn otherwise than its task's."""
     origin = record.origin
-    any_task = drawn.setdefault("", origin)
-    same_task = drawn.setdefault(f"task {record.problem.task if record.problem else ''}", origin)
+    any_task = origins.setdefault("", origin)
+    same_task = origins.setdefault(f"task {record.problem.task if record.problem else ''}", origin)
     for what, a, b, before in (
         ("models", any_task.model, origin.model, any_task),
         ("sampling parameters", same_task.params, origin.params, same_task),
@@ -236,19 +246,18 @@ def policy_id(record: Record, policy: str | None) -> str:
     return policy if record.step is None else f"{policy}@{record.step}"
 
 
-def params_id(said: Mapping[str, Any]) -> str:
-    """Return the hash of the sampling parameters: SamplingParams' own if every field is said, else of what is."""
-    if set(said) == set(SamplingParams.__dataclass_fields__):
-        return SamplingParams(**said).hash
-    return content_hash({"unknown": True, **said}, 12)
+def params_id(stated: Params) -> str:
+    """Return the hash of the sampling parameters: SamplingParams' own if every field is stated, else of what is."""
+    if set(stated) == set(SamplingParams.__dataclass_fields__):
+        return SamplingParams(**stated).hash
+    return content_hash({"unknown": True, **stated}, 12)
 
 
-def _described(sample: Sample, record: Record) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def _described(sample: Sample, record: Record) -> Iterator[tuple[str, str, dict[str, object]]]:
     """Yield (kind, id, record) of the sample's policy and sampling parameters."""
-    said = record.origin.params
-    whole = set(said) == set(SamplingParams.__dataclass_fields__)
-    unknown = sorted(set(SamplingParams.__dataclass_fields__) - set(said))
-    yield "params", sample.params, asdict(SamplingParams(**said)) if whole else {**said, "unknown": unknown}
+    stated = record.origin.params
+    unknown = sorted(set(SamplingParams.__dataclass_fields__) - set(stated))
+    yield "params", sample.params, {**stated, "unknown": unknown} if unknown else asdict(SamplingParams(**stated))
     model = dict(record.origin.model or {})
     step = {} if sample.step is None else {"step": sample.step}
     name = str(model.get("name", sample.policy)) + (f"@{sample.step}" if step else "") if model else sample.policy
@@ -260,17 +269,17 @@ def _seed(origin: Origin, seeds: dict[Path, int]) -> int:
     if origin.identity is not None:
         return seed_for("import", origin.identity)
     if origin.file not in seeds:
-        seeds[origin.file] = _mark(origin.file, {})[1]
+        seeds[origin.file] = _mark(origin.file, {})["seed"]
     return seeds[origin.file]
 
 
-def _mark(path: Path, earlier: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], int]:
-    """Return (name, bytes, content hash) of a file, and the seed of its samples.
+def _mark(path: Path, earlier: Mapping[str, Mark]) -> Mark:
+    """Return what identifies a file, and the seed of its samples.
 
     Where the file begins with all of a file imported earlier (it was appended to since), the seed is that file's.
     """
     digest, read, seed = hashlib.sha256(), 0, None
-    stops = sorted({int(r["bytes"]) for r in earlier.values()})
+    stops = sorted({mark["bytes"] for mark in earlier.values()})
     with path.open("rb") as handle:
         while True:
             at = bisect_right(stops, read)
@@ -280,7 +289,7 @@ def _mark(path: Path, earlier: Mapping[str, Mapping[str, Any]]) -> tuple[dict[st
             digest.update(chunk)
             read += len(chunk)
             before = earlier.get(digest.hexdigest()[:32]) if read in stops[at : at + 1] else None
-            seed = seed if before is None else int(before["seed"])
+            seed = seed if before is None else before["seed"]
     content = digest.hexdigest()[:32]
     seed = seed_for("import", content) if seed is None else seed
-    return {"name": path.name, "bytes": read, "content": content, "seed": seed}, seed
+    return {"name": path.name, "bytes": read, "content": content, "seed": seed}

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, NoReturn
 
 from goldpanner.errors import InputError
 from goldpanner.interop.records import Reading
-from goldpanner.types import Outcome
+from goldpanner.types import Outcome, Verdict
 
 DAMAGE = (OSError, EOFError, zlib.error)
 """What reading a torn or corrupt (gzip) file raises."""
@@ -25,13 +25,13 @@ LONGEST_LINE = 1 << 28
 
 
 @dataclass(slots=True)
-class Row:
+class LogRow:
     """One JSON object of a log, and where it stands."""
 
     file: Path
     line: int
     """From 1; for formats without lines, the number of the record."""
-    fields: dict[str, Any]
+    fields: dict[str, object]
     unit: str = "line"
 
     @property
@@ -43,11 +43,11 @@ class Row:
         """Raise InputError: where, and `what` was expected and is to be done."""
         raise InputError(f"{self.file}, {self.unit} {self.line}: {what}")
 
-    def need(self, key: str) -> Any:
+    def need(self, key: str) -> object:
         """Return the field `key`, which must be there."""
         if key not in self.fields:
-            found = ", ".join(sorted(map(str, self.fields))[:12])
-            self.fail(f"the field {key!r} is missing (found: {found or 'none'}); name the right format with --format")
+            names = ", ".join(sorted(map(str, self.fields))[:12])
+            self.fail(f"the field {key!r} is missing (found: {names or 'none'}); name the right format with --format")
         return self.fields[key]
 
     def text(self, key: str) -> str:
@@ -56,6 +56,13 @@ class Row:
         if not isinstance(value, str):
             self.fail(f"the field {key!r} is {brief(value)}; expected text")
         return unicode_text(value)
+
+    def objects(self, key: str) -> list[dict[str, object]]:
+        """Return the field `key`, which must be a list of JSON objects."""
+        value = self.need(key)
+        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+            self.fail(f"the field {key!r} is {brief(value)}; expected a list of objects")
+        return value
 
     def integer(self, key: str, least: int = 0) -> int:
         """Return the field `key`, which must be a whole number from `least` to 10^15."""
@@ -67,10 +74,15 @@ class Row:
         return value
 
 
-def brief(value: Any) -> str:
+def brief(value: object) -> str:
     """Return a short `repr` for messages."""
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+def as_object(value: object) -> dict[str, object]:
+    """Return a JSON object as it is, and anything else as the empty one."""
+    return value if isinstance(value, dict) else {}
 
 
 def unicode_text(text: str) -> str:
@@ -82,7 +94,7 @@ def unicode_text(text: str) -> str:
     return text
 
 
-def message_text(value: Any) -> str | None:
+def message_text(value: object) -> str | None:
     """Return the text of a completion or prompt: a string, or the contents of a list of chat messages.
 
     One message gives its content; several give `role: content` blocks. None where `value` is neither.
@@ -106,7 +118,7 @@ def message_text(value: Any) -> str | None:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[IO[bytes]]:
+def open_log(path: Path) -> Iterator[IO[bytes]]:
     """Open a file for reading bytes, through gzip where its first bytes say so."""
     try:
         handle = path.open("rb")
@@ -125,48 +137,51 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         raise InputError(f"{path}: {error}; the file is cut or damaged, copy it again") from None
 
 
-def json_rows(path: Path, torn: Callable[[str], None] | None = None) -> Iterator[Row]:
+def json_rows(path: Path, torn: Callable[[str], None] | None = None) -> Iterator[LogRow]:
     """Yield the JSON objects of a JSONL file (blank lines are passed over).
 
     A last line cut in the middle is an error, or left out and its place told to `torn`. Raises InputError.
     """
+    with open_log(path) as handle:
+        yield from rows_in(path, handle, torn)
+
+
+def rows_in(path: Path, handle: IO[bytes], torn: Callable[[str], None] | None = None) -> Iterator[LogRow]:
+    """Yield the JSON objects of an open JSONL file, as `json_rows` does."""
     number = 0
-    with opened(path) as handle:
-        while True:
-            try:
-                raw = handle.readline(LONGEST_LINE)
-            except DAMAGE as error:
+    while True:
+        try:
+            raw = handle.readline(LONGEST_LINE)
+        except DAMAGE as error:
+            raise InputError(
+                f"{path}, after line {number}: {error}; the file is cut or damaged, copy it again"
+            ) from None
+        if not raw:
+            return
+        number += 1
+        if len(raw) == LONGEST_LINE and not raw.endswith(b"\n"):
+            raise InputError(
+                f"{path}, line {number} is longer than {LONGEST_LINE >> 20} MiB; expected one JSON object a line"
+            )
+        if not raw.strip():
+            continue
+        try:
+            value = json.loads(raw.decode("utf-8-sig" if number == 1 else "utf-8"))
+        except RecursionError:
+            raise InputError(f"{path}, line {number} nests its values too deeply for a log") from None
+        except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
+            if not raw.endswith(b"\n") and _begins_an_object(raw, first=number == 1):
+                if torn is not None:
+                    torn(f"{path}:{number}")
+                    return
                 raise InputError(
-                    f"{path}, after line {number}: {error}; the file is cut or damaged, copy it again"
+                    f"{path}, line {number} is cut in the middle (the file ends without a line end: {error}). "
+                    "If its writer was stopped, leave the torn line out with --torn-tail"
                 ) from None
-            if not raw:
-                return
-            number += 1
-            if len(raw) == LONGEST_LINE and not raw.endswith(b"\n"):
-                raise InputError(
-                    f"{path}, line {number} is longer than {LONGEST_LINE >> 20} MiB; expected one JSON object a line"
-                )
-            if not raw.strip():
-                continue
-            try:
-                value = json.loads(raw.decode("utf-8-sig" if number == 1 else "utf-8"))
-            except RecursionError:
-                raise InputError(f"{path}, line {number} nests its values too deeply for a log") from None
-            except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
-                if not raw.endswith(b"\n") and _begins_an_object(raw, first=number == 1):
-                    if torn is not None:
-                        torn(f"{path}:{number}")
-                        return
-                    raise InputError(
-                        f"{path}, line {number} is cut in the middle (the file ends without a line end: {error}). "
-                        "If its writer was stopped, leave the torn line out with --torn-tail"
-                    ) from None
-                raise InputError(
-                    f"{path}, line {number} is not JSON ({error}); expected one JSON object a line"
-                ) from None
-            if not isinstance(value, dict):
-                raise InputError(f"{path}, line {number} is {brief(value)}; expected a JSON object")
-            yield Row(path, number, value)
+            raise InputError(f"{path}, line {number} is not JSON ({error}); expected one JSON object a line") from None
+        if not isinstance(value, dict):
+            raise InputError(f"{path}, line {number} is {brief(value)}; expected a JSON object")
+        yield LogRow(path, number, value)
 
 
 def _begins_an_object(raw: bytes, first: bool) -> bool:
@@ -184,7 +199,7 @@ def _begins_an_object(raw: bytes, first: bool) -> bool:
     return True
 
 
-def rows_of(reading: Reading) -> Iterator[Row]:
+def log_rows(reading: Reading) -> Iterator[LogRow]:
     """Yield the rows of every file of a JSONL import, and count them."""
     for path in reading.files:
         before = reading.report.rows
@@ -195,16 +210,25 @@ def rows_of(reading: Reading) -> Iterator[Row]:
             raise InputError(f"{path} is empty: it holds no record; was its writer stopped?")
 
 
-def judged(row: Row, value: Any, name: str, judge: str, reading: Reading) -> tuple[Outcome, str, str]:
-    """Return (outcome, who said it, why) of one score in a log.
+def log_verdict(row: LogRow, value: object, name: str, judge: str, reading: Reading) -> Verdict:
+    """Return the verdict of one score in a log.
 
     None and NaN are unjudged. Without a threshold 0 and 1 alone are accepted; with one, a value from it up is correct.
-    Raises InputError for any other value, naming it and other values of the field.
+
+    Args:
+        row: where the score stands, for messages.
+        value: the score.
+        name: what the log calls the score.
+        judge: who gave it, e.g. `verl/score`.
+        reading: the import, with its threshold.
+
+    Raises:
+        InputError: any other value, naming it and other values of the field.
     """
     threshold = reading.threshold
     judge = reading.judge(judge)
     if value is None or (isinstance(value, float) and math.isnan(value)):
-        return Outcome.UNJUDGED, judge, f"{name} is {'null' if value is None else 'NaN'}"
+        return Verdict(Outcome.UNJUDGED, judge, reason=f"{name} is {'null' if value is None else 'NaN'}")
     if not isinstance(value, bool | int | float):
         row.fail(f"{name} is {brief(value)}; expected a number, true, false, null or NaN")
     if threshold is None and value not in (0, 1):
@@ -212,25 +236,26 @@ def judged(row: Row, value: Any, name: str, judge: str, reading: Reading) -> tup
             f"{name} is {brief(value)}, neither 0 nor 1{_examples(row, name)}, so what counts as correct must be "
             "named: give --threshold T (a score of at least T is correct)"
         )
-    correct = value >= (1 if threshold is None else threshold)
-    return Outcome.CORRECT if correct else Outcome.WRONG, judge, "" if correct else f"{name} {brief(value)}"
+    if value >= (1 if threshold is None else threshold):
+        return Verdict(Outcome.CORRECT, judge)
+    return Verdict(Outcome.WRONG, judge, reason=f"{name} {brief(value)}")
 
 
-def _examples(row: Row, name: str) -> str:
-    """Return ` (also 0.25, 0.5, ...)`: what other values the field takes in the first 1,000 lines of a JSONL file."""
-    found: set[float] = set()
+def _examples(row: LogRow, name: str) -> str:
+    """Return ` (other values: 0.25, 0.5)`: what else the field holds in the first 1,000 lines of a JSONL file."""
+    others: set[float] = set()
     if row.unit == "line":
         try:
             for other in islice(json_rows(row.file), 1000):
                 value = other.fields.get(name)
                 if isinstance(value, int | float) and value == value and value != row.fields.get(name):
-                    found.add(value)
+                    others.add(value)
         except InputError:  # a later line is torn: the examples so far do
             pass
-    return f" (other values: {', '.join(map(brief, sorted(found)[:6]))})" if found else ""
+    return f" (other values: {', '.join(map(brief, sorted(others)[:6]))})" if others else ""
 
 
-def reward_of(value: Any) -> float | None:
+def reward_of(value: object) -> float | None:
     """Return a finite reward, or None."""
     if isinstance(value, bool | int | float) and abs(value) <= 1e300 and math.isfinite(value):
         return float(value)

@@ -11,6 +11,8 @@ from goldpanner.types import Cause, Completion, FinishReason, Outcome, Problem, 
 
 Judge = Callable[[Problem, Completion], Verdict]
 """A goldpanner.verify.Verifier is one."""
+Params = Mapping[str, Any]
+"""Fields of SamplingParams that a log states, with their values."""
 
 
 @dataclass(frozen=True)
@@ -18,9 +20,9 @@ class Origin:
     """Where records come from, as far as the log itself says it."""
 
     file: Path
-    model: Mapping[str, Any] | None = None
+    model: Mapping[str, object] | None = None
     """The log's record of the model that drew the samples; None where it has none."""
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Params = field(default_factory=dict)
     """The fields of SamplingParams that the log states. What it does not state is unknown, never a default."""
     params_id: str | None = None
     """Hash of the sampling parameters, in a log that we exported."""
@@ -29,8 +31,8 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What a log calls a problem, and the prompt that it was asked with; empty where the log does not say."""
+class Question:
+    """What a log calls a problem, and the prompt that it puts; empty where the log does not say."""
 
     name: str
     prompt: str
@@ -38,7 +40,7 @@ class Asked:
 
 @dataclass(slots=True)
 class Draw:
-    """One sample: what was drawn, what is said of it, and the reward it was trained on, if any."""
+    """One sample: a completion, its verdict, and the reward it was trained on, if any."""
 
     completion: Completion
     verdict: Verdict
@@ -83,15 +85,15 @@ def record_of(
     draws: Iterable[Draw],
     origin: Origin,
     *,
-    known: str = "",
+    problem_id: str = "",
     step: int | None = None,
     group: str | None = None,
     name: str = "",
 ) -> Record:
-    """Return the record of these draws, counted by their verdicts."""
+    """Return the record of these draws, counted by their verdicts; `problem_id` where it is not the problem's own."""
     draws = tuple(draws)
     return Record(
-        known or problem.id,
+        problem_id or problem.id,
         origin,
         n=len(draws),
         c=sum(d.verdict.correct for d in draws),
@@ -166,7 +168,7 @@ class ImportReport:
             out.append(f"warning: {text}" + (f" ({count} times)" if count > 1 else ""))
         return out
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the report as one JSON object."""
         return {
             "format": self.format,
@@ -211,33 +213,32 @@ class Reading:
         problem: Problem,
         text: str,
         *,
-        said: tuple[Outcome, str, str],
+        verdict: Verdict,
         finish: FinishReason = "unknown",
         reward: float | None = None,
         logprobs: tuple[float, ...] | None = None,
         tokens: tuple[int, ...] | None = None,
         key: tuple[int, int] | None = None,
-        cause: Cause | None = None,
     ) -> Draw:
-        """Return the draw with the log's verdict (`said`: outcome, who said it, why), or the verifier's if given."""
+        """Return the draw with the log's verdict, or with that of the import's verifier if there is one."""
         total = sum(logprobs) if logprobs else None
         completion = Completion(text, tokens, total, finish, logprobs or None)
-        outcome, judge, reason = said
-        verdict = Verdict(outcome, judge, reason=reason, cause=cause)
-        if self.verifier is not None:
-            failed = Verdict(
-                Outcome.UNJUDGED, getattr(self.verifier, "id", judge), reason=reason or "the sample failed"
-            )
-            verdict = failed if finish == "error" else self.verifier(problem, completion)
+        if self.verifier is not None and finish == "error":
+            name = getattr(self.verifier, "id", verdict.verifier)
+            verdict = Verdict(Outcome.UNJUDGED, name, reason=verdict.reason or "the sample failed")
+        elif self.verifier is not None:
+            verdict = self.verifier(problem, completion)
         return Draw(completion, verdict, reward, key)
 
 
-def known_params(said: Mapping[str, Any]) -> dict[str, Any]:
+def stated_params(settings: Mapping[str, object]) -> Params:
     """Return those of a log's settings that are fields of SamplingParams and were set.
 
     Raises InputError when a value cannot be one (temperature -1).
     """
-    fields = {k: v for k, v in said.items() if k in SamplingParams.__dataclass_fields__ and v is not None}
+    fields: dict[str, Any] = {
+        k: v for k, v in settings.items() if k in SamplingParams.__dataclass_fields__ and v is not None
+    }
     if "stop" in fields:
         stop = fields["stop"]
         fields["stop"] = (stop,) if isinstance(stop, str) else tuple(map(str, stop))

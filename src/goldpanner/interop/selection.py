@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -22,11 +22,11 @@ class Selection:
     copies: IntArray
     """Rows that each problem gets."""
 
-    def rows(self) -> Iterator[tuple[str, Problem, dict[str, Any]]]:
+    def rows(self) -> Iterator[tuple[str, Problem, dict[str, int | float]]]:
         """Yield (id, problem, its `n, c, unjudged, p, weight`) for each row to write, copies in a row."""
         for i, problem in enumerate(self.problems):
             n, c = int(self.counts.n[i]), int(self.counts.c[i])
-            measured = {
+            measured: dict[str, int | float] = {
                 "n": n,
                 "c": c,
                 "unjudged": int(self.counts.unjudged[i]),
@@ -67,11 +67,11 @@ def select(
         raise InputError(
             f"export: none of {len(counts)} problems has its measured P in [{low:g}, {high:g}]; widen the range"
         )
-    kept = counts.select(keep)
-    p = kept.c / kept.n
+    chosen = counts.select(keep)
+    p = chosen.c / chosen.n
     weights: FloatArray = np.ones(keep.size) if weight == "uniform" else p * (1 - p)
     copies = np.ones(keep.size, np.int64) if rows is None else _copies(weights, rows)
-    return Selection(tuple(problems[name] for name in kept.ids), kept, weights, copies)
+    return Selection(tuple(problems[name] for name in chosen.ids), chosen, weights, copies)
 
 
 def _copies(weights: FloatArray, rows: int) -> IntArray:

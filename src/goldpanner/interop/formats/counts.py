@@ -10,19 +10,18 @@ from pathlib import Path
 
 from goldpanner.errors import InputError
 from goldpanner.files import replacing
-from goldpanner.interop.lines import Row, rows_of, unicode_text
+from goldpanner.interop.format import Format, json_with
+from goldpanner.interop.lines import LogRow, log_rows, unicode_text
 from goldpanner.interop.records import Origin, Reading, Record
 from goldpanner.types import Counts
 
-KEYS = frozenset({"id", "n", "c"})
 
-
-def read(reading: Reading) -> Iterator[Record]:
+def _read(reading: Reading) -> Iterator[Record]:
     """Yield one record a line. Raises InputError on a duplicate id, c + unjudged > n, or a count that is none."""
     _only_counts(reading)
     origin: Origin | None = None
     seen: dict[str, int] = {}
-    for row in rows_of(reading):
+    for row in log_rows(reading):
         if origin is None or origin.file != row.file:
             origin = Origin(row.file)
         name = _name(row)
@@ -31,8 +30,8 @@ def read(reading: Reading) -> Iterator[Record]:
         seen[name] = row.line
         n, c = row.integer("n"), row.integer("c")
         unjudged = row.integer("unjudged") if row.fields.get("unjudged") is not None else 0
-        known = row.fields.get("truncated") is not None
-        truncated = row.integer("truncated") if known else 0
+        recorded = row.fields.get("truncated") is not None
+        truncated = row.integer("truncated") if recorded else 0
         partly = row.integer("finish_unknown") if row.fields.get("finish_unknown") is not None else 0
         unanswered = row.integer("unanswered") if row.fields.get("unanswered") is not None else 0
         if unanswered > unjudged:
@@ -45,29 +44,29 @@ def read(reading: Reading) -> Iterator[Record]:
             row.fail(f"truncated = {truncated} and finish_unknown = {partly} are together more than n = {n}")
         if n == 0:
             reading.report.warn("problems with n = 0 carry no information")
-        yield Record(name, origin, n, c, unjudged, truncated, partly if known else n, unanswered, name=name)
+        yield Record(name, origin, n, c, unjudged, truncated, partly if recorded else n, unanswered, name=name)
 
 
 def _only_counts(reading: Reading) -> None:
     """Raise InputError for options that choose among what a log says of a sample: counts were chosen already."""
-    given = (reading.threshold, reading.score, reading.filter, reading.verifier, reading.step)
+    values = (reading.threshold, reading.score, reading.filter, reading.verifier, reading.step)
     names = ("--threshold", "--score", "--filter", "--rescore", "--step")
-    if asked := [name for name, value in zip(names, given) if value is not None]:
+    if idle := [name for name, value in zip(names, values) if value is not None]:
         raise InputError(
-            f"{reading.files[0]} is a counts file, its samples are judged and counted: {', '.join(asked)} would change "
+            f"{reading.files[0]} is a counts file, its samples are judged and counted: {', '.join(idle)} would change "
             "nothing; leave that out, or give the log that the counts came from"
         )
 
 
-def _name(row: Row) -> str:
+def _name(row: LogRow) -> str:
     value = row.need("id")
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "" or len(str(value)) > 10_000:
         row.fail(f"the field 'id' is {value!r:.80}; expected text or a whole number")
     return unicode_text(str(value))
 
 
-def write(counts: Counts, path: Path | str) -> Path:
-    """Write a counts file, atomically. `read` gives the same Counts back."""
+def write_counts(counts: Counts, path: Path | str) -> Path:
+    """Write a counts file, atomically. `read_log` gives the same Counts back."""
     path = Path(path)
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as handle:
         for i, name in enumerate(counts.ids):
@@ -79,3 +78,6 @@ def write(counts: Counts, path: Path | str) -> Path:
             row |= {"finish_unknown": unknown} if 0 < unknown < counts.n[i] else {}
             handle.write(json.dumps(row, ensure_ascii=False) + "\n")
     return path
+
+
+FORMAT = Format("counts", _read, "JSON lines with id, n, c", json_with("id", "n", "c"), samples=False)

@@ -5,20 +5,21 @@ Epochs of one sample id are the n draws of one problem. NaN scores and samples w
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from goldpanner.errors import InputError, MissingExtraError
 from goldpanner.files import replacing
-from goldpanner.interop.lines import Row, brief, judged, message_text, unicode_text
-from goldpanner.interop.records import Origin, Reading, Record, known_params, record_of
-from goldpanner.types import FinishReason, Outcome, Problem, Sample, SamplingParams, content_hash
+from goldpanner.interop.format import Format, Head
+from goldpanner.interop.lines import LogRow, brief, log_verdict, message_text, unicode_text
+from goldpanner.interop.records import Origin, Params, Reading, Record, record_of, stated_params
+from goldpanner.types import FinishReason, Outcome, Problem, Sample, SamplingParams, Verdict, content_hash
 
 _LETTERS = {"C": 1, "I": 0, "N": 0, "P": 0.5}
 """inspect_ai's values: correct, incorrect, no answer given, partial."""
-AT_ONCE = 1 << 26
+_AT_ONCE = 1 << 26
 """Bytes (64 MiB) of an `.eval` file up to which it is read at once."""
 _META = "goldpanner"
 """Key of our own metadata in logs that we write, so that they come back as they went."""
@@ -32,7 +33,7 @@ def _inspect() -> Any:
     return inspect_ai.log
 
 
-def read(reading: Reading) -> Iterator[Record]:
+def _read(reading: Reading) -> Iterator[Record]:
     """Yield one record a sample (one epoch of one id). Raises MissingExtraError where inspect_ai is not installed."""
     inspect = _inspect()
     for path in reading.files:
@@ -47,7 +48,7 @@ def read(reading: Reading) -> Iterator[Record]:
             except StopIteration:
                 break
             reading.report.rows += 1
-            yield _record(sample, Row(path, reading.report.rows - rows, {}, "sample"), reading, origin, task, names)
+            yield _record(sample, LogRow(path, reading.report.rows - rows, {}, "sample"), reading, origin, task, names)
         if reading.report.rows == rows:
             raise InputError(f"{path} holds no samples; was the evaluation stopped, or run with log_samples=False?")
 
@@ -59,7 +60,7 @@ def _samples(inspect: Any, path: Path, reading: Reading) -> Iterator[Any]:
     """
     options = {"resolve_attachments": "core", "exclude_fields": {"store", "events", "events_data", "timelines"}}
     try:
-        whole = path.suffix != ".eval" or path.stat().st_size <= AT_ONCE
+        whole = path.suffix != ".eval" or path.stat().st_size <= _AT_ONCE
         log = inspect.read_eval_log(str(path), header_only=not whole, **options)
         if log.status != "success":
             reading.report.warn(f"{path.name}: the evaluation's status is {log.status!r}, samples may be missing")
@@ -84,22 +85,21 @@ def _origin(log: Any, path: Path) -> tuple[Origin, str]:
     spec, ours = log.eval, (log.eval.metadata or {}).get(_META)
     ours = ours if isinstance(ours, dict) else {}
     settings = {**spec.model_generate_config.model_dump(), **log.plan.config.model_dump(exclude_none=True)}
-    said = {k: settings.get(k) for k in ("temperature", "top_p", "top_k", "max_tokens")} | {
-        "stop": settings.get("stop_seqs")
-    }
+    stated = {k: settings.get(k) for k in ("temperature", "top_p", "top_k", "max_tokens")}
+    stated["stop"] = settings.get("stop_seqs")
     if isinstance(ours.get("params"), dict):
-        said = ours["params"]
+        stated = ours["params"]
     model = {"tool": "inspect_ai", "name": spec.model, "args": spec.model_args, "base_url": spec.model_base_url}
     if isinstance(ours.get("policy"), str):
         model = {"policy": ours["policy"], "name": spec.model}
     identity, hashed = f"inspect:{spec.eval_id}", ours.get("params_id")
     hashed = hashed if isinstance(hashed, str) else None
-    return Origin(path, model=model, params=known_params(said), params_id=hashed, identity=identity), spec.task
+    return Origin(path, model=model, params=stated_params(stated), params_id=hashed, identity=identity), spec.task
 
 
-def _record(sample: Any, row: Row, reading: Reading, origin: Origin, task: str, names: dict[str, str]) -> Record:
-    asked = sample.input if isinstance(sample.input, str) else [m.model_dump() for m in sample.input]
-    prompt = message_text(asked) or ""
+def _record(sample: Any, row: LogRow, reading: Reading, origin: Origin, task: str, names: dict[str, str]) -> Record:
+    question = sample.input if isinstance(sample.input, str) else [m.model_dump() for m in sample.input]
+    prompt = message_text(question) or ""
     target = sample.target if isinstance(sample.target, str) else json.dumps(sample.target)
     ours = (sample.metadata or {}).get(_META)
     ours = ours if isinstance(ours, dict) else {}
@@ -123,47 +123,49 @@ def _record(sample: Any, row: Row, reading: Reading, origin: Origin, task: str, 
     if failed:
         text = text or unicode_text(sample.error.message if sample.error else "no output")
     seed, index, verifier = ours.get("seed"), ours.get("index"), ours.get("verifier")
-    outcome, judge, reason = _said(sample, row, reading)
+    verdict = _verdict(sample, row, reading)
     draw = reading.draw(
         problem,
         text,
-        said=(outcome, verifier if isinstance(verifier, str) else judge, reason),
+        verdict=replace(verdict, verifier=verifier) if isinstance(verifier, str) else verdict,
         finish="error" if failed else finish,
         key=(seed, index) if isinstance(seed, int) and isinstance(index, int) else None,
     )
     return record_of(problem, [draw], origin, name=f"{task}/{sample.id}")
 
 
-def _said(sample: Any, row: Row, reading: Reading) -> tuple[Outcome, str, str]:
+def _verdict(sample: Any, row: LogRow, reading: Reading) -> Verdict:
     scores = sample.scores or {}
     judge = "inspect" if reading.score is None else f"inspect/{reading.score}"
     if reading.verifier is not None:
-        return Outcome.UNJUDGED, "", ""
+        return Verdict(Outcome.UNJUDGED, "")
     if sample.error is not None:
-        return Outcome.UNJUDGED, reading.judge(judge), unicode_text(f"the sample failed: {sample.error.message[:200]}")
+        reason = unicode_text(f"the sample failed: {sample.error.message[:200]}")
+        return Verdict(Outcome.UNJUDGED, reading.judge(judge), reason=reason)
     if not scores:
-        return Outcome.UNJUDGED, reading.judge(judge), "the sample was not scored"
+        return Verdict(Outcome.UNJUDGED, reading.judge(judge), reason="the sample was not scored")
     name = reading.score or (next(iter(scores)) if len(scores) == 1 else None)
     if name is None or name not in scores:
         row.fail(f"the sample has the scores {', '.join(scores)}; name the one that decides with --score")
     value = scores[name].value
     if isinstance(value, float) and value != value:
-        return Outcome.UNJUDGED, reading.judge(judge), unicode_text(scores[name].explanation or "the score is NaN")
+        reason = unicode_text(scores[name].explanation or "the score is NaN")
+        return Verdict(Outcome.UNJUDGED, reading.judge(judge), reason=reason)
     if isinstance(value, list | dict):
         row.fail(f"score {name!r} is {brief(value)}; expected one value (C, I, N, P, a number), not several")
     label = f"score {name!r}"
     if isinstance(value, str) and value in _LETTERS:
         label, value = f"{label} {value!r} =", _LETTERS[value]
-    return judged(row, value, label, judge, reading)
+    return log_verdict(row, value, label, judge, reading)
 
 
-def write(
+def write_inspect(
     samples: Iterable[Sample],
     problems: Mapping[str, Problem],
     path: Path | str,
     *,
     model: str,
-    params: SamplingParams | Mapping[str, Any] | None = None,
+    params: SamplingParams | Params | None = None,
     task: str = "goldpanner",
 ) -> Path:
     """Write samples of one policy as an inspect_ai log (`.eval` or `.json`) that `inspect view` opens, atomically.
@@ -186,10 +188,10 @@ def write(
 
 def _same(samples: list[Sample], problems: Mapping[str, Problem]) -> None:
     for name in ("policy", "params"):
-        found = sorted({str(getattr(s, name)) for s in samples})
-        if len(found) > 1:
+        ids = sorted({str(getattr(s, name)) for s in samples})
+        if len(ids) > 1:
             raise InputError(
-                f"export: the samples come from {len(found)} {name} ids ({', '.join(found[:4])}); an inspect_ai log "
+                f"export: the samples come from {len(ids)} {name} ids ({', '.join(ids[:4])}); an inspect_ai log "
                 "is of one, choose it"
             )
     missing = next((s.problem for s in samples if s.problem not in problems), None)
@@ -198,17 +200,22 @@ def _same(samples: list[Sample], problems: Mapping[str, Problem]) -> None:
 
 
 def _log(
-    inspect: Any, samples: list[Sample], problems: Mapping[str, Problem], model: str, params: Any, task: str
+    inspect: Any,
+    samples: list[Sample],
+    problems: Mapping[str, Problem],
+    model: str,
+    params: SamplingParams | Params | None,
+    task: str,
 ) -> Any:
     from inspect_ai.log import EvalConfig, EvalDataset, EvalLog, EvalSpec, EvalStats
     from inspect_ai.model import GenerateConfig
 
-    said: dict[str, Any] = asdict(params) if isinstance(params, SamplingParams) else dict(params or {})
-    settings = {k: said[k] for k in ("temperature", "top_p", "max_tokens") if said.get(k) is not None}
-    if said.get("top_k"):
-        settings["top_k"] = said["top_k"]
-    if said.get("stop"):
-        settings["stop_seqs"] = list(said["stop"])
+    stated = asdict(params) if isinstance(params, SamplingParams) else dict(params or {})
+    settings = {k: stated[k] for k in ("temperature", "top_p", "max_tokens") if stated.get(k) is not None}
+    if stated.get("top_k"):
+        settings["top_k"] = stated["top_k"]
+    if stated.get("stop"):
+        settings["stop_seqs"] = list(stated["stop"])
     written: list[Any] = []
     epochs: dict[str, int] = {}
     for sample in samples:
@@ -226,7 +233,7 @@ def _log(
         model=model,
         model_generate_config=GenerateConfig(**settings),
         config=EvalConfig(epochs=max(epochs.values())),
-        metadata={_META: {"policy": samples[0].policy, "params_id": samples[0].params, "params": said}},
+        metadata={_META: {"policy": samples[0].policy, "params_id": samples[0].params, "params": stated}},
     )
     stats = EvalStats(started_at=now, completed_at=now)
     return EvalLog(version=2, status="success", eval=spec, stats=stats, samples=written, results=_results(samples))
@@ -270,3 +277,18 @@ def _sample(sample: Sample, problem: Problem, epoch: int, model: str) -> Any:
         metadata={_META: meta},
         error=EvalError(message=completion.text, traceback="", traceback_ansi="") if failed else None,
     )
+
+
+def _recognises(head: Head) -> bool:
+    if head.kind == "zip":
+        return head.path.suffix == ".eval"
+    return head.path.suffix == ".json" and {"version", "status", "eval"} <= set(head.fields)
+
+
+FORMAT = Format(
+    "inspect",
+    _read,
+    "*.eval, or *.json with version, status, eval",
+    _recognises,
+    ("*.eval", "[0-9]*T*.json"),
+)

@@ -10,46 +10,54 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import cast
 
-from goldpanner.interop.lines import Row, brief, json_rows, judged, message_text, reward_of, rows_of, unicode_text
-from goldpanner.interop.records import Origin, Reading, Record, known_params, record_of
-from goldpanner.types import Outcome, Problem
+from goldpanner.interop.format import Format, json_with
+from goldpanner.interop.lines import (
+    LogRow,
+    brief,
+    json_rows,
+    log_rows,
+    log_verdict,
+    message_text,
+    reward_of,
+    unicode_text,
+)
+from goldpanner.interop.records import Origin, Params, Reading, Record, record_of, stated_params
+from goldpanner.types import Outcome, Problem, Verdict
 
-KEYS = frozenset({"doc_id", "doc", "resps", "filtered_resps"})
+_KEYS = ("doc_id", "doc", "resps", "filtered_resps")
 _NAME = re.compile(r"samples_(?P<task>.+)_(?P<date>\d{4}-\d{2}-\d{2}T[\d.:-]+)\.jsonl(\.gz)?$")
-_FIXED = KEYS | {"target", "arguments", "filter", "metrics", "doc_hash", "prompt_hash", "target_hash"}
-_KEPT_ONE = "lm-evaluation-harness scored one repeat of this document, not this one"
+_FIXED = {*_KEYS, "target", "arguments", "filter", "metrics", "doc_hash", "prompt_hash", "target_hash"}
+_OTHER_REPEAT = "lm-evaluation-harness scored one repeat of this document, not this one"
 
 
-def read(reading: Reading) -> Iterator[Record]:
+def _read(reading: Reading) -> Iterator[Record]:
     """Yield one record a document, with every repeat as a draw.
 
     Raises InputError when several filters or metrics could decide and none is named.
     """
     if reading.verifier is None and reading.filter is None:
         _one_filter(reading)
-    kept: dict[Path, str] = {}
+    filters: dict[Path, str] = {}
     origin: Origin | None = None
     seen: set[tuple[Path, int | str]] = set()
-    for row in rows_of(reading):
+    for row in log_rows(reading):
         if origin is None or origin.file != row.file:
             origin, task = _origin(row.file, reading)
-        kept_by = str(row.fields.get("filter", "none"))
-        wanted = reading.filter or kept.setdefault(row.file, kept_by)
-        if kept_by != wanted:
-            reading.report.skip(f"the same samples again under the filter {kept_by!r} (used: {wanted!r})", row.where)
+        own = str(row.fields.get("filter", "none"))
+        chosen = reading.filter or filters.setdefault(row.file, own)
+        if own != chosen:
+            reading.report.skip(f"the same samples again under the filter {own!r} (used: {chosen!r})", row.where)
             continue
         document = row.need("doc_id")
         if not isinstance(document, int | str):
             row.fail(f"the field 'doc_id' is {brief(document)}; expected a number")
         if (row.file, document) in seen:
-            row.fail(
-                f"document {document!r} stands twice under the filter {kept_by!r}; was one run appended to another?"
-            )
+            row.fail(f"document {document!r} stands twice under the filter {own!r}; was one run appended to another?")
         seen.add((row.file, document))
         if _is_sampled(row):
-            yield _record(row, reading, origin, task, kept_by)
+            yield _record(row, reading, origin, task, own)
         else:
             reading.report.skip("a log-likelihood (multiple-choice) record: nothing was sampled", row.where)
     if reading.filter is not None and not seen:
@@ -79,11 +87,11 @@ def _origin(path: Path, reading: Reading) -> tuple[Origin, str]:
         reading.report.warn(f"{results.name} is not beside the samples: the model is unknown")
         return Origin(path), match["task"]
     try:
-        said = json.loads(results.read_text(encoding="utf-8"))
-        config = said.get("config") or {}
+        record = json.loads(results.read_text(encoding="utf-8"))
+        config = record.get("config") or {}
         model = {
             "tool": "lm-evaluation-harness",
-            "name": said.get("model_name"),
+            "name": record.get("model_name"),
             "backend": config.get("model"),
             "args": config.get("model_args"),
             "sha": config.get("model_sha"),
@@ -96,9 +104,9 @@ def _origin(path: Path, reading: Reading) -> tuple[Origin, str]:
     return Origin(path, model=model), match["task"]
 
 
-def _record(row: Row, reading: Reading, origin: Origin, task: str, kept_by: str) -> Record:
+def _record(row: LogRow, reading: Reading, origin: Origin, task: str, filter_name: str) -> Record:
     prompt, settings = _request(row)
-    texts = [unicode_text(text) for text in row.need("resps")[0]]
+    texts = _repeats(row)
     if not texts:
         row.fail("the field 'resps' holds no repeat; was the run stopped?")
     if len(texts) > 1 and settings.get("do_sample") is False:
@@ -108,8 +116,8 @@ def _record(row: Row, reading: Reading, origin: Origin, task: str, kept_by: str)
     problem = Problem(
         unicode_text(task), prompt, unicode_text(target if isinstance(target, str) else json.dumps(target)), meta
     )
-    said, correct = _verdicts(row, reading, len(texts), texts[0], kept_by)
-    draws = [reading.draw(problem, text, said=s, reward=None) for text, s in zip(texts, said)]
+    verdicts, correct = _verdicts(row, reading, texts, filter_name)
+    draws = [reading.draw(problem, text, verdict=verdict) for text, verdict in zip(texts, verdicts)]
     params = _params(settings)
     record = record_of(problem, draws, replace(origin, params=params), name=f"{task}/{row.fields['doc_id']}")
     if correct is not None and reading.verifier is None:
@@ -118,7 +126,7 @@ def _record(row: Row, reading: Reading, origin: Origin, task: str, kept_by: str)
     return record
 
 
-def _is_sampled(row: Row) -> bool:
+def _is_sampled(row: LogRow) -> bool:
     """Whether the record's `resps` are texts, not the log-likelihoods of choices."""
     resps = row.need("resps")
     if not isinstance(resps, list) or not resps or not all(isinstance(repeats, list) for repeats in resps):
@@ -126,71 +134,73 @@ def _is_sampled(row: Row) -> bool:
     return len(resps) == 1 and all(isinstance(text, str) for text in resps[0])
 
 
-def _request(row: Row) -> tuple[str, dict[str, Any]]:
+def _repeats(row: LogRow) -> list[str]:
+    (repeats,) = cast(list[list[str]], row.need("resps"))  # what `_is_sampled` saw
+    return [unicode_text(text) for text in repeats]
+
+
+def _request(row: LogRow) -> tuple[str, dict[str, object]]:
     """Return the prompt and the generation settings of the document's one request."""
     arguments = row.fields.get("arguments")
-    first: Any = None
+    first: object = None
     if isinstance(arguments, dict) and arguments:  # since 0.4.3: {"gen_args_0": {"arg_0": prompt, "arg_1": settings}}
         first = next(iter(arguments.values()))
         first = list(first.values()) if isinstance(first, dict) else first
     elif isinstance(arguments, list) and arguments:
         first = arguments[0]
     prompt = message_text(first[0]) if isinstance(first, list) and first else None
-    if prompt is None:
+    if prompt is None or not isinstance(first, list):
         row.fail(f"the field 'arguments' is {brief(arguments)}; expected the request's prompt and settings")
     return prompt, first[1] if len(first) > 1 and isinstance(first[1], dict) else {}
 
 
-def _params(settings: dict[str, Any]) -> dict[str, Any]:
-    said = {k: settings.get(k) for k in ("top_p", "top_k", "temperature")}
+def _params(settings: dict[str, object]) -> Params:
+    stated: dict[str, object] = {}  # without do_sample, which of both the backend took is not in the log
     if settings.get("do_sample") is False:
-        said = {"temperature": 0.0}
-    elif settings.get("do_sample") is not True:  # which of both the backend took is not in the log
-        said = {}
-    said |= {"max_tokens": settings.get("max_gen_toks"), "stop": settings.get("until"), "template": "{prompt}"}
-    return known_params(said)
+        stated = {"temperature": 0.0}
+    elif settings.get("do_sample") is True:
+        stated = {name: settings.get(name) for name in ("top_p", "top_k", "temperature")}
+    stated |= {"max_tokens": settings.get("max_gen_toks"), "stop": settings.get("until"), "template": "{prompt}"}
+    return stated_params(stated)
 
 
 def _verdicts(
-    row: Row, reading: Reading, repeats: int, first: str, kept_by: str
-) -> tuple[list[tuple[Outcome, str, str]], tuple[int, int] | None]:
+    row: LogRow, reading: Reading, texts: list[str], filter_name: str
+) -> tuple[list[Verdict], tuple[int, int] | None]:
     """Return a verdict per repeat, and (correct, of how many) where the log tells their number but not which.
 
     The metric is about repeat i only where it is known to be: when there is one repeat; when the filter kept exactly
     the first repeat's text; or when it is pass@k over a list of repeats, whose value gives their number correct.
     """
+    repeats = len(texts)
     if reading.verifier is not None:
-        return [(Outcome.UNJUDGED, "", "")] * repeats, None
+        return [Verdict(Outcome.UNJUDGED, "")] * repeats, None
     name = _metric(row, reading)
     value = row.fields[name]
-    judge = f"lm-eval/{name},{kept_by}"
+    judge = f"lm-eval/{name},{filter_name}"
     if repeats == 1:
-        return [judged(row, value, name, judge, reading)], None
-    kept = row.fields.get("filtered_resps")
-    kept = kept[0] if isinstance(kept, list) and kept else None
-    unknown = (Outcome.UNJUDGED, reading.judge(judge), _KEPT_ONE)
-    if kept == first:
+        return [log_verdict(row, value, name, judge, reading)], None
+    answers = row.fields.get("filtered_resps")
+    scored = answers[0] if isinstance(answers, list) and answers else None
+    unknown = Verdict(Outcome.UNJUDGED, reading.judge(judge), reason=_OTHER_REPEAT)
+    if scored == texts[0]:
         reading.report.warn("only the first repeat was scored; the others are unjudged: judge them: --rescore VERIFIER")
-        return [judged(row, value, name, judge, reading), *[unknown] * (repeats - 1)], None
-    if isinstance(kept, list) and (correct := _invert_pass_at_k(name, value, len(kept))) is not None:
-        if correct in (0, len(kept)):
-            all_same = (
-                Outcome.CORRECT if correct else Outcome.WRONG,
-                reading.judge(judge),
-                "" if correct else f"{name} 0",
-            )
-            return [all_same] * len(kept) + [unknown] * (repeats - len(kept)), None
+        return [log_verdict(row, value, name, judge, reading), *[unknown] * (repeats - 1)], None
+    if isinstance(scored, list) and (correct := _invert_pass_at_k(name, value, len(scored))) is not None:
+        if correct in (0, len(scored)):
+            all_same = log_verdict(row, bool(correct), name, judge, reading)
+            return [all_same] * len(scored) + [unknown] * (repeats - len(scored)), None
         reading.report.warn(
             f"{name} tells how many repeats are correct, not which: the counts hold, the samples are unjudged"
         )
-        return [unknown] * repeats, (correct, len(kept))
+        return [unknown] * repeats, (correct, len(scored))
     reading.report.warn(
         "the log does not say which repeat was scored; all are unjudged: judge them: --rescore VERIFIER"
     )
     return [unknown] * repeats, None
 
 
-def _metric(row: Row, reading: Reading) -> str:
+def _metric(row: LogRow, reading: Reading) -> str:
     names = row.fields.get("metrics")
     if not isinstance(names, list):  # logs older than the field
         names = [k for k in row.fields if k not in _FIXED]
@@ -207,10 +217,20 @@ def _metric(row: Row, reading: Reading) -> str:
     return str(names[0])
 
 
-def _invert_pass_at_k(name: str, value: Any, n: int) -> int | None:
+def _invert_pass_at_k(name: str, value: object, n: int) -> int | None:
     """Return the one c in 0..n whose pass@k = 1 - C(n-c,k)/C(n,k) (Chen et al. 2021) is `value`, if exactly one is."""
     match = re.fullmatch(r"pass@(\d{1,4})", name)
-    if match is None or reward_of(value) is None or not 1 <= (k := int(match[1])) <= n:
+    reward = reward_of(value)
+    if match is None or reward is None or not 1 <= (k := int(match[1])) <= n:
         return None
-    fits = [c for c in range(n + 1) if abs(1 - math.comb(n - c, k) / math.comb(n, k) - value) < 1e-9]
+    fits = [c for c in range(n + 1) if abs(1 - math.comb(n - c, k) / math.comb(n, k) - reward) < 1e-9]
     return fits[0] if len(fits) == 1 else None
+
+
+FORMAT = Format(
+    "lm-eval",
+    _read,
+    "samples_*.jsonl: JSON lines with doc_id, doc, resps, filtered_resps",
+    json_with(*_KEYS),
+    ("samples_*.jsonl", "samples_*.jsonl.gz"),
+)

@@ -1,41 +1,29 @@
 """TRL: `completions/completions_{step}.parquet` (written with `log_completions=True`); and problem sets for TRL."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from goldpanner.errors import InputError
 from goldpanner.files import replacing
-from goldpanner.interop.lines import Row, brief, judged, message_text, reward_of
+from goldpanner.interop.format import Format, parquet_with, read_head
+from goldpanner.interop.lines import LogRow, brief, log_verdict, message_text, reward_of
 from goldpanner.interop.records import Origin, Reading, Record, problem_of, record_of
 from goldpanner.interop.selection import Selection
 
-COLUMNS = frozenset({"step", "prompt", "completion", "advantage"})
-_NAME = re.compile(r"completions_(\d+)\.parquet$")
-LAST_BATCH = (
+_COLUMNS = ("step", "prompt", "completion", "advantage")
+_LAST_BATCH = (
     "TRL writes this log when it logs (every logging_steps) and keeps the last generation batch alone: of the batches "
     "generated since the log before, all but the last are lost (checked with TRL 1.16)"
 )
-REUSED = "the same generation batch, logged again at a later step"
+_REUSED = "the same generation batch, logged again at a later step"
 
 
-def columns_of(path: Path) -> set[str]:
-    """Return the column names of a parquet file. Raises InputError where it is none."""
-    try:
-        return set(pq.read_schema(path).names)
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(
-            f"{path} is no readable parquet file ({_first_line(error)}); was it cut while copying?"
-        ) from None
-
-
-def read(reading: Reading) -> Iterator[Record]:
+def _read(reading: Reading) -> Iterator[Record]:
     """Yield one record a completion, from each file in turn; a batch that is logged twice is taken once."""
-    reading.report.warn(LAST_BATCH)
+    reading.report.warn(_LAST_BATCH)
     reading.report.warn("TRL does not log whether a completion was cut at the length limit")
     before: pa.Table | None = None
     for path in reading.files:
@@ -45,17 +33,17 @@ def read(reading: Reading) -> Iterator[Record]:
         again = before is not None and batch.equals(before)
         before = batch
         for number, fields in enumerate(table.to_pylist(), 1):
-            row = Row(path, number, fields, "row")
+            row = LogRow(path, number, fields, "row")
             reading.report.rows += 1
             if again:  # num_iterations or steps_per_generation > 1: one batch serves several steps
-                reading.report.skip(REUSED, row.where)
+                reading.report.skip(_REUSED, row.where)
             else:
                 yield _record(row, reading, origin)
 
 
 def _table(path: Path) -> pa.Table:
     """Return one file, which holds one generation batch and no more."""
-    missing = COLUMNS - columns_of(path)
+    missing = set(_COLUMNS) - set(read_head(path).fields)
     if missing:
         raise InputError(
             f"{path} lacks the column(s) {', '.join(sorted(missing))} of TRL's completions log; "
@@ -74,27 +62,28 @@ def _first_line(error: Exception) -> str:
     return str(error).split("\n", 1)[0]
 
 
-def _record(row: Row, reading: Reading, origin: Origin) -> Record:
+def _record(row: LogRow, reading: Reading, origin: Origin) -> Record:
     prompt, completion = (message_text(row.need(key)) for key in ("prompt", "completion"))
     if prompt is None or completion is None:
         row.fail("prompt and completion must be text or chat messages")
     problem = problem_of("trl", prompt, "")
     name = _reward(row, reading)
-    said = judged(row, row.fields[name], name, f"trl/{name}", reading)
-    draw = reading.draw(problem, completion, said=said, reward=reward_of(row.fields[name]))
-    known = row.fields.get("goldpanner_id")
-    if known is not None and not isinstance(known, str):
-        row.fail(f"the column 'goldpanner_id' is {brief(known)}; expected a problem id")
-    return record_of(problem, [draw], origin, known=known or "", step=row.integer("step"), group=known or problem.id)
+    verdict = log_verdict(row, row.fields[name], name, f"trl/{name}", reading)
+    draw = reading.draw(problem, completion, verdict=verdict, reward=reward_of(row.fields[name]))
+    own_id = row.fields.get("goldpanner_id")
+    if own_id is not None and not isinstance(own_id, str):
+        row.fail(f"the column 'goldpanner_id' is {brief(own_id)}; expected a problem id")
+    problem_id = own_id or problem.id
+    return record_of(problem, [draw], origin, problem_id=problem_id, step=row.integer("step"), group=problem_id)
 
 
-def _reward(row: Row, reading: Reading) -> str:
+def _reward(row: LogRow, reading: Reading) -> str:
     """Return the reward column: the one named, or the only numeric one."""
     if reading.score is not None:
         if reading.score not in row.fields:
             row.fail(f"no column {reading.score!r}; the log has {', '.join(map(str, row.fields))}")
         return reading.score
-    others = [k for k, v in row.fields.items() if k not in COLUMNS and isinstance(v, bool | int | float | None)]
+    others = [k for k, v in row.fields.items() if k not in _COLUMNS and isinstance(v, bool | int | float | None)]
     if len(others) != 1:
         row.fail(
             f"the log has {len(others)} columns that may be the reward ({', '.join(others) or 'none'}), "
@@ -103,12 +92,12 @@ def _reward(row: Row, reading: Reading) -> str:
     return others[0]
 
 
-def write(selection: Selection, path: Path | str, *, chat: bool = False) -> Path:
+def write_trl(selection: Selection, path: Path | str, *, chat: bool = False) -> Path:
     """Write a problem set as TRL's parquet rows: `prompt` (text, or one user message with `chat`) and more columns.
 
     They are `answer, goldpanner_id, n, c, unjudged, p, weight`; TRL hands them to reward functions by keyword.
     """
-    rows: list[dict[str, Any]] = [
+    rows: list[dict[str, object]] = [
         {
             "prompt": [{"role": "user", "content": problem.prompt}] if chat else problem.prompt,
             "answer": problem.answer,
@@ -121,3 +110,12 @@ def write(selection: Selection, path: Path | str, *, chat: bool = False) -> Path
     with replacing(path) as temporary:
         pq.write_table(pa.Table.from_pylist(rows), temporary)
     return path
+
+
+FORMAT = Format(
+    "trl",
+    _read,
+    "completions_*.parquet with step, prompt, completion, advantage",
+    parquet_with(*_COLUMNS),
+    ("completions_*.parquet", "completions/completions_*.parquet"),
+)

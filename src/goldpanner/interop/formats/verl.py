@@ -8,31 +8,31 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from goldpanner.files import replacing
-from goldpanner.interop.lines import Row, brief, judged, reward_of, rows_of, unicode_text
+from goldpanner.interop.format import Format, json_with
+from goldpanner.interop.lines import LogRow, brief, log_rows, log_verdict, reward_of, unicode_text
 from goldpanner.interop.records import Origin, Reading, Record, problem_of, record_of
 from goldpanner.interop.selection import Selection
 from goldpanner.types import Cause, Outcome
 
-KEYS = frozenset({"input", "output", "score", "step"})
 _UID = re.compile(r"(?P<group>.+)_(?P<rollout>\d+)_(?P<output>\d+)")
 
 
-def read(reading: Reading) -> Iterator[Record]:
+def _read(reading: Reading) -> Iterator[Record]:
     """Yield one record a rollout.
 
     An agent loop that splits one rollout into several outputs gives several rows of one `{prompt}_{rollout}`, sorted:
     the last is the one that was scored, as verl's own validation counts them.
     """
-    waiting: tuple[str, Row] | None = None
+    waiting: tuple[str, LogRow] | None = None
     origin: Origin | None = None
-    for row in rows_of(reading):
+    for row in log_rows(reading):
         if origin is None or origin.file != row.file:
             if waiting is not None and origin is not None:
                 yield _record(waiting[1], reading, origin)
@@ -55,7 +55,7 @@ def read(reading: Reading) -> Iterator[Record]:
         yield _record(waiting[1], reading, origin)
 
 
-def _record(row: Row, reading: Reading, origin: Origin) -> Record:
+def _record(row: LogRow, reading: Reading, origin: Origin) -> Record:
     gts = row.fields.get("gts")
     answer = gts if isinstance(gts, str) else "" if gts is None else str(gts)
     problem = problem_of("verl", row.text("input"), unicode_text(answer))
@@ -63,31 +63,32 @@ def _record(row: Row, reading: Reading, origin: Origin) -> Record:
     # our compute_score pays an unjudged output 0, since verl has no other word for it, and says so beside it
     unjudged = reading.score is None and row.fields.get("outcome") == str(Outcome.UNJUDGED)
     value = None if unjudged else row.need(name)
-    said = judged(row, value, name, f"verl/{name}", reading)
+    verdict = log_verdict(row, value, name, f"verl/{name}", reading)
+    if unjudged and row.fields.get("cause") in list(Cause):
+        verdict = replace(verdict, cause=Cause(row.text("cause")))
     reward = reward_of(row.fields["score"]) if "score" in row.fields else None
-    cause = Cause(row.fields["cause"]) if unjudged and row.fields.get("cause") in list(Cause) else None
-    draw = reading.draw(problem, row.text("output"), said=said, reward=reward, cause=cause)
+    draw = reading.draw(problem, row.text("output"), verdict=verdict, reward=reward)
     match = _UID.fullmatch(str(row.fields.get("uid", "")))
-    known = row.fields.get("goldpanner_id")
-    if known is not None and not isinstance(known, str):
-        row.fail(f"the field 'goldpanner_id' is {brief(known)}; expected a problem id")
+    problem_id = row.fields.get("goldpanner_id")
+    if problem_id is not None and not isinstance(problem_id, str):
+        row.fail(f"the field 'goldpanner_id' is {brief(problem_id)}; expected a problem id")
     return record_of(
         problem,
         [draw],
         origin,
-        known=known or "",
+        problem_id=problem_id or "",
         step=row.integer("step"),
         group=match["group"] if match else problem.id,
     )
 
 
-def write(selection: Selection, path: Path | str, *, split: str = "train", ability: str = "") -> Path:
+def write_verl(selection: Selection, path: Path | str, *, split: str = "train", ability: str = "") -> Path:
     """Write a problem set as verl's parquet rows: `data_source, prompt, ability, reward_model, extra_info`.
 
     Our problem id stands in `extra_info.id`, its meta (as JSON: rows must agree in their columns), and its measured n,
     c, p and weight beside it.
     """
-    rows: list[dict[str, Any]] = [
+    rows: list[dict[str, object]] = [
         {
             "data_source": problem.task,
             "prompt": [{"role": "user", "content": problem.prompt}],
@@ -109,7 +110,7 @@ def write(selection: Selection, path: Path | str, *, split: str = "train", abili
     return path
 
 
-def command(path: Path | str, *, model: str = "MODEL", max_tokens: int = 1024, temperature: float = 1.0) -> str:
+def verl_command(path: Path | str, *, model: str = "MODEL", max_tokens: int = 1024, temperature: float = 1.0) -> str:
     """Return a shell script that trains on the rows of `path` by verl's GRPO, our verifiers as its reward.
 
     On-policy, no KL term, groups of 8, one GPU; further options of verl's may follow the script's name and win. The
@@ -144,3 +145,12 @@ def command(path: Path | str, *, model: str = "MODEL", max_tokens: int = 1024, t
     ]
     head = "#!/bin/sh\n# verl loads compute_score from goldpanner, which must be installed beside it\n"
     return head + " \\\n  ".join(["python3 -m verl.trainer.main_ppo", *options, '"$@"']) + "\n"
+
+
+FORMAT = Format(
+    "verl",
+    _read,
+    "{step}.jsonl: JSON lines with input, output, score, step",
+    json_with("input", "output", "score", "step"),
+    ("[0-9]*.jsonl",),
+)
