@@ -259,6 +259,26 @@ def test_prompts_shared_by_their_samples_give_the_models_own_distribution(family
         assert [c.tokens for c in a] == [c.tokens for c in b]
 
 
+@pytest.mark.parametrize("sharing", [("llama",), ()], ids=["prompts apart", "whole rows"])
+def test_each_distinct_prefix_is_computed_once(sharing, monkeypatch):
+    monkeypatch.setattr("goldpanner.policies.decode.SHARING_FAMILIES", sharing)
+    policy = tiny()
+    problems = [long_problem("abc", 33), long_problem("dabe", 40)]
+    rows = []
+    forward = policy.model.forward
+    monkeypatch.setattr(policy.model, "forward", lambda ids, **rest: rows.append(len(ids)) or forward(ids, **rest))
+    samples = draw(policy, problems, 200, max_tokens=6)
+    prefixes = [
+        {(i, c.tokens[:size]) for i, completions in enumerate(samples) for c in completions if len(c.tokens) > size}
+        for size in range(6)
+    ]
+    distinct = [len(at) for at in prefixes]
+    assert rows[0] == distinct[0] == 2
+    assert sum(distinct) < 0.8 * sum(len(c.tokens) for completions in samples for c in completions)
+    assert all(computed >= size for computed, size in zip(rows, distinct))
+    assert sum(rows) <= sum(distinct) * (1 if sharing else 1.2), "a few idle rows may wait to be dropped"
+
+
 # --- picking one token -----------------------------------------------------------------------------------------------
 
 P = torch.tensor([[0.1, 0.4, 0.2, 0.3]])
@@ -266,7 +286,7 @@ P = torch.tensor([[0.1, 0.4, 0.2, 0.3]])
 
 def tokens_at(us, **params):
     u = torch.tensor(us, dtype=torch.float64)
-    return pick(P.log().expand(len(us), 4), u, SamplingParams(**params))[0].tolist()
+    return pick(P.log(), u, SamplingParams(**params), torch.zeros(len(us), dtype=torch.int64))[0].tolist()
 
 
 def test_inverse_cdf_known_answers():
@@ -293,9 +313,9 @@ def test_adjusted_distributions_known_answers():
 
 
 def test_a_token_without_mass_is_never_picked():
-    logits = torch.tensor([[-torch.inf, 0.0, -200.0, -torch.inf]]).expand(3, 4)
+    logits = torch.tensor([[-torch.inf, 0.0, -200.0, -torch.inf]])
     u = torch.tensor([0.0, 0.5, 1 - 2**-53], dtype=torch.float64)
-    token, logprob = pick(logits, u, SamplingParams())
+    token, logprob = pick(logits, u, SamplingParams(), torch.zeros(3, dtype=torch.int64))
     assert token.tolist() == [1, 1, 1]
     assert logprob.tolist() == pytest.approx([0, 0, 0])
 
@@ -304,7 +324,7 @@ def test_small_probabilities_keep_their_share_of_the_unit_interval():
     small = 2.0**-40  # far below float32's resolution near 1
     logits = torch.tensor([[1.0, small, small]]).log()
     edges = torch.tensor([1 - 2 * small - 2**-45, 1 - 1.5 * small, 1 - 0.5 * small], dtype=torch.float64)
-    assert pick(logits.expand(3, 3), edges, SamplingParams())[0].tolist() == [0, 1, 2]
+    assert pick(logits, edges, SamplingParams(), torch.zeros(3, dtype=torch.int64))[0].tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("vocabulary", [1025, 3000, 4096])
@@ -315,7 +335,7 @@ def test_a_large_vocabulary_is_searched_exactly(vocabulary):
     logits[:, 500:1000] = -torch.inf
     u = torch.rand(200, dtype=torch.float64, generator=generator)
     u[:3] = torch.tensor([0.0, 1 - 2**-53, 0.5])
-    token, logprob = pick(logits, u, SamplingParams())
+    token, logprob = pick(logits, u, SamplingParams(), torch.arange(200))
     exact = logits.double().softmax(-1)
     above = exact.cumsum(-1).gather(1, token[:, None]).squeeze(1)
     mass = exact.gather(1, token[:, None]).squeeze(1)

@@ -12,40 +12,45 @@ from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 SHARING_FAMILIES = ("llama", "qwen2", "qwen3")
 """Model types whose attention is plain enough for SharedCache, and tested."""
 
+COMPACT_BELOW = 0.85
+"""Share of live nodes below which idle ones are dropped from the batch: copying the cache costs about a tenth of a
+step."""
+
 LONG_PROMPT = 32
 """Tokens from which sharing the prompt pays on models whose heads are not grouped (measured on the lab's model)."""
 
 
 class Decoder:
-    """A batch of rows in the middle of being drawn; `logits`, (rows, vocabulary), are those of the next token."""
+    """The distinct prefixes of some samples, a node (row) each; `logits`, (nodes, vocabulary), are the next token's.
+
+    Samples of one prompt that agree so far share a node: it is computed once. A node whose samples have all ended may
+    stay in the batch, idle.
+    """
 
     def __init__(
         self,
         model: Any,
         cache: "RowCache | SharedCache",
         prompts: Sequence[list[int]],
-        owner: NDArray[np.int64],
+        samples: int,
         pad: int,
     ) -> None:
-        """Run the prompts, each once, and begin with one row for each entry of `owner` (ascending), its prompt."""
-        self.model, self.cache = model, cache
+        """Run the prompts, each once: they are the first nodes. At most `samples` nodes will be needed."""
+        self.model, self.cache, self.pad = model, cache, pad
         lengths = [len(prompt) for prompt in prompts]
         width = max(lengths)
         ids = torch.tensor([[pad] * (width - len(p)) + p for p in prompts], device=model.device)
         mask = torch.tensor([[0] * (width - n) + [1] * n for n in lengths], device=model.device)
         self.even = min(lengths) == width  # then one row of positions, and of rotary angles, serves all
-        row = torch.from_numpy(owner).to(model.device)
-        self.next_position = torch.tensor(lengths, device=model.device)[row]
-        self.mask = None if self.even or cache.shares_prompts else mask[row]
+        self.next_position = torch.tensor(lengths, device=model.device)
+        self.mask = None if self.even or cache.shares_prompts else mask
         cache.reset()
         out = model(
             ids,
@@ -55,17 +60,36 @@ class Decoder:
             use_cache=True,
             **last_logits(model, 1),
         )
-        self.logits = out.logits[:, -1].index_select(0, row)
-        cache.spread(row, lengths)
+        self.logits = out.logits[:, -1]
+        cache.begin(lengths, samples)
 
-    def keep(self, rows: torch.Tensor) -> None:
-        """Go on with the rows `rows` (ascending) alone."""
-        self.cache.keep(rows)
-        self.next_position = self.next_position[rows]
-        self.mask = None if self.mask is None else self.mask[rows]
+    def branch(self, node: torch.Tensor, token: torch.Tensor) -> torch.Tensor:
+        """Append each live sample's token to its prefix; return its new node.
 
-    def step(self, token: torch.Tensor) -> None:
-        """Append one token to each row and compute the logits of the next."""
+        Nodes whose samples disagree are divided. `node` and `token` have shape (samples,).
+        """
+        vocabulary = self.logits.shape[1]
+        child, which = torch.unique(node * vocabulary + token, return_inverse=True)
+        parent, text = child // vocabulary, child % vocabulary
+        nodes = len(self.logits)
+        slot = torch.arange(len(parent), device=parent.device)
+        source, new = parent, text
+        if not self.cache.shares_prompts and len(parent) >= COMPACT_BELOW * nodes:
+            slot = _slots(parent, nodes)
+            source = torch.arange(max(nodes, int(slot.max()) + 1), device=parent.device)
+            source[nodes:] = 0
+            source[slot] = parent
+            new = torch.full_like(source, self.pad)
+            new[slot] = text
+        self._step(source.to(self.model.device), new.to(self.model.device))
+        return slot[which]
+
+    def _step(self, source: torch.Tensor, token: torch.Tensor) -> None:
+        """Let node i be what node `source[i]` was, append its token, and compute the logits of the next."""
+        if len(source) != len(self.logits) or bool((source != torch.arange(len(source), device=source.device)).any()):
+            self.cache.reorder(source)
+            self.next_position = self.next_position[source]
+            self.mask = None if self.mask is None else self.mask[source]
         if self.mask is not None:
             self.mask = torch.nn.functional.pad(self.mask, (0, 1), value=1)
         with self.cache.decoding(self.model):
@@ -77,6 +101,22 @@ class Decoder:
                 use_cache=True,
             ).logits[:, -1]
         self.next_position = self.next_position + 1
+
+
+def _slots(parent: torch.Tensor, nodes: int) -> torch.Tensor:
+    """Return a place in the batch for each child of `parent` (ascending): the first child takes its parent's.
+
+    Further children take the places of nodes without children, and then new ones, so that few rows are copied.
+    """
+    first = torch.ones(len(parent), dtype=torch.bool, device=parent.device)
+    first[1:] = parent[1:] != parent[:-1]
+    idle = torch.ones(nodes, dtype=torch.bool, device=parent.device)
+    idle[parent] = False
+    further = len(parent) - int(first.sum())
+    free = torch.cat([idle.nonzero().squeeze(1), torch.arange(nodes, nodes + further, device=parent.device)])
+    slot = parent.clone()
+    slot[~first] = free[:further]
+    return slot
 
 
 def last_logits(model: Any, count: int) -> dict[str, int]:
@@ -124,18 +164,29 @@ class _RowLayer(DynamicLayer):  # type: ignore[misc]
             self.keys, self.values = (room[:rows, :, :stop] for room in self.room)
         return self.keys, self.values
 
-    def reorder_cache(self, beam_idx: torch.Tensor) -> None:
-        """Keep the rows `beam_idx`, in that order, each as often as it stands there."""
-        used = self.keys.shape[-2]
-        self._take_room(len(beam_idx), self.keys)
+    def begin(self, nodes: int) -> None:
+        """After the prompts: take room for `nodes` nodes."""
+        self._take_room(nodes, self.keys)
         assert self.room is not None
+        rows, used = len(self.keys), self.keys.shape[-2]
         for room, old in zip(self.room, (self.keys, self.values)):
-            room[: len(beam_idx), :, :used] = old.index_select(0, beam_idx)
-        self.keys, self.values = (room[: len(beam_idx), :, :used] for room in self.room)
+            room[:rows, :, :used] = old
+        self.keys, self.values = (room[:rows, :, :used] for room in self.room)
 
-    def _take_room(self, rows: int, like: torch.Tensor) -> None:
-        if self.room is None or len(self.room[0]) < rows:
-            shape = (rows, like.shape[1], self.capacity, like.shape[3])
+    def reorder(self, source: torch.Tensor) -> None:
+        """Let node i be what node `source[i]` was; only nodes that change are copied."""
+        used, rows = self.keys.shape[-2], len(source)
+        moved = source != torch.arange(rows, device=source.device)
+        moved[len(self.keys) :] = True
+        at = moved.nonzero().squeeze(1)
+        assert self.room is not None
+        for room in self.room:
+            room[at, :, :used] = room[source[at], :, :used]
+        self.keys, self.values = (room[:rows, :, :used] for room in self.room)
+
+    def _take_room(self, nodes: int, like: torch.Tensor) -> None:
+        if self.room is None or len(self.room[0]) < nodes:
+            shape = (nodes, like.shape[1], self.capacity, like.shape[3])
             self.room = (like.new_empty(shape), like.new_empty(shape))
 
 
@@ -149,13 +200,19 @@ class RowCache(DynamicCache):  # type: ignore[misc]
         super().__init__(config=config)
         self.layers = [_RowLayer(capacity) if type(x) is DynamicLayer else x for x in self.layers]
 
-    def spread(self, owner: torch.Tensor, lengths: list[int]) -> None:
-        """After the prompts: give each row its own copy of prompt `owner[row]`."""
-        self.reorder_cache(owner)
+    def begin(self, lengths: list[int], nodes: int) -> None:
+        """After the prompts: take room for at most `nodes` nodes; the prompts, of these lengths, are the first."""
+        for layer in self.layers:
+            if isinstance(layer, _RowLayer):
+                layer.begin(max(nodes, len(lengths)))
 
-    def keep(self, rows: torch.Tensor) -> None:
-        """Drop every row that is not in `rows` (ascending)."""
-        self.reorder_cache(rows)
+    def reorder(self, source: torch.Tensor) -> None:
+        """Let node i be what node `source[i]` was."""
+        for layer in self.layers:
+            if isinstance(layer, _RowLayer):
+                layer.reorder(source)
+            else:
+                layer.reorder_cache(source)
 
     def decoding(self, model: Any) -> Any:
         """Context in which the model decodes: its own attention."""
@@ -167,18 +224,18 @@ class _SharedLayer(_RowLayer):
 
     prompts: list[tuple[torch.Tensor, torch.Tensor]]
 
-    def spread(self, rows: int, lengths: list[int]) -> None:
-        """Set the prompts apart (they are padded on the left to one width) and begin with `rows` empty rows."""
+    def part(self, lengths: list[int], nodes: int) -> None:
+        """Set the prompts apart (they are padded on the left to one width); each node begins without own tokens."""
         width = self.keys.shape[-2]
         pairs = zip(self.keys.float(), self.values.float(), lengths)
         self.prompts = [(k[:, width - n :].contiguous(), v[:, width - n :].contiguous()) for k, v, n in pairs]
-        self._take_room(rows, self.keys.float())
+        self._take_room(nodes, self.keys.float())
         assert self.room is not None
-        self.keys, self.values = (room[:rows, :, :0] for room in self.room)
+        self.keys, self.values = (room[: len(lengths), :, :0] for room in self.room)
 
 
 class SharedCache(Cache):  # type: ignore[misc]
-    """A cache in which all samples of a prompt share its keys and values; room for `capacity` drawn tokens a row."""
+    """A cache in which all nodes of a prompt share its keys and values; room for `capacity` drawn tokens a node."""
 
     shares_prompts = True
     layers: list[Any]
@@ -188,16 +245,17 @@ class SharedCache(Cache):  # type: ignore[misc]
         self.owner = torch.empty(0, dtype=torch.int64)
         self.segments: list[tuple[int, int, int]] = []
 
-    def spread(self, owner: torch.Tensor, lengths: list[int]) -> None:
-        """After the prompts: begin with one empty row for each entry of `owner` (ascending), its prompt."""
+    def begin(self, lengths: list[int], nodes: int) -> None:
+        """After the prompts: take room for at most `nodes` nodes; the prompts, of these lengths, are the first."""
         for layer in self.layers:
-            layer.spread(len(owner), lengths)
-        self._own(owner)
+            layer.part(lengths, max(nodes, len(lengths)))
+        self._own(torch.arange(len(lengths)))
 
-    def keep(self, rows: torch.Tensor) -> None:
-        """Drop every row that is not in `rows` (ascending)."""
-        self.reorder_cache(rows)
-        self._own(self.owner[rows])
+    def reorder(self, source: torch.Tensor) -> None:
+        """Let node i be what node `source[i]` was; `source` is ascending, so nodes of a prompt stay side by side."""
+        for layer in self.layers:
+            layer.reorder(source)
+        self._own(self.owner[source])
 
     def _own(self, owner: torch.Tensor) -> None:
         prompts, counts = owner.unique_consecutive(return_counts=True)

@@ -8,43 +8,77 @@ BLOCK = 256
 """Tokens in one block of the search for a token in a large vocabulary."""
 
 
-def pick(logits: torch.Tensor, u: torch.Tensor, params: SamplingParams) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return each row's token and its log-probability (float64) under the unadjusted softmax.
+CHUNK = 16
+"""Rows of logits of a large vocabulary that are summed at a time: so many stay in a core's cache."""
 
-    `logits` is float32 of shape (rows, vocabulary), `u` float64 in [0, 1) of shape (rows,). Adjustments come in the
-    usual order: temperature, top-k (ties with the k-th kept), top-p (the fewest most likely tokens that hold at least
-    top_p).
+
+def pick(
+    logits: torch.Tensor, u: torch.Tensor, params: SamplingParams, node: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return each sample's token and its log-probability (nats, float64) under the unadjusted softmax.
+
+    Adjustments come in the usual order: temperature, top-k (ties with the k-th kept), top-p (the fewest most likely
+    tokens that hold at least top_p).
+
+    Args:
+        logits: float32 of shape (nodes, vocabulary), a row for each distinct prefix.
+        u: float64 in [0, 1) of shape (samples,).
+        params: how tokens are drawn.
+        node: the row of `logits` that belongs to each sample, shape (samples,).
+
+    Returns:
+        Tokens and log-probabilities, shape (samples,) each.
     """
-    token, normalizer = inverse_cdf(logits, u)
+    token, normalizer = inverse_cdf(logits, u, node)
     if params.temperature == 0:
-        token = logits.argmax(-1)
+        token = logits.argmax(-1)[node]
     elif not params.full_softmax:
-        token, _ = inverse_cdf(adjust(logits, params), u)
-    return token, logits.gather(1, token[:, None]).squeeze(1).double() - normalizer
+        token, _ = inverse_cdf(adjust(logits, params), u, node)
+    return token, logits[node, token].double() - normalizer
 
 
-def inverse_cdf(logits: torch.Tensor, u: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def inverse_cdf(logits: torch.Tensor, u: torch.Tensor, node: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the first token whose cumulative softmax exceeds u, and the log of the softmax's denominator (float64).
 
     Sums are in float64. A large vocabulary is searched in two steps, the block and then the token in it, which spares
-    the cumulative sum over all of it.
+    the cumulative sum over all of it. Shapes as in `pick`.
     """
     vocabulary = logits.shape[-1]
     peak = logits.amax(-1, keepdim=True)
-    mass = (logits - peak).exp_()
     width = vocabulary if vocabulary <= 4 * BLOCK else BLOCK
-    if vocabulary % width:
-        mass = torch.nn.functional.pad(mass, (0, -vocabulary % width))
-    blocks = mass.view(len(mass), -1, width)
-    ends = blocks.sum(-1, dtype=torch.float64).cumsum(-1)
+    size = CHUNK if vocabulary > 4 * BLOCK else max(1, len(logits))
+    sums = [
+        _mass(part, top, width).sum(-1, dtype=torch.float64) for part, top in zip(logits.split(size), peak.split(size))
+    ]
+    ends = torch.cat(sums).cumsum(-1)
     total = ends[:, -1:].contiguous()
+    normalizer = (peak.double() + total.log()).squeeze(1)[node]
+    if ends.shape[1] == 1:
+        inside = _mass(logits, peak, width)[:, 0].cumsum(-1, dtype=torch.float64)[node]
+        target = u[:, None] * total[node]
+        return _first_beyond(inside, target).squeeze(1), normalizer
+    ends, total = ends[node], total[node]
     target = u[:, None] * total  # may round up to the total: then the last block and token with mass take it
-    block = torch.minimum(torch.searchsorted(ends, target, right=True), torch.searchsorted(ends, total))
+    block = _first_beyond(ends, target)
     before = torch.nn.functional.pad(ends, (1, 0)).gather(1, block)
-    inside = blocks[torch.arange(len(mass), device=mass.device), block.squeeze(1)].cumsum(-1, dtype=torch.float64)
-    last = torch.searchsorted(inside, inside[:, -1:].contiguous())
-    token = block * width + torch.minimum(torch.searchsorted(inside, target - before, right=True), last)
-    return token.squeeze(1), (peak.double() + total.log()).squeeze(1)
+    columns = block * width + torch.arange(width, device=block.device)
+    part = logits[node[:, None], columns.clamp(max=vocabulary - 1)]
+    mass = (part - peak[node]).exp_().masked_fill_(columns >= vocabulary, 0)
+    return (block * width + _first_beyond(mass.cumsum(-1, dtype=torch.float64), target - before)).squeeze(1), normalizer
+
+
+def _mass(logits: torch.Tensor, peak: torch.Tensor, width: int) -> torch.Tensor:
+    """Return exp(logit - peak) in blocks of `width` tokens, shape (nodes, blocks, width), padded with 0."""
+    mass = (logits - peak).exp_()
+    if mass.shape[1] % width:
+        mass = torch.nn.functional.pad(mass, (0, -mass.shape[1] % width))
+    return mass.view(len(mass), -1, width)
+
+
+def _first_beyond(cumulative: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Return the first position whose cumulative mass exceeds the target; at most the last one that has any mass."""
+    last = torch.searchsorted(cumulative, cumulative[:, -1:].contiguous())
+    return torch.minimum(torch.searchsorted(cumulative, target, right=True), last)
 
 
 def adjust(logits: torch.Tensor, params: SamplingParams) -> torch.Tensor:
