@@ -17,10 +17,12 @@ from hypothesis import strategies as st
 from goldpanner.errors import InputError
 from goldpanner.types import Completion, Outcome, Problem, Verdict
 from goldpanner.verify import Code, Limits, Verifier
-from goldpanner.verify.code import extract, same
+from goldpanner.verify.code_tests import extract
+from goldpanner.verify.compare import same
 from goldpanner.verify.sandbox import sandbox
-from goldpanner.verify.sandbox.confined import Opaque, decode, encode
+from goldpanner.verify.sandbox.probe import self_test
 from goldpanner.verify.sandbox.seccomp import AUDIT, CLONE, REFUSED, filter_program
+from goldpanner.verify.sandbox.values import Opaque, decode, encode
 
 LIMITS = Limits(seconds=1, memory_mb=256)
 ADD = "def add(a, b):\n    return a + b\n"
@@ -33,8 +35,8 @@ CORRECT, WRONG, UNJUDGED = Outcome.CORRECT, Outcome.WRONG, Outcome.UNJUDGED
 def candidates() -> list[sandbox.Sandbox]:
     """The real sandboxes that work here (bubblewrap, WASI), each once."""
     found: dict[str, sandbox.Sandbox] = {}
-    for each in sandbox._candidates():
-        if each.name not in found and sandbox.self_test(each) is None:
+    for each in sandbox._candidates(None):
+        if each.name not in found and self_test(each.start) is None:
             found[each.name] = each
     return list(found.values())
 
@@ -49,7 +51,7 @@ def code(request: pytest.FixtureRequest) -> Code:
 
 def confined_by(where: sandbox.Sandbox, limits: Limits = LIMITS) -> Code:
     verifier = Code.__new__(Code)
-    for name, value in (("limits", limits), ("unconfined", False), ("workers", 2), ("sandbox", where)):
+    for name, value in (("limits", limits), ("workers", 2), ("sandbox", where)):
         object.__setattr__(verifier, name, value)
     return verifier
 
@@ -76,7 +78,7 @@ def test_functions(code: Code, tests: list[Any]) -> None:
 
 def test_scripts(code: Code) -> None:
     assert judge(code, "print(sum(map(int, input().split())), ' ')", SCRIPTS).correct
-    assert judge(code, "print(3)", SCRIPTS).reason == "for '5 2\\n' expected ['7'], printed ['3']"
+    assert judge(code, "print(3)", SCRIPTS).reason == "for '5 2\\n' line 1: expected '7', printed '3'"
     assert judge(code, "import sys\nprint(3); sys.exit(0)", SCRIPTS[:1]).correct
     assert judge(code, "print(3); raise SystemExit(2)", SCRIPTS[:1]).outcome is WRONG
 
@@ -103,8 +105,7 @@ def test_methods_and_values_of_many_kinds(code: Code) -> None:
     returns = [[1, 2], {1: 2.5}, {3}, b"4", None, True, float("inf"), "ü"]
     verifier_tests = [{"call": "Solution().f", "args": [[1, 2]], "returns": returns}]
     assert judge(code, program, verifier_tests).correct
-    text = "assert Solution().f([1, 2])[3] == b'4'"
-    assert judge(code, program, [text]).outcome is UNJUDGED  # an object does not cross, plain data does
+    assert judge(code, program, ["assert Solution().f([1, 2])[3] == b'4'"]).correct
 
 
 def free(name: str, program: str) -> Any:
@@ -392,7 +393,6 @@ def test_broken_tests_say_nothing_of_the_program(code: Code) -> None:
     for tests in (
         ["import nosuch"],
         ["assert 1 == "],
-        ["nope = undefined_name.x"],
         ["assert 1 == 2"],
         ["raise KeyError"],
     ):
@@ -465,7 +465,7 @@ def test_many_at_once(code: Code) -> None:
     verdicts = code.judge_many([(problem, Completion(text)) for text in texts])
     assert [verdict.outcome for verdict in verdicts] == [CORRECT, WRONG, CORRECT, WRONG, CORRECT]
     assert isinstance(code, Verifier)
-    assert code.id == f"code@2+{code.sandbox.name}"
+    assert code.id == f"code@3+{code.sandbox.id}"
 
 
 pieces = st.sampled_from(
@@ -531,10 +531,10 @@ def test_without_a_sandbox_it_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
         plain = Code(limits=LIMITS, unconfined=True)
         sandbox.find.cache_clear()
         monkeypatch.setenv(sandbox.UNCONFINED, "1")
-        assert Code().id == "code@2+unconfined", "told so by the environment"
+        assert Code().id == "code@3+unconfined", "told so by the environment"
     finally:
         sandbox.find.cache_clear()
-    assert plain.id == "code@2+unconfined"
+    assert plain.id == "code@3+unconfined"
     assert judge(plain, ADD, [*CALLS, *ASSERTS]).correct
     assert judge(plain, "print(sum(map(int, input().split())))", SCRIPTS).correct
     assert judge(plain, "while True: pass", SCRIPTS).outcome is WRONG
@@ -542,10 +542,10 @@ def test_without_a_sandbox_it_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_sandbox_that_leaks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    leaks = sandbox.self_test(sandbox.Sandbox("unconfined", sys.executable))
+    leaks = self_test(sandbox.Sandbox("unconfined", sys.executable).start)
     assert leaks is not None
     assert "users" in leaks or "processes" in leaks
-    assert sandbox.self_test(sandbox.Sandbox("unconfined", "/no/such/python")) is not None
+    assert self_test(sandbox.Sandbox("unconfined", "/no/such/python").start) is not None
 
 
 def test_limits_are_numbers_above_zero() -> None:
@@ -576,7 +576,7 @@ def test_plain_data_cross_unchanged(value: Any) -> None:
 
 
 def test_what_is_no_plain_data_does_not_cross() -> None:
-    for value in (object(), iter([]), lambda: 1, {1: object()}, [range(3)]):
+    for value in (object(), iter([]), lambda: 1, {1: object()}, [iter([])]):
         with pytest.raises(Opaque):
             encode(value)
     for forged in (
@@ -599,7 +599,6 @@ def test_same() -> None:
     assert same({"a": 0.1 + 0.2}, {"a": 0.3})
     assert same(float("inf"), float("inf"))
     for one, other in (
-        (1, True),
         (1, "1"),
         (0.1, 0.2),
         ([1], [1, 2]),

@@ -8,7 +8,7 @@ from goldpanner.verify.exact import Exact
 from goldpanner.verify.gym import ReasoningGym
 from goldpanner.verify.math import Math, Number
 from goldpanner.verify.reward import Reward, load_reward
-from goldpanner.verify.sandbox.sandbox import Limits
+from goldpanner.verify.sandbox.running import Limits
 
 __all__ = [
     "ChainAnswer",

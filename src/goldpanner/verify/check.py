@@ -15,7 +15,7 @@ from typing import Any
 from goldpanner.errors import InputError
 from goldpanner.types import Completion, Estimate, Outcome, Problem, Verdict
 from goldpanner.verify.base import Verifier
-from goldpanner.verify.code import extract, wanted
+from goldpanner.verify.code_tests import extract, wanted
 from goldpanner.verify.reading import has_letters, number
 
 Form = tuple[str, str]

@@ -2,36 +2,34 @@
 
 `problem.meta["tests"]` lists the tests, of three kinds that may be mixed:
 
-- `{"stdin": "3 4\\n", "stdout": "7\\n"}`: the whole program; its output is compared line by line, spaces at line ends
-  aside;
-- `{"call": "add", "args": [3, 4], "returns": 7}`: one call (`Solution().add` for a method), compared here, floats
-  within 1e-9, tuples as lists;
-- a text of Python that asserts (`"assert add(3, 4) == 7"`, HumanEval's `check`): it runs in a sandbox of its own, and
-  what it calls is asked of the program's sandbox. Arguments cross by value: a function that works in place on what it
-  is given does not show.
+- `{"stdin": "3 4\\n", "stdout": "7\\n"}`: the whole program; `verify.compare` says when outputs are the same;
+- `{"call": "add", "args": [3, 4], "returns": 7}`: one call (`Solution().add` for a method), compared here;
+- a text of Python that asserts (`"assert add(3, 4) == 7"`, HumanEval's `check`, tests for pytest or unittest): it runs
+  in a sandbox of its own, and what it calls is asked of the program's sandbox.
 
-`problem.meta["prefix"]`, where there is one, is what the completion goes on from (HumanEval's prompt).
+`problem.meta["prefix"]` is what the completion goes on from (HumanEval's prompt); `meta["checker"]` a text of Python
+that defines `check(input, output, expected)`, for problems with several right outputs; with `meta["in_place"]` tests
+see what a function did to its arguments (elsewhere only where they do not look at what it returns).
 """
 
-import ast
 import json
-import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from goldpanner.errors import InputError
 from goldpanner.types import Cause, Completion, Outcome, Problem, Verdict
 from goldpanner.verify.base import counted, unjudged
-from goldpanner.verify.sandbox.confined import asked, decode, encode
-from goldpanner.verify.sandbox.sandbox import Limits, Running, Sandbox, Stopped, ending, find
+from goldpanner.verify.code_tests import Tests, extract, fault, lacking, prefix_of, tests_of, wanted
+from goldpanner.verify.compare import printed_as, same
+from goldpanner.verify.sandbox.running import Limits, Spoken, Stopped
+from goldpanner.verify.sandbox.sandbox import Sandbox, find
+from goldpanner.verify.sandbox.values import decode, encode
 
-_FENCE = re.compile(r"^[^`\n]*```([^`\n]*)\n(.*?)(?:```|\Z)", re.DOTALL | re.MULTILINE)
-_BARE = re.compile(r"^[ \t]*```[ \t]*\r?$", re.MULTILINE)
-_PYTHON = ("python", "python3", "py")
+_MISSING = re.compile(rb"^ModuleNotFoundError: No module named '([\w.]+)'", re.MULTILINE)
 
 
 class _Wrong(Exception):
@@ -39,7 +37,11 @@ class _Wrong(Exception):
 
 
 class _Unjudged(Exception):
-    """A test said nothing of the program; the message says why."""
+    """The verdict says nothing of right or wrong; the message says why."""
+
+    def __init__(self, why: str, cause: Cause = Cause.OURS) -> None:
+        super().__init__(why)
+        self.cause = cause
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,11 @@ class Code:
     """CORRECT if the program passes every test of the problem; see the module for the tests.
 
     WRONG: it fails one, raises, ends early, does not compile, prints too much, or uses up its processor time or memory
-    (all of them properties of the program). UNJUDGED: no program in the completion, no tests, a test that is broken, a
-    value that is no plain data, no answer within the limit by the clock (the machine may be busy), a sandbox that
-    fails.
+    (all of them properties of the program). UNJUDGED by the model's doing: no program in the completion, a value that
+    the test cannot look at, a program that waits until its time is over. UNJUDGED by ours: no tests, a test that is
+    broken, a module that judges have and this sandbox lacks, a busy machine, a sandbox that fails.
 
+    `python` names the interpreter for programs, with its packages; `url` a server that speaks SandboxFusion's protocol.
     Raises InputError where no sandbox works, unless `unconfined`: the program then runs with the user's rights.
     """
 
@@ -58,17 +61,19 @@ class Code:
     unconfined: bool = False
     workers: int = 1
     """Programs that `judge_many` runs at once."""
+    python: str | None = None
+    url: str | None = None
     sandbox: Sandbox = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.workers < 1:
             raise InputError(f"code: workers is {self.workers!r}; give at least 1")
-        object.__setattr__(self, "sandbox", find(self.unconfined))
+        object.__setattr__(self, "sandbox", find(self.unconfined, self.python, self.url))
 
     @property
     def id(self) -> str:
-        """`code@2+bubblewrap`: with the sandbox, since its Python runs the program."""
-        return f"code@2+{self.sandbox.name}"
+        """`code@3+bubblewrap-3.11`: with the sandbox and its Python, since they run the program."""
+        return f"code@3+{self.sandbox.id}"
 
     def __call__(self, problem: Problem, completion: Completion) -> Verdict:
         """Judge; never raises, and leaves no process behind."""
@@ -78,207 +83,239 @@ class Code:
         program = extract(text, problem)
         if program is None:
             return unjudged(self.id, "the completion holds no program", Cause.MODEL)
-        shown = program[:200]
-        try:
-            tests = _tests(problem)
-            self._run(program, tests)
-        except _Wrong as wrong:
-            return Verdict(Outcome.WRONG, self.id, shown, str(wrong)[:300])
-        except _Unjudged as silent:
-            return Verdict(Outcome.UNJUDGED, self.id, shown, str(silent)[:300])
-        except (OSError, RecursionError) as error:
-            return Verdict(Outcome.UNJUDGED, self.id, shown, f"the verifier failed: {error!r}"[:300])
-        return Verdict(Outcome.CORRECT, self.id, shown)
+        return self.judge(problem, program)
 
     def judge_many(self, pairs: Sequence[tuple[Problem, Completion]]) -> list[Verdict]:
         """Return the verdict on each pair."""
         with ThreadPoolExecutor(self.workers) as pool:
             return list(pool.map(lambda pair: self(*pair), pairs))
 
-    def _run(self, program: str, tests: Sequence[Any]) -> None:
-        texts = [test for test in tests if isinstance(test, str)]
-        calls = [test for test in tests if not isinstance(test, str) and "call" in test]
-        if texts or calls:
-            with _Served(self, program) as served:
-                for test in calls:
-                    served.check(test)
-                if texts:
-                    self._assert(served, "\n".join(texts))
-        for test in tests:
-            if not isinstance(test, str) and "call" not in test:
-                self._script(program, test)
+    def judge(self, problem: Problem, program: str) -> Verdict:
+        """Return the verdict on a program; never raises."""
+        shown = program[:200]
+        try:
+            self._run(program, tests_of(problem))
+        except _Wrong as wrong:
+            return Verdict(Outcome.WRONG, self.id, shown, str(wrong)[:300])
+        except _Unjudged as silent:
+            return unjudged(self.id, str(silent)[:300], silent.cause, shown)
+        except (OSError, RecursionError, ValueError) as error:
+            return unjudged(self.id, f"the verifier failed: {error}"[:300], extracted=shown)
+        return Verdict(Outcome.CORRECT, self.id, shown)
 
-    def _script(self, program: str, test: Mapping[str, Any]) -> None:
-        with self.sandbox.start("script", program, self.limits) as running:
-            running.send(str(test["stdin"]).encode("utf-8", "surrogatepass"), end=True)
+    def fault(self, problem: Problem) -> str | None:
+        """Return why a problem cannot judge programs, None if it can: to be asked before anything is drawn.
+
+        Its tests must ask something, its reference (`problem.answer`, after the prefix) must be CORRECT, and neither an
+        empty program may be nor one whose functions return nothing.
+        """
+        try:
+            tests = tests_of(problem)
+        except ValueError as error:
+            return str(error)
+        if (why := fault(tests)) is not None:
+            return why
+        names = wanted(list(problem.meta["tests"]))
+        empty = "".join(f"def {name}(*_, **__): pass\n" for name in sorted(names))
+        for program, what in (("pass\n", "an empty program"), (empty, "a program that returns nothing")):
+            if program and self.judge(problem, program).correct:
+                return f"{what} passes the tests"
+        if problem.answer.strip():
+            verdict = self.judge(problem, _reference(problem))
+            if not verdict.correct:
+                return f"its reference is {verdict.outcome.value}: {verdict.reason}"
+        return None
+
+    def _run(self, program: str, tests: Tests) -> None:
+        if (why := fault(tests)) is not None:
+            raise _Unjudged(why)
+        with self._checker(tests.checker) as check:
+            if tests.calls:
+                with _Served(self, program) as served:
+                    served.loaded()
+                    for test in tests.calls:
+                        served.check(test, check)
+            if tests.texts:
+                self._assert(program, tests)
+            for test in tests.scripts:
+                self._script(program, test, check)
+
+    def _script(self, program: str, test: Mapping[str, Any], check: "_Check | None") -> None:
+        stdin = str(test["stdin"])
+        with self.sandbox.start("script", program, self.limits, stdin=stdin) as running:
             _started(running, b"started")
             out, status = _heard(running.rest)
             if status:
-                raise _Wrong(ending(status, running.error, self.limits))
-        printed, expected = _lines(out.decode("utf-8", "replace")), _lines(str(test["stdout"]))
-        if printed != expected:
-            raise _Wrong(f"for {str(test['stdin'])[:60]!r} expected {expected[:5]}, printed {printed[:5]}")
+                try:
+                    why = running.ending(status)
+                except Stopped as stop:
+                    raise _Unjudged(str(stop)) from None
+                missing = _MISSING.findall(running.error)
+                _module_missing(program, missing[-1].decode() if missing else "")
+                raise _Wrong(why)
+        printed, expected = out.decode("utf-8", "replace"), test.get("stdout")
+        if check is not None:
+            difference = None if check(stdin, printed, expected) else f"the checker refuses {printed[:120]!r}"
+        else:
+            difference = printed_as(printed, str(expected))
+        if difference:
+            raise _Wrong(f"for {stdin[:60]!r} {difference}")
 
-    def _assert(self, served: "_Served", test: str) -> None:
+    def _assert(self, program: str, tests: Tests, in_place: bool = False) -> None:
         """Run test code in a sandbox of its own; pass its calls on to the program's, and the answers back."""
-        with self.sandbox.start("test", test, self.limits) as tester:
+        text, in_place = "\n".join(tests.texts), in_place or tests.in_place
+        with (
+            _Served(self, program) as served,
+            self.sandbox.start("test", text, self.limits, in_place=in_place) as tester,
+        ):
+            served.loaded()
             _started(tester, b'"started"')
+            asked = 0
             while True:
                 try:
                     said = json.loads(tester.line())
                 except Stopped as stop:
-                    raise _Unjudged(f"the test did not end: {stop}") from None
-                if "passed" in said:
-                    return
-                if "failed" in said:
-                    raise _Wrong(f"test failed: {said['failed']}")
-                if "broken" in said:
-                    raise _Unjudged(f"the test is broken: {said['broken']}")
+                    ours = stop.kind in ("busy", "failed") or not asked
+                    raise _Unjudged(f"the test did not end: {stop}", Cause.OURS if ours else Cause.MODEL) from None
+                if "do" not in said:
+                    break
+                asked += 1
                 tester.send(json.dumps(served.ask(said)).encode() + b"\n")
+        if "passed" in said:
+            return
+        if "broken" in said:
+            raise _Unjudged(f"the test is broken: {said['broken']}")
+        if "hidden" in said:
+            raise _Unjudged(f"the program returned {said['hidden']}", Cause.MODEL)
+        if said["changed"] and not in_place:
+            self._assert_in_place(program, tests)
+        raise _Wrong(f"test failed: {said['failed']}")
+
+    def _assert_in_place(self, program: str, tests: Tests) -> None:
+        """Raise what the test says if it depends on whether it sees what the program does to its arguments."""
+        try:
+            self._assert(program, tests, in_place=True)
+        except _Wrong:
+            return
+        raise _Unjudged("it passes only where the test sees what it does to its arguments", Cause.MODEL)
+
+    @contextmanager
+    def _checker(self, text: str | None) -> "Iterator[_Check | None]":
+        if text is None:
+            yield None
+            return
+        with self.sandbox.start("check", text, self.limits) as running:
+            _started(running, b'"started"')
+            yield _Check(running)
+
+
+class _Check:
+    """A problem's checker, in a sandbox without the program."""
+
+    def __init__(self, running: Spoken) -> None:
+        self._running = running
+
+    def __call__(self, given: Any, got: Any, expected: Any) -> bool:
+        self._running.send(json.dumps(encode((given, got, expected))).encode() + b"\n")
+        try:
+            said = json.loads(self._running.line())
+        except Stopped as stop:
+            raise _Unjudged(f"the checker did not end: {stop}") from None
+        if "broken" in said:
+            raise _Unjudged(f"the checker is broken: {said['broken']}")
+        return bool(said["right"])
 
 
 class _Served:
     """The program, loaded once in its sandbox, its functions called on plain data."""
 
     def __init__(self, code: Code, program: str) -> None:
-        self._code, self._running = code, code.sandbox.start("serve", program, code.limits)
+        self._program, self._running = program, code.sandbox.start("serve", program, code.limits)
 
     def __enter__(self) -> "_Served":
-        try:
-            _started(self._running, b'"started"')
-            self._reply(wanted="loaded")
-        except BaseException:
-            self._running.close()
-            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         self._running.close()
 
-    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Return the program's reply to a call: `value`, or `raised`, in the form of `confined.encode`."""
-        self._running.send(json.dumps(request).encode() + b"\n")
-        reply: dict[str, Any] = self._reply()
-        return reply
+    def loaded(self) -> None:
+        """Wait until the program has run once."""
+        _started(self._running, b'"started"')
+        reply = self._read()
+        if reply == "loaded":
+            return
+        if isinstance(reply, dict) and "raised" in reply:
+            kind, message = self._raised(reply)
+            raise _Wrong(f"the program raised {kind}: {message}")
+        _forged()
 
-    def check(self, test: Mapping[str, Any]) -> None:
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return the program's reply, its form checked: the program may have forged it."""
+        self._running.send(json.dumps(request).encode() + b"\n")
+        reply = self._read()
+        try:
+            if isinstance(reply.get("opaque"), str):
+                return {"opaque": reply["opaque"][:200]}
+            if "raised" in reply:
+                return {"raised": self._raised(reply)}
+            if reply.get("end") is True and request["do"] == "next":
+                return {"end": True}
+            for part in (good := {key: reply[key] for key in ("value", "after") if key in reply}).values():
+                decode(part, _elsewhere)
+            return good if "value" in good else _forged()
+        except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError):
+            _forged()
+
+    def check(self, test: Mapping[str, Any], check: _Check | None) -> None:
         """Make one call and compare what it returns."""
-        reply = self.ask({"call": str(test["call"]), "args": encode(tuple(test.get("args", ()))), "kwargs": encode({})})
-        called = f"{test['call']}({', '.join(map(repr, test.get('args', ())))})"[:120]
+        args, kwargs = tuple(test.get("args", ())), dict(test.get("kwargs", {}))
+        request = {"do": "call", "name": str(test["call"]), "args": encode(args), "kwargs": encode(kwargs)}
+        reply = self.ask({**request, "flat": True})
+        called = f"{test['call']}({', '.join(map(repr, args))})"[:120]
+        if "opaque" in reply:
+            raise _Unjudged(f"{called} returned {reply['opaque']}, which is no plain data", Cause.MODEL)
         if "raised" in reply:
             raise _Wrong(f"{called} raised {': '.join(reply['raised'])}")
-        if not same(value := decode(reply["value"]), test["returns"]):
+        value = decode(reply["value"], _elsewhere)
+        if check is not None:
+            if not check(args, value, test.get("returns")):
+                raise _Wrong(f"the checker refuses {called} = {value!r}"[:300])
+        elif not same(value, test["returns"]):
             raise _Wrong(f"{called} is {test['returns']!r}, returned {value!r}"[:300])
 
-    def _reply(self, wanted: str | None = None) -> Any:
-        """Return the next message, its form checked: the program may have forged it."""
-        line = _heard(self._running.line)
+    def _raised(self, reply: dict[str, Any]) -> list[str]:
+        kind, message, missing = (str(part)[:300] for part in reply["raised"])
+        _module_missing(self._program, missing)
+        return [kind, message]
+
+    def _read(self) -> Any:
         try:
-            reply = json.loads(line)
-            if wanted is not None and reply == wanted:
-                return reply
-            if isinstance(reply.get("opaque"), str):
-                raise _Unjudged(f"the program returned {reply['opaque']}, which is no plain data")
-            if "raised" in reply:
-                kind, message = map(str, reply["raised"])
-                if wanted is not None:
-                    raise _Wrong(f"the program raised {kind}: {message}")
-                return {"raised": [kind, message]}
-            decode(value := reply["value"])
-        except (ValueError, TypeError, AttributeError, KeyError, IndexError, RecursionError) as error:
-            raise _Wrong(f"the program's reply cannot be read: {type(error).__name__}") from None
-        return {"value": value}
+            return json.loads(_heard(self._running.line))
+        except (ValueError, RecursionError):
+            _forged()
 
 
-def extract(text: str, problem: Problem) -> str | None:
-    """Return the one program that is judged, None if there is none; docs/verifiers.md states the rule.
-
-    A text without a fence, or a block that begins indented, goes on from the problem's prefix. Before any other block
-    only the prefix's imports are put.
-    """
-    meta = problem.meta if isinstance(problem.meta, Mapping) else {}
-    prefix = given if isinstance(given := meta.get("prefix"), str) else ""
-    if "```" not in text:
-        return prefix + text if text.strip() else None
-    imports = "".join(line + "\n" for line in prefix.splitlines() if line.startswith(("import ", "from ")))
-    programs = [
-        (prefix if block.lstrip("\r\n")[:1] in " \t" else imports) + block for block in _blocks(text) if block.strip()
-    ]
-    names = "|".join(map(re.escape, wanted(meta.get("tests"))))
-    defines = re.compile(rf"^(?:(?:async +)?def +|class +)(?:{names})\b|^(?:{names}) *=(?!=)", re.MULTILINE)
-    found = [program for program in programs if names and defines.search(program)] or programs
-    return found[-1] if found else None
+def _forged() -> NoReturn:
+    raise _Wrong("the program's reply cannot be read")
 
 
-def wanted(tests: Any) -> set[str]:
-    """Return the names that tests expect of a program."""
-    found = set()
-    for test in tests if isinstance(tests, (list, tuple)) else ():
-        if isinstance(test, str):
-            with suppress(SyntaxError, ValueError, RecursionError, MemoryError):
-                tree = ast.parse(test)
-                found |= asked(tree) - _bound(tree)
-        elif isinstance(test, Mapping) and "call" in test:
-            found.add(str(test["call"]).partition(".")[0].removesuffix("()"))
-    return found
+def _elsewhere(kind: str, content: Any) -> Any:
+    """Stand for what does not cross; numpy's arrays are lists here."""
+    return decode(content, _elsewhere) if kind == "ndarray" else None
 
 
-def _blocks(text: str) -> list[str]:
-    """Return the blocks tagged as Python, else those without a tag; the last may have no end.
-
-    A single bare fence either ends a block that the prompt began or begins one: both sides of it are blocks.
-    """
-    bare = _BARE.search(text)
-    if bare and text.count("```") == 1:
-        return [text[: bare.start()], text[bare.end() :]]
-    found = [(info.lower().split()[:1], block) for info, block in _FENCE.findall(text)]
-    return [block for tag, block in found if tag and tag[0] in _PYTHON] or [block for tag, block in found if not tag]
+def _reference(problem: Problem) -> str:
+    """Return the reference as a program: it goes on from the prefix, or stands after the prefix's imports."""
+    answer = problem.answer if "```" in problem.answer else f"```python\n{problem.answer}\n```"
+    return extract(answer, problem) or prefix_of(problem) + problem.answer
 
 
-def _bound(tree: ast.AST) -> set[str]:
-    """Return the names that a test gives a meaning itself."""
-    found = set()
-    for node in ast.walk(tree):
-        match node:
-            case ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.arg(arg=name):
-                found.add(name)
-            case ast.Name(id=name, ctx=ast.Store()):
-                found.add(name)
-            case ast.alias(name=name, asname=other):
-                found.add(other or name.partition(".")[0])
-    return found
+def _module_missing(program: str, missing: str) -> None:
+    if (name := lacking(program, missing)) is not None:
+        raise _Unjudged(f"the sandbox has no {name}; GOLDPANNER_SANDBOX_PYTHON names a Python that has")
 
 
-def same(value: Any, expected: Any) -> bool:
-    """Return whether plain data are equal: floats within 1e-9, tuples as lists, True and 1 told apart."""
-    if isinstance(value, bool) != isinstance(expected, bool):
-        return False
-    if isinstance(value, float) or isinstance(expected, float):
-        if not isinstance(value, (int, float)) or not isinstance(expected, (int, float)):
-            return False
-        try:
-            return value == expected or math.isclose(value, expected, rel_tol=1e-9, abs_tol=1e-12)
-        except OverflowError:
-            return False
-    if isinstance(value, (list, tuple)) and isinstance(expected, (list, tuple)):
-        return len(value) == len(expected) and all(same(a, b) for a, b in zip(value, expected))
-    if isinstance(value, dict) and isinstance(expected, dict):
-        return value.keys() == expected.keys() and all(same(value[key], expected[key]) for key in value)
-    return bool(value == expected)
-
-
-def _tests(problem: Problem) -> list[Any]:
-    tests = problem.meta.get("tests") if isinstance(problem.meta, Mapping) else None
-    if not isinstance(tests, (list, tuple)) or not tests:
-        raise _Unjudged("the problem has no meta['tests']")
-    for test in tests:
-        keys = set(test) if isinstance(test, Mapping) else set()
-        if not isinstance(test, str) and not {"stdin", "stdout"} <= keys and not {"call", "returns"} <= keys:
-            raise _Unjudged(f"{str(test)[:80]!r} is no test; give stdin and stdout, call and returns, or Python text")
-    return list(tests)
-
-
-def _started(running: Running, word: bytes) -> None:
+def _started(running: Spoken, word: bytes) -> None:
     """Wait for the sandbox's own first word: without it nothing was said of the program."""
     try:
         if running.line() != word:
@@ -291,10 +328,8 @@ def _heard(listen: Any) -> Any:
     try:
         return listen()
     except Stopped as stop:
-        if stop.kind == "time":
+        if stop.kind in ("busy", "failed"):
             raise _Unjudged(str(stop)) from None
+        if stop.kind == "time":
+            raise _Unjudged(f"the program waits: {stop}", Cause.MODEL) from None
         raise _Wrong(f"the program ended: {stop}" if stop.kind == "ended" else str(stop)) from None
-
-
-def _lines(text: str) -> list[str]:
-    return [line.rstrip() for line in text.strip().splitlines()]

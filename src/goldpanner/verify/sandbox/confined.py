@@ -1,72 +1,34 @@
-"""What runs inside the sandbox: the *text* of this module is handed to a bare Python, so it imports no goldpanner.
+"""What runs inside the sandbox: the *text* of this module is handed to a bare Python, so it imports only such texts.
 
-Three modes. `script`: the program, its standard input and output its own. `serve`: the program is loaded once, then its
-functions are called on plain data. `test`: trusted test code, in a sandbox without the program; each function of the
-program that it calls is asked of a `serve` process through the parent. Expected answers never enter a process that runs
-the program, and only plain data leaves it.
+Four modes. `script`: the program, its standard input and output its own. `serve`: the program is loaded once, then its
+functions are called. `test` and `check`: trusted code of the problem, in a sandbox without the program; what a test
+calls is asked of a `serve` process through the parent. Expected answers never enter a process that runs the program,
+and only plain data leaves it: of other values a reference, by which the test may call methods and read attributes.
 """
 
-import ast
 import builtins
 import contextlib
 import io
 import json
+import operator
 import os
 import signal
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from goldpanner.verify.sandbox.values import Opaque, decode, encode
+
 FILES = 10_000
 """That a program's folder may hold."""
-
-
-class Opaque(Exception):
-    """A value that is no plain data."""
-
-
-def encode(value: Any) -> Any:
-    """Return plain data (numbers, texts, bytes, lists, tuples, sets, dicts) as JSON that keeps their types."""
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        return str.__str__(value)
-    if isinstance(value, int):
-        return int.__index__(value)
-    if isinstance(value, float):
-        return {"float": float.__repr__(value)}
-    if isinstance(value, complex):
-        return {"complex": [float.__repr__(value.real), float.__repr__(value.imag)]}
-    if isinstance(value, (bytes, bytearray)):
-        return {"bytes": bytes(value).hex()}
-    if isinstance(value, list):
-        return [encode(item) for item in list.__iter__(value)]
-    kinds: tuple[Any, ...] = (tuple, set, frozenset)
-    for kind in kinds:
-        if isinstance(value, kind):
-            return {kind.__name__: [encode(item) for item in kind.__iter__(value)]}
-    if isinstance(value, dict):
-        return {"dict": [[encode(key), encode(item)] for key, item in dict.items(value)]}
-    raise Opaque(type(value).__name__)
-
-
-def decode(data: Any) -> Any:
-    """Return the value that `encode` was given. Raises ValueError or TypeError on anything else."""
-    if isinstance(data, list):
-        return [decode(item) for item in data]
-    if not isinstance(data, dict):
-        return data
-    ((kind, content),) = data.items()
-    if kind == "float":
-        return float(content)
-    if kind == "complex":
-        return complex(float(content[0]), float(content[1]))
-    if kind == "bytes":
-        return bytes.fromhex(content)
-    if kind == "dict":
-        return {decode(key): decode(item) for key, item in content}
-    builder: Callable[[Any], Any] = {"tuple": tuple, "set": set, "frozenset": frozenset}[kind]
-    return builder([decode(item) for item in content])
+RECURSION = 50_000
+"""Depth of calls, as LiveCodeBench's harness sets it."""
+STACK = 1 << 28
+"""Bytes of the first thread's stack."""
+ITEMS = 1_000_000
+"""Of an iterator that is read to its end."""
+INPUT = ".stdin"
+"""The file in the program's folder that is its standard input."""
 
 
 def main() -> None:
@@ -74,8 +36,15 @@ def main() -> None:
     header = json.loads(_exactly(int(_exactly(12))))
     if os.getpid() == 1:
         _watch()
+    if header["mode"] == "script" and header.get("stdin") is not None:
+        _read_from(header["stdin"])
     _confine(header["limits"])
-    {"script": _script, "serve": _serve, "test": _test}[header["mode"]](header["program"])
+    _furnish()
+    if header["mode"] == "test":
+        from goldpanner.verify.sandbox.tester import test
+
+        test(header["program"], bool(header.get("in_place")), *_channel())
+    {"script": _script, "serve": _serve, "check": _check}[header["mode"]](header["program"])
 
 
 def _exactly(size: int) -> bytes:
@@ -110,6 +79,16 @@ def _watch() -> None:
             os._exit(1)
 
 
+def _read_from(text: str) -> None:
+    """Make a file of the input, as judges do: it can be sought in, and opened by the name /dev/stdin."""
+    with open(INPUT, "wb") as file:  # noqa: PTH123 (pathlib takes ten milliseconds to import)
+        file.write(text.encode("utf-8", "surrogatepass"))
+    os.chmod(INPUT, 0o444)  # noqa: PTH101
+    source = os.open(INPUT, os.O_RDONLY)
+    os.dup2(source, 0)
+    os.close(source)
+
+
 def _confine(limits: dict[str, int]) -> None:
     """Give up the user's rights (where asked) and set the kernel's limits on this process and its children."""
     if user := limits.get("user"):
@@ -121,10 +100,11 @@ def _confine(limits: dict[str, int]) -> None:
     except ImportError:  # WebAssembly: the runtime has its own limits
         return
     for name, soft, hard in (
-        ("AS", limits["memory"], limits["memory"]),
+        ("AS", limits["space"], limits["space"]),
         ("CPU", limits["cpu"], limits["cpu"] + 1),
         ("NPROC", limits["processes"], limits["processes"]),
         ("FSIZE", limits["disk"], limits["disk"]),
+        ("STACK", STACK, STACK),
         ("NOFILE", 64, 64),
         ("CORE", 0, 0),
     ):
@@ -134,9 +114,27 @@ def _confine(limits: dict[str, int]) -> None:
                 resource.setrlimit(kind, (soft, hard))
 
 
+def _furnish() -> None:
+    """Give scripts what Python gives them that was not started bare, and numbers of any length."""
+    import _sitebuiltins as site
+
+    for name in ("exit", "quit"):
+        setattr(builtins, name, site.Quitter(name, "Ctrl-D"))
+    for name in ("copyright", "credits", "license"):
+        setattr(builtins, name, site._Printer(name, ""))
+    builtins.help = site._Helper()
+    sys.setrecursionlimit(RECURSION)
+    if hasattr(sys, "set_int_max_str_digits"):
+        sys.set_int_max_str_digits(0)
+    sys.argv[:] = ["program.py"]
+
+
 def _script(program: str) -> None:
     os.write(1, b"started\n")
-    exec(compile(program, "program.py", "exec"), {"__name__": "__main__"})
+    space = sys.modules["__main__"].__dict__
+    space.clear()
+    space.update(__name__="__main__", __builtins__=builtins, __file__="program.py")
+    exec(compile(program, "program.py", "exec"), space)
 
 
 def _channel() -> tuple[Callable[[Any], None], Callable[[], Any]]:
@@ -164,6 +162,63 @@ def _channel() -> tuple[Callable[[Any], None], Callable[[], Any]]:
     return say, hear
 
 
+_OPERATORS = (
+    "eq ne lt le gt ge contains getitem setitem delitem add sub mul matmul truediv floordiv mod pow neg pos invert "
+    "and_ or_ xor lshift rshift iadd isub imul index"
+)
+OPERATIONS: dict[str, Callable[..., Any]] = {
+    "call": lambda value, *args, **kwargs: value(*args, **kwargs),
+    "get": getattr, "set": setattr, "del": delattr, "next": next, "isinstance": isinstance, "iter": iter,
+    "len": len, "str": str, "repr": repr, "hash": hash, "bool": bool, "abs": abs, "int": int, "float": float,
+    "enter": lambda value: value.__enter__(), "exit": lambda value: value.__exit__(None, None, None),
+    **{name: getattr(operator, name) for name in _OPERATORS.split()},
+}  # fmt: skip
+"""What a test may ask to be done with a value that stays with the program."""
+
+
+class _Held:
+    """The program's names, and its values that are no plain data."""
+
+    def __init__(self, space: dict[str, Any]) -> None:
+        self.space = space
+        self.values: list[Any] = []
+        self.numbers: dict[int, int] = {}
+
+    def reference(self, value: Any) -> Any:
+        """Return the JSON of a reference: number, kind, and the name of its class if the program's names hold it."""
+        number = self.numbers.setdefault(id(value), len(self.values))
+        if number == len(self.values):
+            self.values.append(value)
+        kind = type(value)
+        name = kind.__name__ if self.space.get(kind.__name__) is kind else ""
+        return {"ref": [number, "iterator" if hasattr(kind, "__next__") else "object", name]}
+
+    def referred(self, kind: str, content: Any) -> Any:
+        if kind != "ref":
+            return decode(content, self.referred)
+        return self.target({"name" if isinstance(content[0], str) else "ref": content[0]})
+
+    def target(self, request: dict[str, Any]) -> Any:
+        """Return what a request is about: a reference, or `f`, `Solution().f`: a function may stand in `Solution`."""
+        if "name" not in request:
+            return self.values[request["ref"]]
+        first, *rest = request["name"].split(".")
+        name = first.removesuffix("()")
+        if name not in self.space and not rest and isinstance(self.space.get("Solution"), type):
+            return getattr(self.space["Solution"](), name)
+        if name == "Solution" and name not in self.space and rest:
+            return self.space[rest[0]]
+        value = self.space[name] if name in self.space else self.missing(name)
+        if first.endswith("()"):
+            value = value()
+        for part in rest:
+            value = getattr(value, part)
+        return value
+
+    def missing(self, name: str) -> NoReturn:
+        raise NameError(f"name {name!r} is not defined")
+
+
 def _serve(program: str) -> NoReturn:
     say, hear = _channel()
     say("started")
@@ -171,101 +226,80 @@ def _serve(program: str) -> NoReturn:
     try:
         exec(compile(program, "program.py", "exec"), space)
     except BaseException as error:
-        say({"raised": _named(error)})
+        say({"raised": named(error)})
         os._exit(0)
     say("loaded")
+    held = _Held(space)
     while True:
         request = hear()
         try:
-            called = _resolve(space, request["call"])
-            reply = {"value": encode(called(*decode(request["args"]), **decode(request["kwargs"])))}
+            reply = _answer(held, request)
         except Opaque as error:
             reply = {"opaque": str(error)}
+        except StopIteration as error:
+            reply = {"end": True} if request["do"] == "next" else {"raised": named(error)}
         except BaseException as error:
-            reply = {"raised": _named(error)}
+            reply = {"raised": named(error)}
         try:
             say(reply)
-        except (ValueError, RecursionError) as error:  # a whole number too long to print, data too deep
+        except (ValueError, RecursionError) as error:  # data too deep
             say({"opaque": str(error)[:200]})
 
 
-def _resolve(space: dict[str, Any], name: str) -> Any:
-    """Return what `f` or `Solution().f` names."""
-    first, *rest = name.split(".")
-    found = space[first.removesuffix("()")]
-    if first.endswith("()"):
-        found = found()
-    for part in rest:
-        found = getattr(found, part)
-    return found
+def _answer(held: _Held, request: dict[str, Any]) -> dict[str, Any]:
+    """Return the reply to a request; `after` holds the arguments where the program changed them in place."""
+    if request["do"] == "exceptions":
+        kinds = {name: held.space.get(name) for name in request["names"]}
+        return {"value": [n for n, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, Exception)]}
+    given: Any = decode(request["args"], held.referred)
+    value = OPERATIONS[request["do"]](held.target(request), *given, **decode(request["kwargs"], held.referred))
+    if request.get("flat"):
+        value = _flat(value)
+    reply = {"value": encode(value, None if request.get("flat") else held.reference)}
+    with contextlib.suppress(Opaque):
+        after = encode(given, held.reference)
+        if after != request["args"]:
+            reply["after"] = after
+    return reply
 
 
-def _named(error: BaseException) -> list[str]:
+def _flat(value: Any) -> Any:
+    """Return an iterator as the list of what it gives."""
+    if not hasattr(type(value), "__next__"):
+        return value
+    from itertools import islice
+
+    items = list(islice(value, ITEMS))
+    if len(items) == ITEMS:
+        raise Opaque(f"an iterator of {ITEMS} items or more")
+    return items
+
+
+def named(error: BaseException) -> list[str]:
+    """Return the name of an exception, its message, and of a missing module the name."""
     try:
-        return [type(error).__name__, str(error)[:300]]
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        return [type(error).__name__, str(error)[:300], str(missing or "")[:80]]
     except BaseException:
-        return [type(error).__name__, ""]
+        return [type(error).__name__, "", ""]
 
 
-def asked(tree: ast.AST) -> set[str]:
-    """Return the names in test code that may be the program's: all but the builtins.
-
-    A builtin's name is the program's in an assertion that names nothing else: `assert sum(10, 15) == 6`. The test alone
-    decides: a program that could put its own `abs` or `len` into a test would pass it.
-    """
-    found = {name for name in _names(tree) if not hasattr(builtins, name)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assert) and len(alone := _names(node)) == 1:
-            found |= alone
-    return found
-
-
-def _names(tree: ast.AST) -> set[str]:
-    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-
-
-def _test(program: str) -> NoReturn:
+def _check(program: str) -> NoReturn:
+    """Run a checker: `check(*args)` of each line that comes in; a fault of its own is told apart from an answer."""
     say, hear = _channel()
     say("started")
-    calls = 0
-    theirs: list[BaseException] = []
-
-    def proxy(name: str) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            nonlocal calls
-            request = {"call": name, "args": encode(args), "kwargs": encode(kwargs)}
-            calls += 1
-            say(request)
-            reply = hear()
-            if "raised" in reply:
-                theirs.append(_raised(*reply["raised"]))
-                raise theirs[-1]
-            return decode(reply["value"])
-
-        return call
-
+    space: dict[str, Any] = {"__name__": "checker"}
     try:
-        tree = ast.parse(program, "tests.py")
-        space: dict[str, Any] = {name: proxy(name) for name in asked(tree)}
-        exec(compile(tree, "tests.py", "exec"), {**space, "__name__": "__main__"})
+        exec(compile(program, "checker.py", "exec"), space)
+        check = space["check"]
     except BaseException as error:
-        # a test says nothing of the program if it fails before it asks anything, or by itself for lack of a module or
-        # for an argument that cannot cross; what the program raised is never the test's fault
-        its_own = isinstance(error, (ImportError, Opaque)) and not any(error is each for each in theirs)
-        say({"failed" if calls and not its_own else "broken": ": ".join(part for part in _named(error) if part)})
-    else:
-        say({"passed": calls})
-    os._exit(0)
-
-
-def _raised(name: str, message: str) -> Exception:
-    """Return what the program raised: the builtin exception of this name, else a plain one that names it."""
-    kind = getattr(builtins, name, None)
-    if isinstance(kind, type) and issubclass(kind, Exception):
-        with contextlib.suppress(TypeError):  # UnicodeDecodeError and some others want more than a message
-            return kind(message)
-    return Exception(f"{name}: {message}")
-
-
-if __name__ == "__main__":
-    main()
+        say({"broken": ": ".join(named(error)[:2])})
+        os._exit(0)
+    while True:
+        args: Any = decode(hear())
+        try:
+            say({"right": bool(check(*args))})
+        except (AssertionError, ValueError, TypeError, LookupError, ArithmeticError) as error:
+            say({"right": False, "why": ": ".join(named(error)[:2])})  # what was printed is no answer at all
+        except BaseException as error:
+            say({"broken": ": ".join(named(error)[:2])})
