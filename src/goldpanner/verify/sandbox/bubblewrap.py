@@ -115,8 +115,10 @@ def arguments(shown: Files, root: bool, disk: int) -> Iterator[str]:
     for name in DEVICES:
         yield from ("--dev-bind", f"/dev/{name}", f"/dev/{name}")
     yield from ("--symlink", "/box/.stdin", "/dev/stdin", "--remount-ro", "/dev")
-    yield from ("--perms", "0777", "--size", str(disk), "--tmpfs", "/box", "--symlink", "box", "/tmp")
-    for name, value in (("HOME", "/box"), ("OPENBLAS_NUM_THREADS", "1"), ("OMP_NUM_THREADS", "1")):
+    yield from ("--perms", "0777", "--size", str(disk), "--tmpfs", "/box")
+    if Path("/tmp") not in parents:
+        yield from ("--symlink", "box", "/tmp")
+    for name, value in (("HOME", "/box"), ("TMPDIR", "/box"), ("OPENBLAS_NUM_THREADS", "1"), ("OMP_NUM_THREADS", "1")):
         yield from ("--setenv", name, value)
     yield from ("--remount-ro", "/", "--chdir", "/box", "--")
 

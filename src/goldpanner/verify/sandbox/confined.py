@@ -38,6 +38,7 @@ def main() -> None:
         _watch()
     if header["mode"] == "script" and header.get("stdin") is not None:
         _read_from(header["stdin"])
+    sys.path += header.get("packages", ())
     _confine(header["limits"])
     _furnish()
     if header["mode"] == "test":

@@ -26,6 +26,7 @@ class Remote:
         self._heard: list[bytes] = []
         self._taken = 0
         self._fresh = False
+        self._late = False
         self._status = 0
 
     def __enter__(self) -> "Remote":
@@ -47,14 +48,15 @@ class Remote:
         if self._taken == len(self._heard):
             self._play()
         if self._taken == len(self._heard):
+            self._in_time()
             raise Stopped("ended", self.ending(self._status))
         self._taken += 1
         return self._heard[self._taken - 1]
 
     def rest(self) -> tuple[bytes, int]:
         """Return the rest of what it says, and its exit status. Raises Stopped."""
-        if not self._fresh:
-            self._play()
+        self._play()
+        self._in_time()
         return b"\n".join(self._heard[self._taken :]), self._status
 
     def ending(self, status: int) -> str:
@@ -78,13 +80,16 @@ class Remote:
         self.error = str(result.get("stderr") or "").encode("utf-8", "surrogatepass")
         if len(out) + len(self.error) > self.limits.output_kb << 10:
             raise Stopped("output", f"more than {self.limits.output_kb} kB of output")
-        if result.get("status") == "TimeLimitExceeded":
-            raise Stopped("time", f"not finished after {self.limits.clock:g} s by the server's clock")
+        self._late = result.get("status") == "TimeLimitExceeded"
         code = result.get("return_code")
         self._status = code if isinstance(code, int) and code >= 0 else 128 - (code or 0)
         self._heard, self._fresh = out.split(b"\n"), True
         if not self._script and self._heard[-1:] == [b""]:
             self._heard.pop()
+
+    def _in_time(self) -> None:
+        if self._late:
+            raise Stopped("time", f"not finished after {self.limits.clock:g} s by the server's clock")
 
     def _asked(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return what came of the run. Raises Stopped where the server fails."""

@@ -257,6 +257,8 @@ class Running:
         while True:
             with suppress(subprocess.TimeoutExpired):
                 status = self._process.wait(self._left())
+                if not status and self._group is not None and self._group.exceeded():
+                    return 137
                 return 128 - status if status < 0 else status
 
     def _left(self) -> float:
