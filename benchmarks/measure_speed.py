@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from goldpanner.measure import boundary, extrapolate, groups, mixture, passk
-from goldpanner.measure.posterior import Shapes
+from goldpanner.measure import boundary, groups, passk
+from goldpanner.measure.posterior import RateDistribution
 from goldpanner.measure.profile import profile
 from goldpanner.rng import stream
 from goldpanner.sources import Choice, load_source
@@ -88,11 +88,9 @@ def parts(root: Path) -> None:
     timed("parsing, guess floor, observed groups", lambda: source.confounds(0.95))
     timed("pass@k with its band", lambda: passk.curve(counts, passk.choose_ks(KS[:2], int(counts.n.min()))))
     timed("every problem's interval", lambda: boundary.boundary(counts))
-    shapes = timed("posterior of the distribution of P", lambda: Shapes.of(counts))
-    timed("groups", lambda: groups.expected(counts, shapes=shapes))
-    timed("fitted mixtures", lambda: [f(counts) for f in (mixture.beta_binomial, mixture.zero_inflated, mixture.npmle)])
-    timed("beyond n, every model", lambda: extrapolate.beyond_n(counts, KS, shapes=shapes, held_out=False))
-    timed("held-out scores", lambda: extrapolate.score_held_out(shapes.judged.tally, 0))
+    rates = timed("posterior of the distribution of P", lambda: RateDistribution.of(counts))
+    timed("groups", lambda: groups.expected(counts, rates=rates))
+    timed("pass@k beyond n", lambda: rates.pass_at_k(KS))
     timed("all of the profile", lambda: profile(counts, KS))
 
 

@@ -1,7 +1,7 @@
 """Is the instrument right where samples cannot see? Truth is known here: P is drawn, then counts are drawn from P.
 
-Prints three tables beside the plain alternatives: pass@10,000 from 100 samples a problem, the share of live groups from
-a pilot of 16, and the base's P(correct) by importance sampling. About 12 minutes on one core:
+Prints three tables beside the plain alternatives: pass@10,000 from 100 samples a problem, the share of mixed groups
+from a pilot of 16, and the base's P(correct) by importance sampling. About 12 minutes on one core:
 
     nice python benchmarks/truth_tails.py [--repeats 12] [--only beyond] [--json PATH]
 
@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from baselines import BASELINES, predict
 from scipy.special import gammaln
 
 from goldpanner import rng
-from goldpanner.measure import extrapolate, groups, origin
-from goldpanner.measure.posterior import Shapes
+from goldpanner.measure import groups, origin
+from goldpanner.measure.posterior import RateDistribution
 from goldpanner.types import Counts, FloatArray
 
 Draw = Callable[[np.random.Generator, int], np.ndarray]
@@ -81,9 +82,8 @@ OTHER: dict[str, Draw] = {
     "half easy, half power law": split(0.5, beta(8, 2), beta(0.3, 3)),
     "gap: nothing in 1e-5..1e-2": split(0.6, beta(1, 1), log_uniform(-9, -5)),
 }
-MODELS = ("shape-average", "plug-in", "beta-binomial", "zero-inflated", "power-law", "npmle")
-COLUMNS = ("reported", "lowest held-out", *MODELS, "oracle: population", "oracle: table")
-"""What `beyond_n` reports, and what it would if it took the lowest held-out error; each model; the oracles."""
+COLUMNS = ("reported", *BASELINES, "oracle: population", "oracle: table")
+"""The Bayesian average, the baselines, and the oracles."""
 
 
 def binomial(n: int, k: np.ndarray) -> FloatArray:
@@ -116,25 +116,20 @@ class Oracle:
 def tail_row(draw: Draw, problems: int, repeats: int, name: str, oracle: Oracle) -> dict[str, Any]:
     """Mean |error| of every model at pass@K from N samples; coverage, width and bias of the interval."""
     errors: dict[str, list[float]] = {column: [] for column in COLUMNS}
-    hits, default_hits, widths, truths, chosen = [], [], [], [], []
+    hits, widths, truths = [], [], []
     for repeat in range(repeats):
         r = rng.stream("benchmark", name, problems, repeat)
         p = draw(r, problems)
         counts = Counts.of(np.full(problems, N), r.binomial(N, p))
         truth = float(-np.expm1(K * np.log1p(-np.minimum(p, 1 - 1e-16))).mean())
-        shapes = Shapes.of(counts, repeat)
-        found = extrapolate.beyond_n(counts, [K], LEVEL, repeat, shapes)
-        default = extrapolate.beyond_n(counts, [K], LEVEL, repeat, shapes, held_out=False).estimates[0]
-        estimate = found.estimates[0]
-        lowest = min(extrapolate.CANDIDATES, key=lambda model: found.held_out[model].mean())
-        said = {model: float(values[0]) for model, values in found.models.items()}
-        said |= {"reported": estimate.value, "lowest held-out": said[lowest]}
-        said["oracle: population"], said["oracle: table"] = oracle.answer(counts.c, name)
+        rates = RateDistribution.of(counts, repeat)
+        estimate = rates.pass_at_k([K], LEVEL)[0]
+        values = {model: float(predict(model, rates.judged.tally, np.array([K]))[0]) for model in BASELINES}
+        values["reported"] = estimate.value
+        values["oracle: population"], values["oracle: table"] = oracle.answer(counts.c, name)
         for column in COLUMNS:
-            errors[column].append(said[column] - truth)
-        chosen.append(found.method != extrapolate.DEFAULT)
+            errors[column].append(values[column] - truth)
         hits.append(estimate.low <= truth <= estimate.high)
-        default_hits.append(default.low <= truth <= default.high)
         widths.append(estimate.high - estimate.low)
         truths.append(truth)
     return {
@@ -144,8 +139,6 @@ def tail_row(draw: Draw, problems: int, repeats: int, name: str, oracle: Oracle)
         "error": {model: float(np.abs(found).mean()) for model, found in errors.items()},
         "bias": float(np.mean(errors["reported"])),
         "coverage": float(np.mean(hits)),
-        "coverage of the shape average": float(np.mean(default_hits)),
-        "another chosen": float(np.mean(chosen)),
         "width": float(np.mean(widths)),
     }
 
@@ -153,7 +146,7 @@ def tail_row(draw: Draw, problems: int, repeats: int, name: str, oracle: Oracle)
 def tails(repeats: int, sizes: Sequence[int]) -> list[dict[str, Any]]:
     """Table of item 5: extrapolation."""
     rows = []
-    kept = ("truth", "bias", "coverage", "width", "coverage of the shape average", "another chosen")
+    kept = ("truth", "bias", "coverage", "width")
     for title, populations in (("power-law tails", POWER_LAW), ("other shapes", OTHER)):
         for problems in sizes:
             print(f"\npass@{K:,} from n = {N}, {problems} problems, {title}: mean |error| ({repeats} repeats)")
@@ -171,7 +164,6 @@ def tails(repeats: int, sizes: Sequence[int]) -> list[dict[str, Any]]:
                 total = {key: float(np.mean([row[key] for row in some])) for key in kept}
                 label = f"mean, {name}" if name else "mean"
                 print(f"{label:34}{total['truth']:6.3f}" + _errors(mean) + _cover(total), flush=True)
-                print(f"{'':40}shape average covers {total[kept[4]]:.3f}, another chosen {total[kept[5]]:.3f}")
                 rows.append({"population": f"{label} of {title}", "problems": problems, "error": mean, **total})
     return rows
 
@@ -197,7 +189,7 @@ def live(repeats: int) -> list[dict[str, Any]]:
                 r = rng.stream("benchmark", "live", name, problems, repeat)
                 p = r.beta(a, b, problems)
                 counts = Counts.of(np.full(problems, 16), r.binomial(16, p))
-                expected = groups.expected(counts, sizes, shapes=Shapes.of(counts, repeat))
+                expected = groups.expected(counts, sizes, rates=RateDistribution.of(counts, repeat))
                 row = []
                 for g in sizes:
                     truth, e = groups.shares(p, g)[0].mean(), expected[g].live

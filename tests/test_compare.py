@@ -261,7 +261,7 @@ def test_a_curve_that_fell_first_and_rose_later_is_no_sharpening(gains):
 
 
 def test_gains_within_reach_sharpen_a_curve_that_rose_and_shift_one_that_fell(monkeypatch):
-    reach = Estimate(1.0, 0.9, 1.0, 0.95, "shape-average")
+    reach = Estimate(1.0, 0.9, 1.0, 0.95, "Bayesian average")
     monkeypatch.setattr("goldpanner.measure.compare.within_reach", lambda base, of_rl, last: reach)
     base, rl = scenario("expanded")
     assert compare(sampled(base, 256, 1), sampled(rl, 256, 2)).verdict == "sharpened"

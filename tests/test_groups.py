@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from goldpanner.errors import InputError
 from goldpanner.measure import groups
-from goldpanner.measure.posterior import Shapes
+from goldpanner.measure.posterior import RateDistribution
 from goldpanner.types import Counts
 
 
@@ -61,7 +61,7 @@ def test_forecast_from_a_pilot_of_16(a, b):
 
 def test_expected_shares_add_up_and_follow_the_group_size():
     counts = Counts.of([16] * 60, [0] * 30 + [4] * 20 + [16] * 10)
-    found = groups.expected(counts, shapes=Shapes.of(counts, 0, 300))
+    found = groups.expected(counts, rates=RateDistribution.of(counts, 0, 300))
     assert list(found) == list(groups.SIZES)
     for shares in found.values():
         assert shares.live.value + shares.dead_wrong.value + shares.dead_right.value == pytest.approx(1, abs=0.02)

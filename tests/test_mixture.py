@@ -1,19 +1,22 @@
-"""The distribution of P over problems: fits against closed forms and numerical integration, and the shape average."""
+"""The distribution of P over problems: grids against closed forms and quadrature, and the Bayesian average."""
 
 import numpy as np
 import pytest
+from baselines import beta_binomial
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.special import betaln, logit
-from scipy.stats import betabinom, binom
 
 from goldpanner.errors import InputError
 from goldpanner.measure import mixture, posterior
 from goldpanner.measure.mixture import Grid, Tally
 from goldpanner.types import Counts
 
-FITS = (mixture.beta_binomial, mixture.zero_inflated, mixture.npmle)
+
+def average(counts):
+    """The mean of the posterior draws of the distribution of P."""
+    return posterior.RateDistribution.of(counts, particles=100).judged.mixture
 
 
 def draw(seed, m, n, a, b, zero=0.0):
@@ -48,38 +51,6 @@ def test_grid_integrates_a_likelihood_like_quadrature():
     assert ratio @ weight == pytest.approx(exact, rel=5e-3)
 
 
-def test_beta_binomial_finds_the_parameters_and_the_maximum():
-    _, counts = draw(0, 4000, 40, 0.5, 2.0)
-    fit = mixture.beta_binomial(counts)
-    found = dict(fit.parameters)
-    assert found["a"] == pytest.approx(0.5, rel=0.1)
-    assert found["b"] == pytest.approx(2.0, rel=0.15)
-    # log-likelihood up to the binomial coefficients, against scipy's own distribution
-    constant = binom.logpmf(counts.c, 40, 0.5).sum() - 4000 * 40 * np.log(0.5)
-    assert fit.loglik + constant == pytest.approx(betabinom.logpmf(counts.c, 40, found["a"], found["b"]).sum())
-
-
-def test_zero_inflation_is_found_and_costs_nothing_when_absent():
-    _, counts = draw(1, 3000, 60, 2.0, 5.0, zero=0.3)
-    fit = mixture.zero_inflated(counts)
-    assert dict(fit.parameters)["zero"] == pytest.approx(0.3, abs=0.04)
-    assert fit.loglik > mixture.beta_binomial(counts).loglik + 50
-    _, plain = draw(2, 500, 60, 2.0, 5.0)
-    assert mixture.zero_inflated(plain).loglik >= mixture.beta_binomial(plain).loglik - 1e-4
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_npmle_beats_every_other_distribution_on_its_grid(seed):
-    _, counts = draw(seed, 200, 30, 0.3, 1.0, zero=0.2)
-    fit = mixture.npmle(counts)
-    assert fit.loglik >= mixture.zero_inflated(counts).loglik - 0.02
-    # Lindsay's condition: no node can gain, so the directional derivative is at most the number of problems
-    tally = Tally.judged(counts)
-    table = fit.grid.likelihood(tally.n, tally.c)
-    gain = (tally.problems / (table @ fit.weight)) @ table
-    assert gain.max() <= counts.n.size + 0.01
-
-
 def test_mass_below_is_the_cumulative_distribution():
     grid = Grid.resolving(100)
     mix = mixture.Mixture("beta", grid, mixture.beta_weights(grid, 1.0, 1.0))
@@ -104,41 +75,38 @@ def test_mass_below_is_the_cumulative_distribution():
 )
 def test_edges_never_break_a_fit(n, c):
     counts = Counts.of(n, c)
-    for fit in FITS:
-        found = fit(counts)
-        assert np.isfinite(found.weight).all()
-        assert found.weight.sum() == pytest.approx(1)
-        assert ((found.pass_at_k([1, 10, 1e6]) >= -1e-12) & (found.pass_at_k([1, 10, 1e6]) <= 1 + 1e-12)).all()
-    (share,) = posterior.Shapes.of(counts, particles=100).estimate(lambda g: g.p[None, :])
+    mix = average(counts)
+    assert np.isfinite(mix.weight).all()
+    assert mix.weight.sum() == pytest.approx(1)
+    assert ((mix.pass_at_k([1, 10, 1e6]) >= -1e-12) & (mix.pass_at_k([1, 10, 1e6]) <= 1 + 1e-12)).all()
+    (share,) = posterior.RateDistribution.of(counts, particles=100).estimate(lambda g: g.p[None, :])
     assert 0 <= share.low <= share.value <= share.high <= 1
 
 
 def test_nothing_judged_is_an_error_that_says_so():
     counts = Counts.of([4, 4], [0, 0], unjudged=[4, 4])
-    for fit in (*FITS, posterior.Shapes.of):
-        with pytest.raises(InputError, match="no judged sample in 2 problems"):
-            fit(counts)
+    with pytest.raises(InputError, match="no judged sample in 2 problems"):
+        average(counts)
     with pytest.raises(InputError, match="no judged sample in 0 problems"):
-        mixture.beta_binomial(Counts.of([], []))
+        average(Counts.of([], []))
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 60), st.floats(0, 1)), min_size=1, max_size=12))
 def test_any_counts_give_distributions(rows):
     counts = Counts.of([n for n, _ in rows], [round(n * share) for n, share in rows])
-    for fit in FITS:
-        found = fit(counts)
-        assert found.weight.min() >= 0
-        assert found.weight.sum() == pytest.approx(1)
-        curve = found.pass_at_k(np.array([1, 4, 64, 1e4]))
-        assert (np.diff(curve) >= -1e-9).all()
+    mix = average(counts)
+    assert mix.weight.min() >= 0
+    assert mix.weight.sum() == pytest.approx(1)
+    assert (np.diff(mix.pass_at_k(np.array([1, 4, 64, 1e4]))) >= -1e-9).all()
 
 
 def test_order_of_problems_does_not_matter():
     _, counts = draw(3, 60, 20, 0.4, 2.0)
     shuffled = counts.select(np.random.default_rng(0).permutation(60))
-    assert mixture.beta_binomial(shuffled).loglik == pytest.approx(mixture.beta_binomial(counts).loglik)
-    one, other = (posterior.Shapes.of(x, 5, 100).estimate(lambda g: g.p[None, :])[0] for x in (counts, shuffled))
+    one, other = (
+        posterior.RateDistribution.of(x, 5, 100).estimate(lambda g: g.p[None, :])[0] for x in (counts, shuffled)
+    )
     assert one == other
 
 
@@ -173,15 +141,19 @@ def test_mass_that_cannot_be_told_from_zero_covers_the_truth():
     hits = 0
     for seed in range(12):
         p, counts = draw(seed, 100, 100, 0.4, 2.0, zero=0.3)
-        (found,) = posterior.Shapes.of(counts, seed, 300).estimate(lambda g: mixture.below(g, 0.005)[None, :], 0.9)
+        (found,) = posterior.RateDistribution.of(counts, seed, 300).estimate(
+            lambda g: mixture.below(g, 0.005)[None, :], 0.9
+        )
         hits += found.low <= (p < 0.005).mean() <= found.high
     assert hits >= 9
 
 
 def test_unjudged_samples_widen_every_interval():
     n, c = [20] * 30, [3] * 30
-    plain = posterior.Shapes.of(Counts.of(n, c), 0, 200).estimate(lambda g: g.p[None, :])[0]
-    wide = posterior.Shapes.of(Counts.of(n, c, unjudged=[10] * 30), 0, 200).estimate(lambda g: g.p[None, :])[0]
+    plain = posterior.RateDistribution.of(Counts.of(n, c), 0, 200).estimate(lambda g: g.p[None, :])[0]
+    wide = posterior.RateDistribution.of(Counts.of(n, c, unjudged=[10] * 30), 0, 200).estimate(lambda g: g.p[None, :])[
+        0
+    ]
     assert wide.low < 0.17
     assert wide.high > 0.6
     assert plain.high - plain.low < wide.high - wide.low
@@ -212,7 +184,7 @@ def test_uneven_n_are_rounded_and_the_distribution_is_not_moved():
     assert (rough.c <= rough.n).all()
     assert ((rough.c == 0)[rough.index] == (counts.c == 0)).all()
     assert rough.problems @ rough.n == pytest.approx(n.sum(), rel=1e-3)
-    exact, coarse = (mixture.beta_binomial(Counts.of(t.n[t.index], t.c[t.index])) for t in (tally, rough))
+    exact, coarse = (beta_binomial(Counts.of(t.n[t.index], t.c[t.index])) for t in (tally, rough))
     assert coarse.pass_at_k([1, 100, 10_000]) == pytest.approx(exact.pass_at_k([1, 100, 10_000]), abs=0.002)
     same = Tally.judged(Counts.of([100] * 50, range(50)))
     assert set(same.coarse().n) == {100}

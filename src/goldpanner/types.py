@@ -313,6 +313,24 @@ class Estimate:
         nan = float("nan")
         return cls(nan, nan, nan, level, method)
 
+    def __str__(self) -> str:
+        return format(self)
+
+    def __format__(self, spec: str) -> str:
+        """Return `value [low, high]`, a dash for what is undefined.
+
+        `spec` is that of a number. Without one a number has three decimals, or none from 10 on; `+` adds the sign.
+        """
+
+        def number(x: float) -> str:
+            if x != x:
+                return "–"
+            if x in (float("inf"), float("-inf")):
+                return "∞" if x > 0 else "−∞"
+            return format(x, spec if spec.strip("+") else spec + (".3f" if abs(x) < 10 else ",.0f"))
+
+        return f"{number(self.value)} [{number(self.low)}, {number(self.high)}]"
+
     def to_json(self) -> dict[str, float | str | None]:
         """Return `{"value", "low", "high", "level", "method"}`, NaN and infinities as None."""
         finite = {

@@ -72,7 +72,7 @@ def sample(
     ] = None,
     until: Annotated[str | None, typer.Option(help="Draw until every problem is settled, or 'halfwidth<0.05'.")] = None,
     group: Annotated[
-        int | None, typer.Option(help="Settled means: live, mixed or dead in groups of this size.", min=4)
+        int | None, typer.Option(help="Settled means: it is known how often groups of this size are mixed.", min=4)
     ] = None,
     against: Annotated[
         str | None,

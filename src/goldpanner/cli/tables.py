@@ -10,7 +10,6 @@ from rich.text import Text
 
 from goldpanner.cli.display import console
 from goldpanner.measure.compare import Comparison
-from goldpanner.measure.extrapolate import PLUG_IN, Extrapolation
 from goldpanner.measure.plan import ASSIGNMENTS, Assignment, Plan
 from goldpanner.measure.profile import Profile
 from goldpanner.types import Counts, Estimate
@@ -38,30 +37,24 @@ def profile(found: Profile, name: str, extra: dict[str, Any]) -> None:
             f"{strata['rare']} rare (P <= {found.boundary.rare:g}), {strata['not_reached']} not reached, "
             f"{strata['unresolved']} unresolved\n"
             f"share of problems with P below {np.log(2) / largest:.2g}, which {largest:,} samples miss more often than "
-            f"not: {shown(found.unseen)}",
+            f"not: {found.unseen}",
             highlight=False,
         )
     console.print(_curve_table(found))
-    if found.beyond is not None and (found.beyond.k > found.curve.largest).any():
-        console.print(_models_table(found.beyond, found.curve.largest))
     if found.groups:
-        table = _table("groups of G samples, expected shares", "G", "live", "dead-wrong", "dead-right")
+        table = _table("groups of G samples, expected shares", "G", "mixed", "all wrong", "all correct")
         for size, shares in found.groups.items():
-            table.add_row(str(size), *(shown(e) for e in (shares.live, shares.dead_wrong, shares.dead_right)))
+            table.add_row(str(size), *(str(e) for e in (shares.mixed, shares.all_wrong, shares.all_correct)))
         console.print(table)
-    fitted = _table("distribution of P(correct), fitted", "model", "P below 1e-6", "median P")
-    for fit in found.fits:
-        fitted.add_row(fit.name, f"{fit.mass_below(1e-6):.3f}", f"{fit.quantile(0.5):.3g}")
-    console.print(fitted)
     console.print(_problem_table(found))
     for label, corrected in (
         ("less lucky guesses", found.chance_corrected),
         ("of these problems as a perfect verifier sees it", found.verified),
     ):
         for k, estimate in corrected.items():
-            console.print(f"pass@{k} {label}: {shown(estimate)}", highlight=False)
+            console.print(f"pass@{k} {label}: {estimate}", highlight=False)
     if found.rogan_gladen is not None:
-        told = shown(found.rogan_gladen)
+        told = str(found.rogan_gladen)
         console.print(f"share of right samples as a perfect verifier sees it (Rogan-Gladen): {told}", highlight=False)
     if extra:
         factors = (extra["parses"]["value"], extra["correct_given_parsed"]["value"], extra["guess_floor"])
@@ -105,31 +98,18 @@ def _problem_table(found: Profile) -> Table:
         bound = "" if np.isnan(b.bound[i]) else f" (P <= {b.bound[i]:.2g})"
         stratum = str(b.stratum[i]).replace("_", " ")
         table.add_row(
-            Text(_line(b.counts.ids[i])), f"{b.counts.c[i]} / {b.counts.n[i]}", shown(estimate), f"{stratum}{bound}"
+            Text(_line(b.counts.ids[i])), f"{b.counts.c[i]} / {b.counts.n[i]}", str(estimate), f"{stratum}{bound}"
         )
     return table
 
 
 def _curve_table(found: Profile) -> Table:
-    table = _table(f"pass@k, {found.curve.level:.0%} simultaneous band", "k", "pass@k", "method")
-    for k in found.at_a_glance:
-        table.add_row(f"{k:,}", shown(found.curve.at(k)), found.method_at(k))
-    if found.beyond is not None:
-        for k, estimate in zip(found.beyond.k.tolist(), found.beyond.estimates):
-            if k > found.curve.largest:
-                table.add_row(f"{k:,}", shown(estimate), f"beyond n, {found.beyond.method}")
-    return table
-
-
-def _models_table(found: Extrapolation, largest: int) -> Table:
-    """Return what each model says beyond n, and its error on held-out samples."""
-    ks = [(i, k) for i, k in enumerate(found.k.tolist()) if k > largest]
-    title = "pass@k beyond n by model, with its mean error on held-out samples"
-    table = _table(title, "model", *(f"k = {k:,}" for _, k in ks), "held out", "")
-    for name, values in found.models.items():
-        error = f"{found.held_out[name].mean():.3f}" if name in found.held_out else "-"
-        use = "reported" if name == found.method else "do not use" if name == PLUG_IN else ""
-        table.add_row(name, *("-" if np.isnan(values[i]) else f"{values[i]:.3f}" for i, _ in ks), error, use)
+    """Return pass@k by target: an interval for these problems does not hold for others."""
+    title = f"pass@k with {found.curve.level:.0%} intervals (within n: a band for the whole curve)"
+    table = _table(title, "k", "these problems", "problems like these", "how")
+    for k, these in found.these.items():
+        how = found.method_at(k) if k <= found.curve.largest else "beyond n"
+        table.add_row(f"{k:,}", str(these), str(found.alike[k]), how)
     return table
 
 
@@ -142,12 +122,10 @@ def comparison(found: Comparison, refused: str | None) -> None:
     largest = found.difference.largest
     for k in sorted({2**i for i in range(40) if 2**i <= largest} | ({largest} if largest else set())):
         if k in found.difference.k:
-            table.add_row(
-                f"{k:,}", shown(found.base.at(k)), shown(found.rl.at(k)), shown(found.difference.at(k), sign=True)
-            )
+            table.add_row(f"{k:,}", str(found.base.at(k)), str(found.rl.at(k)), format(found.difference.at(k), "+"))
     console.print(table)
     console.print(
-        f"crossover k* {shown(found.crossover_k)}   equivalent k {shown(found.equivalent_k)}",
+        f"crossover k* {found.crossover_k}   equivalent k {found.equivalent_k}",
         highlight=False,
         markup=False,
     )
@@ -175,11 +153,11 @@ def plan(found: Plan, name: str) -> None:
         f"{found.rollouts_per_problem:,.0f} rollouts",
         highlight=False,
     )
-    table = _table("by group size", "G", "live share", "live groups a step", "rollouts per live group")
+    table = _table("by group size", "G", "mixed share", "mixed groups a step", "rollouts per mixed group")
     for option in found.sizes:
         mark = " <-" if option.size == found.recommended else ""
         table.add_row(
-            f"{option.size}{mark}", *(shown(e) for e in (option.live_share, option.live_per_step, option.cost))
+            f"{option.size}{mark}", *(str(e) for e in (option.mixed_share, option.mixed_per_step, option.cost))
         )
     console.print(table)
     classes = _table("problems, by the most probable class", "class", "P(correct)", "problems", "first ids")
@@ -192,9 +170,9 @@ def plan(found: Plan, name: str) -> None:
     if not found.ids("train now"):
         solved = len(found.ids("solved"))
         advice = "Harder problems." if 2 * solved > len(found.problems) else "SFT first, or easier problems."
-        console.print(f"[bold]No problem is ready to train on:[/] few groups would be live. {advice}")
+        console.print(f"[bold]No problem is ready to train on:[/] few groups would be mixed. {advice}")
     console.print(
-        f"expected to stand in the wrong class: {shown(found.misplaced)} of {_problems(len(found.problems))}. "
+        f"expected to stand in the wrong class: {found.misplaced} of {_problems(len(found.problems))}. "
         "Rule of thumb: a 95% chance of one success takes about 3/p rollouts.",
         highlight=False,
         markup=False,
@@ -219,19 +197,6 @@ def _line(name: str) -> str:
 
 def _problems(count: int) -> str:
     return f"{count:,} problem{'s' if count != 1 else ''}"
-
-
-def shown(estimate: Estimate, sign: bool = False) -> str:
-    """Return `value [low, high]`; a dash where the samples cannot say, an arrow where an end is open."""
-
-    def number(x: float) -> str:
-        if x != x:
-            return "-"
-        if x in (float("inf"), float("-inf")):
-            return "beyond n"
-        return f"{x:+.3f}" if sign else f"{x:.3f}" if abs(x) < 10 else f"{x:,.0f}"
-
-    return f"{number(estimate.value)} [{number(estimate.low)}, {number(estimate.high)}]"
 
 
 def _table(title: str, *columns: str) -> Table:

@@ -9,15 +9,11 @@ from numpy.typing import NDArray
 
 from goldpanner.errors import InputError
 from goldpanner.measure.intervals import proportion, upper_bound
+from goldpanner.measure.thresholds import EASY, RARE
 from goldpanner.types import Counts, FloatArray
 
 State = Literal["reached", "not_reached", "unresolved"]
 Stratum = Literal["easy", "reachable", "rare", "not_reached", "unresolved"]
-
-EASY = 0.8
-"""From this P on a problem is solved easily: a group of 16 has more than 9 right."""
-RARE = 0.05
-"""Below this P a problem is rare: a group of 16 sees no success nearly every other time (0.95^16 = 0.44), or more."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from goldpanner.measure.changes import CHANGES, Changes, SupportChange, changes,
 from goldpanner.measure.intervals import check_level
 from goldpanner.measure.origin import LABELS, Origin, origin
 from goldpanner.measure.passk import Band, smallest_n
-from goldpanner.measure.verdict import MARGIN, SAME, Verdict, decide, more_samples, rose_first, summarise, within_reach
+from goldpanner.measure.thresholds import SAME
+from goldpanner.measure.verdict import MARGIN, Verdict, decide, more_samples, rose_first, summarise, within_reach
 from goldpanner.types import Counts, Estimate, FloatArray, IntArray
 
 

@@ -10,7 +10,7 @@ from scipy.special import betaincinv
 from goldpanner import rng
 from goldpanner.errors import InputError
 from goldpanner.measure import intervals, passk
-from goldpanner.measure.posterior import Shapes
+from goldpanner.measure.posterior import RateDistribution
 from goldpanner.types import Counts, Estimate, FloatArray, IntArray, SamplingParams
 
 
@@ -236,8 +236,8 @@ def verified_pass_at_k(
     """Return pass@k as a perfect verifier would see it, for any k.
 
     A false-positive rate f lets every problem pass in the end: observed pass@k >= 1 - (1-f)^k. Here the counts are
-    seen through the verifier, c ~ Binomial(n, P (1 - fn) + (1 - P) fp): the shape average of `Shapes`, for `audits`
-    draws of (fp, fn) from their posteriors, all pooled.
+    seen through the verifier, c ~ Binomial(n, P (1 - fn) + (1 - P) fp): the Bayesian average of `RateDistribution`, for
+    `audits` draws of (fp, fn) from their posteriors, all pooled.
     """
     ks = np.asarray(k, dtype=np.float64)
     fps, fns = errors.draws(audits, seed)
@@ -245,7 +245,9 @@ def verified_pass_at_k(
     for i, (fp, fn) in enumerate(zip(fps, fns)):
         if fp + fn >= 0.999:
             continue
-        shapes = Shapes.of(counts, seed + i, particles=200, false_positive=float(fp), false_negative=float(fn))
+        shapes = RateDistribution.of(
+            counts, seed + i, particles=200, false_positive=float(fp), false_negative=float(fn)
+        )
         for ensemble in (shapes.judged, *shapes.bounds):
             pooled.append(np.stack([ensemble.draws(value) for value in 1 - ensemble.grid.failing(ks)]))
     if not pooled:

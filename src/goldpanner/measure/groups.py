@@ -1,6 +1,6 @@
-"""Live, dead-wrong and dead-right groups: how much of an RL step carries a gradient.
+"""Mixed, all-wrong and all-correct groups: how much of an RL step carries a gradient.
 
-A group of G samples of one problem whose rewards are all equal has advantage 0 (GRPO, RLOO): it is dead.
+A group of G samples of one problem whose rewards are all equal has advantage 0 (GRPO, RLOO).
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import numpy as np
 from goldpanner.errors import InputError
 from goldpanner.measure import intervals
 from goldpanner.measure.mixture import Grid
-from goldpanner.measure.posterior import Shapes
+from goldpanner.measure.posterior import RateDistribution
 from goldpanner.types import Counts, Estimate, FloatArray, IntArray
 
 SIZES = (2, 4, 8, 16, 32, 64, 128, 256)
@@ -22,23 +22,23 @@ class GroupShares:
     """Shares of groups of one size."""
 
     size: int
-    live: Estimate
-    dead_wrong: Estimate
-    dead_right: Estimate
+    mixed: Estimate
+    all_wrong: Estimate
+    all_correct: Estimate
 
     def to_json(self) -> dict[str, object]:
-        """Return {"live", "dead_wrong", "dead_right"}."""
+        """Return {"mixed", "all_wrong", "all_correct"}."""
         return {
-            "live": self.live.to_json(),
-            "dead_wrong": self.dead_wrong.to_json(),
-            "dead_right": self.dead_right.to_json(),
+            "mixed": self.mixed.to_json(),
+            "all_wrong": self.all_wrong.to_json(),
+            "all_correct": self.all_correct.to_json(),
         }
 
 
 def shares(p: FloatArray | float, size: int | FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return the chances that a group of `size` samples is live, dead-wrong, dead-right, given P(correct) = p.
+    """Return the chances that a group of `size` samples is mixed, all wrong, all correct, given P(correct) = p.
 
-    live = 1 - p^G - (1-p)^G, dead-wrong = (1-p)^G, dead-right = p^G; stable for p down to 1e-300.
+    mixed = 1 - p^G - (1-p)^G, all wrong = (1-p)^G, all correct = p^G; stable for p down to 1e-300.
     Raises InputError for a group of fewer than 2 samples (its advantage is undefined) and p outside [0, 1].
     """
     p, group = np.asarray(p, dtype=np.float64), np.asarray(size, dtype=np.float64)
@@ -48,8 +48,8 @@ def shares(p: FloatArray | float, size: int | FloatArray) -> tuple[FloatArray, F
         raise InputError(f"P(correct) must lie in [0, 1]; got values in [{np.min(p)!r}, {np.max(p)!r}]")
     with np.errstate(divide="ignore"):
         some_right = -np.expm1(group * np.log1p(-p))  # 1 - (1-p)^G, exact for tiny p
-    dead_right = p**group
-    return np.maximum(some_right - dead_right, 0.0), 1 - some_right, dead_right
+    all_correct = p**group
+    return np.maximum(some_right - all_correct, 0.0), 1 - some_right, all_correct
 
 
 def expected(
@@ -57,27 +57,27 @@ def expected(
     sizes: Sequence[int] = SIZES,
     level: float = 0.95,
     seed: int = 0,
-    shapes: Shapes | None = None,
+    rates: RateDistribution | None = None,
 ) -> dict[int, GroupShares]:
     """Estimate the shares of groups over these problems, each drawn equally often, from a pilot's counts.
 
     The mean over problems of the posterior mean of `shares(P, G)`; the interval carries the uncertainty of every
-    problem's P and of the distribution of P. The plug-in p = c/n would call every group of a problem with c = 0 dead.
+    problem's P and of the distribution of P. The plug-in p = c/n would call all groups of an unsolved problem wrong.
     """
-    shapes = shapes or Shapes.of(counts, seed)
+    rates = rates or RateDistribution.of(counts, seed)
 
     def values(grid: Grid) -> FloatArray:
         return np.concatenate([shares(grid.p, size) for size in sizes])
 
-    found = shapes.estimate(values, level)
+    found = rates.estimate(values, level)
     return {size: GroupShares(size, *found[3 * i : 3 * i + 3]) for i, size in enumerate(sizes)}
 
 
 def observed(n: IntArray, c: IntArray, unjudged: IntArray | None = None, level: float = 0.95) -> dict[int, GroupShares]:
     """Return the shares among stored groups, by group size: n samples, c correct, u unjudged per group.
 
-    Groups of one problem at several steps are counted as independent. A group whose unjudged samples could make it live
-    or dead counts as unjudged: it widens the interval.
+    Groups of one problem at several steps are counted as independent. A group whose unjudged samples could make it
+    mixed or one-sided counts as unjudged: it widens the interval.
     """
     n, c = np.asarray(n, dtype=np.int64), np.asarray(c, dtype=np.int64)
     u = np.zeros_like(n) if unjudged is None else np.asarray(unjudged, dtype=np.int64)

@@ -1,17 +1,16 @@
 """The distribution of P(correct) over problems, from counts.
 
 Every distribution is held in one form, `Mixture`: masses on a grid of P that is even in log P near 0, even in
-log(1 - P) near 1, and as fine in between as n samples can see. All questions (mean pass@k, shares of live groups,
+log(1 - P) near 1, and as fine in between as n samples can see. All questions (mean pass@k, shares of mixed groups,
 what is known of one problem) are then weighted sums over that grid, whichever model was fitted.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from scipy.optimize import minimize, nnls
-from scipy.special import betainc, betaln, expit, logit
+from scipy.special import betainc, expit, logit
 
 from goldpanner.errors import InputError
 from goldpanner.types import Counts, FloatArray, IntArray
@@ -196,115 +195,3 @@ def beta_weights(grid: Grid, a: float, b: float) -> FloatArray:
     low = betainc(a, b, expit(grid.logit[0] - grid.width[0] / 2))
     high = betainc(b, a, expit(-(grid.logit[-1] + grid.width[-1] / 2)))
     return np.concatenate([[low], inner * (max(1 - low - high, 0.0) / inner.sum()), [high]])
-
-
-def _maximise(loglik: Callable[[FloatArray], float], starts: Sequence[Sequence[float]]) -> tuple[FloatArray, float]:
-    """Maximise over a box of +-14 in every (log or logit) parameter from several starts; the best of all."""
-    best, value = np.asarray(starts[0], dtype=np.float64), -np.inf
-
-    def loss(t: FloatArray) -> float:
-        return -loglik(t)
-
-    for start in starts:
-        box = [(-14.0, 14.0)] * len(start)
-        found = minimize(loss, np.array(start), method="L-BFGS-B", bounds=box)
-        if -found.fun > value:
-            best, value = found.x, float(-found.fun)
-    return best, value
-
-
-def _beta_binomial_terms(tally: Tally, a: float, b: float) -> FloatArray:
-    out: FloatArray = betaln(tally.c + a, tally.n - tally.c + b) - betaln(a, b)
-    return out
-
-
-def _beta_starts(tally: Tally) -> list[list[float]]:
-    rate = (tally.c * tally.problems).sum() / (tally.n * tally.problems).sum()
-    rate = min(max(rate, 1e-4), 1 - 1e-4)
-    return [[np.log(s * rate), np.log(s * (1 - rate))] for s in (0.3, 3.0, 100.0)]
-
-
-def beta_binomial(counts: Counts, grid: Grid | None = None) -> Mixture:
-    """Fit P ~ Beta(a, b) by maximum likelihood.
-
-    c_i | n_i ~ BetaBinomial(n_i, a, b); E pass@k = 1 - B(a, b+k) / B(a, b). With all counts 0 (or all n) the likelihood
-    has no maximum inside; the fit then ends at the edge of its box, with nearly all mass at 0 (or 1).
-    """
-    tally = Tally.judged(counts)
-
-    def loglik(t: FloatArray) -> float:
-        return float(tally.problems @ _beta_binomial_terms(tally, *np.exp(t)))
-
-    t, value = _maximise(loglik, _beta_starts(tally))
-    a, b = np.exp(t)
-    grid = grid or Grid.resolving(int(tally.n.max()))
-    return Mixture("beta-binomial", grid, beta_weights(grid, a, b), value, (("a", float(a)), ("b", float(b))))
-
-
-def zero_inflated(counts: Counts, grid: Grid | None = None) -> Mixture:
-    """Fit P = 0 with probability z, else Beta(a, b), by maximum likelihood."""
-    tally = Tally.judged(counts)
-    none = tally.c == 0
-
-    def loglik(t: FloatArray) -> float:
-        log_z, log_rest = -np.logaddexp(0, -t[2]), -np.logaddexp(0, t[2])
-        terms = log_rest + _beta_binomial_terms(tally, *np.exp(t[:2]))
-        return float(tally.problems @ np.where(none, np.logaddexp(log_z, terms), terms))
-
-    t, value = _maximise(loglik, [[*start, z] for start in _beta_starts(tally) for z in (-6.0, 0.0)])
-    (a, b), z = np.exp(t[:2]), float(expit(t[2]))
-    grid = grid or Grid.resolving(int(tally.n.max()))
-    weight = (1 - z) * beta_weights(grid, a, b)
-    weight[0] += z
-    return Mixture("zero-inflated", grid, weight, value, (("a", float(a)), ("b", float(b)), ("zero", z)))
-
-
-def npmle(counts: Counts, grid: Grid | None = None, rounds: int = 60) -> Mixture:
-    """Fit the non-parametric maximum-likelihood distribution on the grid (Laird 1978; Lindsay 1983).
-
-    Constrained Newton (Wang 2007): each round solves the likelihood's quadratic approximation over the simplex by
-    non-negative least squares and halves the step until it gains; ends when no node can gain 1e-6 in log-likelihood.
-    """
-    tally = Tally.judged(counts)
-    grid = grid or Grid.resolving(int(tally.n.max()))
-    table = grid.likelihood(tally.n, tally.c)
-    share = tally.problems / tally.problems.sum()
-    weight = np.full(table.shape[1], 1 / table.shape[1])
-    for _ in range(5):  # a few EM steps bring the start near
-        weight = weight * ((share / (table @ weight)) @ table)
-
-    def loglik(w: FloatArray) -> float:
-        return float(tally.problems @ np.log(np.maximum(table @ w, 1e-300)))
-
-    value = loglik(weight)
-    root = np.sqrt(share)[:, None]
-    for _ in range(rounds):
-        scaled = table / (table @ weight)[:, None]
-        if float((share @ scaled).max()) - 1 < 1e-6 / tally.problems.sum():
-            break
-        penalty = 1e3  # the row of ones holds the sum of the weights at 1
-        target = np.concatenate([2 * root[:, 0], [penalty]])
-        try:
-            proposal, _ = nnls(np.vstack([root * scaled, np.full((1, len(weight)), penalty)]), target)
-            proposal /= proposal.sum()
-        except RuntimeError:  # its iteration limit: an EM step always gains
-            proposal = weight * (share @ scaled)
-        step, gained = 1.0, False
-        while step > 1e-6 and not gained:
-            trial = (1 - step) * weight + step * proposal
-            gained = (better := loglik(trial)) > value
-            step /= 2
-        if not gained or better - value < 1e-9:
-            break
-        weight, value = trial, better
-    # The rows of `table` are scaled to maximum 1: put the scale back, so that log-likelihoods compare across models
-    p_hat = tally.c / tally.n
-    return Mixture("npmle", grid, weight, value + _scale(grid, tally, p_hat))
-
-
-def _scale(grid: Grid, tally: Tally, p_hat: FloatArray) -> float:
-    nodes = grid.p[1:-1]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        log = tally.c[:, None] * np.log(nodes) + (tally.n - tally.c)[:, None] * grid.log_q[1:-1]
-    peak = np.where((p_hat == 0) | (p_hat == 1), 0.0, log.max(axis=1))
-    return float(tally.problems @ peak)

@@ -12,16 +12,13 @@ from goldpanner.errors import InputError
 from goldpanner.measure import intervals
 from goldpanner.measure.groups import shares
 from goldpanner.measure.mixture import Grid, below
-from goldpanner.measure.posterior import Shapes
+from goldpanner.measure.posterior import RateDistribution
+from goldpanner.measure.thresholds import AFFORDABLE, MIXED_AT
 from goldpanner.types import Counts, Estimate, FloatArray
 
 Assignment = Literal["needs SFT first", "train later", "train now", "solved"]
 ASSIGNMENTS: tuple[Assignment, ...] = ("needs SFT first", "train later", "train now", "solved")
 SIZES = (2, 4, 8, 16, 32, 64, 128, 256)
-LIVE_AT = 0.25
-"""A problem is trained on now where a group of it is live with at least this chance."""
-AFFORDABLE = 1.5
-"""The recommended G is the largest whose live group costs at most this many times the cheapest."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +26,11 @@ class SizeOption:
     """What one group size costs and gives."""
 
     size: int
-    live_share: Estimate
-    live_per_step: Estimate
-    """Live groups per step at the planned number of prompts."""
+    mixed_share: Estimate
+    mixed_per_step: Estimate
+    """Mixed groups per step at the planned number of prompts."""
     cost: Estimate
-    """Rollouts per live group, G / live share; its upper end is infinite where the live share may be 0."""
+    """Rollouts per mixed group, G / mixed share; its upper end is infinite where the mixed share may be 0."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +81,8 @@ class Plan:
             "thresholds": dict(zip(("needs_sft_below", "later_below", "solved_above"), self.thresholds)),
             "groups": {
                 str(o.size): {
-                    "live": o.live_share.to_json(),
-                    "live_per_step": o.live_per_step.to_json(),
+                    "mixed": o.mixed_share.to_json(),
+                    "mixed_per_step": o.mixed_per_step.to_json(),
                     "cost": o.cost.to_json(),
                 }
                 for o in self.sizes
@@ -124,18 +121,18 @@ def plan(
     group: int | None = None,
     level: float = 0.95,
     seed: int = 0,
-    shapes: Shapes | None = None,
+    rates: RateDistribution | None = None,
 ) -> Plan:
     """Plan an RL run of `steps` steps of `prompts_per_step` groups from a pilot's counts.
 
     Every problem's P has a posterior: its own counts and the distribution of P over all problems. A problem is
 
-    - *train now* where a group of G is live with a chance of at least 1/4 (P in [p_now, 1 - p_now]),
+    - *train now* where a group of G is mixed with a chance of at least 1/4 (P in [p_now, 1 - p_now]),
     - *solved* above that,
     - *needs SFT first* where the planned rollouts of the problem probably see no success (1-(1-P)^R < 1/2),
-    - *train later* in between: success will come, but most groups are dead until other problems have lifted it,
+    - *train later* in between: success will come, but most groups are all wrong until other problems have lifted it,
 
-    whichever is the most probable. `group` fixes G; otherwise it is the largest of `sizes` whose live group costs at
+    whichever is the most probable. `group` fixes G; otherwise it is the largest of `sizes` whose mixed group costs at
     most 1.5 times the cheapest. Raises InputError for sizes below 2, steps or prompts below 1, or nothing judged.
     """
     intervals.check_level(level)
@@ -143,12 +140,12 @@ def plan(
         raise InputError(f"plan: steps = {steps}, prompts per step = {prompts_per_step}; both must be >= 1")
     if not sizes or min(sizes) < 2 or (group is not None and group < 2):
         raise InputError(f"plan: group sizes {list(sizes)!r}; a group needs at least 2 samples")
-    shapes = shapes or Shapes.of(counts, seed)
-    options = _options(shapes, sorted({*sizes, *([group] if group else [])}), prompts_per_step, level)
+    rates = rates or RateDistribution.of(counts, seed)
+    options = _options(rates, sorted({*sizes, *([group] if group else [])}), prompts_per_step, level)
     recommended = group or _recommend(options)
     rollouts = steps * prompts_per_step * recommended / len(counts)
     edges = thresholds(recommended, rollouts)
-    problems, misplaced = _assign(counts, shapes, edges, rollouts, level)
+    problems, misplaced = _assign(counts, rates, edges, rollouts, level)
     judged = counts.judged > 0
     unknown = tuple(id_ for id_, known in zip(counts.ids, judged) if not known)
     return Plan(tuple(options), recommended, rollouts, edges, problems, unknown, misplaced, level)
@@ -157,19 +154,19 @@ def plan(
 def thresholds(size: int, rollouts: float) -> tuple[float, float, float]:
     """Return the P that separate needs-SFT | later | now | solved, for groups of `size` and R rollouts a problem.
 
-    A group is live with chance 1/4 at the second and the third; R rollouts see a success with chance 1/2 at the first.
+    A group is mixed with chance 1/4 at the second and the third; R rollouts see a success with chance 1/2 at the first.
     """
-    now = float(brentq(lambda p: float(shares(p, size)[0]) - LIVE_AT, 1e-9, 0.5))
+    now = float(brentq(lambda p: float(shares(p, size)[0]) - MIXED_AT, 1e-9, 0.5))
     sft = float(-np.expm1(np.log(0.5) / max(rollouts, 1.0)))
     return min(sft, now), now, 1 - now
 
 
-def _options(shapes: Shapes, sizes: Sequence[int], prompts: int, level: float) -> list[SizeOption]:
-    def live(grid: Grid) -> FloatArray:
+def _options(rates: RateDistribution, sizes: Sequence[int], prompts: int, level: float) -> list[SizeOption]:
+    def mixed(grid: Grid) -> FloatArray:
         return np.stack([shares(grid.p, size)[0] for size in sizes])
 
     options = []
-    for size, share in zip(sizes, shapes.estimate(live, level)):
+    for size, share in zip(sizes, rates.estimate(mixed, level)):
         scaled = Estimate(
             share.value * prompts, share.low * prompts, share.high * prompts, level, share.method, share.n
         )
@@ -184,9 +181,9 @@ def _recommend(options: Sequence[SizeOption]) -> int:
 
 
 def _assign(
-    counts: Counts, shapes: Shapes, edges: tuple[float, float, float], rollouts: float, level: float
+    counts: Counts, rates: RateDistribution, edges: tuple[float, float, float], rollouts: float, level: float
 ) -> tuple[tuple[ProblemPlan, ...], Estimate]:
-    ensemble = shapes.judged
+    ensemble = rates.judged
     tally, grid = ensemble.tally, ensemble.grid
     cuts = np.stack([below(grid, edge) for edge in edges])
     classes = np.diff(np.vstack([np.zeros(len(grid.p)), cuts, np.ones(len(grid.p))]), axis=0)

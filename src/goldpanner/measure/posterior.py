@@ -15,15 +15,19 @@ changes the mean error by about a tenth. `benchmarks/truth_tails.py` shows what 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from goldpanner import rng
+from goldpanner.errors import InputError
 from goldpanner.measure.mixture import Grid, Mixture, Tally
 from goldpanner.types import Counts, Estimate, FloatArray, IntArray
+
+METHOD = "Bayesian average"
+"""How estimates name this model."""
 
 PARTICLES = 1000
 TRUST = 0.7
@@ -153,7 +157,7 @@ class Ensemble:
 
 
 @dataclass(frozen=True)
-class Shapes:
+class RateDistribution:
     """What counts say of the distribution of P: the judged samples' posterior, and what the unjudged could change."""
 
     judged: Ensemble
@@ -168,7 +172,7 @@ class Shapes:
         particles: int = PARTICLES,
         false_positive: float = 0.0,
         false_negative: float = 0.0,
-    ) -> "Shapes":
+    ) -> "RateDistribution":
         """Draw the posterior (see `posterior`); three of them where samples are unjudged."""
         rates = (false_positive, false_negative)
         bounds: tuple[Ensemble, ...] = ()
@@ -179,6 +183,25 @@ class Shapes:
                 posterior(Counts(counts.ids, counts.n, c, none, none), seed, particles, *rates) for c in extremes
             )
         return cls(posterior(counts, seed, particles, *rates), bounds)
+
+    def pass_at_k(self, k: Sequence[int] | IntArray, level: float = 0.95, population: bool = False) -> list[Estimate]:
+        """Estimate pass@k, the mean over problems of 1 - (1-P)^k, for any k, beyond the samples drawn too.
+
+        Args:
+            k: numbers of tries, each >= 1.
+            level: coverage of the intervals.
+            population: whether the interval is about the problems that these were drawn from, and not these very ones.
+
+        Returns:
+            One estimate for each k.
+
+        Raises:
+            InputError: where a k is below 1.
+        """
+        ks = np.asarray(k, dtype=np.int64)
+        if ks.ndim != 1 or (ks < 1).any():
+            raise InputError(f"k is {k!r}; give a list of integers >= 1")
+        return self.estimate(lambda grid: 1 - grid.failing(ks.astype(np.float64)), level, population)
 
     def estimate(
         self, value_of: Callable[[Grid], FloatArray], level: float = 0.95, population: bool = False
@@ -196,7 +219,7 @@ class Shapes:
             quantiles.append(np.quantile(draws, ends, axis=1))
         low, high = np.min(quantiles, axis=0)[0], np.max(quantiles, axis=0)[1]
         return [
-            Estimate(float(v), float(min(a, v)), float(max(b, v)), level, "shape-average", self.judged.tally.size)
+            Estimate(float(v), float(min(a, v)), float(max(b, v)), level, METHOD, self.judged.tally.size)
             for v, a, b in zip(means[0], low, high)
         ]
 

@@ -2,20 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from goldpanner.errors import InputError
-from goldpanner.measure import corrections, extrapolate, groups, mixture, passk
+from goldpanner.measure import corrections, groups, mixture, passk
 from goldpanner.measure.boundary import Boundary, boundary
 from goldpanner.measure.corrections import VerifierErrors
-from goldpanner.measure.extrapolate import Extrapolation, beyond_n
 from goldpanner.measure.groups import GroupShares
-from goldpanner.measure.mixture import Mixture
 from goldpanner.measure.passk import Band
-from goldpanner.measure.posterior import Shapes
+from goldpanner.measure.posterior import RateDistribution
 from goldpanner.types import Counts, Estimate, FloatArray, SamplingParams
 
 FAR = (1_000, 10_000, 100_000, 1_000_000)
@@ -31,10 +28,12 @@ class Profile:
     """pass@k for every k up to the smallest n."""
     boundary: Boundary
     groups: dict[int, GroupShares]
-    beyond: Extrapolation | None
-    """pass@k at every k asked; None where nothing was judged."""
-    fits: tuple[Mixture, ...]
-    """The distribution of P(correct): beta-binomial, zero-inflated, non-parametric."""
+    these: dict[int, Estimate]
+    """pass@k of these very problems, at the k of the table; by the Bayesian average at every k."""
+    alike: dict[int, Estimate]
+    """pass@k of the problems that these were drawn from: the band within n, the Bayesian average beyond."""
+    rates: RateDistribution | None
+    """The distribution of P(correct) over problems; None where nothing was judged."""
     unseen: Estimate
     """Share of problems whose P cannot be told from zero: below what the samples resolve (log 2 / largest n)."""
     truncated: Estimate
@@ -56,12 +55,6 @@ class Profile:
         """Whether the boundary may be shown: the samples can speak of it, or it was asked for nevertheless."""
         return self.support_refused is None or self.support_asked
 
-    @cached_property
-    def at_a_glance(self) -> Sequence[int]:
-        """Return the powers of two up to the largest k, and that k: what a table shows."""
-        largest = self.curve.largest
-        return sorted({k for k in (2**i for i in range(40)) if k <= largest} | ({largest} if largest else set()))
-
     def method_at(self, k: int) -> str:
         """Return how pass@k is estimated within n: where a problem has fewer than k judged, it counts with those."""
         judged = self.counts.judged
@@ -72,23 +65,6 @@ class Profile:
         if self.verified_p is None:
             return [None] * len(self.counts)
         return [[_finite(x) for x in row] for row in np.column_stack(self.verified_p)]
-
-    def _beyond_json(self) -> dict[str, Any]:
-        """Return every k asked: within n the unbiased estimate with its band, beyond it the extrapolation.
-
-        `of` says whose pass@k the interval is about: the population's that the problems were drawn from (the band, the
-        bootstrap over problems), or that of these very problems (the shape average beyond n).
-        """
-        if self.beyond is None:
-            return {}
-        rows = {}
-        for k, estimate in zip(self.beyond.k.tolist(), self.beyond.estimates):
-            inside = k <= self.curve.largest
-            shown = self.curve.at(k) if inside else estimate
-            method = self.method_at(k) if inside else estimate.method
-            these = not inside and method == extrapolate.DEFAULT
-            rows[str(k)] = {**shown.to_json(), "method": method, "of": "these problems" if these else "population"}
-        return rows
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that `goldpanner measure --json` prints."""
@@ -101,13 +77,15 @@ class Profile:
             "samples": int(self.counts.n.sum()),
             "level": self.curve.level,
             "pass_at_k": self.curve.to_json(),
-            "beyond_n": self._beyond_json(),
-            "models_beyond_n": {} if self.beyond is None else _models(self.beyond),
+            "pass_at_k_of": {
+                "these_problems": {str(k): e.to_json() for k, e in self.these.items()},
+                "problems_like_these": {str(k): e.to_json() for k, e in self.alike.items()},
+            },
             "groups": {str(size): shares.to_json() for size, shares in self.groups.items()},
             "boundary": b.to_json(),
             "strata": dict(b.strata),
             "cannot_be_told_from_zero": self.unseen.to_json(),
-            "fits": [fit.to_json() for fit in self.fits],
+            "distribution": None if self.rates is None else self.rates.judged.mixture.to_json(),
             "truncated": self.truncated.to_json(),
             "chance_corrected": {str(k): e.to_json() for k, e in self.chance_corrected.items()},
             "verifier_corrected": {str(k): e.to_json() for k, e in self.verified.items()},
@@ -156,20 +134,24 @@ def profile(
     if answer_space is not None and not answer_space >= 2:
         raise InputError(f"the answer space is {answer_space!r}; give the number of possible answers, at least 2")
     smallest = max(int(counts.n.min()), 1)
-    asked = passk.choose_ks(list(k), smallest) if len(k) else np.array([far for far in FAR if far > smallest])
-    curve = passk.curve(counts, np.union1d(passk.default_ks(smallest), asked if len(k) else []).astype(np.int64), level)
+    chosen = passk.choose_ks(list(k), smallest) if len(k) else np.array([far for far in FAR if far > smallest])
+    curve = passk.curve(
+        counts, np.union1d(passk.default_ks(smallest), chosen if len(k) else []).astype(np.int64), level
+    )
     judged = bool(counts.judged.any())
-    glance = [int(x) for x in asked if x <= smallest] or sorted({1, smallest})
+    glance = [int(x) for x in chosen if x <= smallest] or sorted({1, smallest})
     undefined = Estimate.undefined("nothing was judged", level)
-    shapes = Shapes.of(counts, seed) if judged else None
+    rates = RateDistribution.of(counts, seed) if judged else None
+    ks = sorted({*powers_of_two(curve.largest), *map(int, chosen)})
     return Profile(
         counts=counts,
         curve=curve,
         boundary=boundary(counts, level),
-        groups=groups.expected(counts, sizes, level, seed, shapes) if judged else {},
-        beyond=_joined(beyond_n(counts, asked, level, seed, shapes), curve) if judged and len(asked) else None,
-        fits=(mixture.beta_binomial(counts), mixture.zero_inflated(counts), mixture.npmle(counts)) if judged else (),
-        unseen=_unseen(counts, shapes, level) if shapes is not None else undefined,
+        groups=groups.expected(counts, sizes, level, seed, rates) if judged else {},
+        these={} if rates is None else _these(rates, ks, curve, level),
+        alike={} if rates is None else _alike(rates, ks, curve, level),
+        rates=rates,
+        unseen=_unseen(counts, rates, level) if rates is not None else undefined,
         truncated=corrections.truncated_share(counts, level),
         chance_corrected=corrections.chance_corrected(counts, 1 / answer_space, glance, level) if answer_space else {},
         verified=corrections.verified_pass_at_k(counts, verifier, glance, level, seed) if verifier else {},
@@ -180,36 +162,36 @@ def profile(
     )
 
 
-def _joined(found: Extrapolation, curve: Band) -> Extrapolation:
-    """Return the extrapolation, nowhere below what the curve already has at its largest k: pass@k does not fall."""
-    if not curve.largest:
-        return found
-    floor = curve.at(curve.largest).value
-    if np.isnan(floor):
-        return found
-    pairs = zip(found.k.tolist(), found.estimates)
-    estimates = (
-        replace(e, value=max(e.value, floor), high=max(e.high, floor)) if k > curve.largest else e for k, e in pairs
-    )
-    return replace(found, estimates=tuple(estimates))
+def powers_of_two(largest: int) -> list[int]:
+    """Return the powers of two up to `largest`, and `largest` itself: the k that a table shows; [] for 0."""
+    return sorted({k for k in (2**i for i in range(40)) if k <= largest} | ({largest} if largest else set()))
 
 
-def _unseen(counts: Counts, shapes: Shapes, level: float) -> Estimate:
+def _these(rates: RateDistribution, ks: Sequence[int], curve: Band, level: float) -> dict[int, Estimate]:
+    """Return pass@k of these problems at each k."""
+    return dict(zip(ks, _not_below(curve, ks, rates.pass_at_k(ks, level))))
+
+
+def _alike(rates: RateDistribution, ks: Sequence[int], curve: Band, level: float) -> dict[int, Estimate]:
+    """Return pass@k of problems like these at each k, where n samples are enough from the band."""
+    beyond = [k for k in ks if k > curve.largest]
+    far = dict(zip(beyond, _not_below(curve, beyond, rates.pass_at_k(beyond, level, population=True))))
+    return {k: far[k] if k in far else curve.at(k) for k in ks}
+
+
+def _not_below(curve: Band, ks: Sequence[int], estimates: Sequence[Estimate]) -> list[Estimate]:
+    """Return the estimates, beyond n nowhere below the curve's value at its largest k: pass@k does not fall."""
+    floor = curve.at(curve.largest).value if curve.largest else float("nan")
+    return [
+        replace(e, value=max(e.value, floor), high=max(e.high, floor)) if k > curve.largest and floor == floor else e
+        for k, e in zip(ks, estimates)
+    ]
+
+
+def _unseen(counts: Counts, rates: RateDistribution, level: float) -> Estimate:
     """Return the share of these problems with P below log(2) / n, which n samples miss more often than not."""
     limit = np.log(2) / int(counts.n.max())
-    return shapes.estimate(lambda grid: mixture.below(grid, limit)[None, :], level)[0]
-
-
-def _models(found: Extrapolation) -> dict[str, Any]:
-    """Return what every model says, the plug-in as what not to do, and how each fared on held-out samples."""
-    return {
-        name: {
-            "values": {str(k): _finite(v) for k, v in zip(found.k.tolist(), values)},
-            "held_out_error": float(found.held_out[name].mean()) if name in found.held_out else None,
-            "use": "reported" if name == found.method else "do not use" if name == extrapolate.PLUG_IN else "beside",
-        }
-        for name, values in found.models.items()
-    }
+    return rates.estimate(lambda grid: mixture.below(grid, limit)[None, :], level)[0]
 
 
 def _finite(x: float) -> float | None:

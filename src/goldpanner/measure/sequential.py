@@ -12,17 +12,15 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from goldpanner.errors import InputError
-from goldpanner.measure.boundary import EASY, RARE
 from goldpanner.measure.groups import shares
 from goldpanner.measure.intervals import check_counts, check_level
+from goldpanner.measure.thresholds import EASY, OFTEN, RARE, SELDOM
 from goldpanner.types import Counts, FloatArray, IntArray
 
 PRIOR = 0.25
 """a = b of the beta mixture: a small one is narrower near 0 and 1, where most thresholds lie, little wider between."""
-LIVE, DEAD = 0.75, 0.25
-"""A problem is live at G where a group is live with at least the first chance, dead where with at most the second."""
 STRATA = ("rare", "reachable", "easy")
-GROUPS = ("dead-wrong", "mixed", "live", "mixed", "dead-right")
+GROUPS = ("mostly all wrong", "sometimes mixed", "mostly mixed", "sometimes mixed", "mostly all correct")
 CHANGES = ("fell", "no material change", "rose")
 KEPT = 0.2
 """What each side of a comparison does not stake: many samples of one must not drown what the other shows."""
@@ -77,19 +75,20 @@ def strata_cuts(rare: float = RARE, easy: float = EASY) -> FloatArray:
 
 
 def group_cuts(size: int) -> FloatArray:
-    """Return the four values of P between dead-wrong, mixed, live, mixed and dead-right groups of `size` (`GROUPS`).
+    """Return the four values of P between the five kinds of problems of `GROUPS`, for groups of `size`.
 
-    Live: 1 - P^G - (1-P)^G >= 3/4; dead: at most 1/4. Raises InputError for groups too small to be live that often.
+    Mostly mixed: 1 - P^G - (1-P)^G >= 3/4; mostly one-sided: at most 1/4. Raises InputError for groups too small to be
+    mixed that often.
     """
     from scipy.optimize import brentq
 
     if size < 4:
-        raise InputError(f"group size is {size}; groups of fewer than 4 are never live with a chance of {LIVE:g}")
-    dead, live = (brentq(_more_live, 0.0, 0.5, args=(size, chance), xtol=1e-15) for chance in (DEAD, LIVE))
-    return np.array([dead, live, 1 - live, 1 - dead])
+        raise InputError(f"group size is {size}; groups of fewer than 4 are never mixed with a chance of {OFTEN:g}")
+    seldom, often = (brentq(_mixed_beyond, 0.0, 0.5, args=(size, chance), xtol=1e-15) for chance in (SELDOM, OFTEN))
+    return np.array([seldom, often, 1 - often, 1 - seldom])
 
 
-def _more_live(p: float, size: int, chance: float) -> float:
+def _mixed_beyond(p: float, size: int, chance: float) -> float:
     return float(shares(p, size)[0]) - chance
 
 

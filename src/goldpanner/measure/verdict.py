@@ -6,8 +6,9 @@ import numpy as np
 from scipy.special import bdtr
 
 from goldpanner.measure.changes import CHANGES, Changes
-from goldpanner.measure.extrapolate import beyond_n
 from goldpanner.measure.passk import Band, smallest_n
+from goldpanner.measure.posterior import RateDistribution
+from goldpanner.measure.thresholds import SAME
 from goldpanner.types import Counts, Estimate
 
 Verdict = Literal[
@@ -28,8 +29,6 @@ FEWEST = 6
 sign test says p = 2 x 2^-6 = .031, of 5 .063. Fewer are named, but say nothing of the problems that were not asked."""
 EXCHANGE = 3
 """Gains and losses are an exchange when neither outnumbers the other this many times."""
-SAME = 1e-9
-"""Values of pass@k nearer than this are equal: what is left is rounding."""
 MARGIN = 0.1
 """A difference of pass@k that goes unseen matters from here on: wider bands cannot decide."""
 
@@ -92,12 +91,12 @@ def rose_first(gap: Band) -> bool:
 def within_reach(base: Counts, of_rl: Band, last: int) -> Estimate | None:
     """Return the base's pass@(10 K) if it probably reaches what RL has at K for certain, else None.
 
-    K is the `last` k compared. Extrapolated (`measure.extrapolate`). Problems that the base would solve with ten times
+    K is the `last` k compared. By `RateDistribution`. Problems that the base would solve with ten times
     the samples are no expansion: with n samples each, a problem at P = 1/n is missed by the base every third time.
     """
     if not last or not base.judged.any():
         return None
-    reach = beyond_n(base, [REACH * last], of_rl.level, held_out=False).estimates[0]
+    reach = RateDistribution.of(base).pass_at_k([REACH * last], of_rl.level)[0]
     return reach if reach.value >= of_rl.at(last).low else None
 
 

@@ -14,7 +14,7 @@ from scipy import stats
 from goldpanner.report.chart_style import INK, RULE, Chart, Look, by_look, finish, inline, y_axis
 from goldpanner.types import FloatArray, IntArray
 
-LIVE, DEAD_WRONG, DEAD_RIGHT = "#009e73", "#5d6670", "#cfd4d9"
+MIXED, ALL_WRONG, ALL_CORRECT = "#009e73", "#5d6670", "#cfd4d9"
 REACHED, RARE, ABSENT = "#0072b2", "#e69f00", "#b9c0c7"
 OUTSIDE = "#d55e00"
 SEQUENTIAL = ("#30123b", "#3b528b", "#21908c", "#5dc863", "#c9b400", "#b35806", "#7f3b08", "#1f2328")
@@ -196,18 +196,18 @@ def spectrum(
     return finish(alt.layer(*layers), title, description, 56 * len(spectra) + 4)
 
 
-GROUP_KINDS = ("dead-wrong", "live", "dead-right")
-GROUP_COLORS = (DEAD_WRONG, LIVE, DEAD_RIGHT)
+GROUP_KINDS = ("all wrong", "mixed", "all correct")
+GROUP_COLORS = (ALL_WRONG, MIXED, ALL_CORRECT)
 
 
 @dataclass(frozen=True)
 class GroupMap:
-    """Shares of live, dead-wrong and dead-right groups: observed per step, and predicted where P is known."""
+    """Shares of mixed, all-wrong and all-correct groups: observed per step, and predicted where P is known."""
 
     step_T: IntArray
     """Steps, ascending."""
     shares_T: FloatArray
-    """(steps, 3): dead-wrong, live, dead-right."""
+    """(steps, 3): all wrong, mixed, all correct."""
     before: FloatArray | None = None
     """(3,) predicted from the exact P of the policy before the first step."""
     after: FloatArray | None = None
@@ -267,7 +267,7 @@ def group_map(groups: GroupMap, title: str, description: str, height: int = 220,
         layers.append(
             alt.Chart(inline(notes)).mark_text(fontSize=12, fontWeight=600).encode(
                 x=x, y=y, text="kind:N",
-                color=alt.condition("datum.kind == 'dead-right'", alt.value(INK), alt.value("#ffffff")),
+                color=alt.condition("datum.kind == 'all correct'", alt.value(INK), alt.value("#ffffff")),
             )
         )  # fmt: skip
     return finish(alt.layer(*layers), title, description, height, subtitle)

@@ -32,7 +32,7 @@ class Groups:
 
     step_T: IntArray
     shares_T: FloatArray
-    """(steps, 3): shares of dead-wrong, live and dead-right groups; what is missing to 1 hangs on unjudged samples."""
+    """(steps, 3): shares of all-wrong, mixed and all-correct groups; what is missing to 1 hangs on unjudged samples."""
     rollouts: int
     """Samples drawn in all steps together."""
 
@@ -271,9 +271,9 @@ def _groups(store: Store, name: str) -> Groups | None:
     if not len(table):
         return None
     step, n, c, unjudged = (np.asarray(table.column(k).to_numpy(), np.int64) for k in ("step", "n", "c", "unjudged"))
-    # Live for certain: a right and a wrong sample among the judged ones. Dead: all judged, all alike.
-    live, right, wrong = (c > 0) & (c + unjudged < n), c == n, (c == 0) & (unjudged == 0)
+    # Mixed for certain: a right and a wrong sample among the judged ones. One-sided: all judged, all alike.
+    mixed, right, wrong = (c > 0) & (c + unjudged < n), c == n, (c == 0) & (unjudged == 0)
     steps, place = np.unique(step, return_inverse=True)
     size = np.bincount(place)
-    shares = np.stack([np.bincount(place, kind) / size for kind in (wrong, live, right)], axis=1)
+    shares = np.stack([np.bincount(place, kind) / size for kind in (wrong, mixed, right)], axis=1)
     return Groups(steps, shares, int(n.sum()))

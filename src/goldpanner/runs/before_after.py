@@ -102,11 +102,11 @@ def _of(estimate: Estimate) -> str:
 def plan_paragraph(store: Store, rl: str, study: Mapping[str, Any]) -> str:
     """Say what the pilot foretold of the groups, and what became of them."""
     planned = study["plan"]
-    live = planned["groups"][str(planned["group_size"])]["live"]
+    mixed = planned["groups"][str(planned["group_size"])]["mixed"]
     return (
         f"The pilot ({planned['samples']} samples of {planned['problems']} training problems) foretold that "
-        f"{live['value']:.0%} [{live['low']:.0%}, {live['high']:.0%}] of the groups of {planned['group_size']} would "
-        f"be live at the start. {groups_paragraph(store, rl)}"
+        f"{mixed['value']:.0%} [{mixed['low']:.0%}, {mixed['high']:.0%}] of the groups of {planned['group_size']} "
+        f"would be mixed at the start. {groups_paragraph(store, rl)}"
     )
 
 

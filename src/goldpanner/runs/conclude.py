@@ -155,7 +155,7 @@ def equivalent_sentence(old: FloatArray, new: FloatArray, name: str) -> str:
 
 
 def groups_paragraph(store: Store, rl: str) -> str:
-    """Say how live, dead-wrong and dead-right groups moved, first and last tenth of the steps."""
+    """Say how the shares of mixed, all-wrong and all-correct groups moved, first and last tenth of the steps."""
     try:
         table = store.groups(rl).to_pydict()
     except InputError:  # lost to damage: measurements are drawn again, rollouts of a finished training are not
@@ -168,8 +168,8 @@ def groups_paragraph(store: Store, rl: str) -> str:
 
     start, end = shares(step < tenth), shares(step > step.max() - tenth)
     return (
-        f"Groups of {rl}: live {start[0]:.0%} → {end[0]:.0%} (first to last {tenth} steps), dead-wrong "
-        f"{start[1]:.0%} → {end[1]:.0%}, dead-right {start[2]:.0%} → {end[2]:.0%}."
+        f"Groups of {rl}: mixed {start[0]:.0%} → {end[0]:.0%} (first to last {tenth} steps), all wrong "
+        f"{start[1]:.0%} → {end[1]:.0%}, all correct {start[2]:.0%} → {end[2]:.0%}."
     )
 
 

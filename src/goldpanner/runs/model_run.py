@@ -16,7 +16,7 @@ from goldpanner import rng
 from goldpanner.errors import InputError, Interrupted
 from goldpanner.measure.compare import align
 from goldpanner.measure.plan import plan as make_plan
-from goldpanner.measure.posterior import Shapes
+from goldpanner.measure.posterior import RateDistribution
 from goldpanner.policies.base import on_hub
 from goldpanner.policies.load import ADAPTER
 from goldpanner.policies.local import LocalPolicy
@@ -217,13 +217,13 @@ def pilot(
     if not counts.c.sum() and not config.pilot.insist:
         raise InputError(
             f"none of the pilot's {counts.n.sum():,} samples of {len(counts)} problems was right: every group would be "
-            "dead, and GRPO would learn nothing. Fine-tune first (goldpanner train sft), take an easier task, or "
+            "all wrong, and GRPO would learn nothing. Fine-tune first (goldpanner train sft), take an easier task, or "
             "insist with --set pilot.insist=true in another --out"
         )
     rl = config.grpo
-    shapes = Shapes.of(counts, config.seed)
-    free = make_plan(counts, steps=rl.steps, prompts_per_step=rl.prompts_per_step, shapes=shapes)
-    ours = make_plan(counts, steps=rl.steps, prompts_per_step=rl.prompts_per_step, group=rl.group_size, shapes=shapes)
+    rates = RateDistribution.of(counts, config.seed)
+    free = make_plan(counts, steps=rl.steps, prompts_per_step=rl.prompts_per_step, rates=rates)
+    ours = make_plan(counts, steps=rl.steps, prompts_per_step=rl.prompts_per_step, group=rl.group_size, rates=rates)
     said = ours.to_json()
     fresh = task.read is None
     left_out = [] if fresh else [*ours.ids("needs SFT first"), *ours.ids("solved")]

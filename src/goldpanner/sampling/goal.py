@@ -33,9 +33,9 @@ class Goal:
 
     `fixed`: it has `most` samples. `halfwidth`: the confidence sequence of its P is narrower than +-`width`.
     `settled`: that sequence lies within one stratum of the boundary, or, with `group` = G, shows groups of G to be
-    live, mixed or dead; or, with `base`, it is shown that P is higher or lower than the base's, or no more than
-    `margin` away. Whatever the goal, no problem gets more than `most` samples, and all of them together no more than
-    `budget`, those stored before included.
+    mostly mixed, all wrong or all correct; or, with `base`, it is shown that P is higher or lower than the base's, or
+    no more than `margin` away. Whatever the goal, no problem gets more than `most` samples, and all of them together no
+    more than `budget`, those stored before included.
     """
 
     kind: str = "fixed"

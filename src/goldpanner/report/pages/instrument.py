@@ -43,7 +43,7 @@ def profile_page(found: Profile, name: str, path: Path, extra: Mapping[str, Any]
     )
     sections = [
         Section("boundary", "The boundary", [Prose(words)]),
-        Section("pass-at-k", "pass@k", [curve, _beyond(found)] if found.beyond is not None else [curve]),
+        Section("pass-at-k", "pass@k", [curve, _targets(found)]),
     ]
     if found.groups:
         sections.append(Section("groups", "What RL would see", [_groups(found)]))
@@ -100,34 +100,18 @@ def _table(title: str, caption: str, head: Sequence[str], rows: Sequence[Sequenc
     return Table(title, caption, head, [("", [Row(row) for row in rows])])
 
 
-def _text(estimate: Estimate, sign: bool = False) -> str:
-    """Return `value [low, high]`, a dash for what the samples cannot say."""
-    form = "+.3f" if sign else ".3f"
-    parts = [
-        "–" if x != x else "∞" if np.isinf(x) else format(x, form)
-        for x in (estimate.value, estimate.low, estimate.high)
-    ]
-    return f"{parts[0]} [{parts[1]}, {parts[2]}]"
-
-
-def _beyond(found: Profile) -> Table:
-    assert found.beyond is not None
-    models = found.beyond.models
-    rows = [
-        [f"{k:,}", _text(estimate), *("–" if np.isnan(values[i]) else f"{values[i]:.3f}" for values in models.values())]
-        for i, (k, estimate) in enumerate(zip(found.beyond.k.tolist(), found.beyond.estimates))
-    ]
-    if found.beyond.held_out:
-        scores = found.beyond.held_out
-        errors = (f"{scores[name].mean():.3f}" if name in scores else "–" for name in models)
-        rows.append(["mean error, held out", "", *errors])
-    caption = f"By {found.beyond.method}. The plug-in, 1 - (1 - c/n)^k, is shown as what not to do."
-    return _table("pass@k beyond the samples drawn", caption, ["k", "pass@k [interval]", *models], rows)
+def _targets(found: Profile) -> Table:
+    rows = [[f"{k:,}", str(these), str(found.alike[k])] for k, these in found.these.items()]
+    caption = (
+        "An interval for these very problems does not hold for others of their kind. Within n the right column is the "
+        "band of the curve; everything else is by the Bayesian average over the distributions of P."
+    )
+    return _table("pass@k by target", caption, ["k", "these problems", "problems like these"], rows)
 
 
 def _confounds(found: Profile, extra: Mapping[str, Any]) -> Facts:
     """Return what is known of truncation, parsing and guessing, and pass@k with guessing and verifier errors undone."""
-    pairs = [("truncated completions", "not recorded" if np.isnan(found.truncated.value) else _text(found.truncated))]
+    pairs = [("truncated completions", "not recorded" if np.isnan(found.truncated.value) else str(found.truncated))]
     if extra:
         numbers = (extra["parses"]["value"], extra["correct_given_parsed"]["value"], extra["guess_floor"])
         names = ("P(parses)", "P(correct | parses)", "guess floor")
@@ -135,23 +119,21 @@ def _confounds(found: Profile, extra: Mapping[str, Any]) -> Facts:
         for k, e in extra["less_own_guesses"].items():
             ends = [float("nan") if e[end] is None else e[end] for end in ("value", "low", "high")]
             own = Estimate(ends[0], ends[1], ends[2], found.curve.level, "chance-corrected")
-            pairs.append((f"pass@{k} less what its answers to other problems would hit", _text(own)))
-    pairs += [(f"pass@{k} less lucky guesses", _text(e)) for k, e in found.chance_corrected.items()]
-    pairs += [
-        (f"pass@{k} of these problems as a perfect verifier sees it", _text(e)) for k, e in found.verified.items()
-    ]
+            pairs.append((f"pass@{k} less what its answers to other problems would hit", str(own)))
+    pairs += [(f"pass@{k} less lucky guesses", str(e)) for k, e in found.chance_corrected.items()]
+    pairs += [(f"pass@{k} of these problems as a perfect verifier sees it", str(e)) for k, e in found.verified.items()]
     if found.rogan_gladen is not None:
-        pairs.append(("share of right samples as a perfect verifier sees it (Rogan-Gladen)", _text(found.rogan_gladen)))
+        pairs.append(("share of right samples as a perfect verifier sees it (Rogan-Gladen)", str(found.rogan_gladen)))
     return Facts(pairs)
 
 
 def _groups(found: Profile) -> Table:
     rows = [
-        [str(size), *(_text(e) for e in (shares.live, shares.dead_wrong, shares.dead_right))]
+        [str(size), *(str(e) for e in (shares.mixed, shares.all_wrong, shares.all_correct))]
         for size, shares in found.groups.items()
     ]
-    caption = "Expected shares of groups of G samples. Only live groups, with two different rewards, carry a gradient."
-    return _table("Groups", caption, ["G", "live", "dead-wrong", "dead-right"], rows)
+    caption = "Expected shares of groups of G samples. Only mixed groups, with two different rewards, carry a gradient."
+    return _table("Groups", caption, ["G", "mixed", "all wrong", "all correct"], rows)
 
 
 def _problems(found: Profile) -> Table:
@@ -162,7 +144,7 @@ def _problems(found: Profile) -> Table:
         estimate = Estimate(float(b.value[i]), float(b.low[i]), float(b.high[i]), b.level, "clopper-pearson")
         bound = "" if np.isnan(b.bound[i]) else f"≤ {b.bound[i]:.2g}"
         counts = f"{b.counts.c[i]} / {b.counts.n[i]}"
-        rows.append([b.counts.ids[i], counts, _text(estimate), bound, str(b.stratum[i]).replace("_", " ")])
+        rows.append([b.counts.ids[i], counts, str(estimate), bound, str(b.stratum[i]).replace("_", " ")])
     more = f", the {LISTED} lowest of {len(b.counts)}" if len(b.counts) > LISTED else ""
     caption = f"P(correct) with its exact {b.level:.0%} interval, lowest first{more}."
     return _table("Problem by problem", caption, ["problem", "c / n", "P [interval]", "bound", "stratum"], rows)
@@ -170,7 +152,7 @@ def _problems(found: Profile) -> Table:
 
 def _differences(found: Comparison) -> Table:
     rows = [
-        [f"{k:,}", Interval(found.base.at(k)), Interval(found.rl.at(k)), _text(found.difference.at(k), sign=True)]
+        [f"{k:,}", Interval(found.base.at(k)), Interval(found.rl.at(k)), format(found.difference.at(k), "+")]
         for k in _shown(found.difference)
     ]
     return _table("pass@k and its difference", "Simultaneous bands.", ["k", "base", "RL", "difference"], rows)
@@ -194,6 +176,6 @@ def _changes(found: Comparison) -> Table:
 def _write(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.part")
-    scratch.write_text(text, encoding="utf-8")
+    scratch.writestr(text, encoding="utf-8")
     scratch.replace(path)
     return path

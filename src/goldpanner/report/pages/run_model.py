@@ -14,12 +14,12 @@ def plan(run: Run) -> Section | None:
     if not planned:
         return None
     size, sizes = planned["group_size"], planned["groups"]
-    live = _estimate(sizes[str(size)]["live"])
+    mixed = _estimate(sizes[str(size)]["mixed"])
     words = [
         f"Before training, {planned['problems']} problems of the training split were sampled {planned['samples']} "
         f"times each: {planned['right']} of {planned['problems'] * planned['samples']} answers were right. Of groups "
-        f"of {size}, as trained with, {live.value:.0%} [{live.low:.0%}, {live.high:.0%}] would be live; the largest "
-        f"group size that costs little more than the cheapest is {planned['recommended_G']}.",
+        f"of {size}, as trained with, {mixed.value:.0%} [{mixed.low:.0%}, {mixed.high:.0%}] would be mixed; the "
+        f"largest group size that costs little more than the cheapest is {planned['recommended_G']}.",
         _trained_on(planned),
     ]
     rows = []
@@ -27,9 +27,9 @@ def plan(run: Run) -> Section | None:
         mark = " · recommended" if int(name) == planned["recommended_G"] else ""
         used = " · used" if int(name) == size else ""
         cost = _estimate(option["cost"])
-        rows.append(Row([f"{name}{used}{mark}", Interval(_estimate(option["live"])), _cost(cost)]))
-    caption = "Only live groups, with right and wrong answers in them, teach. Cost: answers drawn for one live group."
-    table = Table("Group sizes", caption, ["G", "live share", "answers per live group"], [("", rows)])
+        rows.append(Row([f"{name}{used}{mark}", Interval(_estimate(option["mixed"])), _cost(cost)]))
+    caption = "Only mixed groups, with right and wrong answers in them, teach. Cost: answers drawn for one mixed group."
+    table = Table("Group sizes", caption, ["G", "mixed share", "answers per mixed group"], [("", rows)])
     return Section("plan", "The pilot and the plan", [Prose(words), table])
 
 

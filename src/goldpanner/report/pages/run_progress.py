@@ -26,11 +26,11 @@ def _groups(run: Run) -> Figure | None:
     size = run.study.get("group_size")
     law = f"of {size} answers to one question " if size else ""
     caption = (
-        f"A group {law}teaches only if some answers are right and some wrong (live). All wrong or all right: dead, no "
+        f"A group {law}teaches only if some answers are right and some wrong (mixed). All wrong or all correct: no "
         "gradient."
     )
     if any(stage.truth for stage in run.stages):
-        caption += " The bars at either side are predicted from exact P before and after: live = 1 - pᴳ - (1-p)ᴳ."
+        caption += " The bars at either side are predicted from exact P before and after: mixed = 1 - pᴳ - (1-p)ᴳ."
     undecided = max(1 - float(s.groups.shares_T.sum(axis=1).min()) for s in run.stages if s.groups is not None)
     if undecided > 1e-9:
         caption += f" White: up to {undecided:.0%} of a step's groups hang on samples that could not be judged."
@@ -53,15 +53,15 @@ def group_panel(run: Run, stage: Stage, **more: Any) -> Chart | None:
 
 
 def _predicted(run: Run, stage: Stage) -> FloatArray | None:
-    """Return dead-wrong, live and dead-right shares that exact P predicts for groups of the trained tasks."""
+    """Return the shares of all-wrong, mixed and all-correct groups that exact P predicts for the trained tasks."""
     size = run.study.get("group_size")
     logp = [x for task in run.trained if task in run.by_task and (x := run.logp(stage, task)) is not None]
     if not size or len(logp) < len(run.trained) or not logp:
         return None
     # Each task gives an equal share of the groups, however many of its problems were measured.
     shares = [group_law.shares(np.exp(np.minimum(x, 0.0)), int(size)) for x in logp]
-    live, wrong, right = (float(np.mean([np.mean(s[kind]) for s in shares])) for kind in range(3))
-    return np.array([wrong, live, right])
+    mixed, wrong, right = (float(np.mean([np.mean(s[kind]) for s in shares])) for kind in range(3))
+    return np.array([wrong, mixed, right])
 
 
 def _progress(run: Run) -> Figure | None:

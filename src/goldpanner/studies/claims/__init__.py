@@ -8,7 +8,7 @@ from goldpanner.studies.study import Study
 NAMES = (
     "sharpen-or-expand",
     "zero-gradient",
-    "dead-groups",
+    "one-sided-groups",
     "cold-start",
     "lima",
     "absent-knowledge",

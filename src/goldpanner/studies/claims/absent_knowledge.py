@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from goldpanner.measure.thresholds import SOLVED
 from goldpanner.studies.decide import Effect
 from goldpanner.studies.lab import Lab
 from goldpanner.studies.statistics import bootstrap, log_mean_p, mean, pass_at
@@ -19,7 +20,7 @@ from goldpanner.types import Estimate
 ARMS = ("klingon", "exposure-0%", "exposure-0.03%", "exposure-0.1%", "exposure-0.2%", "exposure-0.3%", "exposure-1%")
 REWARDS = ("process", "outcome")
 GROUP, PROMPTS, STEPS = 16, 48, 50
-TOOK_OFF, LITTLE = 0.5, 0.1
+LITTLE = 0.1
 """P(correct) of a relation that took off; expected right answers that are as good as none."""
 
 
@@ -64,7 +65,7 @@ def _judge(results: Sequence[Result]) -> Finding:
         return log_mean_p(result["arms"][arm]["base"]) + float(np.log10(result["rollouts"]))
 
     def threshold(result: Result, reward: str) -> Estimate:
-        up = [log_mean_p(after(result, arm, reward)) > np.log10(TOOK_OFF) for arm in ARMS]
+        up = [log_mean_p(after(result, arm, reward)) > np.log10(SOLVED) for arm in ARMS]
         return between([expected(result, arm) for arm in ARMS], up)
 
     def moved(result: Result, arm: str, reward: str) -> Estimate:

@@ -90,7 +90,7 @@ def _arm(lab: Lab, parent: Trained, problems: Sequence[Problem]) -> Result:
         "style_after": style(rl.policy, problems).tolist(),
         "rewards": rewards,
         "groups": sum(groups),
-        "live": round(sum(record["mixed"] * record["groups"] for record in rl.records)),
+        "mixed": round(sum(record["mixed"] * record["groups"] for record in rl.records)),
         "hits": round(sum(r * g * 16 for r, g in zip(rewards, groups))),
     }
 
@@ -113,8 +113,8 @@ def _opens(arm: Result, stage: str = "style") -> float:
     return float(np.exp(np.mean(arm[stage])))
 
 
-def _live(arm: Result) -> Estimate:
-    return share(np.arange(arm["groups"]) < arm["live"])
+def _mixed(arm: Result) -> Estimate:
+    return share(np.arange(arm["groups"]) < arm["mixed"])
 
 
 def _until(arm: Result) -> str:
@@ -141,7 +141,7 @@ def _judge(results: Sequence[Result]) -> Finding:
         effects={
             "stalls": [Effect(level, ends(level), high=0.05) for level in COLD],
             "starts": [Effect(level, ends(level), low=0.5) for level in WARM],
-            "no-signal": [Effect(level, _each(results, _live, level), high=0.02) for level in COLD],
+            "no-signal": [Effect(level, _each(results, _mixed, level), high=0.02) for level in COLD],
             "style-stays-rare": [Effect(level, _each(results, warmed, level), high=1.0) for level in COLD],
             "examples-start": [Effect(level, ends(level, 24), low=0.8) for level in COLD],
             "few-are-enough": [Effect(f"{n}-examples", gain("1e-5", n, 200), low=-0.1) for n in (8, 24)],
@@ -165,7 +165,7 @@ def _values(results: Sequence[Result]) -> dict[str, Any]:
         "after": told(lambda arm: _exact(arm, "after")),
         "rollouts": told(_until),
         "hits": told(lambda arm: arm["hits"]),
-        "live": {level: _each(results, lambda arm: _live(arm).value, level) for level in NAMES},
+        "mixed": {level: _each(results, lambda arm: _mixed(arm).value, level) for level in NAMES},
     }
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from goldpanner.measure.extrapolate import beyond_n
+from goldpanner.measure.posterior import RateDistribution
 from goldpanner.studies.decide import Effect
 from goldpanner.studies.lab import Lab, Trained
 from goldpanner.studies.statistics import bootstrap, exact_curve, spearman
@@ -92,7 +92,7 @@ def foretold(lab: Lab, base: Trained, problems: Sequence[Problem]) -> dict[str, 
             "exact pass@1": float(exact_curve(logp, [1])[0]),
             "exact pass@64": float(exact_curve(logp, [64])[0]),
             "tail": float((logp > np.log(TAIL)).mean()),
-            "tail-estimated": float(beyond_n(counts, [round(1 / TAIL)], held_out=False).estimates[0].value),
+            "tail-estimated": float(RateDistribution.of(counts).pass_at_k([round(1 / TAIL)])[0].value),
             "weakest-fact": float((weakest > np.log(KNOWN)).mean()),
         },
         "scores": {"draws": counts.c.tolist(), "log-p": logp.tolist(), "weakest": weakest.tolist()},

@@ -1,12 +1,12 @@
-"""PPO and GRPO from one base with the same number of rollouts: the same place, at what cost, and what of dead groups?
+"""PPO and GRPO from one base with the same number of rollouts: the same place? at what cost? and all-wrong groups?
 
 Both draw 768 completions a step for 80 steps (GRPO 48 prompts x 16, PPO 768 prompts x 1, two epochs of two updates).
-Costs are seconds outside sampling and tokens back-propagated (GRPO needs the live groups once, PPO every token twice).
+Costs are seconds outside sampling and tokens back-propagated (GRPO needs the mixed groups once, PPO every token twice).
 
-Dead groups: a second pair of runs, 40 steps on depth 1, in which a verifier calls every answer to questions about one
-relation wrong ("silenced"), whatever it says. Under GRPO these groups are dead and push nothing; what the other
-questions teach still spreads to them. A critic expects some reward there and gets none: its advantages are negative,
-so PPO pushes. The base answers silenced questions well, so the push shows in the exact P of their worked answers.
+All-wrong groups: a second pair of runs, 40 steps on depth 1, in which a verifier calls every answer to questions about
+one relation wrong ("silenced"), whatever it says. Under GRPO these groups push nothing; what the other questions teach
+still spreads to them. A critic expects some reward there and gets none: its advantages are negative, so PPO pushes. The
+base answers silenced questions well, so the push shows in the exact P of their worked answers.
 """
 
 from collections.abc import Sequence
@@ -69,14 +69,15 @@ def _measure(lab: Lab) -> Result:
 def cost(model: Trained, epochs: int) -> dict[str, list[float]]:
     """Return each step's seconds outside sampling, completions, and tokens back-propagated.
 
-    GRPO's dead groups have advantage 0 and are left out; their share of the tokens is taken as their share of groups.
+    GRPO's one-sided groups have advantage 0 and are left out; their share of the tokens is taken as
+    their share of groups.
     """
     rows = model.records
-    live = [1.0 if row["value_loss"] is not None else row["mixed"] for row in rows]
+    mixed = [1.0 if row["value_loss"] is not None else row["mixed"] for row in rows]
     return {
         "seconds": [row["seconds"] - row["sampling_seconds"] for row in rows],
         "sampling": [row["sampling_seconds"] for row in rows],
-        "tokens": [row["tokens"] * share * epochs for row, share in zip(rows, live)],
+        "tokens": [row["tokens"] * share * epochs for row, share in zip(rows, mixed)],
     }
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from goldpanner.measure.origin import RESOLUTION, Origin, origin
+from goldpanner.measure.thresholds import SCARCE, SOLVED, TINY
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.studies.decide import Effect
 from goldpanner.studies.lab import Lab
@@ -30,7 +31,6 @@ ASKED = ("world/d2", "world/d3", "world/d4")
 PROPOSALS = {"strong": ("world/d1", "world/d2", "world/d3"), "weak": ("world/d1", "world/d2")}
 LIKELY = 0.03
 """Above it a problem is not asked at all: the base fails all of 256 draws in 4 cases of 10,000 at most."""
-SOLVED, RARE, TINY = 0.5, 1e-4, 1e-6
 DECADES = tuple(range(-10, -1))
 
 
@@ -145,7 +145,7 @@ def worlds_columns(result: Result, name: str) -> dict[str, Any]:
     return {
         "p": p, "value": value, "error": error, "sure": process["sure"].astype(bool),
         "covered": (process["low"] <= p * (1 + 1e-9)) & (p <= process["high"] * (1 + 1e-9)),
-        "rare": p < RARE, "tiny": (p < RARE) & (p >= 1e-8), "new": new, "false_new": new & (p > RESOLUTION),
+        "rare": p < SCARCE, "tiny": (p < SCARCE) & (p >= 1e-8), "new": new, "false_new": new & (p > RESOLUTION),
         "junk": (p < TINY) & answer["sure"].astype(bool),
         "unseen": answer["value"].astype(np.float64) < np.exp(result["routes"]) / 2,
         "solved": np.exp(result[name]["rl"]) >= SOLVED, "amplified": answer["label"].astype(str) == "amplified",

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from goldpanner.measure.intervals import proportion
+from goldpanner.measure.thresholds import SCARCE, SOLVED
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.studies.decide import Effect
 from goldpanner.studies.lab import Lab
@@ -22,7 +23,7 @@ from goldpanner.types import Estimate, Problem
 
 TRAINED = ("world/d1", "world/d2")
 SPECTRA = ("gap", "no-gap")
-SOLVED, RARE, HARD = np.log(0.5), np.log(1e-4), np.log(1e-3)
+LOG_SOLVED, LOG_SCARCE, HARD = np.log(SOLVED), np.log(SCARCE), np.log(1e-3)
 Fact = tuple[str, str]
 """(relation, letter it is applied to)."""
 
@@ -77,7 +78,7 @@ def _judge(results: Sequence[Result]) -> Finding:
     """Score both forecasts on the same problems; every world gives one estimate of each effect."""
 
     def solved(r: Result) -> Any:
-        return np.asarray(r["after"]) > SOLVED
+        return np.asarray(r["after"]) > LOG_SOLVED
 
     def foretold(r: Result) -> Estimate:
         return bootstrap(auc, r["weakest"], solved(r), key="weakest")
@@ -90,7 +91,7 @@ def _judge(results: Sequence[Result]) -> Finding:
         return auc(np.asarray(r[name])[hard], solved(r)[hard])
 
     def rare(r: Result) -> Estimate:
-        hard = solved(r)[np.asarray(r["own"]) < RARE]
+        hard = solved(r)[np.asarray(r["own"]) < LOG_SCARCE]
         if not len(hard):
             return Estimate.undefined("no problem is so rare")
         low, high = proportion(hard.sum(), len(hard))
@@ -109,7 +110,7 @@ def _judge(results: Sequence[Result]) -> Finding:
             f"{name}_stated": [auc(r["stated"], solved(r)) for r in worlds],
             f"{name}_difference": better[spectrum],
             f"{name}_rare": lifted[spectrum],
-            f"{name}_rare_n": [int((np.asarray(r["own"]) < RARE).sum()) for r in worlds],
+            f"{name}_rare_n": [int((np.asarray(r["own"]) < LOG_SCARCE).sum()) for r in worlds],
             **{f"{name}_hard_{w}": [among_hard(r, w) for r in worlds] for w in ("weakest", "own")},
             f"{name}_rank_weakest": [spearman(r["weakest"], r["after"]) for r in worlds],
             f"{name}_rank_own": [spearman(r["own"], r["after"]) for r in worlds],

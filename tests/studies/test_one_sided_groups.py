@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from goldpanner import rng
-from goldpanner.studies.claims.dead_groups import ARMS, STATES, STUDY, expected_shares
+from goldpanner.studies.claims.one_sided_groups import ARMS, STATES, STUDY, expected_shares
 from goldpanner.studies.study import record
 from goldpanner.train import grpo
 
@@ -31,7 +31,7 @@ def test_expected_shares_are_those_of_every_possible_group():
 
 def test_sampled_groups_have_the_expected_shares():
     p = np.repeat([1e-4, 0.05, 0.5, 0.97], 5_000)
-    reward = torch.from_numpy(rng.stream("test/dead-groups").random((len(p), 16)) < p[:, None]).double()
+    reward = torch.from_numpy(rng.stream("test/one-sided-groups").random((len(p), 16)) < p[:, None]).double()
     states, found = grpo.group_states(reward), expected_shares(p)
     for state, seen in zip(STATES, (states.mixed, states.all_wrong, states.all_correct)):
         assert float(seen.double().mean()) == pytest.approx(found[state], abs=0.01)

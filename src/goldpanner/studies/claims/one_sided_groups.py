@@ -71,7 +71,7 @@ def _train(lab: Lab, base: Trained, name: str, changes: dict[str, Any], problems
 
     def run(model: Any, tokenizer: Any) -> Iterator[Foreseen]:
         policy, drawn = LocalPolicy(model, tokenizer), 0
-        with closing(lab.rollouts(model, tokenizer, tasks, config, f"dead-groups-{name}-w{lab.seed}")) as records:
+        with closing(lab.rollouts(model, tokenizer, tasks, config, f"one-sided-groups-{name}-w{lab.seed}")) as records:
             for step in range(steps):
                 asked = step_problems(tasks, config, step, config.prompts_per_step)
                 exact = np.exp(lab.logp(policy, asked)).tolist() if name == "plain" else None
@@ -170,4 +170,4 @@ def remedy_rows(results: Sequence[Result]) -> list[dict[str, Any]]:
     ]
 
 
-STUDY = Study("dead-groups", _measure, _judge)
+STUDY = Study("one-sided-groups", _measure, _judge)

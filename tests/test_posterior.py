@@ -1,0 +1,92 @@
+"""pass@k beyond n: against truth that is known, and against what not to do."""
+
+import baselines
+import numpy as np
+import pytest
+
+from goldpanner.errors import InputError
+from goldpanner.measure import passk
+from goldpanner.measure.mixture import Tally
+from goldpanner.measure.posterior import METHOD, RateDistribution
+from goldpanner.types import Counts
+
+K = 10_000
+
+
+def population(seed, m, b=0.3, zero=0.0, n=100):
+    r = np.random.default_rng(seed)
+    p = np.where(r.random(m) < zero, 0.0, r.beta(b, 1, m))
+    truth = float(-np.expm1(K * np.log1p(-np.minimum(p, 1 - 1e-15))).mean())
+    return p, Counts.of(np.full(m, n), r.binomial(n, p)), truth
+
+
+def beyond(counts, k=K, level=0.9, seed=0, **options):
+    return RateDistribution.of(counts, seed).pass_at_k([k], level, **options)[0]
+
+
+@pytest.mark.parametrize(("zero", "most"), [(0.0, 0.03), (0.1, 0.05), (0.5, 0.075)])
+def test_the_bayesian_average_beats_the_plug_in_and_covers(zero, most):
+    errors, plug_in, hits = [], [], 0
+    for seed in range(6):
+        _, counts, truth = population(seed, 400, zero=zero)
+        estimate = beyond(counts, seed=seed)
+        errors.append(abs(estimate.value - truth))
+        plug_in.append(abs(baselines.predict("plug-in", Tally.judged(counts), np.array([K]))[0] - truth))
+        hits += estimate.low <= truth <= estimate.high
+    assert np.mean(errors) < most
+    assert np.mean(errors) < np.mean(plug_in)
+    assert hits >= 3
+
+
+def test_answers_are_monotone_in_k_and_agree_with_the_unbiased_curve_within_n():
+    _, counts, _ = population(3, 200)
+    estimates = RateDistribution.of(counts).pass_at_k([1, 10, 100, 1000, 10_000, 1_000_000])
+    values = [e.value for e in estimates]
+    assert (np.diff(values) >= 0).all()
+    np.testing.assert_allclose(values[:3], passk.mean_value(counts, np.array([1, 10, 100])), atol=0.01)
+    assert {e.method for e in estimates} == {METHOD}
+
+
+def test_an_interval_for_problems_like_these_is_wider_than_for_these():
+    _, counts, _ = population(3, 40, n=64)
+    these, alike = beyond(counts, 64), beyond(counts, 64, population=True)
+    assert alike.high - alike.low > 2 * (these.high - these.low)
+
+
+@pytest.mark.parametrize("n", [100, 10_000])
+def test_no_success_at_all_is_not_zero(n):
+    estimate = beyond(Counts.of([n] * 40, [0] * 40), 100_000)
+    assert estimate.low < 1e-3
+    assert estimate.high > 0.05, "0 of n says little of k = 100,000"
+
+
+def test_all_right_is_one():
+    assert beyond(Counts.of([50] * 40, [50] * 40), 1000).low > 0.999
+
+
+def test_unequal_n_and_unjudged_samples_are_used():
+    r = np.random.default_rng(0)
+    n = r.integers(8, 200, 150)
+    p = r.beta(0.4, 2, 150)
+    u = r.binomial(n, 0.1)
+    estimate = beyond(Counts.of(n, r.binomial(n - u, p), unjudged=u), 1000, 0.95)
+    assert estimate.low <= float(np.mean(1 - (1 - p) ** 1000)) <= estimate.high
+    certain = beyond(Counts.of(n, r.binomial(n - u, p)), 1000, 0.95)
+    assert estimate.high - estimate.low > certain.high - certain.low
+
+
+def test_one_sample_a_problem_still_gives_an_estimate():
+    assert 0.5 < beyond(Counts.of([1] * 20, [0, 1] * 10), 100).value < 1
+
+
+def test_same_seed_same_answer_other_seed_close():
+    _, counts, _ = population(6, 100)
+    one, two, three = (beyond(counts, seed=s) for s in (1, 1, 2))
+    assert one == two
+    assert one.value == pytest.approx(three.value, abs=0.03)
+
+
+@pytest.mark.parametrize("k", [[0], [-1], [[1]]])
+def test_a_k_below_one_is_refused(k):
+    with pytest.raises(InputError, match="integers >= 1"):
+        RateDistribution.of(Counts.of([4], [1])).pass_at_k(k)
