@@ -5,6 +5,7 @@ maximum-likelihood distribution. Choosing among them by held-out error was tried
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize, nnls
@@ -15,6 +16,15 @@ from goldpanner.types import Counts, FloatArray, IntArray
 
 PLUG_IN = "plug-in"
 BASELINES = ("beta-binomial", "zero-inflated", "power-law", "npmle", PLUG_IN)
+
+
+@dataclass(frozen=True)
+class Fit(Mixture):
+    """A fitted distribution of P, with how well it fits."""
+
+    loglik: float = float("nan")
+    """Log-likelihood of the counts it was fitted to, up to the binomial coefficients."""
+    parameters: tuple[tuple[str, float], ...] = ()
 
 
 def predict(name: str, tally: Tally, k: IntArray) -> FloatArray:
@@ -30,7 +40,7 @@ def predict(name: str, tally: Tally, k: IntArray) -> FloatArray:
     if name == "power-law":
         return power_law(tally, ks)
     counts = Counts.of(tally.n[tally.index], tally.c[tally.index])
-    fits: dict[str, Callable[[Counts], Mixture]] = {
+    fits: dict[str, Callable[[Counts], Fit]] = {
         "beta-binomial": beta_binomial,
         "zero-inflated": zero_inflated,
         "npmle": npmle,
@@ -94,7 +104,7 @@ def _beta_starts(tally: Tally) -> list[list[float]]:
     return [[np.log(s * rate), np.log(s * (1 - rate))] for s in (0.3, 3.0, 100.0)]
 
 
-def beta_binomial(counts: Counts, grid: Grid | None = None) -> Mixture:
+def beta_binomial(counts: Counts, grid: Grid | None = None) -> Fit:
     """Fit P ~ Beta(a, b) by maximum likelihood.
 
     c_i | n_i ~ BetaBinomial(n_i, a, b); E pass@k = 1 - B(a, b+k) / B(a, b). With all counts 0 (or all n) the likelihood
@@ -108,10 +118,10 @@ def beta_binomial(counts: Counts, grid: Grid | None = None) -> Mixture:
     t, value = _maximise(loglik, _beta_starts(tally))
     a, b = np.exp(t)
     grid = grid or Grid.resolving(int(tally.n.max()))
-    return Mixture("beta-binomial", grid, beta_weights(grid, a, b), value, (("a", float(a)), ("b", float(b))))
+    return Fit("beta-binomial", grid, beta_weights(grid, a, b), value, (("a", float(a)), ("b", float(b))))
 
 
-def zero_inflated(counts: Counts, grid: Grid | None = None) -> Mixture:
+def zero_inflated(counts: Counts, grid: Grid | None = None) -> Fit:
     """Fit P = 0 with probability z, else Beta(a, b), by maximum likelihood."""
     tally = Tally.judged(counts)
     none = tally.c == 0
@@ -126,10 +136,10 @@ def zero_inflated(counts: Counts, grid: Grid | None = None) -> Mixture:
     grid = grid or Grid.resolving(int(tally.n.max()))
     weight = (1 - z) * beta_weights(grid, a, b)
     weight[0] += z
-    return Mixture("zero-inflated", grid, weight, value, (("a", float(a)), ("b", float(b)), ("zero", z)))
+    return Fit("zero-inflated", grid, weight, value, (("a", float(a)), ("b", float(b)), ("zero", z)))
 
 
-def npmle(counts: Counts, grid: Grid | None = None, rounds: int = 60) -> Mixture:
+def npmle(counts: Counts, grid: Grid | None = None, rounds: int = 60) -> Fit:
     """Fit the non-parametric maximum-likelihood distribution on the grid (Laird 1978; Lindsay 1983).
 
     Constrained Newton (Wang 2007): each round solves the likelihood's quadratic approximation over the simplex by
@@ -169,7 +179,7 @@ def npmle(counts: Counts, grid: Grid | None = None, rounds: int = 60) -> Mixture
         weight, value = trial, better
     # The rows of `table` are scaled to maximum 1: put the scale back, so that log-likelihoods compare across models
     p_hat = tally.c / tally.n
-    return Mixture("npmle", grid, weight, value + _scale(grid, tally, p_hat))
+    return Fit("npmle", grid, weight, value + _scale(grid, tally, p_hat))
 
 
 def _scale(grid: Grid, tally: Tally, p_hat: FloatArray) -> float:

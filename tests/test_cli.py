@@ -72,11 +72,11 @@ def test_measure_keeps_the_json_contract(pilot):
     assert is_estimate(found["pass_at_k"]["1"])
     assert found["pass_at_k"]["10000"] == {"value": None, "low": None, "high": None}
     for k in ("1", "100", "10000"):
-        assert is_estimate(found["beyond_n"][k])
-        assert found["beyond_n"][k]["method"]
+        assert is_estimate(found["pass_at_k_of"]["these_problems"][k])
+        assert found["pass_at_k_of"]["these_problems"][k]["method"]
     for shares in found["groups"].values():
-        assert {"live", "dead_wrong", "dead_right"} <= set(shares)
-        assert abs(sum(shares[s]["value"] for s in ("live", "dead_wrong", "dead_right")) - 1) < 0.02
+        assert {"mixed", "all_wrong", "all_correct"} <= set(shares)
+        assert abs(sum(shares[s]["value"] for s in ("mixed", "all_wrong", "all_correct")) - 1) < 0.02
     assert set(found["boundary"]) == {"reached", "not_reached", "unresolved"}
     assert sum(found["boundary"].values()) == 60
 
@@ -299,8 +299,8 @@ def test_every_k_asked_is_there_whatever_n(tmp_path):
     found = json.loads(call("measure", file, "--k", "500,1000,1023,5000,10000,1000000", "--json"))
     for k in ("500", "1000", "1023", "5000", "10000", "1000000"):
         assert is_estimate(found["pass_at_k"][k])
-        assert found["beyond_n"][k]["method"]
-    assert found["beyond_n"]["1023"]["value"] == found["pass_at_k"]["1023"]["value"]
+        assert found["pass_at_k_of"]["these_problems"][k]["method"]
+    assert found["pass_at_k_of"]["problems_like_these"]["1023"]["value"] == found["pass_at_k"]["1023"]["value"]
     both = json.loads(call("compare", file, file, "--k", "1023", "--json"))
     assert is_estimate(both["pass_at_k"]["difference"]["1023"])
 

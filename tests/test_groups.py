@@ -1,4 +1,4 @@
-"""Live and dead groups: the law against enumeration, forecasts against truth, counts of stored groups."""
+"""Mixed and one-sided groups: the law against enumeration, forecasts against truth, counts of stored groups."""
 
 from itertools import product
 
@@ -51,9 +51,9 @@ def test_forecast_from_a_pilot_of_16(a, b):
         counts = Counts.of(np.full(200, 16), r.binomial(16, p))
         found = groups.expected(counts, [16], 0.95, seed)[16]
         truth = groups.shares(p, 16)[0].mean()
-        errors.append(abs(found.live.value - truth))
+        errors.append(abs(found.mixed.value - truth))
         plug.append(abs(groups.shares(counts.c / 16, 16)[0].mean() - truth))
-        hits += found.live.low <= truth <= found.live.high
+        hits += found.mixed.low <= truth <= found.mixed.high
     assert np.mean(errors) <= 0.02
     assert np.mean(errors) < np.mean(plug)
     assert hits >= 6
@@ -64,16 +64,16 @@ def test_expected_shares_add_up_and_follow_the_group_size():
     found = groups.expected(counts, rates=RateDistribution.of(counts, 0, 300))
     assert list(found) == list(groups.SIZES)
     for shares in found.values():
-        assert shares.live.value + shares.dead_wrong.value + shares.dead_right.value == pytest.approx(1, abs=0.02)
-    live = [found[size].live.value for size in groups.SIZES]
+        assert shares.mixed.value + shares.all_wrong.value + shares.all_correct.value == pytest.approx(1, abs=0.02)
+    live = [found[size].mixed.value for size in groups.SIZES]
     assert live == sorted(live)
 
 
 def test_zero_of_sixteen_everywhere_has_an_upper_bound():
     found = groups.expected(Counts.of([16] * 50, [0] * 50), [16])[16]
-    assert found.live.low < 0.001
-    assert 0.001 < found.live.high < 0.3
-    assert found.dead_wrong.high <= 1
+    assert found.mixed.low < 0.001
+    assert 0.001 < found.mixed.high < 0.3
+    assert found.all_wrong.high <= 1
 
 
 def test_observed_counts_states_exactly():
@@ -81,24 +81,24 @@ def test_observed_counts_states_exactly():
     c = np.array([0, 4, 2, 1, 8, 3])
     found = groups.observed(n, c)
     assert set(found) == {4, 8}
-    assert found[4].live.value == 0.5
-    assert found[4].dead_wrong.value == 0.25
-    assert found[4].dead_right.value == 0.25
-    assert found[8].dead_right.value == 0.5
-    assert found[4].live.low > 0
-    assert found[4].live.high < 1
+    assert found[4].mixed.value == 0.5
+    assert found[4].all_wrong.value == 0.25
+    assert found[4].all_correct.value == 0.25
+    assert found[8].all_correct.value == 0.5
+    assert found[4].mixed.low > 0
+    assert found[4].mixed.high < 1
 
 
 def test_unjudged_in_a_group_widen_only_what_they_can_change():
-    # live whatever the unjudged is | could be live or dead-wrong | all unknown
+    # mixed whatever the unjudged is | could be mixed or all wrong | all unknown
     n, c, u = np.array([4, 4, 4]), np.array([1, 0, 0]), np.array([1, 1, 4])
     found = groups.observed(n, c, u)[4]
-    assert found.live.value == 1.0
-    assert found.live.low <= 1 / 3
-    assert np.isnan(groups.observed(n[1:], c[1:], u[1:])[4].live.value)
-    assert found.dead_right.value == 0.0
-    assert found.dead_wrong.value == 0.0
-    assert found.dead_wrong.high > found.dead_right.high - 1e-12
+    assert found.mixed.value == 1.0
+    assert found.mixed.low <= 1 / 3
+    assert np.isnan(groups.observed(n[1:], c[1:], u[1:])[4].mixed.value)
+    assert found.all_correct.value == 0.0
+    assert found.all_wrong.value == 0.0
+    assert found.all_wrong.high > found.all_correct.high - 1e-12
 
 
 @pytest.mark.parametrize("size", [1, 0])
@@ -121,4 +121,4 @@ def test_impossible_inputs_are_named():
 )
 def test_expected_shares_sum_to_one(counts):
     for shares in groups.expected(counts, (2, 16, 256)).values():
-        assert shares.live.value + shares.dead_wrong.value + shares.dead_right.value == pytest.approx(1, abs=1e-9)
+        assert shares.mixed.value + shares.all_wrong.value + shares.all_correct.value == pytest.approx(1, abs=1e-9)

@@ -82,7 +82,7 @@ def test_names_from_a_file_are_shown_as_they_are_and_cannot_format_the_terminal(
 
 def test_plan_advises_by_what_it_found_and_says_what_its_classes_are(tmp_path):
     right, wrong = (write_counts(tmp_path / f"{c}.jsonl", [16] * 20, [c] * 20) for c in (16, 0))
-    assert "few groups would be live. Harder problems." in words("plan", right)
+    assert "few groups would be mixed. Harder problems." in words("plan", right)
     assert "SFT first, or easier problems" in words("plan", wrong)
     mixed = write_counts(
         tmp_path / "mixed.jsonl",
@@ -190,7 +190,7 @@ def test_a_policy_goes_by_its_whole_id_even_where_another_begins_with_it(tmp_pat
 def test_pass_at_k_does_not_fall_where_the_samples_end(tmp_path, k, c):
     file = tmp_path / "counts.jsonl"
     file.write_text("".join(json.dumps({"id": f"p{i}", "n": 16, "c": x}) + "\n" for i, x in enumerate(c)))
-    found = json.loads(call("measure", file, "--k", f"16,{k}", "--json"))["beyond_n"]
+    found = json.loads(call("measure", file, "--k", f"16,{k}", "--json"))["pass_at_k_of"]["these_problems"]
     assert found[str(k)]["value"] >= found["16"]["value"]
     assert found[str(k)]["high"] >= found[str(k)]["value"] >= found[str(k)]["low"]
 
@@ -198,9 +198,9 @@ def test_pass_at_k_does_not_fall_where_the_samples_end(tmp_path, k, c):
 def test_an_enormous_n_is_measured(tmp_path):
     file = tmp_path / "counts.jsonl"
     file.write_text(json.dumps({"id": "a", "n": 10**12, "c": 5}) + "\n")
-    assert json.loads(call("measure", file, "--k", "1,100,10000", "--json"))["beyond_n"]["1"]["value"] == pytest.approx(
-        5e-12, rel=1e-3
-    )
+    assert json.loads(call("measure", file, "--k", "1,100,10000", "--json"))["pass_at_k_of"]["problems_like_these"][
+        "1"
+    ]["value"] == pytest.approx(5e-12, rel=1e-3)
 
 
 def test_files_that_do_not_name_their_model_are_not_pooled(tmp_path):

@@ -93,12 +93,12 @@ def test_cost_and_live_groups_follow_the_shares():
     p, counts = pilot(3, m=300)
     found = plan(counts, prompts_per_step=32)
     for option in found.sizes:
-        assert option.live_per_step.value == pytest.approx(32 * option.live_share.value)
-        assert option.cost.value == pytest.approx(option.size / option.live_share.value)
+        assert option.mixed_per_step.value == pytest.approx(32 * option.mixed_share.value)
+        assert option.cost.value == pytest.approx(option.size / option.mixed_share.value)
         assert option.cost.low <= option.cost.value <= option.cost.high
     truth = groups.shares(p, 16)[0].mean()
     sixteen = next(o for o in found.sizes if o.size == 16)
-    assert sixteen.live_share.low <= truth <= sixteen.live_share.high
+    assert sixteen.mixed_share.low <= truth <= sixteen.mixed_share.high
     cheapest = min(o.cost.value for o in found.sizes)
     chosen = next(o for o in found.sizes if o.size == found.recommended)
     assert chosen.cost.value <= 1.5 * cheapest

@@ -186,7 +186,7 @@ def test_unjudged_rows_move_neither_policy_nor_value(double):
     torch.testing.assert_close(beside * shares[1] / shares[0], alone, rtol=1e-10, atol=1e-12)
 
 
-def test_a_dead_group_pushes_unless_the_critic_foresaw_it(double):
+def test_an_all_wrong_group_pushes_unless_the_critic_foresaw_it(double):
     # equal rewards carry no signal in GRPO; here they do, as far as the value is not the reward
     model, head = double
     rows, _ = some_rows(groups=3)

@@ -73,7 +73,7 @@ def test_it_pilots_plans_trains_and_measures_twice(told, model):
     out, record = told
     assert record["stages"] == ["base", "grpo"]
     assert record["plan"]["problems"] == 6
-    assert record["plan"]["groups"]["8"]["live"]["low"] <= record["plan"]["groups"]["8"]["live"]["high"]
+    assert record["plan"]["groups"]["8"]["mixed"]["low"] <= record["plan"]["groups"]["8"]["mixed"]["high"]
     assert record["verdict"]["headline"].startswith("From base, RL ")
     assert set(record["form"]) == {"base", "grpo"}
     assert {"comparison", "config", "seconds", "versions", "seed", "report", "folder"} <= record.keys()

@@ -433,7 +433,7 @@ def test_picture_is_saved(root, tmp_path, ending):
     assert content.startswith(b"\x89PNG" if ending == ".png" else b"<svg")
     if ending == ".svg":
         assert b"base \xe2\x86\x92 GRPO" in content
-        assert b"dead-wrong" in content
+        assert b"all wrong" in content
 
 
 def test_picture_of_an_unknown_kind_is_refused(root, tmp_path):

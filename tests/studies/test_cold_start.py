@@ -40,7 +40,7 @@ def world(zero=ZERO, tuned=TUNED, live=10, warmed=1.0, problems=PROBLEMS, spread
                 "style_after": around(opens * factor),
                 "rewards": np.linspace(opens / 2, after, 60).tolist(),
                 "groups": 2_880,
-                "live": live,
+                "mixed": live,
                 "hits": 7,
             }
     return {"tasks": ["world/d1"] * problems, "levels": levels}

@@ -145,9 +145,6 @@ class Mixture:
     name: str
     grid: Grid
     weight: FloatArray
-    loglik: float = float("nan")
-    """Log-likelihood of the counts it was fitted to, up to the binomial coefficients."""
-    parameters: tuple[tuple[str, float], ...] = ()
 
     def mean(self, value: FloatArray) -> FloatArray:
         """Return E[value(P)] for `value` given at the nodes, shape (..., J) -> (...)."""
@@ -174,9 +171,8 @@ class Mixture:
         return float(self.grid.p[np.searchsorted(np.cumsum(self.weight), min(q, 1 - 1e-12))])
 
     def to_json(self) -> dict[str, object]:
-        """Return name, log-likelihood, parameters, quartiles."""
-        quantiles = {str(q): self.quantile(q) for q in (0.1, 0.25, 0.5, 0.75, 0.9)}
-        return {"name": self.name, "loglik": self.loglik, **dict(self.parameters), "quantiles": quantiles}
+        """Return the name, and the P that a tenth, a quarter ... of the problems do not exceed."""
+        return {"name": self.name, "quantiles": {str(q): self.quantile(q) for q in (0.1, 0.25, 0.5, 0.75, 0.9)}}
 
 
 def below(grid: Grid, p: float) -> FloatArray:

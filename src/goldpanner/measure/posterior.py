@@ -201,6 +201,8 @@ class RateDistribution:
         ks = np.asarray(k, dtype=np.int64)
         if ks.ndim != 1 or (ks < 1).any():
             raise InputError(f"k is {k!r}; give a list of integers >= 1")
+        if not len(ks):
+            return []
         return self.estimate(lambda grid: 1 - grid.failing(ks.astype(np.float64)), level, population)
 
     def estimate(
