@@ -7,7 +7,7 @@ import torch
 from goldpanner.errors import InputError
 from goldpanner.tasks import ColumnAddition, World
 from goldpanner.train import grpo
-from goldpanner.train.rlvr import RLVRConfig, chance, reward_first
+from goldpanner.train.rlvr import RLVRConfig, random_reward, select_reward
 from goldpanner.types import Completion, Outcome, Problem
 from goldpanner.verify import ChainFormat
 from test_rlvr import Kept, base, mean_p, settings, train, weights, world  # noqa: F401  (fixtures)
@@ -38,7 +38,9 @@ def test_a_random_reward_depends_on_seed_step_group_and_member_alone():
             self.step, self.group, self.index = step, group, index
 
     places = [Place(s, g, i) for s in range(4) for g in range(40) for i in range(50)]
-    draws = {seed: np.array([chance(settings(random_reward=0.3, seed=seed))(p) for p in places]) for seed in (0, 1)}
+    draws = {
+        seed: np.array([random_reward(settings(random_reward=0.3, seed=seed))(p) for p in places]) for seed in (0, 1)
+    }
     n = len(places)
     for drawn in draws.values():
         assert abs(drawn.mean() - 0.3) < 4 * np.sqrt(0.21 / n)
@@ -46,11 +48,11 @@ def test_a_random_reward_depends_on_seed_step_group_and_member_alone():
         for axis in range(3):  # members, groups and steps differ from each other
             assert abs(np.corrcoef(cube.take(0, axis).ravel(), cube.take(1, axis).ravel())[0, 1]) < 0.3
     assert np.mean(draws[0] == draws[1]) < 0.65
-    again = np.array([chance(settings(random_reward=0.3))(p) for p in places])
+    again = np.array([random_reward(settings(random_reward=0.3))(p) for p in places])
     assert (again == draws[0]).all()
     for share, always in ((0.0, 0.0), (1.0, 1.0)):
-        assert {chance(settings(random_reward=share))(p) for p in places[:100]} == {always}
-    assert chance(settings()) is None
+        assert {random_reward(settings(random_reward=share))(p) for p in places[:100]} == {always}
+    assert random_reward(settings()) is None
 
 
 def test_a_random_reward_teaches_nothing_right(base, world):  # noqa: F811
@@ -106,14 +108,14 @@ def test_what_form_cannot_judge():
 @pytest.mark.parametrize("domain", [World(), ColumnAddition()])
 def test_every_domain_offers_its_form_and_judges_it_only_when_named(domain):
     usual = [v.id for v in domain.verifiers()]
-    assert [v.id for v in reward_first(domain.verifiers(), None, domain.controls())] == usual
-    assert [v.id for v in reward_first(domain.verifiers(), "answer", domain.controls())] == usual
-    assert [v.id for v in reward_first(domain.verifiers(), "format", domain.controls())] == [
+    assert [v.id for v in select_reward(domain.verifiers(), None, domain.controls())] == usual
+    assert [v.id for v in select_reward(domain.verifiers(), "answer", domain.controls())] == usual
+    assert [v.id for v in select_reward(domain.verifiers(), "format", domain.controls())] == [
         f"{domain.name}-format@1",
         *usual,
     ]
     with pytest.raises(InputError, match="fits 0 of the verifiers .*-process, .*-format"):
-        reward_first(domain.verifiers(), "style", domain.controls())
+        select_reward(domain.verifiers(), "style", domain.controls())
 
 
 def test_a_format_reward_teaches_the_form(base, world):  # noqa: F811
@@ -162,7 +164,7 @@ def test_a_frozen_policy_makes_as_many_attempts_and_stays_as_it_is(variant, base
 
 
 def test_settings_are_checked_before_anything_is_sampled():
-    assert RLVRConfig(variant="pkpo", k=16).chosen().advantages.keywords == {"k": 16}
+    assert RLVRConfig(variant="pkpo", k=16).resolve_variant().advantages.keywords == {"k": 16}
     with pytest.raises(InputError, match="k is 17 and the group size 16"):
-        RLVRConfig(variant="pkpo", k=17).chosen()
+        RLVRConfig(variant="pkpo", k=17).resolve_variant()
     assert grpo.VARIANTS["pkpo"].advantages is grpo.pkpo_advantages

@@ -14,6 +14,7 @@ from goldpanner.sampling.rollout import count, judge, rollout
 from goldpanner.store import Store
 from goldpanner.tasks import World, load
 from goldpanner.train import grpo
+from goldpanner.train.groups import group_states, mixed_groups
 from goldpanner.types import Completion, Counts, Outcome, SamplingParams
 
 VERIFIERS = World().verifiers()
@@ -82,16 +83,16 @@ def test_a_seed_is_not_ignored():
 
 
 def test_groups_that_are_not_mixed_are_counted_before_anything_filters_them():
-    states = grpo.group_states(torch.tensor([[1.0, 1.0], [0.0, 0.0], [1.0, 0.0], [float("nan"), 0.0]]))
+    states = group_states(torch.tensor([[1.0, 1.0], [0.0, 0.0], [1.0, 0.0], [float("nan"), 0.0]]))
     assert [int(s.sum()) for s in (states.mixed, states.all_wrong, states.all_correct)] == [1, 2, 1]
 
 
 def test_the_share_of_mixed_groups_does_not_change_its_meaning_with_the_variant():
     rewards = torch.tensor([[1.0, 1.0], [0.0, 0.0], [1.0, 0.0]])
-    mixed = grpo.mixed_groups(rewards)
+    mixed = mixed_groups(rewards)
     for variant in grpo.VARIANTS.values():
         variant.advantages(rewards)
-        assert torch.equal(grpo.mixed_groups(rewards), mixed)
+        assert torch.equal(mixed_groups(rewards), mixed)
 
 
 def test_resuming_draws_nothing_twice_and_nothing_too_little(tmp_path):

@@ -1,8 +1,11 @@
 """Group-relative objectives: properties, the written formula in float64, TRL on the same batch, field bugs."""
 
 import copy
+import inspect
 import itertools
 import math
+import re
+from pathlib import Path
 from typing import get_args
 
 import hypothesis.strategies as st
@@ -13,9 +16,11 @@ from hypothesis import given, settings
 from hypothesis.extra.numpy import arrays
 
 from goldpanner.errors import InputError
-from goldpanner.train import grpo
+from goldpanner.train import grpo, ppo
+from goldpanner.train.config import RLVRConfig
+from goldpanner.train.groups import group_states
 from goldpanner.train.model import ModelConfig, build_model, build_tokenizer
-from goldpanner.train.objective import Objective, add_gradient, distinct, score
+from goldpanner.train.objective import Totals, add_gradient, distinct, entropy, kl_k3, reduce_loss, score
 from goldpanner.train.rows import Row
 
 CENTRED = (grpo.group_advantages, grpo.centred_advantages, grpo.rloo_advantages, grpo.maxrl_advantages)
@@ -115,7 +120,7 @@ def test_wrong_input_is_named():
     with pytest.raises(InputError, match="rewards >= 0"):
         grpo.maxrl_advantages(torch.tensor([[-1.0, 1.0]]))
     with pytest.raises(InputError, match="expected"):
-        grpo.kl_k3(torch.zeros(2, 3), torch.zeros(2, 4))
+        kl_k3(torch.zeros(2, 3), torch.zeros(2, 4))
 
 
 def test_reinforce_pushes_in_an_all_correct_group_and_the_others_do_not():
@@ -211,7 +216,7 @@ def test_expected_gradients_of_the_linear_variants(p):
 
 @given(reward=rewards_or_none)
 def test_every_group_has_exactly_one_state(reward):
-    states = grpo.group_states(torch.from_numpy(reward))
+    states = group_states(torch.from_numpy(reward))
     total = sum(s.int() for s in (states.mixed, states.all_wrong, states.all_correct, states.unjudged))
     assert (total == 1).all()
     for row, mixed, wrong, right in zip(reward, states.mixed, states.all_wrong, states.all_correct):
@@ -223,7 +228,7 @@ def test_shares_follow_the_binomial_law():
     generator = np.random.default_rng(0)
     p, size, groups = 0.1, 8, 200_000
     reward = torch.from_numpy((generator.random((groups, size)) < p).astype(np.float32))
-    states = grpo.group_states(reward)
+    states = group_states(reward)
     for got, expected in ((states.all_wrong, (1 - p) ** size), (states.all_correct, p**size)):
         assert abs(float(got.double().mean()) - expected) < 5 * math.sqrt(expected * (1 - expected) / groups) + 1e-9
 
@@ -269,8 +274,8 @@ def test_loss_and_gradient_are_those_of_the_written_formula(seed, low, high, kl,
     advantage = torch.from_numpy(generator.normal(0, 1, 6))
     mask = torch.arange(width) < torch.from_numpy(lengths)[:, None]
 
-    token_loss = grpo.policy_loss(logp, old, advantage, clip_low=low, clip_high=high) + kl * grpo.kl_k3(logp, reference)
-    loss = grpo.reduce_loss(token_loss, mask, reduction, grpo.Totals(6, int(lengths.sum()), 10))
+    token_loss = grpo.policy_loss(logp, old, advantage, mask, low, high).loss_BT + kl * kl_k3(logp, reference)
+    loss = reduce_loss(token_loss, mask, reduction, Totals(6, int(lengths.sum()), 10))
     (gradient,) = torch.autograd.grad(loss, logp)
     expected = written_out(
         logp, old, reference, advantage, lengths, low=low, high=high, kl=kl, reduction=reduction, max_tokens=10
@@ -280,28 +285,81 @@ def test_loss_and_gradient_are_those_of_the_written_formula(seed, low, high, kl,
     assert (gradient - expected_gradient).abs().max() < 1e-10
 
 
-def test_clipped_tokens_are_those_without_a_gradient():
-    generator = np.random.default_rng(1)
-    logp = torch.from_numpy(generator.normal(-2, 1, (8, 9))).requires_grad_()
-    old = torch.from_numpy(logp.detach().numpy() + generator.normal(0, 0.4, (8, 9)))
-    advantage = torch.from_numpy(generator.normal(0, 1, 8))
-    clip = {"clip_low": 0.2, "clip_high": 0.28}
-    grpo.policy_loss(logp, old, advantage, **clip).sum().backward()
-    assert torch.equal(logp.grad == 0, grpo.clipped(logp.detach(), old, advantage, **clip))
-    assert 0 < (logp.grad == 0).sum() < logp.numel()
+def off_policy_batch(seed, spread=0.3):
+    """Log-probabilities of six sequences of 1 to 6 tokens, those of an older policy, advantages and the mask."""
+    generator = np.random.default_rng(seed)
+    lengths = generator.integers(1, 7, 6)
+    logp = torch.from_numpy(generator.normal(-2, 1, (6, 6))).requires_grad_()
+    old = torch.from_numpy(logp.detach().numpy() + generator.normal(0, spread, (6, 6)))
+    mask = torch.arange(6) < torch.from_numpy(lengths)[:, None]
+    return logp, old, torch.from_numpy(generator.normal(0, 1, 6)), mask
 
 
-def test_on_policy_gradient_is_reinforce():
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10**6), low=st.sampled_from([3e-4, 0.1]), high=st.sampled_from([4e-4, 0.2]))
+def test_gspo_is_its_written_formula(seed, low, high):
+    logp, old, advantage, mask = off_policy_batch(seed)
+    loss = grpo.gspo_loss(logp, old, advantage, mask, low, high).loss_BT
+    total = reduce_loss(loss, mask, "sequence-mean", Totals(6, int(mask.sum()), 10))
+    sequences = []
+    for i in range(6):  # eq. 5: one term for each sequence
+        log_ratios = [logp[i, t] - old[i, t] for t in range(int(mask[i].sum()))]
+        s = torch.exp(sum(log_ratios) / len(log_ratios))
+        sequences.append(-torch.min(s * advantage[i], torch.clamp(s, 1 - low, 1 + high) * advantage[i]))
+    expected = torch.stack(sequences).mean()
+    assert abs(float(total.detach() - expected.detach())) < 1e-12
+    (gradient,), (written,) = (torch.autograd.grad(x, logp) for x in (total, expected))
+    assert (gradient - written).abs().max() < 1e-12
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10**6), low=st.sampled_from([0.3, 1.0]), high=st.sampled_from([0.2, 4.0]))
+def test_cispo_s_gradient_is_its_written_one(seed, low, high):
+    logp, old, advantage, mask = off_policy_batch(seed, spread=0.8)
+    loss, clipped = grpo.cispo_loss(logp, old, advantage, mask, low, high)
+    total = reduce_loss(loss, mask, "token-mean", Totals(6, int(mask.sum()), 10))
+    (gradient,) = torch.autograd.grad(total, logp)
+    for i, t in itertools.product(range(6), range(6)):
+        rho = math.exp(float((logp[i, t] - old[i, t]).detach()))
+        weight = min(max(rho, 1 - low), 1 + high)
+        expected = -weight * float(advantage[i]) / int(mask.sum()) if mask[i, t] else 0.0
+        assert float(gradient[i, t]) == pytest.approx(expected, abs=1e-12)
+        assert bool(clipped[i, t]) == (weight != rho)
+    assert (gradient[mask] != 0).all()  # no token loses its gradient
+
+
+@pytest.mark.parametrize("loss_function", [grpo.policy_loss, grpo.gspo_loss])
+def test_clipped_tokens_are_those_without_a_gradient(loss_function):
+    logp, old, advantage, mask = off_policy_batch(1, spread=0.4)
+    loss, clipped = loss_function(logp, old, advantage, mask, 0.1, 0.15)
+    torch.where(mask, loss, 0.0).sum().backward()
+    assert torch.equal((logp.grad == 0) & mask, clipped & mask)
+    assert 0 < (clipped & mask).sum() < mask.sum()
+
+
+@pytest.mark.parametrize("variant", grpo.VARIANTS.values(), ids=list(grpo.VARIANTS))
+def test_advantages_of_tokens_are_taken_as_those_of_sequences(variant):
+    logp, old, advantage, mask = off_policy_batch(2)
+    for one, other in zip(
+        *(variant.token_loss(logp, old, a, mask) for a in (advantage, advantage[:, None].repeat(1, 6)))
+    ):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("variant", grpo.VARIANTS.values(), ids=list(grpo.VARIANTS))
+def test_on_policy_gradient_is_reinforce(variant):
     logp = torch.randn(3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
     advantage = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
-    grpo.policy_loss(logp, logp.detach(), advantage, clip_low=0.2, clip_high=0.2).sum().backward()
+    loss, clipped = variant.token_loss(logp, logp.detach(), advantage, torch.ones(3, 4, dtype=torch.bool))
+    loss.sum().backward()
     torch.testing.assert_close(logp.grad, -advantage[:, None].expand(3, 4), rtol=0, atol=1e-15)
+    assert not clipped.any()
 
 
 def test_k3_is_an_unbiased_nonnegative_estimate_of_the_kl():
     p = torch.tensor([0.7, 0.2, 0.1], dtype=torch.float64).log()
     q = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64).log()
-    k3 = grpo.kl_k3(p[None], q[None])[0]
+    k3 = kl_k3(p[None], q[None])[0]
     assert (k3 >= 0).all()
     assert float((p.exp() * k3).sum()) == pytest.approx(float((p.exp() * (p - q)).sum()), abs=1e-15)
 
@@ -312,7 +370,7 @@ def test_weighted_by_the_ratio_its_gradient_is_that_of_the_kl_and_alone_it_is_no
     p = logits.log_softmax(0)
     weight = p.detach().exp()  # the exact expectation over tokens drawn from the policy
     (exact,) = torch.autograd.grad((p.exp() * (p - q)).sum(), logits, retain_graph=True)
-    k3 = grpo.kl_k3(p[None], q[None])[0]
+    k3 = kl_k3(p[None], q[None])[0]
     (weighted,) = torch.autograd.grad((weight * k3 * grpo.ratio(p, p.detach())).sum(), logits, retain_graph=True)
     (alone,) = torch.autograd.grad((weight * k3).sum(), logits)
     torch.testing.assert_close(weighted, exact, rtol=0, atol=1e-12)
@@ -322,14 +380,14 @@ def test_weighted_by_the_ratio_its_gradient_is_that_of_the_kl_and_alone_it_is_no
 def test_entropy_by_hand():
     logits = torch.log(torch.tensor([[0.25, 0.25, 0.5], [1.0, 1.0, 1.0]], dtype=torch.float64))
     expected = torch.tensor([1.5 * math.log(2), math.log(3)], dtype=torch.float64)
-    torch.testing.assert_close(grpo.entropy(logits), expected, rtol=1e-12, atol=0)
+    torch.testing.assert_close(entropy(logits), expected, rtol=1e-12, atol=0)
 
 
 def test_padding_never_reaches_the_loss():
     loss = torch.tensor([[1.0, math.inf], [2.0, math.nan]])
     mask = torch.tensor([[True, False], [True, False]])
     for reduction in get_args(grpo.Reduction):
-        assert float(grpo.reduce_loss(loss, mask, reduction, grpo.Totals(2, 2, 1))) == pytest.approx(1.5)
+        assert float(reduce_loss(loss, mask, reduction, Totals(2, 2, 1))) == pytest.approx(1.5)
 
 
 # --- a model: skipping groups that are not mixed, micro-batches, TRL
@@ -354,9 +412,13 @@ def some_rows(seed=0, groups=6, size=4, longest=9):
     return rows, reward
 
 
-def gradient_of(model, rows, advantage, objective, **options):
+def settings_of(**changes):
+    return RLVRConfig(**{"max_tokens": 10, "group_size": 4, "k": 2, **changes})
+
+
+def gradient_of(model, rows, advantage, config, **options):
     model.zero_grad(set_to_none=False)
-    result = add_gradient(model, rows, advantage, objective, **options)
+    result = add_gradient(model, rows, advantage, config, **options)
     return result, torch.cat([p.grad.flatten() for p in model.parameters()])
 
 
@@ -383,10 +445,10 @@ def test_skipping_groups_that_are_not_mixed_changes_neither_loss_nor_gradient(do
     rows, reward = some_rows()
     reward[3, 1] = math.nan
     advantage = grpo.VARIANTS[variant].advantages(reward.double()).flatten()
-    objective = Objective(grpo.VARIANTS[variant].reduction, max_tokens=10)
+    config = settings_of(variant=variant)
     assert (advantage == 0).sum() >= 5
     (skipping, fast), (full, slow) = (
-        gradient_of(double, rows, advantage, objective, every_row=every) for every in (False, True)
+        gradient_of(double, rows, advantage, config, every_row=every) for every in (False, True)
     )
     assert abs(skipping.loss - full.loss) < 1e-12
     assert (fast - slow).abs().max() < 1e-12
@@ -407,13 +469,13 @@ def test_equal_rows_are_computed_once_and_counted_as_often_as_they_occur(double,
     reference = copy.deepcopy(double)
     with torch.no_grad():
         reference.lm_head.weight.mul_(1.1)
-    objective = Objective(reduction, max_tokens=10, **terms)
+    config = settings_of(reduction=reduction, **terms)
     (once, fast), (each, slow) = (
-        gradient_of(double, rows, advantage, objective, old_logp=old, reference=reference, every_row=every)
+        gradient_of(double, rows, advantage, config, old_logp=old, reference=reference, every_row=every)
         for every in (False, True)
     )
-    assert len(distinct(rows, advantage.tolist(), objective)) < len(rows) / 2
-    assert sum(distinct(rows, advantage.tolist(), Objective(reduction, 10, kl=0.1)).values()) == len(rows)
+    assert len(distinct(rows, advantage.tolist(), config)) < len(rows) / 2
+    assert sum(distinct(rows, advantage.tolist(), settings_of(kl=0.1)).values()) == len(rows)
     assert (fast - slow).abs().max() < 1e-12
     assert (once.loss, once.clipped) == pytest.approx((each.loss, each.clipped), abs=1e-12)
     assert once.clipped > 0
@@ -429,14 +491,14 @@ def test_with_a_kl_or_entropy_term_groups_that_are_not_mixed_do_carry_a_gradient
     reference = build_model(
         ModelConfig(hidden_size=16, heads=2, intermediate_size=24, init_std=0.3), 23, seed=1
     ).double()
-    objective = Objective("sequence-mean", max_tokens=10, **term)
-    _, gradient = gradient_of(double, rows, advantage, objective, reference=reference if "kl" in term else None)
+    config = settings_of(**term)
+    _, gradient = gradient_of(double, rows, advantage, config, reference=reference if "kl" in term else None)
     assert gradient.abs().max() > 1e-4
 
 
 def test_a_batch_without_mixed_groups_has_gradient_zero(double):
     rows, _ = some_rows()
-    result, gradient = gradient_of(double, rows, torch.zeros(len(rows)), Objective("token-mean", max_tokens=10))
+    result, gradient = gradient_of(double, rows, torch.zeros(len(rows)), settings_of(reduction="token-mean"))
     assert result.loss == 0
     assert (gradient == 0).all()
 
@@ -446,8 +508,8 @@ def test_micro_batches_and_padding_change_nothing(double, reduction):
     rows, reward = some_rows(3)
     advantage = grpo.group_advantages(reward.double()).flatten()
     small, large = (
-        gradient_of(double, rows, advantage, Objective(reduction, max_tokens=10, cells=cells, entropy=0.01))
-        for cells in (1, 10**6)
+        gradient_of(double, rows, advantage, settings_of(reduction=reduction, tokens_per_batch=tokens, entropy=0.01))
+        for tokens in (1, 10**6)
     )
     assert abs(small[0].loss - large[0].loss) < 1e-12
     assert (small[1] - large[1]).abs().max() < 1e-12
@@ -461,44 +523,43 @@ def test_scores_are_the_policy_s_log_probabilities(tiny):
     rows, _ = some_rows()
     problems = [Problem("t", tokenizer.decode(row.prompt), "") for row in rows]
     expected = LocalPolicy(model, tokenizer).token_logprobs(problems, [row.response for row in rows])
-    for got, want in zip(score(model, rows, Objective("token-mean", max_tokens=10, cells=50)), expected):
+    for got, want in zip(score(model, rows, settings_of(tokens_per_batch=50)), expected):
         np.testing.assert_allclose(got.numpy(), want, atol=1e-5)
 
 
-# (TRL's loss_type, variant, its own clip)
-TRL_LOSSES = [("grpo", "grpo", 0.2), ("dr_grpo", "dr-grpo", 0.2), ("dapo", "dapo", 0.28)]
+HANDED = [name for name, variant in grpo.VARIANTS.items() if variant.trl is not None]
 
 
 @pytest.mark.filterwarnings("ignore")  # TRL's and its libraries' own
-@pytest.mark.parametrize(("loss_type", "variant", "high"), TRL_LOSSES)
-@pytest.mark.parametrize(("kl", "unbiased"), [(0.0, False), (0.04, False), (0.04, True)])
-def test_loss_and_gradient_are_trl_s(tiny, tmp_path, loss_type, variant, high, kl, unbiased):
+@pytest.mark.parametrize("variant", HANDED)
+@pytest.mark.parametrize(
+    "changes", [{}, {"kl": 0.04}, {"kl": 0.04, "unbiased_kl": True}, {"reduction": "token-mean", "clip_high": 0.01}]
+)
+def test_loss_and_gradient_are_trl_s(tiny, tmp_path, variant, changes):
+    """What is handed to TRL trains the same algorithm: its trainer's loss on our batch is ours."""
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 
+    from goldpanner.train.trl.launch import arguments
+
     model, tokenizer = tiny
     rows, reward = some_rows(seed=5)
-    size = reward.shape[1]
     generator = np.random.default_rng(7)
+    config = settings_of(variant=variant, prompts_per_step=len(reward), tokens_per_batch=60, **changes)
+    if grpo.VARIANTS[variant].trl(config) is None:
+        assert (variant, config.unbiased_kl) == ("gspo", True)  # TRL would weight the KL term by the sequence's ratio
+        return
     advantage = grpo.VARIANTS[variant].advantages(reward).flatten()
-    old = [x + torch.from_numpy(generator.normal(0, 0.2, len(x))).float() for x in scores(model, rows)]
+    spread = 1.5 if variant == "cispo" else 0.2  # its largest weight is 5
+    old = [x + torch.from_numpy(generator.normal(0, spread, len(x))).float() for x in scores(model, rows)]
     reference = build_model(ModelConfig(hidden_size=16, heads=2, intermediate_size=24, init_std=0.3), 23, seed=1)
+    kl = bool(config.kl)
+    ours, gradient = gradient_of(model, rows, advantage, config, old_logp=old, reference=reference if kl else None)
 
-    objective = Objective(
-        grpo.VARIANTS[variant].reduction, max_tokens=10, clip_high=high, kl=kl, unbiased_kl=unbiased, cells=60
-    )
-    ours, gradient = gradient_of(model, rows, advantage, objective, old_logp=old, reference=reference if kl else None)
-
-    arguments = GRPOConfig(
-        output_dir=str(tmp_path), loss_type=loss_type, beta=kl, use_bias_correction_kl=unbiased,
-        epsilon=0.2, epsilon_high=high, num_generations=size,
-        per_device_train_batch_size=len(rows), max_completion_length=10, bf16=False, use_cpu=True,
-        gradient_checkpointing=False, disable_dropout=True, report_to=[], logging_strategy="no", save_strategy="no",
-    )  # fmt: skip
     model.save_pretrained(tmp_path / "model")
     trainer = GRPOTrainer(
-        str(tmp_path / "model"), reward_funcs=lambda **_: [], args=arguments, processing_class=tokenizer,
-        train_dataset=Dataset.from_dict({"prompt": ["w1"]}),
+        str(tmp_path / "model"), reward_funcs=lambda **_: [], processing_class=tokenizer,
+        args=GRPOConfig(**arguments(config, tmp_path, 1, "cpu")), train_dataset=Dataset.from_dict({"prompt": ["w1"]}),
     )  # fmt: skip
     trainer.current_gradient_accumulation_steps = 1
     trainer.model.train()
@@ -511,8 +572,32 @@ def test_loss_and_gradient_are_trl_s(tiny, tmp_path, loss_type, variant, high, k
     assert theirs.abs().max() > 1e-2
 
 
+@pytest.mark.parametrize("variant", [name for name in grpo.VARIANTS if name not in HANDED])
+def test_a_variant_that_trl_lacks_is_refused_by_name(variant, tmp_path):
+    from goldpanner.train.trl.launch import arguments
+
+    with pytest.raises(InputError, match=f"TRL has no counterpart of variant {variant}.*give our own loop"):
+        arguments(settings_of(variant=variant), tmp_path, 1, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("variant", "changes"),
+    [
+        ("grpo", {"reduction": "sequence-sum"}),
+        ("cispo", {"clip_low": 0.5}),
+        ("cispo", {"reduction": "constant"}),
+        ("gspo", {"kl": 0.1, "unbiased_kl": True}),
+    ],
+)
+def test_settings_with_which_trl_would_train_something_else_are_refused(variant, changes, tmp_path):
+    from goldpanner.train.trl.launch import arguments
+
+    with pytest.raises(InputError, match=f"variant {variant} with these settings"):
+        arguments(settings_of(variant=variant, **changes), tmp_path, 1, "cpu")
+
+
 def scores(model, rows):
-    return score(model, rows, Objective("token-mean", max_tokens=10))
+    return score(model, rows, settings_of(reduction="token-mean"))
 
 
 def trl_inputs(rows, advantage, old, reference):
@@ -537,5 +622,39 @@ def trl_inputs(rows, advantage, old, reference):
     }
 
 
-def test_every_variant_has_a_name_and_every_name_a_variant():
-    assert tuple(grpo.VARIANTS) == get_args(grpo.VariantName)
+# --- the docs
+
+DOCS = Path(__file__).parent.parent / "docs" / "objectives.md"
+
+
+@pytest.mark.parametrize("name", grpo.VARIANTS)
+def test_every_variant_has_its_row_in_the_docs(name):
+    rows = re.findall(rf"^\| `{name}` \|(.*)\|$", DOCS.read_text(encoding="utf-8"), re.M)
+    assert len(rows) == 1
+    advantages, loss, reduction, clip, in_trl, source = (cell.strip() for cell in rows[0].split("|"))
+    variant = grpo.VARIANTS[name]
+    assert advantages.split("`")[1] == ("gae" if variant.critic else variant.advantages.__name__)
+    assert (loss, reduction) == (f"`{variant.loss.__name__}`", f"`{variant.reduction}`")
+    assert [float(number) for number in clip.split(",")] == [variant.clip_low, variant.clip_high]
+    assert source in (grpo.__doc__ + inspect.getsource(grpo) + ppo.__doc__ + inspect.getsource(ppo)).replace("\n", " ")
+    if variant.trl is None:
+        assert in_trl.startswith("none: ")
+    else:
+        fields = {key: value for key, value in variant.trl(settings_of(variant=name)).items() if isinstance(value, str)}
+        if fields["importance_sampling_level"] == "token":  # TRL's default
+            del fields["importance_sampling_level"]
+        assert dict(part.split("=") for part in re.findall(r"`(.+?)`", in_trl)) == fields
+
+
+def test_the_docs_example_adds_a_variant(monkeypatch):
+    monkeypatch.setattr(grpo, "VARIANTS", dict(grpo.VARIANTS))
+    example = DOCS.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    names: dict = {}
+    exec(example, names)
+    variant = names["config"].resolve_variant()
+    assert variant.loss is names["bounded"]
+    logp, old, advantage, mask = off_policy_batch(3, spread=0.8)
+    loss, clipped = variant.token_loss(logp, old, advantage, mask)
+    loss.sum().backward()
+    assert torch.equal(logp.grad == 0, clipped)
+    assert clipped.any()

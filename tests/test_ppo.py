@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from typing import get_args
 
 import hypothesis.strategies as st
 import numpy as np
@@ -14,9 +13,10 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from goldpanner.errors import InputError
 from goldpanner.tasks.task import Task
 from goldpanner.train import grpo, ppo
+from goldpanner.train.config import RLVRConfig
 from goldpanner.train.model import ModelConfig, build_model, build_tokenizer
-from goldpanner.train.objective import Objective, add_gradient
-from goldpanner.train.rlvr import PPO, RLVRConfig, rlvr
+from goldpanner.train.objective import add_gradient
+from goldpanner.train.rlvr import PPO, rlvr
 from goldpanner.train.rows import Row
 from goldpanner.types import Outcome, Problem, SamplingParams, Verdict
 from test_grpo import in_double, some_rows
@@ -118,13 +118,15 @@ def double(request, tokenizer):
 
 
 def gradient_of(model, head, rows, reward, *, every_row=False, old_logp=None, critic=None, whitened=False, **terms):
-    logp, seen = ppo.assess(model, head, rows, reward, discount=1.0, gae_lambda=1.0, whitened=whitened, cells=70)
-    objective = Objective("token-mean", max_tokens=10, critic=True, cells=70, **terms)
+    config = RLVRConfig(
+        variant="ppo", max_tokens=10, tokens_per_batch=70, gae_lambda=1.0, whiten=whitened, group_size=1, **terms
+    )
+    logp, seen = ppo.assess(model, head, rows, reward, config)
     parameters = [*model.parameters(), *head.parameters()]
     for parameter in parameters:
         parameter.grad = None
     found = add_gradient(
-        model, rows, torch.zeros(len(rows)), objective, every_row=every_row, old_logp=old_logp or logp,
+        model, rows, torch.zeros(len(rows)), config, every_row=every_row, old_logp=old_logp or logp,
         critic=critic or seen,
     )  # fmt: skip
     return found, torch.cat([torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in parameters])
@@ -163,7 +165,8 @@ def test_equal_rows_are_computed_once_and_counted_as_often_as_they_occur(double)
     reward = reward_PG.flatten().tolist()
     reward[3] = None
     model, head = double
-    old = [x + 0.3 for x in ppo.assess(model, head, rows, reward, discount=1, gae_lambda=1, whitened=False)[0]]
+    config = RLVRConfig(variant="ppo", gae_lambda=1, whiten=False)
+    old = [x + 0.3 for x in ppo.assess(model, head, rows, reward, config)[0]]
     terms = {"value_weight": 0.5, "entropy": 0.02, "whitened": True, "old_logp": old}
     once, fast = gradient_of(model, head, rows, reward, **terms)
     each, slow = gradient_of(model, head, rows, reward, every_row=True, **terms)
@@ -237,7 +240,7 @@ def test_it_learns(architecture, tokenizer):
     assert np.mean([r.reward for r in records[-10:]]) > 0.9
     assert np.mean([r.value_loss for r in records[-10:]]) < 0.05
     assert max(r.clipped for r in records) > 0
-    assert {r.live for r in records} == {0.0}  # groups of one, and no signal from any group
+    assert {r.mixed for r in records} == {0.0}  # groups of one, and no signal from any group
 
 
 @pytest.mark.parametrize("architecture", [llama, gpt2])
@@ -285,11 +288,10 @@ def test_a_failed_completion_has_no_tokens_and_does_no_harm(tokenizer):
     model = llama(tokenizer)
     head = ppo.value_head(model)
     rows, reward = [Row([3, 6], []), Row([3, 6], [7, 1])], [None, 1.0]
-    logp, critic = ppo.assess(model, head, rows, reward, discount=1.0, gae_lambda=0.95, whitened=True)
+    config = RLVRConfig(variant="ppo", max_tokens=10)
+    logp, critic = ppo.assess(model, head, rows, reward, config)
     assert [len(x) for x in logp] == [0, 2]
-    found = add_gradient(
-        model, rows, torch.zeros(2), Objective("token-mean", 10, critic=True), old_logp=logp, critic=critic
-    )
+    found = add_gradient(model, rows, torch.zeros(2), config, old_logp=logp, critic=critic)
     assert math.isfinite(found.loss)
     assert all(p.grad.isfinite().all() for p in head.parameters())
 
@@ -298,4 +300,4 @@ def test_the_default_draws_as_many_rollouts_as_grpo_s():
     other = RLVRConfig()
     assert PPO.prompts_per_step * PPO.group_size == other.prompts_per_step * other.group_size
     assert grpo.VARIANTS["ppo"].critic
-    assert [name for name in get_args(grpo.VariantName) if grpo.VARIANTS[name].critic] == ["ppo"]
+    assert [name for name, variant in grpo.VARIANTS.items() if variant.critic] == ["ppo"]

@@ -26,8 +26,9 @@ from goldpanner.runs import lab_run, model_run, settings
 from goldpanner.runs.before_after import form_paragraph
 from goldpanner.store import Store
 from goldpanner.tasks.catalog import task
+from goldpanner.train.config import RLVRConfig
 from goldpanner.train.model import load_model
-from goldpanner.train.objective import Objective, add_gradient
+from goldpanner.train.objective import add_gradient
 from goldpanner.train.rows import Row
 
 SMALL = (
@@ -311,7 +312,8 @@ def test_autocast_computes_the_same_gradient_to_bfloat16_precision(model):
     gradients = []
     for autocast in (False, True):
         net, _ = load_model(model)
-        add_gradient(net, rows, torch.tensor([1.0, -0.5, 0.3]), Objective("token-mean", 4, autocast=autocast))
+        config = RLVRConfig(max_tokens=4, autocast=autocast, reduction="token-mean")
+        add_gradient(net, rows, torch.tensor([1.0, -0.5, 0.3]), config)
         assert net.lm_head.weight.grad.dtype == torch.float32
         gradients.append(torch.cat([p.grad.flatten() for p in net.parameters()]))
     plain, mixed = gradients

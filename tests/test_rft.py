@@ -14,7 +14,7 @@ from goldpanner.policies.local import LocalPolicy
 from goldpanner.sampling.rollout import rollout
 from goldpanner.store import Store
 from goldpanner.train.config import RFTConfig
-from goldpanner.train.rejection import keep_right, rft, to_rows
+from goldpanner.train.rejection import keep_correct, rft, to_rows
 from goldpanner.train.rlvr import RLVRConfig, rlvr
 from goldpanner.train.rows import Row
 from goldpanner.train.supervised import SFT, encode, epochs, supervised
@@ -32,36 +32,36 @@ def sample(text, outcome=Outcome.CORRECT, problem="p", index=0, tokens=None):
 
 def test_only_right_samples_are_kept_in_their_order():
     samples = [sample(str(i), outcome, problem=f"p{i % 2}", index=i) for i, outcome in enumerate(list(Outcome) * 3)]
-    assert [s.index for s in keep_right(samples)] == [0, 3, 6]  # unjudged is not right
-    assert keep_right([]) == []
+    assert [s.index for s in keep_correct(samples)] == [0, 3, 6]  # unjudged is not right
+    assert keep_correct([]) == []
 
 
 def test_equal_completions_of_a_problem_are_kept_once():
     samples = [sample("b", index=0), sample("c", index=1), sample("b", index=2), sample("b", problem="q", index=3)]
-    assert [s.index for s in keep_right(samples)] == [0, 1, 3]
-    assert [s.index for s in keep_right(samples, distinct=False)] == [0, 1, 2, 3]
+    assert [s.index for s in keep_correct(samples)] == [0, 1, 3]
+    assert [s.index for s in keep_correct(samples, distinct=False)] == [0, 1, 2, 3]
     by_token = [sample("b", index=0, tokens=(5, 1)), sample("b", index=1, tokens=(2, 3, 1))]
-    assert len(keep_right(by_token)) == 2  # the same text in other tokens is another completion
+    assert len(keep_correct(by_token)) == 2  # the same text in other tokens is another completion
 
 
 def test_a_cap_chooses_at_random_by_seed():
     samples = [sample(str(i), index=i, problem=f"p{i % 3}") for i in range(30)]
-    capped = [[s.index for s in keep_right(samples, per_problem=4, seed=seed)] for seed in range(6)]
+    capped = [[s.index for s in keep_correct(samples, per_problem=4, seed=seed)] for seed in range(6)]
     for indices in capped:
         assert indices == sorted(indices)
         assert [sum(i % 3 == p for i in indices) for p in range(3)] == [4, 4, 4]
-    assert capped[0] == [s.index for s in keep_right(samples, per_problem=4, seed=0)]
+    assert capped[0] == [s.index for s in keep_correct(samples, per_problem=4, seed=0)]
     assert len({tuple(indices) for indices in capped}) > 1
     assert len({i for indices in capped for i in indices}) > 24  # not the first ones only
-    assert len(keep_right(samples, per_problem=99)) == 30
+    assert len(keep_correct(samples, per_problem=99)) == 30
 
 
 def test_another_verifier_judges_anew():
     samples = [sample("b", problem=PROBLEM.id), sample("oak b", Outcome.WRONG, problem=PROBLEM.id, index=1)]
-    kept = keep_right(samples, verifier=ChainProcess(), problems={PROBLEM.id: PROBLEM})
+    kept = keep_correct(samples, verifier=ChainProcess(), problems={PROBLEM.id: PROBLEM})
     assert [(s.index, s.verdict.verifier) for s in kept] == [(1, "chain-process@1")]
     with pytest.raises(InputError, match="problem p is not known"):
-        keep_right([sample("b")], verifier=ChainProcess(), problems={})
+        keep_correct([sample("b")], verifier=ChainProcess(), problems={})
 
 
 def test_rows_hold_the_very_tokens_that_were_drawn(base, world):  # noqa: F811
@@ -102,7 +102,7 @@ def train(base, world, config, **options):  # noqa: F811
 
 def test_it_raises_the_probability_of_right_answers_on_held_out_problems(base, world):  # noqa: F811
     sink, asked = Kept(), []
-    model, records = train(base, world, config(rounds=2), sink=sink, run="r", asked=asked.extend)
+    model, records = train(base, world, config(rounds=2), sink=sink, run="r", on_problems=asked.extend)
     assert mean_p(model, base[1], world) > mean_p(*base, world) + 0.08
     assert records[1].reward > records[0].reward + 0.1
     assert len(sink.samples) == 2 * 24 * 8 == sink.flushed
@@ -116,8 +116,10 @@ def test_on_the_rollouts_that_an_rl_run_stored(base, world, tmp_path):  # noqa: 
     store = Store(tmp_path)
     rl = RLVRConfig(tasks=TASKS, steps=4, prompts_per_step=12, group_size=8, max_tokens=12)
     with store.writer() as sink:
-        list(rlvr(copy.deepcopy(base[0]), base[1], world.tasks, rl, sink=sink, run="rl", asked=store.put_problems))
-    kept = keep_right(store.samples(run="rl"))
+        list(
+            rlvr(copy.deepcopy(base[0]), base[1], world.tasks, rl, sink=sink, run="rl", on_problems=store.put_problems)
+        )
+    kept = keep_correct(store.samples(run="rl"))
     assert 0 < len(kept) < 4 * 12 * 8
     rows = to_rows(kept, store.problems(), LocalPolicy(*base))
     model, sft = copy.deepcopy(base[0]), config().training

@@ -15,9 +15,10 @@ from goldpanner.sampling.rollout import rollout
 from goldpanner.tasks import World, WorldConfig
 from goldpanner.train import grpo
 from goldpanner.train.model import ModelConfig, build_model, build_tokenizer
-from goldpanner.train.rlvr import RLVRConfig, Rollouts, reward_first, rlvr, step_problems, update
+from goldpanner.train.rlvr import RLVRConfig, Rollouts, rlvr, select_reward, step_problems, update
 from goldpanner.train.rows import Row
 from goldpanner.train.supervised import SupervisedConfig, fresh_text, supervised
+from goldpanner.train.trl.launch import arguments
 from goldpanner.types import Completion, Outcome, SamplingParams, Verdict
 from goldpanner.verify import Exact
 
@@ -84,9 +85,65 @@ def test_every_variant_raises_the_probability_of_right_answers_on_held_out_probl
     assert records[-1].reward > records[0].reward + 0.1
 
 
+@pytest.mark.parametrize("variant", grpo.VARIANTS)
+def test_the_loop_trains_with_the_variant_s_own_loss(base, world, variant, monkeypatch):
+    """The opposite loss moves every weight the opposite way: at its first step Adam is antisymmetric."""
+    config = settings(variant=variant, steps=1, value_weight=0.0)
+    start, original = weights(base[0]), grpo.VARIANTS[variant]
+
+    def opposite(*values):
+        loss_BT, clipped_BT = original.loss(*values)
+        return grpo.TokenLoss(-loss_BT, torch.ones_like(clipped_BT))
+
+    forth, (record,) = train(base, world, config)
+    monkeypatch.setitem(grpo.VARIANTS, variant, dataclasses.replace(original, loss=opposite))
+    back, (reverse,) = train(base, world, config)
+    assert (weights(forth) - start).abs().max() > 5e-4
+    torch.testing.assert_close(weights(back) - start, start - weights(forth), rtol=0, atol=1e-7)
+    assert reverse.loss == -record.loss
+    assert (record.clipped, reverse.clipped) == (0.0, 1.0)  # and the clip statistic is its own
+
+
+def test_a_variant_from_outside_trains_end_to_end(base, world, monkeypatch, tmp_path):
+    """One line adds an objective: what stands in it is what trains, and TRL is not given another one for it."""
+
+    def soft_gate(logp_BT, old_logp_BT, advantage, mask_BT, clip_low, clip_high):
+        rho_BT = grpo.ratio(logp_BT, old_logp_BT)
+        advantage = grpo.per_token(advantage, logp_BT)
+        far_BT = ((rho_BT - 1).abs() > clip_high) & (advantage != 0)
+        return grpo.TokenLoss(-4 * torch.sigmoid(rho_BT - 1) * advantage, far_BT)
+
+    monkeypatch.setitem(grpo.VARIANTS, "soft", grpo.Variant(grpo.rloo_advantages, "token-mean", soft_gate))
+    config = settings(variant="soft", steps=10, prompts_per_step=8, group_size=8, epochs=2)
+    model, records = train(base, world, config, checkpoint=tmp_path / "c.pt")
+    assert mean_p(model, base[1], world) > mean_p(*base, world) + 0.08
+    assert records[-1].clipped > 0
+    assert train(base, world, config, checkpoint=tmp_path / "c.pt")[1] == records
+    with pytest.raises(InputError, match="variant soft with these settings; give our own loop"):
+        arguments(config, tmp_path, 1, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("loss", "says"),
+    [
+        (lambda logp, old, a, mask, low, high: grpo.TokenLoss(-logp, logp > 0), "has a gradient, where the advantage"),
+        (lambda logp, old, a, mask, low, high: grpo.TokenLoss(logp.sum(1), logp > 0), "token losses have shape"),
+        (lambda logp, old, a, mask, low, high: grpo.TokenLoss(0 * logp, a > 0), "clip statistics have shape"),
+    ],
+)
+def test_a_loss_that_the_loop_cannot_train_with_is_refused_before_anything_is_sampled(
+    base, world, monkeypatch, loss, says
+):
+    sink = Kept()
+    monkeypatch.setitem(grpo.VARIANTS, "odd", grpo.Variant(grpo.group_advantages, "token-mean", loss))
+    with pytest.raises(InputError, match=says):
+        train(base, world, settings(variant="odd"), sink=sink)
+    assert not sink.samples
+
+
 def test_every_rollout_is_stored_before_any_filter_and_the_record_counts_it(base, world):
     sink, asked = Kept(), []
-    _, records = train(base, world, settings(), sink=sink, run="r", asked=asked.extend)
+    _, records = train(base, world, settings(), sink=sink, run="r", on_problems=asked.extend)
     assert len(sink.samples) == 3 * 6 * 4
     assert len({sample.key for sample in sink.samples}) == len(sink.samples)
     assert [problem.id for problem in asked] == [sample.problem for sample in sink.samples[::4]]
@@ -263,12 +320,12 @@ def test_a_step_without_gradient_is_the_same_after_a_resume(base):
 
 
 def test_the_reward_is_chosen_by_name(world):
-    names = [v.id for v in reward_first(world.verifiers(), "process")]
+    names = [v.id for v in select_reward(world.verifiers(), "process")]
     assert names == ["world-process@1", "world-answer@1"]
-    assert [v.id for v in reward_first(world.verifiers(), None)] == ["world-answer@1", "world-process@1"]
-    assert reward_first(world.verifiers(), "world-answer")[0].id == "world-answer@1"
+    assert [v.id for v in select_reward(world.verifiers(), None)] == ["world-answer@1", "world-process@1"]
+    assert select_reward(world.verifiers(), "world-answer")[0].id == "world-answer@1"
     with pytest.raises(InputError, match=r"'luck', which fits 0 of the verifiers world-answer, world-process"):
-        reward_first(world.verifiers(), "luck")
+        select_reward(world.verifiers(), "luck")
 
 
 def test_process_reward_is_what_is_trained_on(base, world):
@@ -298,7 +355,7 @@ def test_a_failed_completion_has_no_tokens_and_does_no_harm(base):
     rollouts = Rollouts([[]], rows, torch.tensor([[float("nan"), 1.0, 0.0]]))
     for extra in ({}, {"kl": 0.1}, {"epochs": 2}):
         reference = base[0] if "kl" in extra else None
-        fields = update(
+        stats = update(
             model,
             optimizer,
             rollouts,
@@ -306,7 +363,7 @@ def test_a_failed_completion_has_no_tokens_and_does_no_harm(base):
             rng.stream("t"),
             reference,
         )
-        assert np.isfinite(fields["loss"])
+        assert np.isfinite(stats.loss)
         assert weights(model).isfinite().all()
     assert Completion("boom", finish="error").tokens is None
 

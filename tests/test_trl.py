@@ -15,14 +15,17 @@ from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 from typer.testing import CliRunner
 
+from goldpanner import rng
 from goldpanner.cli import application
 from goldpanner.errors import GoldpannerError, InputError, MissingExtraError
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.store import Store
 from goldpanner.tasks.world import World, WorldConfig
+from goldpanner.train import grpo
 from goldpanner.train.config import RLVRConfig
 from goldpanner.train.model import ModelConfig, build_model, build_tokenizer, load_model, save_model
-from goldpanner.train.rlvr import step_problems
+from goldpanner.train.rlvr import Rollouts, step_problems, update
+from goldpanner.train.rows import Row
 from goldpanner.train.trl import launch as handing
 from goldpanner.train.trl import recorder as recording
 from goldpanner.train.trl.launch import Recorder, arguments, options_of, stop_tokens
@@ -188,14 +191,41 @@ def test_the_settings_become_trl_s(tmp_path):
     assert (plain["gradient_accumulation_steps"], plain["steps_per_generation"]) == (1, 1)
 
 
+@pytest.mark.parametrize("variant", [name for name, each in grpo.VARIANTS.items() if each.trl is not None])
+def test_two_steps_of_trl_s_trainer_move_the_weights_as_ours_do(variant, start, tmp_path):
+    """Rewards, advantages, loss, off-policy ratios, clip, reduction: all that TRL does with a batch is what we do."""
+    changes = {"variant": variant, "steps": 1, "epochs": 2, "clip_low": 1.0 if variant == "cispo" else 1e-3,
+               "clip_high": 1e-3, "learning_rate": 30.0, "clip": 1e9}  # fmt: skip
+    config = RL.model_copy(update=changes)
+    out = handing.hand_over(
+        start, World(WORLD).tasks, config, tmp_path / "theirs", options=["optim=sgd"], device="cpu", probe=0
+    )
+    samples = [sample for sample in Store(tmp_path / "theirs" / "store").samples(run="theirs") if sample.step == 0]
+    samples.sort(key=lambda sample: sample.index)
+    model, tokenizer = load_model(start)
+    policy, problems = LocalPolicy(model, tokenizer), Store(tmp_path / "theirs" / "store").problems()
+    rows = [Row(policy.encode_prompt(problems[s.problem], "{prompt}"), s.completion.tokens) for s in samples]
+    reward_PG = torch.tensor([sample.reward for sample in samples]).view(4, 4)
+    before = torch.cat([p.detach().flatten().clone() for p in model.parameters()])
+    optimizer = torch.optim.SGD(model.parameters(), config.learning_rate)
+    stats = update(model, optimizer, Rollouts([[]] * 4, rows, reward_PG), config, rng.stream("test"))
+    ours = torch.cat([p.detach().flatten() for p in model.parameters()])
+    theirs = torch.cat([p.detach().flatten() for p in load_model(out)[0].parameters()])
+    assert stats.clipped > 0
+    assert (ours - before).abs().max() > 1e-2
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5 * float((ours - before).abs().max()) + 1e-6)
+
+
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
-        ({"variant": "maxrl"}, "counterpart of variant maxrl"),
-        ({"variant": "dapo"}, "TRL draws no further prompts.*epsilon_high=0.28"),
+        ({"variant": "maxrl"}, "counterpart of variant maxrl.*give our own loop .*, or grpo, dr-grpo, gspo, cispo"),
+        ({"variant": "dapo"}, "variant dapo: TRL draws no further prompts"),
         ({"reduction": "sequence-sum"}, "no counterpart"),
         ({"entropy": 0.1}, "entropy_coef"),
         ({"frozen": True}, "frozen"),
+        ({"lora": 4}, "peft_config"),
+        ({"autocast": True}, "--trl bf16=true"),
         ({"prompts_per_step": 3, "group_size": 3}, "do not fall evenly on 2 process"),
     ],
 )
@@ -210,6 +240,8 @@ def test_what_trl_cannot_do_as_we_mean_it_is_refused(changed, says, tmp_path):
         ("bf16", "write KEY=VALUE"),
         ("use_vlm=true", "did you mean .*use_vllm"),
         ("nosuch=1", "no such option; its fields are the options"),
+        ("loss_type=sapo", "the recipe decides it; give --set grpo.variant="),
+        ("epsilon_high=0.28", "give --set grpo.clip_high="),
         ("num_generations=8", "the recipe decides it; give --set grpo.group_size="),
     ],
 )

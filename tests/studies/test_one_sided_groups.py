@@ -9,7 +9,7 @@ import torch
 from goldpanner import rng
 from goldpanner.studies.claims.one_sided_groups import ARMS, STATES, STUDY, expected_shares
 from goldpanner.studies.study import record
-from goldpanner.train import grpo
+from goldpanner.train.groups import group_states
 
 PREDICTIONS = ("law", "starves", "wrong-remain", "no-free-lunch", "hard-stay")
 ROLLOUTS = 61_440
@@ -21,7 +21,7 @@ ROLLOUTS = 61_440
 def test_expected_shares_are_those_of_every_possible_group():
     p, size = np.array([0.0, 0.2, 0.9, 1.0]), 3
     rows = torch.tensor(list(itertools.product([0.0, 1.0], repeat=size)))
-    states = grpo.group_states(rows)
+    states = group_states(rows)
     right = rows.sum(1).numpy()
     weight = p[:, None] ** right * (1 - p[:, None]) ** (size - right)
     found = expected_shares(p, size)
@@ -32,7 +32,7 @@ def test_expected_shares_are_those_of_every_possible_group():
 def test_sampled_groups_have_the_expected_shares():
     p = np.repeat([1e-4, 0.05, 0.5, 0.97], 5_000)
     reward = torch.from_numpy(rng.stream("test/one-sided-groups").random((len(p), 16)) < p[:, None]).double()
-    states, found = grpo.group_states(reward), expected_shares(p)
+    states, found = group_states(reward), expected_shares(p)
     for state, seen in zip(STATES, (states.mixed, states.all_wrong, states.all_correct)):
         assert float(seen.double().mean()) == pytest.approx(found[state], abs=0.01)
 

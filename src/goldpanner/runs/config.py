@@ -9,7 +9,7 @@ from goldpanner.tasks.task import Task
 from goldpanner.tasks.world import WorldConfig
 from goldpanner.train.config import PPO, RFTConfig, RLVRConfig
 from goldpanner.train.model import ModelConfig
-from goldpanner.train.rlvr import reward_first
+from goldpanner.train.rlvr import select_reward
 from goldpanner.train.supervised import SFT, SupervisedConfig
 from goldpanner.types import SamplingParams
 
@@ -122,9 +122,9 @@ class RunConfig(BaseModel):
         if self.ppo.variant != "ppo":
             raise ValueError(f"ppo.variant is {self.ppo.variant!r}; the other variants are settings of grpo")
         for rl in (self.grpo, self.ppo):
-            rl.chosen()  # refuses a group of one, say
+            rl.resolve_variant()  # refuses a group of one, say
         for reward in (self.grpo.reward, self.ppo.reward, self.rft.reward):
-            reward_first(domain.verifiers(), reward, domain.controls())
+            select_reward(domain.verifiers(), reward, domain.controls())
         if self.measure.sampled > self.measure.problems:
             raise ValueError(
                 f"measure.sampled is {self.measure.sampled}, more than measure.problems = {self.measure.problems}"

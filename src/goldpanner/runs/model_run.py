@@ -94,7 +94,7 @@ class RealConfig(BaseModel):
 
     @model_validator(mode="after")
     def _sensible(self) -> "RealConfig":
-        self.grpo.chosen()  # refuses a group of one, say
+        self.grpo.resolve_variant()  # refuses a group of one, say
         if self.grpo.variant == "ppo":
             raise ValueError("grpo.variant is 'ppo'; train it by itself, goldpanner train ppo")
         return self

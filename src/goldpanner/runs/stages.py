@@ -25,7 +25,7 @@ from goldpanner.tasks.task import Document, Task
 from goldpanner.train import lora
 from goldpanner.train.config import RFTConfig, RLVRConfig
 from goldpanner.train.model import build_model, build_tokenizer, load_model, save_model
-from goldpanner.train.rejection import keep_right, rft, to_rows
+from goldpanner.train.rejection import keep_correct, rft, to_rows
 from goldpanner.train.rlvr import reward_verifiers, rlvr
 from goldpanner.train.rows import Row
 from goldpanner.train.supervised import SupervisedConfig, epochs, fresh_text, in_template, supervised
@@ -68,7 +68,7 @@ class Stored:
     def rows(self, config: RFTConfig, verifier: Verifier | None, policy: LocalPolicy) -> list[Row]:
         """Return the right ones as token rows. Raises InputError where there is none."""
         problems = self.store.problems()
-        kept = keep_right(
+        kept = keep_correct(
             self.store.samples(run=self.run),
             distinct=config.distinct,
             per_problem=config.per_problem,
@@ -175,7 +175,7 @@ def _steps(
         rows, training = rollouts.rows(config.rft, verifier, policy), config.rft.training
         return supervised(model, tokenizer, epochs(rows, training), training, checkpoint=checkpoint)
     keep: dict[str, Any] = {"sink": sink, "run": folder.name, "checkpoint": checkpoint}
-    keep["asked"] = store.put_problems  # the store knows every question that was asked
+    keep["on_problems"] = store.put_problems  # the store knows every question that was asked
     if kind == "rft":
         sampler = None if rollouts is None else LocalPolicy.from_pretrained(rollouts, device=config.device)
         return rft(model, tokenizer, tasks, config.rft, sampler=sampler, **keep)

@@ -204,12 +204,12 @@ class Lab:
         self, model: Any, tokenizer: Any, tasks: Mapping[str, Task], config: RLVRConfig, run: str
     ) -> Generator[RolloutRecord, None, None]:
         """Train with `rlvr`; yield its records. Every rollout is stored under `run`, and every problem asked."""
-        asked: list[Problem] = []
+        problems: list[Problem] = []
         try:
             with self.store.writer() as sink:
-                yield from rlvr(model, tokenizer, tasks, config, sink=sink, run=run, asked=asked.extend)
+                yield from rlvr(model, tokenizer, tasks, config, sink=sink, run=run, on_problems=problems.extend)
         finally:  # whoever stops early has asked, too
-            self.store.put_problems(asked)  # one batch a run: a batch a step would be thousands of files
+            self.store.put_problems(problems)  # one batch a run: a batch a step would be thousands of files
 
     def stage(
         self,

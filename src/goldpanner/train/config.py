@@ -4,7 +4,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validator
 
 from goldpanner.train import grpo
@@ -17,9 +16,7 @@ class RLVRConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    variant: grpo.VariantName = Field(
-        default="grpo", description="Named choice of advantages, reduction, clip and filter; see `grpo.VARIANTS`."
-    )
+    variant: str = Field(default="grpo", description=f"Objective: {', '.join(grpo.VARIANTS)}; see docs/objectives.md.")
     tasks: dict[str, PositiveFloat] = Field(
         default={"world/d1": 1.0, "world/d2": 1.0},
         min_length=1,
@@ -58,8 +55,15 @@ class RLVRConfig(BaseModel):
         default=1, ge=1, description="Times a step's rollouts are gone through; more than 1 is off-policy."
     )
     minibatches: int = Field(default=1, ge=1, description="Updates per epoch; more than 1 is off-policy.")
-    clip_low: float | None = Field(default=None, ge=0, le=1, description="Ratio clip below 1; None: the variant's.")
-    clip_high: float | None = Field(default=None, ge=0, description="Ratio clip above 1; None: the variant's.")
+    clip_low: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="How far a ratio may fall below 1 unclipped; None: the variant's.",
+    )
+    clip_high: float | None = Field(
+        default=None, ge=0, description="How far a ratio may rise above 1 unclipped; None: the variant's."
+    )
     reduction: grpo.Reduction | None = Field(
         default=None, description="How token losses are averaged; None: the variant's."
     )
@@ -81,7 +85,9 @@ class RLVRConfig(BaseModel):
     max_rounds: int = Field(
         default=4, ge=1, description="Dynamic sampling draws at most this many times prompts_per_step."
     )
-    cells: int = Field(default=2048, ge=1, description="Padded tokens per forward pass; trades padding against calls.")
+    tokens_per_batch: int = Field(
+        default=2048, ge=1, description="Padded tokens per forward pass; trades padding against calls."
+    )
     autocast: bool = Field(
         default=False, description="Compute updates in bfloat16; weights, optimizer and sampling stay as they are."
     )
@@ -94,12 +100,27 @@ class RLVRConfig(BaseModel):
         """Whether some update uses rollouts of an older policy."""
         return self.epochs * self.minibatches > 1
 
-    def chosen(self) -> grpo.Variant:
-        """Return the variant with its settings. Raises InputError where the group size does not fit it."""
-        variant = grpo.VARIANTS[self.variant]
-        if self.variant == "pkpo":
-            variant = replace(variant, advantages=partial(grpo.pkpo_advantages, k=self.k))
-        variant.advantages(torch.zeros(1, self.group_size))  # refuses a group of one, say
+    @field_validator("variant")
+    @classmethod
+    def _is_there(cls, name: str) -> str:
+        grpo.find_variant(name)
+        return name
+
+    def resolve_variant(self) -> grpo.Variant:
+        """Return the variant with these settings in it: clip, reduction, and those that its advantages take.
+
+        Raises InputError where the group size does not suit it, or its loss breaks what `Variant.loss` promises.
+        """
+        variant = grpo.find_variant(self.variant)
+        numbers = {name: getattr(self, name) for name in variant.settings}
+        variant = replace(
+            variant,
+            advantages=partial(variant.advantages, **numbers),
+            reduction=self.reduction or variant.reduction,
+            clip_low=variant.clip_low if self.clip_low is None else self.clip_low,
+            clip_high=variant.clip_high if self.clip_high is None else self.clip_high,
+        )
+        variant.check(self.group_size)
         return variant
 
     def sampling(self) -> SamplingParams:
@@ -110,13 +131,13 @@ class RLVRConfig(BaseModel):
 
 
 PPO = RLVRConfig(variant="ppo", prompts_per_step=768, group_size=1, epochs=2, minibatches=2)
-"""PPO at the cost in rollouts of GRPO's defaults, every prompt a new one."""
+"""PPO with as many rollouts as GRPO's defaults, one for each prompt."""
 
 
 class RFTConfig(BaseModel):
-    """How to fine-tune on a policy's own right answers (RFT, arXiv:2308.01825; several rounds: RAFT, 2304.06767).
+    """How to fine-tune on a policy's own correct answers (RFT, arXiv:2308.01825; several rounds: RAFT, 2304.06767).
 
-    A round samples, keeps what was right and fine-tunes on it. The default draws as many rollouts as GRPO's does.
+    A round samples, keeps the correct completions and fine-tunes on them. The default draws as many rollouts as GRPO's.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -126,7 +147,7 @@ class RFTConfig(BaseModel):
         min_length=1,
         description="Tasks to draw prompts from, with their weights.",
     )
-    reward: str | None = Field(default=None, description="Verifier that says what is right; None: the domain's first.")
+    reward: str | None = Field(default=None, description="Verifier of the answers; None: the domain's first.")
     rounds: int = Field(default=1, ge=1, description="Rounds of sampling and fine-tuning.")
     prompts: int = Field(default=2880, ge=1, description="Prompts a round.")
     group_size: int = Field(default=16, ge=1, description="Completions a prompt.")
@@ -139,7 +160,7 @@ class RFTConfig(BaseModel):
         description="How the prompt is wrapped; `chat`: the model's own; the task's where --task names one.",
     )
     distinct: bool = Field(default=True, description="Keep a problem's equal completions once.")
-    per_problem: int | None = Field(default=None, ge=1, description="Right completions kept of a problem at most.")
+    per_problem: int | None = Field(default=None, ge=1, description="Correct completions kept of a problem at most.")
     training: SupervisedConfig = SFT.model_copy(update={"steps": 150})
 
     @field_validator("training", mode="before")

@@ -1,6 +1,6 @@
-"""Rejection fine-tuning (RFT): supervised training on those of a policy's own completions that were right.
+"""Rejection fine-tuning (RFT): supervised training on those of a policy's own completions that were correct.
 
-`keep_right` and `to_rows` take any samples, such as the rollouts that an RL run stored; `rft` draws its own, round by
+`keep_correct` and `to_rows` take any samples, such as the rollouts that an RL run stored; `rft` draws its own, round by
 round. (Yuan et al. 2023, arXiv:2308.01825; in several rounds RAFT, arXiv:2304.06767.)
 """
 
@@ -16,14 +16,14 @@ from goldpanner.policies.local import LocalPolicy
 from goldpanner.sampling.rollout import judge
 from goldpanner.train.checkpoint import Checkpoint
 from goldpanner.train.config import RFTConfig
-from goldpanner.train.rlvr import Prompts, RolloutRecord, Writer, describe, draw, reward_verifiers
+from goldpanner.train.rlvr import Prompts, RolloutRecord, UpdateStats, Writer, describe, draw, reward_verifiers
 from goldpanner.train.rows import Row
 from goldpanner.train.supervised import epochs, supervised
 from goldpanner.types import Problem, Sample
 from goldpanner.verify import Verifier
 
 
-def keep_right(
+def keep_correct(
     samples: Iterable[Sample],
     *,
     distinct: bool = True,
@@ -32,11 +32,18 @@ def keep_right(
     problems: Mapping[str, Problem] | None = None,
     seed: int = 0,
 ) -> list[Sample]:
-    """Return the CORRECT samples, in the order given.
+    """Return the CORRECT samples, in their order.
 
-    `distinct` keeps a problem's equal completions once. `per_problem` keeps that many of a problem at most, chosen at
-    random by `seed`. With `verifier` the samples are judged anew (`problems` by id are needed): process instead of
-    answer, say, without sampling again. Raises InputError if a problem is missing.
+    Args:
+        samples: of any problems, such as the rollouts of an RL run.
+        distinct: keep a problem's equal completions once.
+        per_problem: keep at most so many of a problem, drawn at random.
+        verifier: judge the samples anew (process instead of answer, say); None: by their stored verdicts.
+        problems: by id; only `verifier` needs them.
+        seed: of the draw.
+
+    Raises:
+        InputError: a problem is missing.
     """
     if verifier is not None:
         texts = problems or {}
@@ -48,21 +55,21 @@ def keep_right(
         if sample.verdict.correct:
             content = (sample.completion.tokens or sample.completion.text) if distinct else place
             by_problem.setdefault(sample.problem, {}).setdefault(content, (place, sample))
-    kept: list[tuple[int, Sample]] = []
-    for problem, found in by_problem.items():
-        right = list(found.values())
-        if per_problem is not None and len(right) > per_problem:
-            chosen = rng.stream("rft/per-problem", seed, problem).choice(len(right), per_problem, replace=False)
-            right = [right[i] for i in chosen]
-        kept += right
-    return [sample for _, sample in sorted(kept, key=lambda pair: pair[0])]
+    selection: list[tuple[int, Sample]] = []
+    for problem, by_content in by_problem.items():
+        correct = list(by_content.values())
+        if per_problem is not None and len(correct) > per_problem:
+            places = rng.stream("rft/per-problem", seed, problem).choice(len(correct), per_problem, replace=False)
+            correct = [correct[i] for i in places]
+        selection += correct
+    return [sample for _, sample in sorted(selection, key=lambda pair: pair[0])]
 
 
 def to_rows(
     samples: Sequence[Sample], problems: Mapping[str, Problem], policy: LocalPolicy, template: str = "{prompt}"
 ) -> list[Row]:
-    """Return samples as token rows for `supervised`: the very tokens that were drawn (the text's, where a sample has
-    none), after the prompt in `template`. Raises InputError if a problem is missing.
+    """Return samples as token rows for `supervised`: their own tokens (the text's, where a sample has none) after the
+    prompt in `template`. Raises InputError if a problem is missing.
     """
     prompts = {
         sample.problem: policy.encode_prompt(_problem(problems, sample), template)
@@ -83,19 +90,26 @@ def rft(
     sink: Writer | None = None,
     run: str = "",
     checkpoint: Path | None = None,
-    asked: Callable[[Sequence[Problem]], object] | None = None,
+    on_problems: Callable[[Sequence[Problem]], object] | None = None,
     sampler: LocalPolicy | None = None,
 ) -> Iterator[RolloutRecord]:
-    """Sample from the model, keep what is right, fine-tune the model on it in place; yield a record per round.
+    """Sample from the model, keep the correct completions, fine-tune the model on them in place; yield a record per
+    round.
 
-    With `sampler` the rollouts are drawn from another policy, which stays as it is (DeepSeek-R1's third stage tunes the
-    base on what the RL model got right).
+    The record's `loss` and `grad_norm` are those of the round's last step of fine-tuning. A round without a correct
+    completion changes nothing.
 
-    The record's `loss` and `grad_norm` are those of the round's last step of fine-tuning. A round in which nothing was
-    right changes nothing. Rollouts are stored as `rlvr` stores them. With `checkpoint`, a run that was killed goes on
-    after its last whole round.
+    Args:
+        model, tokenizer, tasks, sink, run, on_problems: as in `rlvr`.
+        config: the rounds of sampling, and the fine-tuning.
+        checkpoint: a file from which a run that was killed goes on after its last whole round.
+        sampler: draw the rollouts from this policy, which stays as it is (DeepSeek-R1's third stage tunes the base on
+            the RL model's correct answers); None: from the model itself.
+
+    Raises:
+        InputError: an unknown reward, or a checkpoint of another run.
     """
-    rollouts = config.rollouts()
+    sampling = config.rollouts()
     verifiers = reward_verifiers(tasks, config)
     policy = LocalPolicy(model, tokenizer)
     identity = {
@@ -112,33 +126,29 @@ def rft(
         started = time.perf_counter()
         texts: dict[str, Problem] = {}
 
-        def hear(problems: Sequence[Problem], texts: dict[str, Problem] = texts) -> None:
+        def remember(problems: Sequence[Problem], texts: dict[str, Problem] = texts) -> None:
             texts.update((problem.id, problem) for problem in problems)
-            if asked is not None:
-                asked(problems)
+            if on_problems is not None:
+                on_problems(problems)
 
-        drawn, _ = draw(sampler or policy, tasks, verifiers, rollouts, step, sink, run, hear)
-        sampled = time.perf_counter()
-        kept = keep_right(
-            (sample for group in drawn.samples for sample in group),
+        rollouts, _ = draw(sampler or policy, tasks, verifiers, sampling, step, sink, run, remember)
+        sampling_seconds = time.perf_counter() - started
+        correct = keep_correct(
+            (sample for group in rollouts.samples for sample in group),
             distinct=config.distinct,
             per_problem=config.per_problem,
             seed=config.seed,
         )
         loss = norm = 0.0
-        if kept:
+        if correct:
             training = config.training.model_copy(update={"seed": rng.seed_for("rft/order", config.seed, step)})
-            rows = to_rows(kept, texts, policy, config.template)
-            for done in supervised(model, tokenizer, epochs(rows, training), training):
-                loss, norm = done.loss, done.grad_norm
+            rows = to_rows(correct, texts, policy, config.template)
+            for update in supervised(model, tokenizer, epochs(rows, training), training):
+                loss, norm = update.loss, update.grad_norm
         record = RolloutRecord(
-            step=step,
-            **describe(drawn),
-            loss=loss,
-            grad_norm=norm,
-            kl=None,
-            clipped=0.0,
-            sampling_seconds=sampled - started,
+            **asdict(describe(step, rollouts)),
+            **asdict(UpdateStats(loss=loss, grad_norm=norm)),
+            sampling_seconds=sampling_seconds,
             seconds=time.perf_counter() - started,
         )
         records.append(asdict(record))

@@ -23,7 +23,8 @@ from goldpanner.train.checkpoint import Checkpoint
 from goldpanner.train.config import PPO as PPO
 from goldpanner.train.config import RFTConfig
 from goldpanner.train.config import RLVRConfig as RLVRConfig
-from goldpanner.train.objective import Objective, Pass, add_gradient, score
+from goldpanner.train.groups import group_states, mixed_groups
+from goldpanner.train.objective import Pass, add_gradient, score
 from goldpanner.train.ppo import Critic, assess, value_head
 from goldpanner.train.rows import Row
 from goldpanner.types import Problem, Sample
@@ -55,9 +56,9 @@ class Writer(Sink, Protocol):
         """Make what was written durable."""
 
 
-@dataclass(frozen=True)
-class RolloutRecord:
-    """What one RL step saw and did. Shares of groups are over every group drawn, before any filter."""
+@dataclass(frozen=True, kw_only=True)
+class RolloutStats:
+    """What was drawn in one RL step. Shares of groups are over every group drawn, before any filter."""
 
     step: int
     reward: float
@@ -65,37 +66,52 @@ class RolloutRecord:
     mixed: float
     """Share of groups with two different rewards."""
     all_wrong: float
+    """Share of groups whose rewards are all equal and below 1."""
     all_correct: float
+    """Share of groups whose rewards are all equal and at least 1."""
     unjudged: float
     """Share of completions without a verdict."""
     groups: int
     """Groups drawn; more than prompts_per_step under dynamic sampling."""
-    loss: float
-    grad_norm: float
-    """Before clipping; mean over the step's updates."""
     entropy: float
     """Minus the mean log-probability (T = 1) of the tokens drawn, nats per token: at temperature 1 an unbiased sum over
     sampled positions of the policy's entropy there. All rollouts count, whatever the loss uses."""
-    kl: float | None
-    """Mean k3 estimate per token to the starting policy; None where no KL term is trained with."""
     length: float
     """Mean response tokens of a completion."""
-    clipped: float
-    """Share of the tokens trained on whose ratio was clipped (0 on-policy)."""
     truncated: float
     """Share of completions cut at max_tokens."""
     tokens: int
     """Response tokens drawn."""
-    sampling_seconds: float
-    seconds: float
-    """Whole step, sampling included."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateStats:
+    """What the updates of one step did; the defaults are those of a step without one."""
+
+    loss: float = 0.0
+    """Mean over the step's updates."""
+    grad_norm: float = 0.0
+    """Before clipping; mean over the step's updates."""
+    kl: float | None = None
+    """Mean k3 estimate per token to the starting policy, nats; None where no KL term is trained with."""
+    clipped: float = 0.0
+    """Share of the tokens with an advantage on which the variant's clip was active (0 on-policy)."""
     value_loss: float | None = None
     """Mean value loss per token; None without a critic."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class RolloutRecord(UpdateStats, RolloutStats):
+    """What one RL step drew and did."""
+
+    sampling_seconds: float
+    seconds: float
+    """Whole step, sampling included."""
+
+
 @dataclass(frozen=True)
 class Rollouts:
-    """P groups of G completions, as drawn."""
+    """P groups of G completions."""
 
     samples: list[list[Sample]]
     rows: list[Row]
@@ -120,16 +136,26 @@ def rlvr(
     run: str = "",
     checkpoint: Path | None = None,
     checkpoint_every: int = 10,
-    asked: Callable[[Sequence[Problem]], object] | None = None,
+    on_problems: Callable[[Sequence[Problem]], object] | None = None,
 ) -> Iterator[RolloutRecord]:
-    """Train `model` in place; yield a record per step. With `config.lora` its adapters are in it at the end.
+    """Train `model` in place; yield a record per step.
 
-    Every rollout goes to `sink` with run, step, group and reward before any filter, and its problem to `asked` before
-    it is sampled (to keep its text, say). With `checkpoint`, a run that was
-    killed goes on where the file says; the steps it repeats draw the same samples under the same keys. Raises
-    InputError for an unknown reward, a group of one, or a checkpoint of another run.
+    Args:
+        model: a causal language model of transformers; with `config.lora` its adapters are in it at the end.
+        tokenizer: its tokenizer.
+        tasks: what `config.tasks` names.
+        config: the variant and all other settings.
+        sink: gets every rollout with run, step, group and reward, before any filter.
+        run: name of the run, stored with the rollouts.
+        checkpoint: a file from which a run that was killed goes on; the steps it repeats draw the same samples under
+            the same keys. None keeps nothing.
+        checkpoint_every: steps between two saves.
+        on_problems: called with the problems of each round before they are sampled (to keep their texts, say).
+
+    Raises:
+        InputError: an unknown reward, a group size that does not suit the variant, a checkpoint of another run.
     """
-    variant = config.chosen()
+    variant = config.resolve_variant()
     verifiers = reward_verifiers(tasks, config)
     if config.lora:
         lora.adapt(model, config.lora, config.seed)
@@ -153,15 +179,16 @@ def rlvr(
     yield from (RolloutRecord(**record) for record in records)
     for step in range(len(records), config.steps):
         started = time.perf_counter()
-        drawn, kept = draw(policy, tasks, verifiers, config, step, sink, run, asked)
-        sampled = time.perf_counter()
-        shuffle = rng.stream("grpo/minibatches", config.seed, step)
-        updated = UNCHANGED if config.frozen else update(model, optimizer, kept, config, shuffle, reference, head)
+        rollouts, trained_on = draw(policy, tasks, verifiers, config, step, sink, run, on_problems)
+        sampling_seconds = time.perf_counter() - started
+        changes = UpdateStats()
+        if not config.frozen:
+            shuffle = rng.stream("grpo/minibatches", config.seed, step)
+            changes = update(model, optimizer, trained_on, config, shuffle, reference, head)
         record = RolloutRecord(
-            step=step,
-            **describe(drawn),
-            **updated,
-            sampling_seconds=sampled - started,
+            **asdict(describe(step, rollouts)),
+            **asdict(changes),
+            sampling_seconds=sampling_seconds,
             seconds=time.perf_counter() - started,
         )
         records.append(asdict(record))
@@ -175,7 +202,7 @@ def rlvr(
 def step_problems(tasks: Mapping[str, Prompts], config: RLVRConfig, step: int, n: int) -> list[Problem]:
     """Return n training prompts of a step, a function of (seed, step): each task its share, largest remainders first.
 
-    The first m of a task do not depend on n.
+    The first m of a task do not depend on n. `tasks` holds what `config.tasks` names.
     """
     total = sum(config.tasks.values())
     exact = {task: n * weight / total for task, weight in config.tasks.items()}
@@ -199,16 +226,16 @@ def draw(
     step: int,
     sink: Sink | None = None,
     run: str = "",
-    asked: Callable[[Sequence[Problem]], object] | None = None,
+    on_problems: Callable[[Sequence[Problem]], object] | None = None,
 ) -> tuple[Rollouts, Rollouts]:
-    """Sample and judge the groups of a step; return (all that were drawn, those to train on).
+    """Sample and judge the groups of a step; return (all of them, those to train on). Arguments as in `rlvr`.
 
     They are the same unless the variant samples dynamically (DAPO, arXiv:2503.14476, section 3.2): then groups that
     are not mixed are passed over and further prompts drawn, until there are `prompts_per_step` mixed ones or
     `max_rounds` are spent.
     """
-    dynamic = grpo.VARIANTS[config.variant].dynamic_sampling
-    params, reward = config.sampling(), chance(config)
+    dynamic = grpo.find_variant(config.variant).dynamic_sampling
+    params, reward = config.sampling(), random_reward(config)
     seed = rng.seed_for("grpo/rollouts", config.seed, step)
     rounds = config.max_rounds if dynamic else 1
     candidates = step_problems(tasks, config, step, rounds * config.prompts_per_step)
@@ -221,42 +248,43 @@ def draw(
     while candidates[len(samples) :] and len(mixed) < config.prompts_per_step:
         done = len(samples)
         problems = candidates[: done + config.prompts_per_step]
-        if asked is not None:
-            asked(problems[done:])
-        # the groups already drawn keep their numbers and are not drawn again
+        if on_problems is not None:
+            on_problems(problems[done:])
+        # the groups of earlier rounds keep their numbers and are not drawn again
         ranges = [range(0)] * done + [range(config.group_size)] * (len(problems) - done)
-        drawn = list(
+        groups = list(
             rollout(
                 policy, problems, verifiers, params, n=ranges, seed=seed, sink=sink, run=run, step=step, reward=reward
             )
         )
-        for problem, group in zip(problems[done:], drawn[done:]):
+        for problem, group in zip(problems[done:], groups[done:]):
             prompt = policy.encode_prompt(problem, params.template)
             samples.append(group)
             rows += [Row(prompt, sample.completion.tokens or ()) for sample in group]
             rewards.append([float("nan") if sample.reward is None else sample.reward for sample in group])
-        mixed = grpo.mixed_groups(torch.tensor(rewards)).nonzero().flatten().tolist()
+        mixed = mixed_groups(torch.tensor(rewards)).nonzero().flatten().tolist()
     everything = Rollouts(samples, rows, torch.tensor(rewards))
     return everything, everything.choose(mixed[: config.prompts_per_step]) if dynamic else everything
 
 
-def describe(drawn: Rollouts) -> dict[str, Any]:
-    """Return what a record says of the rollouts themselves."""
-    completions = [sample.completion for group in drawn.samples for sample in group]
-    states = grpo.group_states(drawn.reward_PG)
-    tokens = sum(len(row.response) for row in drawn.rows)
-    return {
-        "reward": float(drawn.reward_PG.nanmean()),
-        "mixed": float(states.mixed.double().mean()),
-        "all_wrong": float(states.all_wrong.double().mean()),
-        "all_correct": float(states.all_correct.double().mean()),
-        "unjudged": float(drawn.reward_PG.isnan().double().mean()),
-        "groups": len(drawn.samples),
-        "entropy": -sum(completion.logprob or 0.0 for completion in completions) / max(tokens, 1),
-        "length": tokens / len(completions),
-        "truncated": sum(completion.finish == "length" for completion in completions) / len(completions),
-        "tokens": tokens,
-    }
+def describe(step: int, rollouts: Rollouts) -> RolloutStats:
+    """Return what a step's record says of its rollouts."""
+    completions = [sample.completion for group in rollouts.samples for sample in group]
+    states = group_states(rollouts.reward_PG)
+    tokens = sum(len(row.response) for row in rollouts.rows)
+    return RolloutStats(
+        step=step,
+        reward=float(rollouts.reward_PG.nanmean()),
+        mixed=float(states.mixed.double().mean()),
+        all_wrong=float(states.all_wrong.double().mean()),
+        all_correct=float(states.all_correct.double().mean()),
+        unjudged=float(rollouts.reward_PG.isnan().double().mean()),
+        groups=len(rollouts.samples),
+        entropy=-sum(completion.logprob or 0.0 for completion in completions) / max(tokens, 1),
+        length=tokens / len(completions),
+        truncated=sum(completion.finish == "length" for completion in completions) / len(completions),
+        tokens=tokens,
+    )
 
 
 def update(
@@ -267,21 +295,33 @@ def update(
     shuffle: np.random.Generator,
     reference: Any = None,
     head: torch.nn.Linear | None = None,
-) -> dict[str, Any]:
-    """Go through the groups `epochs` times in `minibatches` parts, one optimizer step each; return record fields.
+) -> UpdateStats:
+    """Go through the groups `epochs` times in `minibatches` parts, one optimizer step each; return what it did.
 
     Advantages are computed once, from whole groups, or with a value `head` from its values before the update. A step
     without any gradient is still taken, as the formula says: Adam's momentum moves on.
+
+    Args:
+        model: changed in place.
+        optimizer: of the parameters that are trained.
+        rollouts: P groups of G completions.
+        config: the variant and its settings.
+        shuffle: orders the groups where there are several minibatches.
+        reference: the model to which the KL term is measured; None: no KL term.
+        head: the value head (PPO); None: no critic.
+
+    Raises:
+        InputError: the group size does not suit the variant.
     """
-    variant = config.chosen()
-    objective = _objective(config, variant)
+    variant = config.resolve_variant()
     advantage_B = variant.advantages(rollouts.reward_PG).flatten().to(model.device)
     old: list[Tensor] | None = None
     critic: Critic | None = None
     if head is not None:
-        old, critic = _assessed(model, head, rollouts, config)
+        reward = [None if r != r else r for r in rollouts.reward_PG.flatten().tolist()]
+        old, critic = assess(model, head, rollouts.rows, reward, config)
     elif config.off_policy:
-        old = score(model, rollouts.rows, objective)
+        old = score(model, rollouts.rows, config)
     size, groups = rollouts.reward_PG.shape[1], len(rollouts.samples)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     for parameter in parameters:  # so that a step without gradient is the same one after a resume
@@ -298,7 +338,7 @@ def update(
                     model,
                     [rollouts.rows[i] for i in index],
                     advantage_B[index],
-                    objective,
+                    config,
                     old_logp=None if old is None else [old[i] for i in index],
                     reference=reference,
                     critic=None if critic is None else critic.choose(index),
@@ -306,20 +346,16 @@ def update(
             )
             norms.append(float(torch.nn.utils.clip_grad_norm_(parameters, config.clip)))
             optimizer.step()
-    return {
-        "loss": float(np.mean([p.loss for p in passes])),
-        "grad_norm": float(np.mean(norms)),
-        "kl": None if reference is None else float(np.mean([p.kl for p in passes])),
-        "clipped": float(np.mean([p.clipped for p in passes])),
-        "value_loss": None if critic is None else float(np.mean([p.value_loss for p in passes])),
-    }
+    return UpdateStats(
+        loss=float(np.mean([p.loss for p in passes])),
+        grad_norm=float(np.mean(norms)),
+        kl=None if reference is None else float(np.mean([p.kl for p in passes])),
+        clipped=float(np.mean([p.clipped for p in passes])),
+        value_loss=None if critic is None else float(np.mean([p.value_loss for p in passes])),
+    )
 
 
-UNCHANGED: dict[str, Any] = {"loss": 0.0, "grad_norm": 0.0, "kl": None, "clipped": 0.0}
-"""Record fields of a step without an update."""
-
-
-def chance(config: RLVRConfig) -> Callable[[Sample], float] | None:
+def random_reward(config: RLVRConfig) -> Callable[[Sample], float] | None:
     """Return the random reward, a function of (seed, step, group, member) alone; None where the verdict is the reward.
 
     It is 1 with probability `random_reward`, else 0, whatever the completion says and whether it was judged or not.
@@ -336,7 +372,7 @@ def chance(config: RLVRConfig) -> Callable[[Sample], float] | None:
 
 
 def reward_verifiers(tasks: Mapping[str, Prompts], config: RLVRConfig | RFTConfig) -> list[Verifier]:
-    """Return the verifiers of the trained tasks, the one that gives the reward in front (`reward_first`).
+    """Return the verifiers of the trained tasks, the one that gives the reward in front (`select_reward`).
 
     Raises InputError where two tasks are judged by different verifiers.
     """
@@ -345,13 +381,13 @@ def reward_verifiers(tasks: Mapping[str, Prompts], config: RLVRConfig | RFTConfi
     for other in others:
         if [v.id for v in other.verifiers()] != [v.id for v in verifiers]:
             raise InputError(f"tasks {', '.join(config.tasks)} are judged by different verifiers; train on one of them")
-    return reward_first(verifiers, config.reward, first.controls())
+    return select_reward(verifiers, config.reward, first.controls())
 
 
-def reward_first(
+def select_reward(
     verifiers: Sequence[Verifier], reward: str | None, controls: Sequence[Verifier] = ()
 ) -> list[Verifier]:
-    """Return the verifiers with the one that gives the reward in front: None means as they stand.
+    """Return the verifiers with the one that gives the reward in front: None means in their own order.
 
     `reward` is the last part of a verifier's name: `process` for `world-process@1`. Of `controls` only the one that is
     named judges at all. Raises InputError for none or two.
@@ -359,41 +395,9 @@ def reward_first(
     if reward is None:
         return list(verifiers)
     names = [verifier.id.split("@")[0] for verifier in (*verifiers, *controls)]
-    found = [i for i, name in enumerate(names) if name == reward or name.endswith(f"-{reward}")]
-    if len(found) != 1:
-        raise InputError(f"reward is {reward!r}, which fits {len(found)} of the verifiers {', '.join(names)}; name one")
-    return [(*verifiers, *controls)[found[0]], *(v for i, v in enumerate(verifiers) if i != found[0])]
-
-
-def _assessed(model: Any, head: torch.nn.Linear, rollouts: Rollouts, config: RLVRConfig) -> tuple[list[Tensor], Critic]:
-    reward = [None if r != r else r for r in rollouts.reward_PG.flatten().tolist()]
-    return assess(
-        model,
-        head,
-        rollouts.rows,
-        reward,
-        discount=config.discount,
-        gae_lambda=config.gae_lambda,
-        whitened=config.whiten,
-        temperature=config.temperature,
-        cells=config.cells,
-        autocast=config.autocast,
-    )
-
-
-def _objective(config: RLVRConfig, variant: grpo.Variant) -> Objective:
-    return Objective(
-        reduction=config.reduction or variant.reduction,
-        max_tokens=config.max_tokens,
-        clip_low=variant.clip_low if config.clip_low is None else config.clip_low,
-        clip_high=variant.clip_high if config.clip_high is None else config.clip_high,
-        kl=config.kl,
-        unbiased_kl=config.unbiased_kl,
-        entropy=config.entropy,
-        temperature=config.temperature,
-        cells=config.cells,
-        autocast=config.autocast,
-        critic=variant.critic,
-        value_weight=config.value_weight,
-        value_clip=config.value_clip,
-    )
+    matches = [i for i, name in enumerate(names) if name == reward or name.endswith(f"-{reward}")]
+    if len(matches) != 1:
+        raise InputError(
+            f"reward is {reward!r}, which fits {len(matches)} of the verifiers {', '.join(names)}; name one"
+        )
+    return [(*verifiers, *controls)[matches[0]], *(v for i, v in enumerate(verifiers) if i != matches[0])]

@@ -99,11 +99,11 @@ def token_logprobs(logits_NV: Tensor, batch: Batch) -> Tensor:
     return batch.scatter(-torch.nn.functional.cross_entropy(logits_NV, batch.target_N, reduction="none"))
 
 
-def by_length(rows: Sequence[Row], cells: int) -> Iterator[list[int]]:
-    """Yield indices of `rows`, similar lengths together, in chunks of at most `cells` padded tokens each."""
+def by_length(rows: Sequence[Row], tokens_per_batch: int) -> Iterator[list[int]]:
+    """Yield indices of `rows`, similar lengths together, in chunks of at most `tokens_per_batch` padded tokens each."""
     chunk: list[int] = []
     for index in sorted(range(len(rows)), key=lambda i: rows[i].length):
-        if chunk and rows[index].length * (len(chunk) + 1) > cells:
+        if chunk and rows[index].length * (len(chunk) + 1) > tokens_per_batch:
             yield chunk
             chunk = []
         chunk.append(index)

@@ -73,7 +73,9 @@ class SupervisedConfig(BaseModel):
         default=0.02, ge=0, le=1, description="The rate at the last step, as a share of the peak (cosine)."
     )
     clip: float = Field(default=1.0, gt=0, description="Largest gradient norm; a longer gradient is scaled down to it.")
-    cells: int = Field(default=640, ge=1, description="Padded tokens per forward pass; trades padding against calls.")
+    tokens_per_batch: int = Field(
+        default=640, ge=1, description="Padded tokens per forward pass; trades padding against calls."
+    )
 
 
 SFT = SupervisedConfig(
@@ -151,7 +153,7 @@ def supervised(
         started = time.perf_counter()
         rows = encode(tokenizer, source(step), config.loss_on)
         rate = set_rate(optimizers, rate_factor(step, config.steps, config.warmup_steps, config.final_rate))
-        loss = backward(model, rows, config.cells)
+        loss = backward(model, rows, config.tokens_per_batch)
         norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip))
         for optimizer in optimizers:
             optimizer.step()
@@ -164,11 +166,11 @@ def supervised(
         yield record
 
 
-def backward(model: Any, rows: Sequence[Row], cells: int) -> float:
+def backward(model: Any, rows: Sequence[Row], tokens_per_batch: int) -> float:
     """Add the gradient of the mean cross-entropy over all response tokens of `rows` to the model; return that mean."""
     count = sum(len(row.response) for row in rows)
     total = 0.0
-    for chunk in by_length(rows, cells):
+    for chunk in by_length(rows, tokens_per_batch):
         batch = collate([rows[i] for i in chunk], model.device)
         logits = response_logits(model, batch)
         loss = torch.nn.functional.cross_entropy(logits, batch.target_N, reduction="sum") / count

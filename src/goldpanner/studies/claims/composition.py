@@ -18,7 +18,7 @@ from goldpanner.studies.statistics import bootstrap, exact_change
 from goldpanner.studies.study import Finding, Plot, Result, Study
 from goldpanner.tasks import World
 from goldpanner.train.config import RFTConfig
-from goldpanner.train.rejection import keep_right, rft, to_rows
+from goldpanner.train.rejection import keep_correct, rft, to_rows
 from goldpanner.train.supervised import SFT, epochs, supervised
 from goldpanner.types import Estimate
 
@@ -50,7 +50,7 @@ def imitation(lab: Lab, base: Trained, rl: Trained) -> Trained:
     config = SFT.model_copy(update={"steps": lab.steps(TUNING), "seed": lab.seed})
 
     def train(model: Any, tokenizer: Any) -> Iterable[Any]:
-        right = keep_right(lab.store.samples(run=rl.key))
+        right = keep_correct(lab.store.samples(run=rl.key))
         if not right:
             return
         rows = to_rows(right, lab.store.problems("world/d2"), base.policy)

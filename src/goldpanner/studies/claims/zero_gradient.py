@@ -24,9 +24,10 @@ from goldpanner.studies.lab import Lab
 from goldpanner.studies.statistics import bootstrap, exact_value
 from goldpanner.studies.study import Finding, Plot, Result, Study
 from goldpanner.train import grpo
+from goldpanner.train.objective import Totals, reduce_loss
 from goldpanner.types import Estimate, FloatArray
 
-VARIANTS: tuple[grpo.VariantName, ...] = ("dr-grpo", "grpo", "maxrl")
+VARIANTS: tuple[str, ...] = ("dr-grpo", "grpo", "maxrl")
 CELLS = {f"{name}-{size}": (name, size) for name in VARIANTS for size in (8, 32)}
 GRID = (0.5, 0.3, 0.1, 0.03, 0.01, 1e-3, 1e-4, 1e-5, 1e-6, 1e-8, 1e-10, 1e-12)
 SAMPLED = (0.5, 0.1, 0.01, 0.001)
@@ -37,7 +38,7 @@ BLOCKS, SUCCESSES, RUNS, ADAM_RUNS, ADAM_LIMIT = 50, 400, 400, 200, 5_000
 SGD_RATE, ADAM_RATE, TRUNCATED = 0.5, 0.05, 0.01  # P in the softmax of what the truncated sampler never draws
 
 
-def expected_push(name: grpo.VariantName, size: int, p: float) -> float:
+def expected_push(name: str, size: int, p: float) -> float:
     """Return the expected gradient of z at P = p: the sum over every number of right answers in a group."""
     right = np.arange(size + 1)
     rows = torch.from_numpy((np.arange(size) < right[:, None]).astype(np.float64))
@@ -46,20 +47,21 @@ def expected_push(name: grpo.VariantName, size: int, p: float) -> float:
     return float((binom.pmf(right, size, p) * (advantage * score).mean(1)).sum())
 
 
-def gradient(name: grpo.VariantName, z: FloatArray, reward_RPG: Tensor) -> FloatArray:
+def gradient(name: str, z: FloatArray, reward_RPG: Tensor) -> FloatArray:
     """Return the gradient of each run's z, uphill, from P groups of G a run; shapes (R,), (R, P, G) -> (R,)."""
     variant, (_, groups, size) = grpo.VARIANTS[name], reward_RPG.shape
     logit_R = torch.tensor(z, dtype=reward_RPG.dtype, requires_grad=True)
     logp_R2 = torch.stack([torch.zeros_like(logit_R), logit_R], 1).log_softmax(1)
     logp = torch.where(reward_RPG == 1, logp_R2[:, 1, None, None], logp_R2[:, 0, None, None]).reshape(-1, 1)
     advantage = variant.advantages(reward_RPG.flatten(0, 1)).flatten()
-    loss = grpo.policy_loss(logp, logp, advantage, clip_low=variant.clip_low, clip_high=variant.clip_high)
-    totals = grpo.Totals(sequences=groups * size, tokens=groups * size, max_tokens=1)  # of one run
-    total = grpo.reduce_loss(loss, torch.ones_like(loss, dtype=torch.bool), variant.reduction, totals)
+    mask = torch.ones_like(logp, dtype=torch.bool)
+    loss, _ = variant.token_loss(logp, logp, advantage, mask)
+    totals = Totals(sequences=groups * size, tokens=groups * size, max_tokens=1)  # of one run
+    total = reduce_loss(loss, mask, variant.reduction, totals)
     return -np.asarray(torch.autograd.grad(total, logit_R)[0].double())
 
 
-def take_off(name: grpo.VariantName, size: int, p0: FloatArray, draw: np.random.Generator) -> FloatArray:
+def take_off(name: str, size: int, p0: FloatArray, draw: np.random.Generator) -> FloatArray:
     """Return the steps of SGD, a group each, from each p0 to P = 1/2, shape (R,)."""
     z, clock = logit(np.asarray(p0, np.float64)), np.zeros(len(p0))
     going, member = np.arange(len(p0)), np.arange(size)
@@ -74,7 +76,7 @@ def take_off(name: grpo.VariantName, size: int, p0: FloatArray, draw: np.random.
     return clock
 
 
-def take_off_adam(name: grpo.VariantName, size: int, p0: FloatArray, draw: Any, limit: int) -> FloatArray:
+def take_off_adam(name: str, size: int, p0: FloatArray, draw: Any, limit: int) -> FloatArray:
     """Return the steps of Adam from each p0 to P = 1/2, infinite where `limit` were not enough, shape (R,)."""
     z = torch.from_numpy(logit(np.asarray(p0, np.float64)))
     adam = torch.optim.Adam([z], ADAM_RATE, (0.9, 0.95))

@@ -22,14 +22,11 @@ from goldpanner.store import Store
 from goldpanner.train import grpo
 from goldpanner.train.config import RLVRConfig
 from goldpanner.train.model import load_model
-from goldpanner.train.rlvr import Prompts, chance, reward_verifiers, step_problems
+from goldpanner.train.rlvr import Prompts, random_reward, reward_verifiers, step_problems
 from goldpanner.train.trl.recorder import Looked, Recorder
 from goldpanner.types import Problem
 
 __all__ = ["Looked", "Recorder", "arguments", "hand_over", "options_of", "probe_problems", "stop_tokens"]
-
-LOSSES: Mapping[grpo.Reduction, str] = {"sequence-mean": "grpo", "token-mean": "dapo", "constant": "dr_grpo"}
-"""Our reductions as TRL's `loss_type` (the same loss and gradient: `tests/test_grpo.py`)."""
 
 OURS = {
     "output_dir": "--out", "max_steps": "--set grpo.steps=", "num_generations": "--set grpo.group_size=",
@@ -38,6 +35,9 @@ OURS = {
     "num_iterations": "--set grpo.epochs=", "steps_per_generation": "--set grpo.minibatches=",
     "generation_batch_size": "--set grpo.prompts_per_step=", "gradient_accumulation_steps":
     "--trl per_device_train_batch_size=", "remove_unused_columns": "nothing: the reward needs the columns",
+    "loss_type": "--set grpo.variant= or grpo.reduction=", "importance_sampling_level": "--set grpo.variant=",
+    "scale_rewards": "--set grpo.variant=", "epsilon": "--set grpo.clip_low=", "epsilon_high": "--set grpo.clip_high=",
+    "use_bias_correction_kl": "--set grpo.unbiased_kl=",
 }  # fmt: skip
 """Options of TRL's that the recipe decides, and what to give instead."""
 
@@ -127,7 +127,7 @@ def arguments(
     step: there are `epochs` x `minibatches` of them to one of ours. Raises InputError as `hand_over` does.
     """
     options = dict(options or {})
-    variant, loss, scale = _counterpart(config)
+    algorithm = _algorithm(config)
     rows, parts = config.prompts_per_step * config.group_size, config.minibatches
     per_device = options.pop("per_device_train_batch_size", max(1, rows // (processes * parts)))
     if not isinstance(per_device, int) or per_device < 1 or rows % (processes * parts * per_device):
@@ -139,10 +139,8 @@ def arguments(
     accumulated = rows // (processes * parts * per_device)
     return {
         "output_dir": str(output), "max_steps": config.steps * config.epochs * parts, "seed": config.seed,
-        "loss_type": loss, "scale_rewards": scale, "beta": config.kl, "num_generations": config.group_size,
+        **algorithm, "beta": config.kl, "num_generations": config.group_size,
         **({"use_bias_correction_kl": config.unbiased_kl} if config.kl else {}),
-        "epsilon": variant.clip_low if config.clip_low is None else config.clip_low,
-        "epsilon_high": variant.clip_high if config.clip_high is None else config.clip_high,
         "num_iterations": config.epochs, "steps_per_generation": accumulated * parts,
         "gradient_accumulation_steps": accumulated, "per_device_train_batch_size": per_device,
         "temperature": config.temperature, "top_k": 0, "top_p": 1.0, "max_completion_length": config.max_tokens,
@@ -206,24 +204,25 @@ def _need_trl() -> None:
         raise MissingExtraError("training by TRL", "trl")
 
 
-def _counterpart(config: RLVRConfig) -> tuple[grpo.Variant, str, str]:
-    """Return the variant with TRL's `loss_type` and `scale_rewards`. Raises InputError where TRL has no counterpart."""
-    variant = config.chosen()
-    loss = LOSSES.get(config.reduction or variant.reduction)
-    scales: dict[Any, str] = {grpo.group_advantages: "group", grpo.centred_advantages: "none"}
-    scale = scales.get(variant.advantages)
-    refused = [
-        (scale is None or loss is None, f"variant {config.variant}", "variant grpo or dr-grpo, or reduction"),
-        (variant.dynamic_sampling, "variant dapo: TRL draws no further prompts", "grpo with --trl epsilon_high=0.28"),
-        (bool(config.entropy), "an entropy bonus as we weigh it", "--trl entropy_coef="),
-        (config.frozen, "the control `frozen`", "our own loop (--engine goldpanner)"),
+def _algorithm(config: RLVRConfig) -> grpo.TRLFields:
+    """Return the fields of GRPOConfig that make TRL's objective ours. Raises InputError where none do."""
+    variant = config.resolve_variant()
+    fields = None if variant.trl is None else variant.trl(config)
+    ours = "our own loop (--engine goldpanner)"
+    others = ", ".join(name for name, other in grpo.VARIANTS.items() if other.trl is not None)
+    refusals = [
+        (variant.dynamic_sampling, f"variant {config.variant}: TRL draws no further prompts", f"{ours}, or {others}"),
+        (fields is None, f"variant {config.variant} with these settings", f"{ours}, or {others} (docs/objectives.md)"),
+        (bool(config.entropy), "an entropy bonus over the tokens of the whole step", "--trl entropy_coef="),
+        (bool(config.lora), "LoRA adapters from our settings", f"{ours}, or peft_config in a script of your own"),
+        (config.autocast, "updates in bfloat16 with sampling as it is", "--trl bf16=true"),
+        (config.frozen, "the control `frozen`", ours),
     ]
-    for here, what, instead in refused:
-        if here:
+    for applies, what, instead in refusals:
+        if applies:
             raise InputError(f"grpo: TRL has no counterpart of {what}; give {instead}")
-    assert loss is not None
-    assert scale is not None
-    return variant, loss, scale
+    assert fields is not None
+    return fields
 
 
 def _prompts(tasks: Mapping[str, Prompts], config: RLVRConfig) -> list[Problem]:
@@ -245,7 +244,7 @@ def _trainer(
     rows = [{"prompt": _rendered(problem, config.template), "goldpanner_id": problem.id} for problem in problems]
     trainer = GRPOTrainer(
         model,
-        reward_funcs=recorder.reward(*verifiers, pay=chance(config)),
+        reward_funcs=recorder.reward(*verifiers, pay=random_reward(config)),
         args=GRPOConfig(**chosen),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,

@@ -25,7 +25,7 @@ from goldpanner.policies.local import LocalPolicy
 from goldpanner.sampling.rollout import judge as judge_one
 from goldpanner.sampling.rollout import rollout
 from goldpanner.store import Store
-from goldpanner.train import grpo
+from goldpanner.train.groups import group_states
 from goldpanner.train.trl.rows import AsTrained, Rows, completion
 from goldpanner.types import Completion, Outcome, Problem, Sample, SamplingParams, Verdict, content_hash
 from goldpanner.verify import Verifier
@@ -249,7 +249,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         ]
         rows = gather_object(mine)  # on every process at the same point: TRL itself gathers the rewards next
         reward_PG = torch.tensor([row[0] for row in rows], dtype=torch.float64).view(-1, self._args.num_generations)
-        states = grpo.group_states(reward_PG, right)
+        states = group_states(reward_PG, right)
         shares = {name: float(part.double().mean()) for name, part in vars(states).items()}
         self._drawn = {
             "step": self._step,
