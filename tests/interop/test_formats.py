@@ -38,6 +38,7 @@ def only(pattern):
 
 FILES = {
     "counts/*": "counts",
+    "table/*": "table",
     "lm_eval/samples_toy_*": "lm-eval",
     "inspect/*": "inspect",
     "verl/*/*": "verl",

@@ -16,7 +16,9 @@ def read_toy(reading):
     for row in log_rows(reading):
         problem = problem_of("toy", row.text("ask"), "")
         verdict = log_verdict(row, row.need("right"), "right", "toy", reading)
-        yield record_of(problem, [reading.draw(problem, row.text("reply"), verdict=verdict)], interop.Origin(row.file))
+        yield record_of(
+            problem, [reading.draw(problem, row.text("reply"), verdict=verdict)], interop.LogOrigin(row.file)
+        )
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ def test_a_format_from_outside_is_imported_by_the_command(tmp_path, monkeypatch,
     )
     with pytest.raises(InputError, match="JSON lines with the fields ask, reply, right"):
         interop.read_log(log)
-    interop.register(toy)
+    interop.register_format(toy)
     monkeypatch.setattr("sys.argv", ["goldpanner", "import", str(log), "--counts", str(out)])
     with pytest.raises(SystemExit) as end:
         main()
@@ -42,7 +44,7 @@ def test_a_format_from_outside_is_imported_by_the_command(tmp_path, monkeypatch,
 
 
 def test_a_name_is_given_once(toy):
-    interop.register(toy)
-    interop.register(toy)
+    interop.register_format(toy)
+    interop.register_format(toy)
     with pytest.raises(InputError, match="there is a format 'counts' already"):
-        interop.register(interop.Format("counts", read_toy, "", interop.json_with("ask")))
+        interop.register_format(interop.Format("counts", read_toy, "", interop.json_with("ask")))

@@ -5,6 +5,9 @@ that becomes `counts()`, `samples()`, or rows of a store by `into(store)`.
 """
 
 import re
+import shutil
+import weakref
+from collections.abc import Mapping
 from pathlib import Path
 
 from goldpanner.errors import InputError
@@ -14,9 +17,11 @@ from goldpanner.interop.formats.inspect_log import write_inspect
 from goldpanner.interop.formats.trl import write_trl
 from goldpanner.interop.formats.verl import verl_command, write_verl
 from goldpanner.interop.imported import Imported, SampleStore
-from goldpanner.interop.records import Draw, ImportReport, Judge, Origin, Question, Reading, Record
-from goldpanner.interop.registry import FORMATS, detect, format_named, log_files, register
-from goldpanner.interop.selection import Selection, select
+from goldpanner.interop.memory import file_of
+from goldpanner.interop.records import Draw, ImportReport, Judge, LogOrigin, Question, Reading, Record
+from goldpanner.interop.registry import FORMATS, detect, format_named, log_files, register_format
+from goldpanner.interop.roles import parse_map
+from goldpanner.interop.selection import ProblemSelection, select
 
 __all__ = [
     "FORMATS",
@@ -26,17 +31,17 @@ __all__ = [
     "ImportReport",
     "Imported",
     "Judge",
-    "Origin",
+    "LogOrigin",
+    "ProblemSelection",
     "Question",
     "Reading",
     "Record",
     "SampleStore",
-    "Selection",
     "detect",
     "json_with",
     "parquet_with",
     "read_log",
-    "register",
+    "register_format",
     "select",
     "verl_command",
     "write_counts",
@@ -49,9 +54,10 @@ _DIGITS = re.compile(r"(\d+)")
 
 
 def read_log(
-    path: Path | str,
+    source: object,
     format: str | None = None,  # noqa: A002
     *,
+    map: str | Mapping[str, str] | None = None,  # noqa: A002
     verifier: Judge | None = None,
     threshold: float | None = None,
     score: str | None = None,
@@ -59,13 +65,15 @@ def read_log(
     step: int | None = None,
     torn_tail: bool = False,
 ) -> Imported:
-    """Return another tool's log (a file, or a folder of one tool's files) as a stream of records.
+    """Return another tool's log or a table as a stream of records.
 
     Nothing is read yet but what finding the format takes.
 
     Args:
-        path: the file or folder.
+        source: a file, a folder of one tool's files, `-` (standard input), or a table in memory: pandas, polars,
+            pyarrow, rows as dicts, or a numpy matrix of 0 and 1 (problems by samples).
         format: name of the format; by default it is found.
+        map: what the columns of a table are taken for, e.g. `id=problem,correct=passed`; by default found by name.
         verifier: judges every completion anew; the log's own verdicts are then not used.
         threshold: makes a reward that is not 0 or 1 a verdict: correct from it upwards.
         score: which metric, scorer or reward of the log decides.
@@ -76,13 +84,19 @@ def read_log(
     Raises:
         InputError: file, line, what was expected, what to do; here or while the records are read.
     """
-    path = Path(path)
+    path, folder = file_of(source)
+    columns = {} if map is None else parse_map(map)
     if threshold is not None and threshold != threshold:
         raise InputError("threshold is NaN; give a number")
-    of = detect(path) if format is None else format_named(format)
+    of = format_named(format or "table") if format or columns else detect(path)
+    if columns and not of.table:
+        raise InputError(f"--map names the columns of a table, and {of.name} is a format of its own; leave one out")
     files = tuple(sorted(log_files(path, of), key=_natural))
-    reading = Reading(files, ImportReport(of.name), verifier, threshold, score, filter, step, torn_tail)
-    return Imported(of, reading)
+    reading = Reading(files, ImportReport(of.name), verifier, threshold, score, filter, step, torn_tail, columns)
+    imported = Imported(of, reading)
+    if folder is not None:
+        weakref.finalize(imported, shutil.rmtree, folder, ignore_errors=True)
+    return imported
 
 
 def _natural(path: Path) -> tuple[str, list[tuple[int, str]]]:

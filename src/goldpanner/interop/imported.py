@@ -11,7 +11,7 @@ import numpy as np
 
 from goldpanner.errors import InputError
 from goldpanner.interop.format import Format
-from goldpanner.interop.records import ImportReport, Origin, Params, Question, Reading, Record
+from goldpanner.interop.records import ImportReport, LogOrigin, Params, Question, Reading, Record
 from goldpanner.rng import seed_for
 from goldpanner.types import Counts, IntArray, Problem, Sample, SamplingParams, Verdict, content_hash
 
@@ -107,9 +107,16 @@ class Imported:
         Raises InputError when the log holds several training steps (each is another policy), neither was one chosen nor
         `pool_steps` given; and when its files come from several models, or one task's from several sampling parameters.
         """
+        self._reading.counts_only = True
+        try:
+            return self._counts(pool_steps)
+        finally:
+            self._reading.counts_only = False
+
+    def _counts(self, pool_steps: bool) -> Counts:
         table: dict[str, IntArray] = {}
         step: int | None = None
-        origins: dict[str, Origin] = {}
+        origins: dict[str, LogOrigin] = {}
         for record in self:
             _same_policy(record, origins)
             if not pool_steps and step is not None and record.step != step:
@@ -203,6 +210,8 @@ class Imported:
                 if key not in groups:
                     groups[key] = sizes[record.step] = sizes.get(record.step, -1) + 1
                 group = groups[key]
+            if record.n > len(record.draws):
+                raise InputError(f"{record.origin.file} holds no samples, only their numbers; use its counts")
             for draw in record.draws:
                 counter = (record.id, who, params, at)
                 index = next_index.get(counter, 0)
@@ -218,7 +227,7 @@ class Imported:
                 )  # fmt: skip
 
 
-def _same_policy(record: Record, origins: dict[str, Origin]) -> None:
+def _same_policy(record: Record, origins: dict[str, LogOrigin]) -> None:
     """Raise InputError where a record is of another model than those before, or drawn otherwise than its task's."""
     origin = record.origin
     any_task = origins.setdefault("", origin)
@@ -264,7 +273,7 @@ def _described(sample: Sample, record: Record) -> Iterator[tuple[str, str, dict[
     yield "policies", sample.policy, {"kind": "imported", "name": name, "model": model, **step}
 
 
-def _seed(origin: Origin, seeds: dict[Path, int]) -> int:
+def _seed(origin: LogOrigin, seeds: dict[Path, int]) -> int:
     """Return the seed of a file's samples; `seeds` remembers those that take reading the file."""
     if origin.identity is not None:
         return seed_for("import", origin.identity)

@@ -13,6 +13,8 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, NoReturn
 
+import pyarrow as pa
+
 from goldpanner.errors import InputError
 from goldpanner.interop.records import Reading
 from goldpanner.types import Outcome, Verdict
@@ -119,18 +121,20 @@ def message_text(value: object) -> str | None:
 
 @contextmanager
 def open_log(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file for reading bytes, through gzip where its first bytes say so."""
+    """Open a file for reading bytes, through gzip or zstd where its first bytes say so."""
     try:
         handle = path.open("rb")
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}; give an existing file") from None
     try:
         with handle:
-            zipped = handle.read(2) == b"\x1f\x8b"
+            magic = handle.read(4)
             handle.seek(0)
-            if zipped:
+            if magic[:2] == b"\x1f\x8b":
                 with gzip.open(handle) as inner:
                     yield io.BufferedReader(inner)
+            elif magic == b"\x28\xb5\x2f\xfd":
+                yield io.BytesIO(pa.CompressedInputStream(handle, "zstd").read())
             else:
                 yield handle
     except DAMAGE as error:
@@ -138,12 +142,34 @@ def open_log(path: Path) -> Iterator[IO[bytes]]:
 
 
 def json_rows(path: Path, torn: Callable[[str], None] | None = None) -> Iterator[LogRow]:
-    """Yield the JSON objects of a JSONL file (blank lines are passed over).
+    """Yield the JSON objects of a file: one a line (blank lines are passed over), or those of one JSON array.
 
     A last line cut in the middle is an error, or left out and its place told to `torn`. Raises InputError.
     """
     with open_log(path) as handle:
-        yield from rows_in(path, handle, torn)
+        start = handle.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
+        handle.seek(0)
+        if not start.startswith(b"["):
+            yield from rows_in(path, handle, torn)
+            return
+        value = parse_json(path, handle, "one JSON array of objects")
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise InputError(f"{path} is {brief(value)}; expected one JSON array of objects")
+    for number, fields in enumerate(value, 1):
+        yield LogRow(path, number, fields, "record")
+
+
+def parse_json(path: Path, handle: IO[bytes], expected: str) -> object:
+    """Return what an open file of one JSON value holds. Raises InputError naming the line where it breaks."""
+    try:
+        value: object = json.loads(handle.read().decode("utf-8-sig"))
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"{path}, line {error.lineno} is not JSON ({error.msg}); expected {expected}. Was the file cut?"
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not JSON ({error}); expected {expected}") from None
+    return value
 
 
 def rows_in(path: Path, handle: IO[bytes], torn: Callable[[str], None] | None = None) -> Iterator[LogRow]:

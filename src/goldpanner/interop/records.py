@@ -16,7 +16,7 @@ Params = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Origin:
+class LogOrigin:
     """Where records come from, as far as the log itself says it."""
 
     file: Path
@@ -55,7 +55,7 @@ class Record:
 
     id: str
     """Problem id: the hash of its content, or the id that a counts file gives."""
-    origin: Origin
+    origin: LogOrigin
     n: int
     c: int
     unjudged: int = 0
@@ -83,7 +83,7 @@ def problem_of(task: str, prompt: str, answer: str) -> Problem:
 def record_of(
     problem: Problem,
     draws: Iterable[Draw],
-    origin: Origin,
+    origin: LogOrigin,
     *,
     problem_id: str = "",
     step: int | None = None,
@@ -124,6 +124,8 @@ class ImportReport:
 
     format: str
     files: list[str] = field(default_factory=list)
+    columns: dict[str, str] = field(default_factory=dict)
+    """Of a table: what a column was taken for -> the column."""
     rows: int = 0
     """Records read, those left out included."""
     samples: int = 0
@@ -152,17 +154,25 @@ class ImportReport:
         if self.finish_unknown:
             whole = self.finish_unknown == self.samples
             cut = "truncation not recorded" if whole else f"{cut} (not recorded of {self.finish_unknown})"
-        out = [
+        return [
             f"format {self.format}, {len(self.files)} file(s): "
             + ", ".join(self.files[:5])
             + " ..." * (len(self.files) > 5),
+            *self._columns(),
             f"read {self.rows} records: {self.samples} samples of {self.problems} problems, {self.correct} correct, "
             f"{self.unjudged} unjudged, {cut}",
+            *self._notes(),
         ]
-        return out + self.remarks()
 
     def remarks(self) -> list[str]:
-        """Return what was skipped and why, and the warnings, as lines for a terminal."""
+        """Return the columns that were taken, what was skipped and why, and the warnings, as lines for a terminal."""
+        return [*self._columns(), *self._notes()]
+
+    def _columns(self) -> list[str]:
+        pairs = ", ".join(f"{role} = {column}" for role, column in self.columns.items())
+        return [f"columns taken: {pairs}"] if pairs else []
+
+    def _notes(self) -> list[str]:
         out = [f"skipped {s.count}: {reason} (first: {s.first})" for reason, s in self.skipped.items()]
         for text, count in self.warnings.items():
             out.append(f"warning: {text}" + (f" ({count} times)" if count > 1 else ""))
@@ -173,6 +183,7 @@ class ImportReport:
         return {
             "format": self.format,
             "files": self.files,
+            "columns": self.columns,
             "rows": self.rows,
             "samples": self.samples,
             "correct": self.correct,
@@ -203,6 +214,10 @@ class Reading:
     """Only this training step."""
     torn_tail: bool = False
     """Leave out a last line that was cut in the middle."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Of a table: what a column is taken for -> the column, as the user named them."""
+    counts_only: bool = False
+    """Whether the number of samples is all that is asked for: a record may then lack its draws."""
 
     def judge(self, name: str) -> str:
         """Return the id of the log's own verdicts by the score `name`: one for all samples of an import."""

@@ -1,4 +1,4 @@
-"""Every format by name: those of `formats/`, found by themselves, and those that `register` adds from outside."""
+"""Every format by name: those of `formats/`, found by themselves, and those that are added from outside."""
 
 import pkgutil
 from importlib import import_module
@@ -6,13 +6,14 @@ from pathlib import Path
 
 from goldpanner.errors import InputError
 from goldpanner.interop import formats
-from goldpanner.interop.format import Format, read_head
+from goldpanner.interop.format import Format, Head, read_head
+from goldpanner.interop.roles import find_layout
 
 FORMATS: dict[str, Format] = {}
 """Name -> format."""
 
 
-def register(*additions: Format) -> None:
+def register_format(*additions: Format) -> None:
     """Add formats, so that logs of theirs are recognised and read like any other.
 
     Raises:
@@ -26,7 +27,7 @@ def register(*additions: Format) -> None:
 def _register_own() -> None:
     for info in pkgutil.iter_modules(formats.__path__):
         module = import_module(f"{formats.__name__}.{info.name}")
-        register(*(module.FORMATS if hasattr(module, "FORMATS") else (module.FORMAT,)))
+        register_format(*(module.FORMATS if hasattr(module, "FORMATS") else (module.FORMAT,)))
 
 
 _register_own()
@@ -46,7 +47,8 @@ def detect(path: Path | str) -> Format:
     if path.is_dir():
         return _detect_folder(path)
     head = read_head(path)
-    matches = [f for f in FORMATS.values() if f.recognises(head)]
+    matches = [f for f in FORMATS.values() if not f.general and f.recognises(head)]
+    matches = matches or [f for f in FORMATS.values() if f.general and f.recognises(head)]
     if len(matches) == 1:
         return matches[0]
     if not matches and head.kind == "lines" and {"task_id", "completion"} <= set(head.fields):
@@ -54,7 +56,18 @@ def detect(path: Path | str) -> Format:
         raise InputError(
             f"{path} holds completions without verdicts ({names}); run the benchmark's own evaluation first"
         )
-    raise _unclear(path, matches, head.summary)
+    raise _unclear(path, matches, head.summary, _table_fault(head))
+
+
+def _table_fault(head: Head) -> str:
+    """Return what keeps a file from being read as a table."""
+    if head.kind in ("zip", "document"):
+        return ""
+    try:
+        find_layout(head.path, head.fields, {})
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 def log_files(path: Path, of: Format) -> list[Path]:
@@ -86,7 +99,9 @@ def check_readable(path: Path) -> None:
 def _detect_folder(path: Path) -> Format:
     matches: list[Format] = []
     first: Path | None = None
-    for candidate in FORMATS.values():
+    for candidate in sorted(FORMATS.values(), key=lambda f: f.general):
+        if candidate.general and matches:
+            break
         files = sorted(file for pattern in candidate.names for file in path.glob(pattern) if file.is_file())
         if files:
             matches.append(candidate)
@@ -96,8 +111,9 @@ def _detect_folder(path: Path) -> Format:
     raise _unclear(path, matches, "a folder without files of one known format")
 
 
-def _unclear(path: Path, matches: list[Format], what: str) -> InputError:
+def _unclear(path: Path, matches: list[Format], what: str, fault: str = "") -> InputError:
     rows = "".join(f"\n  {f.name:17}{f.marks}" for f in FORMATS.values())
     if len(matches) > 1:
         what = f"both {' and '.join(f.name for f in matches)}"
-    return InputError(f"{path} is {what}; name its format with --format, one of:{rows}")
+    as_table = f"As a table: {fault}\n" if fault else ""
+    return InputError(f"{path} is {what}. {as_table}Name its format with --format, one of:{rows}")

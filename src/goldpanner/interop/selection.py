@@ -13,7 +13,7 @@ Weight = Literal["uniform", "variance"]
 
 
 @dataclass(frozen=True)
-class Selection:
+class ProblemSelection:
     """Problems with what was measured of them; each array has one entry a problem."""
 
     problems: tuple[Problem, ...]
@@ -45,7 +45,7 @@ def select(
     high: float = 1.0,
     weight: Weight = "uniform",
     rows: int | None = None,
-) -> Selection:
+) -> ProblemSelection:
     """Return the problems whose measured P, all of [c/n, (c + unjudged)/n], lies in [low, high], with weights.
 
     `weight="variance"` weighs a problem by p (1 - p), `uniform` all alike; with `rows`, problems are repeated
@@ -71,7 +71,7 @@ def select(
     p = chosen.c / chosen.n
     weights: FloatArray = np.ones(keep.size) if weight == "uniform" else p * (1 - p)
     copies = np.ones(keep.size, np.int64) if rows is None else _copies(weights, rows)
-    return Selection(tuple(problems[name] for name in chosen.ids), chosen, weights, copies)
+    return ProblemSelection(tuple(problems[name] for name in chosen.ids), chosen, weights, copies)
 
 
 def _copies(weights: FloatArray, rows: int) -> IntArray:

@@ -12,18 +12,18 @@ from goldpanner.errors import InputError
 from goldpanner.files import replacing
 from goldpanner.interop.format import Format, json_with
 from goldpanner.interop.lines import LogRow, log_rows, unicode_text
-from goldpanner.interop.records import Origin, Reading, Record
+from goldpanner.interop.records import LogOrigin, Reading, Record
 from goldpanner.types import Counts
 
 
 def _read(reading: Reading) -> Iterator[Record]:
     """Yield one record a line. Raises InputError on a duplicate id, c + unjudged > n, or a count that is none."""
     _only_counts(reading)
-    origin: Origin | None = None
+    origin: LogOrigin | None = None
     seen: dict[str, int] = {}
     for row in log_rows(reading):
         if origin is None or origin.file != row.file:
-            origin = Origin(row.file)
+            origin = LogOrigin(row.file)
         name = _name(row)
         if name in seen:
             row.fail(f"problem id {name!r} stands twice (first on line {seen[name]}); give every problem one row")

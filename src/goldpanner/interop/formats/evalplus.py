@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from goldpanner.errors import InputError
 from goldpanner.interop.format import Format, Head, read_document
 from goldpanner.interop.lines import LogRow, brief, unicode_text
-from goldpanner.interop.records import Origin, Reading, Record, record_of
+from goldpanner.interop.records import LogOrigin, Reading, Record, record_of
 from goldpanner.types import Outcome, Problem, Verdict
 
 _STATUS = {"pass": Outcome.CORRECT, "fail": Outcome.WRONG, "timeout": Outcome.UNJUDGED}
@@ -39,7 +39,7 @@ def _read(reading: Reading) -> Iterator[Record]:
                 reading.draw(problem, solution.text("solution"), verdict=_verdict(solution, reading))
                 for solution in (LogRow(path, number, s, "task") for s in solutions)
             ]
-            yield record_of(problem, draws, Origin(path), name=task)
+            yield record_of(problem, draws, LogOrigin(path), name=task)
 
 
 def _verdict(solution: LogRow, reading: Reading) -> Verdict:

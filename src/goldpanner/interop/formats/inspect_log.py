@@ -14,7 +14,7 @@ from goldpanner.errors import InputError, MissingExtraError
 from goldpanner.files import replacing
 from goldpanner.interop.format import Format, Head
 from goldpanner.interop.lines import LogRow, brief, log_verdict, message_text, unicode_text
-from goldpanner.interop.records import Origin, Params, Reading, Record, record_of, stated_params
+from goldpanner.interop.records import LogOrigin, Params, Reading, Record, record_of, stated_params
 from goldpanner.types import FinishReason, Outcome, Problem, Sample, SamplingParams, Verdict, content_hash
 
 _LETTERS = {"C": 1, "I": 0, "N": 0, "P": 0.5}
@@ -81,7 +81,7 @@ def _samples(inspect: Any, path: Path, reading: Reading) -> Iterator[Any]:
         ) from None
 
 
-def _origin(log: Any, path: Path) -> tuple[Origin, str]:
+def _origin(log: Any, path: Path) -> tuple[LogOrigin, str]:
     spec, ours = log.eval, (log.eval.metadata or {}).get(_META)
     ours = ours if isinstance(ours, dict) else {}
     settings = {**spec.model_generate_config.model_dump(), **log.plan.config.model_dump(exclude_none=True)}
@@ -94,10 +94,10 @@ def _origin(log: Any, path: Path) -> tuple[Origin, str]:
         model = {"policy": ours["policy"], "name": spec.model}
     identity, hashed = f"inspect:{spec.eval_id}", ours.get("params_id")
     hashed = hashed if isinstance(hashed, str) else None
-    return Origin(path, model=model, params=stated_params(stated), params_id=hashed, identity=identity), spec.task
+    return LogOrigin(path, model=model, params=stated_params(stated), params_id=hashed, identity=identity), spec.task
 
 
-def _record(sample: Any, row: LogRow, reading: Reading, origin: Origin, task: str, names: dict[str, str]) -> Record:
+def _record(sample: Any, row: LogRow, reading: Reading, origin: LogOrigin, task: str, names: dict[str, str]) -> Record:
     question = sample.input if isinstance(sample.input, str) else [m.model_dump() for m in sample.input]
     prompt = message_text(question) or ""
     target = sample.target if isinstance(sample.target, str) else json.dumps(sample.target)

@@ -23,7 +23,7 @@ from goldpanner.interop.lines import (
     reward_of,
     unicode_text,
 )
-from goldpanner.interop.records import Origin, Params, Reading, Record, record_of, stated_params
+from goldpanner.interop.records import LogOrigin, Params, Reading, Record, record_of, stated_params
 from goldpanner.types import Outcome, Problem, Verdict
 
 _KEYS = ("doc_id", "doc", "resps", "filtered_resps")
@@ -40,7 +40,7 @@ def _read(reading: Reading) -> Iterator[Record]:
     if reading.verifier is None and reading.filter is None:
         _one_filter(reading)
     filters: dict[Path, str] = {}
-    origin: Origin | None = None
+    origin: LogOrigin | None = None
     seen: set[tuple[Path, int | str]] = set()
     for row in log_rows(reading):
         if origin is None or origin.file != row.file:
@@ -77,15 +77,15 @@ def _one_filter(reading: Reading) -> None:
                 )
 
 
-def _origin(path: Path, reading: Reading) -> tuple[Origin, str]:
+def _origin(path: Path, reading: Reading) -> tuple[LogOrigin, str]:
     """Return what the samples file's name and the results file beside it say."""
     match = _NAME.search(path.name)
     if match is None:
-        return Origin(path), path.name.removesuffix(".gz").removesuffix(".jsonl")
+        return LogOrigin(path), path.name.removesuffix(".gz").removesuffix(".jsonl")
     results = path.with_name(f"results_{match['date']}.json")
     if not results.is_file():
         reading.report.warn(f"{results.name} is not beside the samples: the model is unknown")
-        return Origin(path), match["task"]
+        return LogOrigin(path), match["task"]
     try:
         record = json.loads(results.read_text(encoding="utf-8"))
         config = record.get("config") or {}
@@ -98,13 +98,13 @@ def _origin(path: Path, reading: Reading) -> tuple[Origin, str]:
         }
     except (ValueError, AttributeError, OSError, RecursionError):
         reading.report.warn(f"{results.name} cannot be read: the model is unknown")
-        return Origin(path), match["task"]
+        return LogOrigin(path), match["task"]
     if config.get("use_cache"):
         reading.report.warn("the run used a response cache (use_cache): repeats may be copies of one sample")
-    return Origin(path, model=model), match["task"]
+    return LogOrigin(path, model=model), match["task"]
 
 
-def _record(row: LogRow, reading: Reading, origin: Origin, task: str, filter_name: str) -> Record:
+def _record(row: LogRow, reading: Reading, origin: LogOrigin, task: str, filter_name: str) -> Record:
     prompt, settings = _request(row)
     texts = _repeats(row)
     if not texts:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from goldpanner.interop.format import Format, json_with
 from goldpanner.interop.lines import LogRow, brief, log_rows, log_verdict, reward_of, unicode_text
-from goldpanner.interop.records import Origin, Reading, Record, record_of
+from goldpanner.interop.records import LogOrigin, Reading, Record, record_of
 from goldpanner.types import FinishReason, Problem
 
 
 def _read(reading: Reading) -> Iterator[Record]:
     """Yield one record a rollout; a problem is known by its prompt's token ids, its data set and its ground truth."""
-    origin: Origin | None = None
+    origin: LogOrigin | None = None
     for row in log_rows(reading):
         if origin is None or origin.file != row.file:
             origin = _origin(row.file, reading)
@@ -27,7 +27,7 @@ def _read(reading: Reading) -> Iterator[Record]:
         yield _record(row, reading, origin)
 
 
-def _record(row: LogRow, reading: Reading, origin: Origin) -> Record:
+def _record(row: LogRow, reading: Reading, origin: LogOrigin) -> Record:
     prompt, response = _tokens(row, "prompt_tokens"), _tokens(row, "response_tokens")
     dataset = row.fields.get("dataset")
     truth = row.fields.get("ground_truth")
@@ -70,17 +70,17 @@ def _logprobs(row: LogRow, length: int) -> tuple[float, ...] | None:
     return None if None in numbers else tuple(x for x in numbers if x is not None)
 
 
-def _origin(path: Path, reading: Reading) -> Origin:
+def _origin(path: Path, reading: Reading) -> LogOrigin:
     """Return what `{run}_metadata.jsonl` beside the shard says."""
     run = path.name.split("_rollouts_")[0]
     try:
         record = json.loads(path.with_name(f"{run}_metadata.jsonl").read_text(encoding="utf-8").split("\n", 1)[0])
-        return Origin(path, model={"tool": "open-instruct", "name": record["model_name"], "run": record["run_name"]})
+        return LogOrigin(path, model={"tool": "open-instruct", "name": record["model_name"], "run": record["run_name"]})
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         reading.report.warn(
             f"{run}_metadata.jsonl is not beside the rollouts (or cannot be read): the model is unknown"
         )
-        return Origin(path)
+        return LogOrigin(path)
 
 
 FORMAT = Format(

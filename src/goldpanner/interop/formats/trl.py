@@ -10,8 +10,8 @@ from goldpanner.errors import InputError
 from goldpanner.files import replacing
 from goldpanner.interop.format import Format, parquet_with, read_head
 from goldpanner.interop.lines import LogRow, brief, log_verdict, message_text, reward_of
-from goldpanner.interop.records import Origin, Reading, Record, problem_of, record_of
-from goldpanner.interop.selection import Selection
+from goldpanner.interop.records import LogOrigin, Reading, Record, problem_of, record_of
+from goldpanner.interop.selection import ProblemSelection
 
 _COLUMNS = ("step", "prompt", "completion", "advantage")
 _LAST_BATCH = (
@@ -28,7 +28,7 @@ def _read(reading: Reading) -> Iterator[Record]:
     before: pa.Table | None = None
     for path in reading.files:
         table = _table(path)
-        origin = Origin(path)
+        origin = LogOrigin(path)
         batch = table.drop_columns("step")
         again = before is not None and batch.equals(before)
         before = batch
@@ -62,7 +62,7 @@ def _first_line(error: Exception) -> str:
     return str(error).split("\n", 1)[0]
 
 
-def _record(row: LogRow, reading: Reading, origin: Origin) -> Record:
+def _record(row: LogRow, reading: Reading, origin: LogOrigin) -> Record:
     prompt, completion = (message_text(row.need(key)) for key in ("prompt", "completion"))
     if prompt is None or completion is None:
         row.fail("prompt and completion must be text or chat messages")
@@ -92,7 +92,7 @@ def _reward(row: LogRow, reading: Reading) -> str:
     return others[0]
 
 
-def write_trl(selection: Selection, path: Path | str, *, chat: bool = False) -> Path:
+def write_trl(selection: ProblemSelection, path: Path | str, *, chat: bool = False) -> Path:
     """Write a problem set as TRL's parquet rows: `prompt` (text, or one user message with `chat`) and more columns.
 
     They are `answer, goldpanner_id, n, c, unjudged, p, weight`; TRL hands them to reward functions by keyword.

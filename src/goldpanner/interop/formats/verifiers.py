@@ -16,13 +16,13 @@ from goldpanner.interop.lines import (
     reward_of,
     unicode_text,
 )
-from goldpanner.interop.records import Draw, Origin, Reading, Record, record_of, stated_params
+from goldpanner.interop.records import Draw, LogOrigin, Reading, Record, record_of, stated_params
 from goldpanner.types import FinishReason, Outcome, Problem, Verdict, content_hash
 
 
 def _read(reading: Reading) -> Iterator[Record]:
     """Yield one record a rollout of `results.jsonl`; `metadata.json` beside it names the model. Errors are unjudged."""
-    origin: Origin | None = None
+    origin: LogOrigin | None = None
     task = "verifiers"
     for row in log_rows(reading):
         if origin is None or origin.file != row.file:
@@ -64,7 +64,7 @@ def _failure(name: str, why: object, reading: Reading) -> Verdict:
     return Verdict(Outcome.UNJUDGED, reading.judge(f"verifiers/{name}"), reason=reason)
 
 
-def _origin(path: Path, reading: Reading) -> tuple[Origin, str]:
+def _origin(path: Path, reading: Reading) -> tuple[LogOrigin, str]:
     """Return what `metadata.json` beside the results says of model, sampling and task."""
     beside = path.with_name("metadata.json")
     try:
@@ -76,8 +76,8 @@ def _origin(path: Path, reading: Reading) -> tuple[Origin, str]:
         task = unicode_text(str(record.get("env_id") or "verifiers"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         reading.report.warn("metadata.json is not beside the results (or cannot be read): the model is unknown")
-        return Origin(path), "verifiers"
-    return Origin(path, model=model, params=stated_params(params)), task
+        return LogOrigin(path), "verifiers"
+    return LogOrigin(path, model=model, params=stated_params(params)), task
 
 
 def _read_traces(reading: Reading) -> Iterator[Record]:
@@ -154,12 +154,12 @@ def _trace_draw(trace: LogRow, reading: Reading, problem: Problem, text: str, ca
     return reading.draw(problem, text, verdict=verdict, finish=finish, reward=reward_of(value))
 
 
-def _trace_origin(trace: LogRow, calls: list[dict[str, object]]) -> Origin:
+def _trace_origin(trace: LogRow, calls: list[dict[str, object]]) -> LogOrigin:
     call = calls[0] if calls else {}
     settings = as_object(call.get("sampling"))
     config = as_object(as_object(trace.fields.get("agent")).get("config"))
     name = call.get("model") or config.get("model")
-    origin = Origin(trace.file)
+    origin = LogOrigin(trace.file)
     if isinstance(name, str):
         origin = replace(origin, model={"tool": "verifiers", "name": unicode_text(name)})
     names = ("temperature", "top_p", "top_k", "max_tokens", "stop")

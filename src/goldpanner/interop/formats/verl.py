@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from goldpanner.files import replacing
 from goldpanner.interop.format import Format, json_with
 from goldpanner.interop.lines import LogRow, brief, log_rows, log_verdict, reward_of, unicode_text
-from goldpanner.interop.records import Origin, Reading, Record, problem_of, record_of
-from goldpanner.interop.selection import Selection
+from goldpanner.interop.records import LogOrigin, Reading, Record, problem_of, record_of
+from goldpanner.interop.selection import ProblemSelection
 from goldpanner.types import Cause, Outcome
 
 _UID = re.compile(r"(?P<group>.+)_(?P<rollout>\d+)_(?P<output>\d+)")
@@ -31,12 +31,12 @@ def _read(reading: Reading) -> Iterator[Record]:
     the last is the one that was scored, as verl's own validation counts them.
     """
     waiting: tuple[str, LogRow] | None = None
-    origin: Origin | None = None
+    origin: LogOrigin | None = None
     for row in log_rows(reading):
         if origin is None or origin.file != row.file:
             if waiting is not None and origin is not None:
                 yield _record(waiting[1], reading, origin)
-            waiting, origin = None, Origin(row.file)
+            waiting, origin = None, LogOrigin(row.file)
             reading.report.warn("verl does not log whether an output was cut at the length limit")
         match = _UID.fullmatch(str(row.fields.get("uid", "")))
         if match is None:
@@ -55,7 +55,7 @@ def _read(reading: Reading) -> Iterator[Record]:
         yield _record(waiting[1], reading, origin)
 
 
-def _record(row: LogRow, reading: Reading, origin: Origin) -> Record:
+def _record(row: LogRow, reading: Reading, origin: LogOrigin) -> Record:
     gts = row.fields.get("gts")
     answer = gts if isinstance(gts, str) else "" if gts is None else str(gts)
     problem = problem_of("verl", row.text("input"), unicode_text(answer))
@@ -82,7 +82,7 @@ def _record(row: LogRow, reading: Reading, origin: Origin) -> Record:
     )
 
 
-def write_verl(selection: Selection, path: Path | str, *, split: str = "train", ability: str = "") -> Path:
+def write_verl(selection: ProblemSelection, path: Path | str, *, split: str = "train", ability: str = "") -> Path:
     """Write a problem set as verl's parquet rows: `data_source, prompt, ability, reward_model, extra_info`.
 
     Our problem id stands in `extra_info.id`, its meta (as JSON: rows must agree in their columns), and its measured n,
