@@ -34,6 +34,7 @@ class Log:
     pool_steps: bool = False
     rescore: str | None = None
     torn_tail: bool = False
+    map: str | None = None
 
     def read(self, path: Path) -> "Imported":
         """Return the log at `path` as a stream of records."""
@@ -43,6 +44,7 @@ class Log:
         return interop.read_log(
             path,
             self.format,
+            map=self.map,
             verifier=None if self.rescore is None else rescorer(self.rescore, self.threshold),
             threshold=self.threshold,
             score=self.score,
@@ -220,6 +222,8 @@ def load_source(name: str, choice: Choice) -> Source:
 
 def is_file(name: str, store: Path | None) -> bool:
     """Return whether a word stands for a file or folder: one lies there, and no policy of the store is called that."""
+    if name == "-":
+        return True
     if not Path(name).exists():
         return False
     place = None if store is None else open_store(store)

@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -52,6 +53,11 @@ ROWS = {
         "response_tokens": st.lists(st.integers(0, 9), max_size=3) | VALUE, "reward": SCORE,
         "sample_idx": VALUE, "prompt_idx": st.integers(0, 3) | VALUE, "step": st.integers(0, 2) | VALUE,
         "logprobs": st.lists(st.floats(), max_size=3) | VALUE, "finish_reason": VALUE, "dataset": VALUE,
+    },
+    "table": {
+        "id": TEXT | st.integers(0, 3) | VALUE, "correct": SCORE | st.lists(SCORE, max_size=3) | TEXT,
+        "text": TEXT | MESSAGES | VALUE, "finish": VALUE, "model": VALUE, "prompt": TEXT | MESSAGES | VALUE,
+        "step": st.integers(0, 2) | VALUE, "n": st.integers(0, 5) | VALUE, "c": VALUE, "pass_rate": SCORE,
     },
     "human-eval": {
         "task_id": TEXT | VALUE, "completion": TEXT | VALUE, "passed": st.booleans() | VALUE, "result": TEXT | VALUE,
@@ -110,6 +116,62 @@ def test_arbitrary_bytes(name, tmp_path):
                 interop.read_log(path, format_name).counts()
 
     check()
+
+
+CELL = st.sampled_from(
+    ["1", "0", "true", "", "nan", "a", "b", "1e999", "0.5", "stop", "length", '"', '""', "\x00", "é"]
+)
+HEADER = st.sampled_from(
+    ["id,correct", "id,correct,finish", "id,n,c", "id,pass_rate,n", "1,0", "prompt,reward", "id;acc"]
+)
+
+
+@SETTINGS
+@given(
+    HEADER,
+    st.lists(st.lists(CELL, min_size=1, max_size=4).map(",".join), max_size=4),
+    st.booleans(),
+    st.binary(max_size=3),
+)
+def test_arbitrary_csv(tmp_path_factory, header, lines, carriage, rest):
+    path = tmp_path_factory.getbasetemp() / "rows.csv"
+    path.write_bytes(("\r\n" if carriage else "\n").join([header, *lines, ""]).encode() + rest)
+    for options in ({}, {"threshold": 0.5}, {"map": "id=id,correct=correct,n=4"}, {"map": "prompt=id,correct=c*"}):
+        consume(path, "table", **options)
+
+
+TABLE = {
+    "id": TEXT | st.integers(0, 3), "correct": st.lists(st.sampled_from([0, 1, None]), max_size=3),
+    "finish": st.lists(TEXT, max_size=3), "prompt": TEXT, "step": st.none() | st.integers(0, 2), "n": st.integers(0, 3),
+}  # fmt: skip
+
+
+@SETTINGS
+@given(
+    st.lists(st.fixed_dictionaries({}, optional=TABLE), min_size=1, max_size=4), st.sampled_from(["parquet", "arrow"])
+)
+def test_arbitrary_columns(tmp_path_factory, rows, end):
+    path = tmp_path_factory.getbasetemp() / f"rows.{end}"
+    try:
+        table = pa.Table.from_pylist(rows)
+        pq.write_table(table, path) if end == "parquet" else pa.feather.write_feather(table, path)
+    except (pa.ArrowException, UnicodeEncodeError, OverflowError):
+        return
+    for options in ({}, {"map": "id=id,correct=correct"}, {"map": "id=prompt,correct=n"}):
+        consume(path, "table", **options)
+
+
+@SETTINGS
+@given(st.integers(0, 9000), st.integers(0, 255), st.booleans(), st.sampled_from(["parquet", "arrow"]))
+def test_damaged_columns(tmp_path_factory, place, byte, cut, end):
+    path = tmp_path_factory.getbasetemp() / f"damaged.{end}"
+    table = pa.table({"id": ["a", "b"] * 40, "correct": [[1, 0]] * 80})
+    pq.write_table(table, path) if end == "parquet" else pa.feather.write_feather(table, path)
+    data = bytearray(path.read_bytes())
+    place %= len(data)
+    data[place] = byte
+    path.write_bytes(data[:place] if cut else data)
+    consume(path, "table")
 
 
 COMPLETION = {"step": st.integers(0, 2), "prompt": TEXT, "completion": TEXT, "advantage": st.floats(), "r": SCORE}

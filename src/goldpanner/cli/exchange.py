@@ -13,6 +13,7 @@ from goldpanner.cli.options import (
     AsJson,
     Filter,
     Format,
+    Map,
     Params,
     PoolSteps,
     Rescore,
@@ -39,6 +40,7 @@ def import_(
     ] = None,
     counts: Annotated[Path | None, typer.Option("--counts", help="Write counts JSONL here.")] = None,
     format_: Format = None,
+    map_: Map = None,
     policy: Annotated[
         str | None, typer.Option(help="Policy id to store under; by default from the log's model.")
     ] = None,
@@ -57,7 +59,7 @@ def import_(
     """
     from goldpanner import interop
 
-    log = Log(format_, threshold, score, filter_, step, pool_steps, rescore, torn_tail).read(src)
+    log = Log(format_, threshold, score, filter_, step, pool_steps, rescore, torn_tail, map_).read(src)
     if store is not None:
         report = log.into(open_store(store), policy=policy)
     else:

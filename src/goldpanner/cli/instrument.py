@@ -14,6 +14,7 @@ from goldpanner.cli.options import (
     Format,
     Ks,
     Level,
+    Map,
     Page,
     Params,
     PoolSteps,
@@ -55,6 +56,7 @@ def measure(
     params: Params = None,
     level: Level = 0.95,
     format_: Format = None,
+    map_: Map = None,
     threshold: Threshold = None,
     score: Score = None,
     filter_: Filter = None,
@@ -84,7 +86,7 @@ def measure(
     from goldpanner.cli.verify_check import stored_errors
     from goldpanner.measure.profile import profile
 
-    log = Log(format_, threshold, score, filter_, step, pool_steps, rescore, torn_tail)
+    log = Log(format_, threshold, score, filter_, step, pool_steps, rescore, torn_tail, map_)
     source = load_source(what, Choice(store, tuple(task or ()), verifier, params, log))
     found = profile(
         source.counts,
@@ -121,6 +123,7 @@ def compare(
     k: Ks = "",
     fdr: Annotated[float, typer.Option(help="False discovery rate of established gains and losses.")] = 0.05,
     format_: Format = None,
+    map_: Map = None,
     threshold: Threshold = None,
     score: Score = None,
     filter_: Filter = None,
@@ -140,7 +143,7 @@ def compare(
     from goldpanner.measure.compare import compare as compare_counts
     from goldpanner.measure.passk import default_ks
 
-    log = Log(format_, threshold, score, filter_, step, pool_steps, rescore, torn_tail)
+    log = Log(format_, threshold, score, filter_, step, pool_steps, rescore, torn_tail, map_)
     choice = Choice(store, tuple(task or ()), verifier, params, log)
     before, after = load_source(base, choice), load_source(rl, choice)
     refused = same_conditions(before, after, speak_of_support)
@@ -175,6 +178,7 @@ def plan(
     params: Params = None,
     level: Level = 0.95,
     format_: Format = None,
+    map_: Map = None,
     threshold: Threshold = None,
     score: Score = None,
     filter_: Filter = None,
@@ -191,7 +195,7 @@ def plan(
     from goldpanner.cli import tables
     from goldpanner.measure.plan import plan as make_plan
 
-    log = Log(format_, threshold, score, filter_, step, pool_steps, rescore, torn_tail)
+    log = Log(format_, threshold, score, filter_, step, pool_steps, rescore, torn_tail, map_)
     source = load_source(base, Choice(store, tuple(task or ()), verifier, params, log))
     found = make_plan(source.counts, steps=steps, prompts_per_step=prompts, group=group, level=level)
     if as_json:

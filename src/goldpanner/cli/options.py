@@ -82,6 +82,10 @@ Columns = Annotated[
 Params = Annotated[str | None, typer.Option(help="Hash of the sampling parameters, where there are several.")]
 
 Format = Annotated[str | None, typer.Option("--format", help="Format of a log, where it is not found by itself.")]
+Map = Annotated[
+    str | None,
+    typer.Option("--map", help="Columns of a table: id=NAME,correct=NAME, maybe text, finish, policy, prompt, n, c."),
+]
 Threshold = Annotated[float | None, typer.Option(help="Rewards of at least this value count as correct.")]
 Score = Annotated[str | None, typer.Option(help="Metric, scorer or reward column of a log that decides.")]
 Filter = Annotated[str | None, typer.Option("--filter", help="lm-evaluation-harness's filter.")]

@@ -65,6 +65,7 @@ def table_chunks(path: Path, names: Sequence[str], torn: Callable[[str], None] |
     try:
         with open_log(path) as handle:
             for batch in _batches(head, handle, names):
+                batch.validate(full=True)  # offsets of a damaged file point anywhere
                 places = range(first, first + batch.num_rows)
                 yield Chunk(path, {name: _column(path, batch, name) for name in names}, places, "row")
                 first += batch.num_rows
@@ -94,9 +95,14 @@ def encode(column: Column) -> Codes:
 
 
 def flatten(column: Column) -> tuple[Column, IntArray] | None:
-    """Return the members of a column of lists one after the other, and the row of each; None where it holds no list."""
-    if isinstance(column, pa.Array) and (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
+    """Return the members of a column of lists one after the other, and the row of each; None where it holds no list.
+
+    A row without a list is one sample without a value.
+    """
+    if isinstance(column, pa.Array) and _is_list(column.type) and not column.null_count:
         return pc.list_flatten(column), pc.list_parent_indices(column).cast(pa.int64()).to_numpy()
+    if isinstance(column, pa.Array) and not pa.types.is_nested(column.type):
+        return None
     items = cells(column)
     if not any(isinstance(item, list) for item in items):
         return None
@@ -107,6 +113,10 @@ def flatten(column: Column) -> tuple[Column, IntArray] | None:
         flat += members
         rows += [row] * len(members)
     return flat, np.array(rows, np.int64)
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
 
 
 def cells(column: Column) -> list[object]:

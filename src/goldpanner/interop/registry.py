@@ -66,7 +66,7 @@ def _table_fault(head: Head) -> str:
     try:
         find_layout(head.path, head.fields, {})
     except InputError as error:
-        return str(error)
+        return str(error).removeprefix(f"{head.path}: ")
     return ""
 
 

@@ -25,7 +25,8 @@ def read_table(reading: Reading, task: str = "table", mapping: Mapping[str, str]
         InputError: file and row, what was expected, what to do.
     """
     for path in reading.files:
-        layout = find_layout(path, read_head(path).fields, {**(mapping or {}), **reading.columns})
+        score = {} if reading.score is None else {"correct": reading.score}
+        layout = find_layout(path, read_head(path).fields, {**(mapping or {}), **score, **reading.columns})
         reading.report.columns = layout.summary
         for note in layout.notes:
             reading.report.warn(note)
