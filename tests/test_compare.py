@@ -466,3 +466,19 @@ def test_a_lone_established_change_is_no_word_on_the_model():
     assert found.changes.count("gained", established=True) == 1
     assert found.verdict == UNDECIDED
     assert "1 established change is too few" in found.summary
+
+
+@pytest.mark.parametrize("problems", [12, 300])
+def test_the_order_of_the_problems_does_not_matter(problems):
+    r = np.random.default_rng(problems)
+    n = np.full(problems, 16)
+    c = r.binomial(16, r.beta(0.4, 1, problems)), r.binomial(16, r.beta(0.8, 0.6, problems))
+    base, rl = (Counts.of(n, x) for x in c)
+    order = r.permutation(problems)
+    gap, shuffled = (difference(a, b, range(1, 17)) for a, b in ((base, rl), (base.select(order), rl.select(order))))
+    np.testing.assert_allclose(shuffled.low, gap.low, atol=1e-12)
+    np.testing.assert_allclose(shuffled.high, gap.high, atol=1e-12)
+    one, other = (passk.curve(x) for x in (base, base.select(order)))
+    np.testing.assert_allclose(one.low, other.low, atol=1e-12)
+    np.testing.assert_allclose(one.high, other.high, atol=1e-12)
+    assert crossover(gap).value == pytest.approx(crossover(shuffled).value, rel=1e-9, nan_ok=True)

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from goldpanner import rng
-from goldpanner.types import FloatArray
+from goldpanner.types import FloatArray, IntArray
 
 FLOOR_WEIGHT = 2.0
 RESAMPLES = 2000
@@ -35,23 +35,28 @@ GRID = 48
 """Columns at which the critical value is found: curves in k are smooth, so a log-spaced subset gives the same sup."""
 
 
-def mean_band(parts: Sequence[FloatArray], level: float, simultaneous: bool) -> tuple[FloatArray, FloatArray]:
+def mean_band(
+    parts: Sequence[FloatArray], level: float, simultaneous: bool, repeats: IntArray | None = None
+) -> tuple[FloatArray, FloatArray]:
     """Return (low, high), shape (K,): the band for the mean over problems of the first part minus the others.
 
     `parts` are one or two arrays in [0, 1], each (m, K) or (m, 1), smooth along K: pass@k of one model, or of two whose
     difference is asked for. The result is not clipped to the range of the rows. One problem gives (-inf, inf).
-    `simultaneous=False` gives every column its own critical value.
+    `simultaneous=False` gives every column its own critical value. `repeats`, shape (m,), says how many problems have
+    each row; None: one.
     """
     rows = _combine(parts)
-    m, size = rows.shape
+    size = rows.shape[1]
+    repeats = np.ones(len(rows), np.int64) if repeats is None else repeats
+    m = int(repeats.sum())
     if m < 2:
         return np.full(size, -np.inf), np.full(size, np.inf)
     alpha = (1 - level) / (1.15 + 1.5 * m**-0.5)
     unseen = 1 - ((1 - level) / 2) ** (1 / m)
-    mean, means = rows.mean(0), [p.mean(0) for p in parts]
-    error = _standard_error(((rows - mean) ** 2).sum(0), means, m)
+    mean, means = repeats @ rows / m, [repeats @ p / m for p in parts]
+    error = _standard_error(repeats @ (rows - mean) ** 2, means, m)
     grid = np.unique(np.round(np.geomspace(1, size, min(size, GRID))).astype(np.int64)) - 1
-    pivots = _pivots([p[:, grid] if p.shape[1] > 1 else p for p in parts], unseen)
+    pivots = _pivots([p[:, grid] if p.shape[1] > 1 else p for p in parts], repeats, unseen)
     critical: float | FloatArray
     if simultaneous:
         critical = float(np.quantile(pivots.max(1), 1 - alpha))
@@ -87,22 +92,44 @@ def _alike(means: Sequence[FloatArray], unseen: float) -> NDArray[np.bool_]:
     return alike
 
 
-def _pivots(parts: Sequence[FloatArray], unseen: float) -> FloatArray:
-    """Return |mean* - mean| / se* of every resample, shape (RESAMPLES, K); 0 where the unseen share covers it."""
+def _pivots(parts: Sequence[FloatArray], repeats: IntArray, unseen: float) -> FloatArray:
+    """Return |mean* - mean| / se* of every resample, shape (RESAMPLES, K); 0 where the unseen share covers it.
+
+    Problems with equal rows are one class, and a resample draws how many of each class: the order of the problems does
+    not matter, and many problems cost as little as their classes.
+    """
+    parts, repeats = _classes(parts, repeats)
     rows = _combine(parts)
-    m = len(rows)
-    mean = rows.mean(0)
+    m = int(repeats.sum())
+    mean = repeats @ rows / m
     squared = (rows - mean) ** 2
     generator = rng.stream("measure/bands", m)
     out = np.empty((RESAMPLES, rows.shape[1]))
-    step = max(1, 2_000_000 // m)
+    step = max(1, 2_000_000 // len(rows))
     for start in range(0, RESAMPLES, step):
         count = min(step, RESAMPLES - start)
-        picks = generator.integers(0, m, (count, m)) + np.arange(count)[:, None] * m
-        weight = np.bincount(picks.ravel(), minlength=count * m).reshape(count, m).astype(np.float64)
+        weight = _weights(generator, repeats, count)
         means = [weight @ p / m for p in parts]
         shift = _combine(means) - mean
         squares = np.maximum(weight @ squared - m * shift**2, 0)
         covered = _alike(means, unseen) & (np.abs(shift) <= unseen)
         out[start : start + count] = np.where(covered, 0.0, np.abs(shift) / _standard_error(squares, means, m))
     return out
+
+
+def _classes(parts: Sequence[FloatArray], repeats: IntArray) -> tuple[list[FloatArray], IntArray]:
+    """Return the distinct rows of the parts taken together, sorted, and how many problems have each."""
+    table = np.ascontiguousarray(np.hstack(parts))
+    keys = table.view(np.dtype((np.void, table.dtype.itemsize * table.shape[1]))).ravel()
+    _, first, where = np.unique(keys, return_index=True, return_inverse=True)
+    return [part[first] for part in parts], np.bincount(where.ravel(), repeats).astype(np.int64)
+
+
+def _weights(generator: np.random.Generator, repeats: IntArray, count: int) -> FloatArray:
+    """Return how many problems of each class `count` resamples hold, shape (count, classes)."""
+    m = int(repeats.sum())
+    if 4 * len(repeats) <= m:
+        return generator.multinomial(m, repeats / m, size=count).astype(np.float64)
+    kind = np.repeat(np.arange(len(repeats)), repeats)
+    picks = kind[generator.integers(0, m, (count, m))] + np.arange(count)[:, None] * len(repeats)
+    return np.bincount(picks.ravel(), minlength=count * len(repeats)).reshape(count, -1).astype(np.float64)

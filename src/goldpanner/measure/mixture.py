@@ -96,10 +96,15 @@ class Tally:
     def of(cls, n: IntArray, c: IntArray) -> "Tally":
         """Collapse; problems without a judged sample say nothing and are left out."""
         kept = np.flatnonzero(n > 0)
-        pairs, index, problems = np.unique(
-            np.column_stack([n[kept], c[kept]]), axis=0, return_inverse=True, return_counts=True
-        )
-        return cls(pairs[:, 0], pairs[:, 1], problems.astype(np.float64), index.ravel(), kept)
+        key = np.empty(len(kept), dtype=[("n", np.int64), ("c", np.int64)])
+        key["n"], key["c"] = n[kept], c[kept]
+        order = np.lexsort((key["c"], key["n"]))
+        new = np.append(True, key[order][1:] != key[order][:-1])[: len(kept)]
+        index = np.empty(len(kept), np.int64)
+        index[order] = np.cumsum(new) - 1
+        pairs = key[order][new]
+        problems = np.bincount(index, minlength=len(pairs)).astype(np.float64)
+        return cls(pairs["n"], pairs["c"], problems, index, kept)
 
     @classmethod
     def judged(cls, counts: Counts) -> "Tally":

@@ -132,11 +132,18 @@ def rows_of(n: IntArray, c: FloatArray | IntArray, k: IntArray) -> FloatArray:
 
     Equal (n, c) cost once.
     """
-    pairs, where = np.unique(np.column_stack([n, c]).astype(np.float64), axis=0, return_inverse=True)
-    within = np.minimum(k[None, :].astype(np.float64), pairs[:, :1])
-    table: FloatArray = -np.expm1(log_miss(pairs[:, :1], pairs[:, 1:], within))
-    rows: FloatArray = table[where.ravel()]
+    table, where = distinct_rows(n, c, k)
+    rows: FloatArray = table[where]
     return rows
+
+
+def distinct_rows(n: IntArray, c: FloatArray | IntArray, k: IntArray) -> tuple[FloatArray, IntArray]:
+    """Return pass@k of every different (n, c), shape (pairs, K), and each problem's pair, shape (problems,)."""
+    # a complex number sorts by its real part, then by the other: one key for each pair
+    pairs, where = np.unique(np.asarray(n, np.float64) + 1j * np.asarray(c, np.float64), return_inverse=True)
+    size, correct = pairs.real[:, None], pairs.imag[:, None]
+    within = np.minimum(k[None, :].astype(np.float64), size)
+    return -np.expm1(log_miss(size, correct, within)), where.ravel()
 
 
 def mean_value(counts: Counts, k: IntArray) -> FloatArray:
@@ -151,7 +158,8 @@ def mean_value(counts: Counts, k: IntArray) -> FloatArray:
     known = judged > 0
     if not known.any():
         return np.full(len(k), np.nan)
-    mean: FloatArray = rows_of(judged[known], counts.c[known], k).mean(0)
+    table, where = distinct_rows(judged[known], counts.c[known], k)
+    mean: FloatArray = np.bincount(where) @ table / len(where)
     return mean
 
 
@@ -172,11 +180,11 @@ def curve(
     use = ks <= smallest
     value, low, high = (np.full(len(ks), np.nan) for _ in range(3))
     if use.any():
-        inner = rows_of(counts.n, counts.c, ks[use])
-        low[use], high[use] = mean_band([inner], level, simultaneous)
+        table, where = distinct_rows(counts.n, counts.c, ks[use])
+        low[use], high[use] = mean_band([table], level, simultaneous, np.bincount(where))
         if counts.unjudged.any():
-            outer = rows_of(counts.n, counts.c + counts.unjudged, ks[use])
-            high[use] = mean_band([outer], level, simultaneous)[1]
+            table, where = distinct_rows(counts.n, counts.c + counts.unjudged, ks[use])
+            high[use] = mean_band([table], level, simultaneous, np.bincount(where))[1]
         value[use] = mean_value(counts, ks[use])
         if simultaneous:
             low[use], high[use] = np.maximum.accumulate(low[use]), np.minimum.accumulate(high[use][::-1])[::-1]
