@@ -1,7 +1,6 @@
 """Benchmarks that read your file of their problems: how each is put to a model, and who judges it."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from goldpanner.errors import InputError
@@ -9,10 +8,9 @@ from goldpanner.tasks.files import GSM8K_ANSWER, read_problems
 from goldpanner.tasks.task import Family, Task
 from goldpanner.types import Problem, SamplingParams
 from goldpanner.verify.base import Verifier
-from goldpanner.verify.code import Code
 from goldpanner.verify.math import Math, Number
 
-FILE, MATH, SANDBOX = "--data FILE", "the extra math", "a sandbox"
+FILE, MATH = "--data FILE", "the extra math"
 """What a benchmark needs."""
 
 
@@ -56,61 +54,14 @@ def _aime(task: str) -> Task:
     return _competition(task, 4096, Number)
 
 
-def _humaneval(task: str) -> Task:
-    """Chen et al. 2021, arXiv:2107.03374: the prompt is the head of a function, `check` its test."""
-
-    def read(path: Path, n: int | None) -> list[Problem]:
-        keep = ("task_id", "entry_point", "test")
-        rows = read_problems(path, task=task, question="prompt", answer="canonical_solution", keep=keep, n=n)
-        return [
-            replace(
-                row,
-                meta={
-                    "task_id": row.meta["task_id"],
-                    "prefix": row.prompt,
-                    "tests": [f"{row.meta['test']}\ncheck({row.meta['entry_point']})"],
-                },
-            )
-            for row in rows
-        ]
-
-    params = SamplingParams(max_tokens=512, stop=("\nclass ", "\ndef ", "\n#", "\nif ", "\nprint("))
-    return Task(task, params, lambda: (Code(),), read=read, worked=_program)
-
-
-def _mbpp(task: str) -> Task:
-    """Austin et al. 2021, arXiv:2108.07732: a sentence, and assertions that name the function."""
-
-    def read(path: Path, n: int | None) -> list[Problem]:
-        rows = read_problems(path, task=task, question="text", answer="code", keep=("task_id", "test_list"), n=n)
-        return [
-            replace(
-                row,
-                prompt=f"{row.prompt}\nYour code should pass this test:\n{row.meta['test_list'][0]}",
-                meta={"task_id": row.meta["task_id"], "tests": list(row.meta["test_list"])},
-            )
-            for row in rows
-        ]
-
-    params = SamplingParams(max_tokens=512, stop=("\n```",), template="# {prompt}\n```python\n")
-    return Task(task, params, lambda: (Code(),), read=read, worked=_program)
-
-
-def _program(problem: Problem) -> str:
-    """Return the reference program as a whole completion."""
-    return f"```python\n{problem.meta.get('prefix', '')}{problem.answer}\n```"
-
-
-def _family(name: str, about: str, ids: tuple[str, ...], make: Callable[[str], Task], extra: str = "") -> Family:
+def family(name: str, about: str, ids: tuple[str, ...], make: Callable[[str], Task], extra: str = "") -> Family:
     """Return a family whose members are named as you like: `gsm8k/train` is another task than `gsm8k/test`."""
     needs = f"{FILE}, {extra}" if extra else FILE
     return Family(name, "benchmarks", about, ids, lambda task: make(task) if task != f"{name}/" else None, needs)
 
 
 FAMILIES = (
-    _family("gsm8k", "grade-school word problems; the answer is a number", ("gsm8k/test", "gsm8k/train"), _gsm8k),
-    _family("math-500", "competition mathematics; the answer is a formula", ("math-500/test",), _math, MATH),
-    _family("aime", "competition mathematics; the answer is a whole number", ("aime/2024",), _aime),
-    _family("humaneval", "bodies of Python functions", ("humaneval/test",), _humaneval, SANDBOX),
-    _family("mbpp", "short Python functions", ("mbpp/test",), _mbpp, SANDBOX),
+    family("gsm8k", "grade-school word problems; the answer is a number", ("gsm8k/test", "gsm8k/train"), _gsm8k),
+    family("math-500", "competition mathematics; the answer is a formula", ("math-500/test",), _math, MATH),
+    family("aime", "competition mathematics; the answer is a whole number", ("aime/2024",), _aime),
 )

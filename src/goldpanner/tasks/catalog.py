@@ -14,7 +14,7 @@ from typing import Annotated
 from pydantic import Field
 
 from goldpanner.errors import InputError
-from goldpanner.tasks import benchmarks, column_addition, generated, gym, world
+from goldpanner.tasks import benchmarks, column_addition, generated, gym, programs, world
 from goldpanner.tasks.column_addition import ColumnAddition, ColumnAdditionConfig
 from goldpanner.tasks.domain import Domain
 from goldpanner.tasks.files import SUFFIXES, answers, is_data, parts, read_columns, read_problems
@@ -30,7 +30,14 @@ DomainConfig = Annotated[WorldConfig | ColumnAdditionConfig, Field(discriminator
 
 FAMILIES: dict[str, Family] = {
     family.name: family
-    for family in (world.FAMILY, column_addition.FAMILY, *generated.FAMILIES, *benchmarks.FAMILIES, gym.FAMILY)
+    for family in (
+        world.FAMILY,
+        column_addition.FAMILY,
+        *generated.FAMILIES,
+        *benchmarks.FAMILIES,
+        *programs.FAMILIES,
+        gym.FAMILY,
+    )
 }
 """Every family by its name."""
 

@@ -47,8 +47,7 @@ def read_problems(
     """
     path = Path(path)
     problems: dict[str, Problem] = {}
-    rows = ((f"{part}, row {row}", record) for part in parts(path, task) for row, record in _rows(part))
-    for place, record in rows:
+    for place, record in rows(path, task):
         if n is not None and len(problems) >= n:
             break
         text, worked = _text(record, question, place), _text(record, answer, place)
@@ -68,6 +67,15 @@ def read_problems(
     if not problems:
         raise InputError(f"{path}: there is no problem in this file")
     return list(problems.values())
+
+
+def rows(path: Path, task: str = "") -> Iterator[tuple[str, Row]]:
+    """Yield each row of a file or a folder with its place, in words for an error's beginning.
+
+    Raises InputError where nothing can be read.
+    """
+    for part in parts(path, task):
+        yield from ((f"{part}, row {row}", record) for row, record in _rows(part))
 
 
 def answers(path: Path, task: str, column: str = "answer") -> Iterator[str]:

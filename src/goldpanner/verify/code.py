@@ -3,7 +3,8 @@
 `problem.meta["tests"]` lists the tests, of three kinds that may be mixed:
 
 - `{"stdin": "3 4\\n", "stdout": "7\\n"}`: the whole program; `verify.compare` says when outputs are the same;
-- `{"call": "add", "args": [3, 4], "returns": 7}`: one call (`Solution().add` for a method), compared here;
+- `{"call": "add", "args": [3, 4], "returns": 7}`: one call (`Solution().add` for a method), compared here; `accepts`
+  lists several right values;
 - a text of Python that asserts (`"assert add(3, 4) == 7"`, HumanEval's `check`, tests for pytest or unittest): it runs
   in a sandbox of its own, and what it calls is asked of the program's sandbox.
 
@@ -29,6 +30,8 @@ from goldpanner.verify.sandbox.running import Limits, Spoken, Stopped
 from goldpanner.verify.sandbox.sandbox import Sandbox, find
 from goldpanner.verify.sandbox.values import decode, encode
 
+HINT = "GOLDPANNER_SANDBOX_PYTHON names a Python that has it"
+_NO_MODULE = re.compile(r"No module named '[\w.]+'")
 _MISSING = re.compile(rb"^ModuleNotFoundError: No module named '([\w.]+)'", re.MULTILINE)
 
 
@@ -184,7 +187,8 @@ class Code:
         if "passed" in said:
             return
         if "broken" in said:
-            raise _Unjudged(f"the test is broken: {said['broken']}")
+            lacks = _NO_MODULE.search(said["broken"])
+            raise _Unjudged(f"the test is broken: {said['broken']}" + (f"; {HINT}" if lacks else ""))
         if "hidden" in said:
             raise _Unjudged(f"the program returned {said['hidden']}", Cause.MODEL)
         if said["changed"] and not in_place:
@@ -277,11 +281,12 @@ class _Served:
         if "raised" in reply:
             raise _Wrong(f"{called} raised {': '.join(reply['raised'])}")
         value = decode(reply["value"], _elsewhere)
+        accepted = test.get("accepts") or [test.get("returns")]
         if check is not None:
             if not check(args, value, test.get("returns")):
                 raise _Wrong(f"the checker refuses {called} = {value!r}"[:300])
-        elif not same(value, test["returns"]):
-            raise _Wrong(f"{called} is {test['returns']!r}, returned {value!r}"[:300])
+        elif not any(same(value, right) for right in accepted):
+            raise _Wrong(f"{called} is {' or '.join(map(repr, accepted))}, returned {value!r}"[:300])
 
     def _raised(self, reply: dict[str, Any]) -> list[str]:
         kind, message, missing = (str(part)[:300] for part in reply["raised"])
@@ -312,7 +317,7 @@ def _reference(problem: Problem) -> str:
 
 def _module_missing(program: str, missing: str) -> None:
     if (name := lacking(program, missing)) is not None:
-        raise _Unjudged(f"the sandbox has no {name}; GOLDPANNER_SANDBOX_PYTHON names a Python that has")
+        raise _Unjudged(f"the sandbox has no {name}; {HINT}")
 
 
 def _started(running: Spoken, word: bytes) -> None:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from goldpanner.types import Problem
@@ -52,7 +53,7 @@ def tests_of(problem: Problem) -> Tests:
             texts.append(test)
         elif "stdin" in keys and ("stdout" in keys or checker):
             scripts.append(test)
-        elif "call" in keys and ("returns" in keys or checker):
+        elif "call" in keys and ({"returns", "accepts"} & keys or checker):
             calls.append(test)
         else:
             raise ValueError(f"{str(test)[:80]!r} is no test; give stdin and stdout, call and returns, or Python text")
@@ -98,25 +99,36 @@ def parsed(text: str) -> ast.Module | None:
 
 def wanted(tests: Any) -> set[str]:
     """Return the names that tests expect of a program."""
-    names = set()
+    names: set[str] = set()
     for test in tests if isinstance(tests, (list, tuple)) else ():
-        if isinstance(test, str) and (tree := parsed(test)) is not None:
-            names |= asked(tree) - bound(tree)
+        if isinstance(test, str):
+            names |= _open_names(test)
         elif isinstance(test, Mapping) and "call" in test:
             names.add(str(test["call"]).partition(".")[0].removesuffix("()"))
     return names
 
 
+@lru_cache(maxsize=4096)
+def _open_names(text: str) -> frozenset[str]:
+    tree = parsed(text)
+    return frozenset() if tree is None else frozenset(asked(tree) - bound(tree))
+
+
 def fault(tests: Tests) -> str | None:
     """Return why tests can judge no program, whatever it is; None if they may."""
-    if tests.checker is not None:
-        tree = parsed(tests.checker)
+    return _fault(tests.texts, tests.checker)
+
+
+@lru_cache(maxsize=4096)
+def _fault(texts: tuple[str, ...], checker: str | None) -> str | None:
+    if checker is not None:
+        tree = parsed(checker)
         if tree is None or not any(isinstance(node, ast.FunctionDef) and node.name == "check" for node in tree.body):
             return "the checker is no Python that defines a function check"
-    for text in tests.texts:
+    for text in texts:
         if parsed(text) is None:
             return f"a test is no Python: {text[:60]!r}"
-    if tests.texts and not wanted(["\n".join(tests.texts)]):
+    if texts and not wanted(["\n".join(texts)]):
         return "the tests ask nothing of the program: they name nothing that they do not define themselves"
     return None
 
