@@ -1,0 +1,169 @@
+r"""An answer as tokens: TeX, plain text and typographic signs brought into one form.
+
+Normalising works on tokens, so that a rule about `\ ` never eats half of `\\ `. Time is linear in the text.
+"""
+
+import re
+from collections.abc import Sequence
+from fractions import Fraction
+from functools import lru_cache
+from typing import NamedTuple
+
+LONGEST = 2000
+"""Characters of an answer that are read at most."""
+
+
+class Token(NamedTuple):
+    """One sign of an answer."""
+
+    kind: str
+    """`number`, `letters` (a run of them), `text` (of a `\\text{...}`), `command` (its name), or `sign`."""
+    text: str
+    gap: bool = False
+    """Whether white space stands before it."""
+
+
+# Full-width ASCII and typographic signs are other forms of the same text. Unicode's own compatibility form is not
+# used: it turns 10² into 102 and 1½ into 11/2.
+_FORMS: dict[int, str] = {0xFF01 + i: chr(0x21 + i) for i in range(94)}
+_FORMS |= {ord(c): " " for c in "\u00a0\u2002\u2003\u2004\u2005\u2007\u3000"}
+_FORMS |= {ord(c): "\\," for c in "\u2006\u2008\u2009\u200a\u202f"}
+_FORMS |= {ord(c): "-" for c in "\u2212\u2010\u2011\u2012\u2013\ufe63"} | {0x2044: "/", 0x2215: "/"}
+_FORMS |= {ord(c): f"^{{{d}}}" for d, c in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")} | {ord(c): f"_{{{d}}}" for d, c in enumerate("₀₁₂₃₄₅₆₇₈₉")}
+_FORMS |= {ord(c): f"\\frac{{{a}}}{{{b}}}" for c, a, b in ("½12", "⅓13", "⅔23", "¼14", "¾34", "⅕15", "⅖25", "⅗35", "⅘45", "⅙16", "⅛18")}
+_FORMS |= {
+    ord(sign): f"\\{name} "
+    for sign, name in {
+        "π": "pi", "√": "sqrt", "×": "times", "·": "cdot", "⋅": "cdot", "∙": "cdot", "÷": "div", "≤": "le", "≥": "ge",
+        "≠": "ne", "∞": "infty", "∪": "cup", "∩": "cap", "∅": "emptyset", "∈": "in", "±": "pm", "∓": "mp", "ℝ": "reals",
+        "≈": "approx", "⟨": "langle", "⟩": "rangle", "α": "alpha", "β": "beta", "γ": "gamma", "θ": "theta",
+        "λ": "lambda", "φ": "phi", "ω": "omega", "…": "ldots",
+    }.items()
+}  # fmt: skip
+_FORMS |= {ord("°"): "^\\circ ", ord("′"): "'", ord("’"): "'", ord("‘"): "'"}
+
+INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\u00ad\x00-\x08\x0e-\x1f]")
+
+_THIN = r"(?:\\,|\\:|\\;)"
+_GROUPED = r"\{,\}|\\!,(?:\\!)?|,\\!"
+"""What groups digits in threes and can be nothing else, but for a decimal comma in braces."""
+_TEXT = r"\\(?:text(?:rm|bf|it|sf|tt|normal)?|mbox|hbox|emph|mathrm|mathbf|mathit|mathsf|operatorname|boldsymbol|bm)\*?"
+_REPEAT = r"\\(?:overline|bar|dot)\s*(?:\{\s*[0-9]+\s*\}|[0-9])"
+_LEX = re.compile(
+    rf"""(?P<gap>(?:\s|~|\\[,;:!>\ ]|\\q?quad(?![A-Za-z])
+        |\\(?:left|right|middle|[bB]igg?[lrm]?|displaystyle|textstyle|limits)(?![A-Za-z])\.?)+)
+    |(?P<number>(?:(?P<whole>[0-9]{{1,3}}(?:(?:{_GROUPED})\s*[0-9]{{3}})+(?![0-9])
+        |[0-9]{{1,3}}(?:{_THIN}[0-9]{{3}})+(?![0-9])
+        |[0-9]{{1,3}}(?:,[0-9]{{3}})+(?![0-9])
+        |[0-9]+)(?:\{{,\}}(?P<comma>[0-9]+))?(?P<point>\.[0-9]*(?P<repeat>{_REPEAT})?)?|(?P<bare>\.[0-9]+))
+        (?P<power>[eE][-+]?[0-9]{{1,4}}(?![A-Za-z0-9.]))?)
+    |{_TEXT}\s*\{{(?P<text>[^{{}}]*)\}}
+    |\\(?P<command>[A-Za-z]+|.)
+    |(?P<letters>[A-Za-z]+)
+    |(?P<sign>.)""",
+    re.VERBOSE | re.DOTALL,
+)
+_MATHS = re.compile(r"\$\$(.+?)\$\$|\$(?=\S)([^$]*[^$\s])\$(?![0-9])|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
+_ALIASES = {
+    "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "leq": "le", "leqslant": "le", "geq": "ge", "geqslant": "ge",
+    "neq": "ne", "lt": "<", "gt": ">", "varnothing": "emptyset", "lbrace": "{", "rbrace": "}", "lbrack": "[",
+    "rbrack": "]", "ast": "*", "colon": ":", "lvert": "|", "rvert": "|", "vert": "|", "degree": "degree", "dots": "ldots",
+    "cdots": "ldots", "lor": "or", "vee": "or", "land": "and", "wedge": "and",
+}  # fmt: skip
+
+
+def plain(text: str) -> str:
+    """Return the text in ordinary characters, without the signs that begin and end a formula."""
+    text = text.translate(_FORMS)
+    while (without := _MATHS.sub(lambda m: " " + next(g for g in m.groups() if g is not None) + " ", text)) != text:
+        text = without
+    return text.strip()
+
+
+@lru_cache(maxsize=8192)
+def tokens(text: str) -> tuple[Token, ...]:
+    r"""Return the tokens of an answer, spacing gone but for `gap`, a full stop at the end dropped.
+
+    `\text{18}` and `\mathbf{x}` stand for what is in them; a number is one token, `1,234`, `1{,}234` and `1\,234` too.
+    A comma within brackets separates: `(1,234)` is a pair.
+    """
+    found = _lex(plain(text))
+    while found and found[-1].text in (".", ",", ";") and found[-1].kind == "sign":
+        found.pop()
+    return tuple(found)
+
+
+def _lex(text: str) -> list[Token]:
+    found: list[Token] = []
+    gap, at, depth = False, 0, 0
+    while (match := _LEX.match(text, at)) is not None:
+        at = match.end()
+        if match["gap"] is not None:
+            gap = True
+            continue
+        if match["text"] is not None:
+            found += _of_text(match["text"], gap)
+        elif match["command"] is not None:
+            name = _ALIASES.get(match["command"], match["command"])
+            kind = "command" if len(name) > 1 or name == "\\" else "sign"
+            found.append(Token(kind, "\\" + name if name in "{}" else name, gap))
+        elif match["number"] is not None and depth and re.search(r"[0-9],[0-9]", match["number"]):
+            digits = match["number"].partition(",")[0]
+            found.append(Token("number", digits, gap))
+            at = match.start() + len(digits)
+        elif match["number"] is not None:
+            found.append(Token("number", _number(match), gap))
+        else:
+            kind = "letters" if match["letters"] else "sign"
+            found.append(Token(kind, match[0], gap))
+        last = found[-1].text if found else ""
+        depth = max(0, depth + (last in _OPEN) - (last in _CLOSE))
+        gap = False
+    return found
+
+
+_OPEN, _CLOSE = ("(", "[", "\\{", "langle"), (")", "]", "\\}", "rangle")
+
+
+def _of_text(inside: str, gap: bool) -> list[Token]:
+    """Return the tokens of a `\\text{...}`: words as one, what is no word as if it stood there."""
+    words = " ".join(inside.replace("\\", " ").split())
+    if re.search(r"[^\W\d_]", words) and not re.fullmatch(r"[eid]|\(?[A-Z]\)?", words):
+        return [Token("text", words, gap)]
+    return [Token("sign", "{", gap), *_lex(words), Token("sign", "}")] if words else []
+
+
+def _number(match: re.Match[str]) -> str:
+    """Return a number in one spelling: digits, a point, repeating digits in brackets, a power of ten."""
+    whole = re.sub(r"[^0-9]", "", match["whole"] or "0")
+    point, _, repeat = (match["point"] or match["bare"] or "." * bool(match["comma"])).partition("\\")
+    repeat = re.sub(r"[^0-9]", "", repeat)
+    return whole + point + (match["comma"] or "") + (f"({repeat})" if repeat else "") + (match["power"] or "").lower()
+
+
+def literal(number: str) -> Fraction:
+    """Return the value of a number token, exactly."""
+    digits, _, power = number.partition("e")
+    digits, _, repeat = digits.rstrip(")").partition("(")
+    whole, _, after = digits.partition(".")
+    value = Fraction(int(whole + after), 10 ** len(after))
+    if repeat:
+        value += Fraction(int(repeat), (10 ** len(repeat) - 1) * 10 ** len(after))
+    return value * Fraction(10) ** int(power or 0)
+
+
+def written(found: Sequence[Token]) -> str:
+    """Return tokens in one spelling, without spaces and without braces around a single sign."""
+    parts: list[str] = []
+    for i, token in enumerate(found):
+        around = found[i - 1 : i + 2] if token.text not in "{}" else found[i : i + 3] if token.text == "{" else found[i - 2 : i + 1]
+        if token.text in ("{", "}") and [t.text for t in around[::2]] == ["{", "}"] and _single(around[1]):
+            continue
+        parts.append(f"\\{token.text} " if token.kind == "command" else token.text)
+        if token.kind == "number":
+            parts.append(" ")
+    return "".join(parts)
+
+
+def _single(token: Token) -> bool:
+    return token.kind in ("number", "command") or len(token.text) == 1
