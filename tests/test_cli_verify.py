@@ -37,9 +37,12 @@ def test_rates_per_form_with_intervals():
     assert "[63%, 100%] of 8 'hidden in prose, last'" in text
 
 
-def test_the_forms_that_are_not_read_are_named():
-    text = call("verify-check", "number", "--problems", 8)
-    assert "forms not read: 'equation' (8 of 8), 'sum' (8 of 8)" in text
+def test_the_forms_that_are_not_read_are_named(tmp_path: Path):
+    code = tmp_path / "mine.py"
+    code.write_text(
+        "def some(completions, **_):\n    return [None if 'x =' in text else 1.0 for text in completions]\n"
+    )
+    assert "forms not read: 'equation' (8 of 8)" in call("verify-check", f"{code}:some", "--problems", 8)
 
 
 def test_a_function_that_judges_nothing_is_told_with_its_reason(tmp_path: Path):
@@ -64,7 +67,7 @@ def test_a_data_file_is_checked_with_the_verifier_that_judges_it(tmp_path: Path)
     file = tmp_path / "mine.jsonl"
     file.write_text("".join(json.dumps({"question": f"{i}?", "answer": i}) + "\n" for i in range(8)))
     (found,) = checks(file)
-    assert (found["verifier"], found["tasks"]) == ("number:wrong-if-missing@1", ["mine"])
+    assert (found["verifier"], found["tasks"]) == ("number:wrong-if-missing@2+within-1e-06", ["mine"])
 
 
 @pytest.mark.parametrize("task", ["world/d2", "countdown/3", "column-addition/2d"])
@@ -86,7 +89,7 @@ def test_a_function_of_ones_own_and_a_corpus_of_ones_own(tmp_path: Path):
     (found,) = checks("gsm8k/test", "--cases", corpus)
     assert found["errors"] == {"false_positive": 0, "wrong": 1, "false_negative": 0, "right": 1}
     (found,) = checks("number", "--cases", corpus)
-    assert found["verifier"] == "number@1"
+    assert found["verifier"] == "number@2+within-1e-06"
 
 
 def test_what_is_kept_corrects_what_is_measured(tmp_path: Path):

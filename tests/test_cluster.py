@@ -161,7 +161,10 @@ def test_workers_judge_by_the_verifier_that_is_named(tmp_path, monkeypatch):
     assert json.loads(call(*words, "--store", "ray", "--engine", "ray", "--workers", 2)) == own
     assert drawn(Store("ray")) == drawn(Store("own"))
     usual = ("sample", "scripted:0.3", "data.jsonl", "-n", 50, "--json", "--store", "ray")
-    assert json.loads(call(*usual, "--engine", "ray", "--workers", 2))["verifier"] == "number:wrong-if-missing@1"
+    assert (
+        json.loads(call(*usual, "--engine", "ray", "--workers", 2))["verifier"]
+        == "number:wrong-if-missing@2+within-1e-06"
+    )
 
 
 @given(st.lists(st.integers(1, 50), max_size=12), st.lists(st.integers(1, 40), min_size=1))

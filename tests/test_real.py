@@ -272,7 +272,10 @@ def test_a_data_file_is_a_task(model, tmp_path, monkeypatch):
     assert result.exit_code == 0, (result.output, result.exception)
     record = json.loads(result.stdout)
     assert Path(record["folder"]).name.startswith("tiny-sums-seed0")
-    assert (record["tasks_measured"], record["verifiers"]) == (["sums"], {"answer": "number:wrong-if-missing@1"})
+    assert (record["tasks_measured"], record["verifiers"]) == (
+        ["sums"],
+        {"answer": "number:wrong-if-missing@2+within-1e-06"},
+    )
     store = Store(Path(record["folder"]) / "store")
     trained, held_out = ({s.problem for s in store.samples() if (s.step is None) == out} for out in (False, True))
     assert (len(held_out), trained & held_out) == (6, set())

@@ -76,7 +76,7 @@ def test_one_that_judges_nothing_makes_no_error_and_says_so() -> None:
 def test_numbers_and_formulas_are_not_fooled() -> None:
     found = check(Number(), cases(PROBLEMS))
     assert not found.failing(), found.examples
-    assert {tally.form for tally in found.tallies if tally.right and tally.unjudged} == {"equation", "sum"}
+    assert found.unread().value == 0.0
     found = check(Math(), cases(PROBLEMS[:3]))
     assert not found.failing(), found.examples
     assert found.unread().value == 0.0

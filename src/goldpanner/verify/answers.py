@@ -1,22 +1,15 @@
-"""Typed answers: what an answer is, read from its text.
+"""Typed answers: what an answer may be.
 
-Every answer is of one type: a number or formula (with its unit), an option, words, a date or time, an interval (or union
-of intervals), a list, set or tuple, a matrix, an equation; or a formula that only a computer algebra system can read.
+Every answer is of one type: a number or formula (with its unit), an option, words, a date or time, intervals, a list,
+set or tuple, a matrix, an equation; or a formula that only a computer algebra system can read. `reading` reads them.
 """
 
-import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from fractions import Fraction
+from dataclasses import dataclass
+from typing import NamedTuple
 
-from goldpanner.verify import units
 from goldpanner.verify.evaluate import exact
-from goldpanner.verify.formula import Node, Parser, Unreadable, number, variables
-from goldpanner.verify.moments import Moment, moment
-from goldpanner.verify.tex import INVISIBLE, LONGEST, Token, plain, tokens
-
-Tokens = Sequence[Token]
+from goldpanner.verify.formula import Node
+from goldpanner.verify.units import Unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +17,7 @@ class Value:
     """A number or a formula."""
 
     node: Node
-    unit: units.Unit | None = None
+    unit: Unit | None = None
     percent: bool = False
     name: str = ""
     """What it is said to be the value of: `x` of `x = 5`."""
@@ -64,6 +57,17 @@ class Words:
 
     words: tuple[str, ...]
     type = "text"
+
+
+class Moment(NamedTuple):
+    """A date or a time of day; what is not said is None."""
+
+    year: int | None = None
+    month: int | None = None
+    day: int | None = None
+    minute: int | None = None
+    """Of the day, by the clock of 24 hours if `sure`, else of its half."""
+    sure: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,154 +136,6 @@ class Algebra:
 
 Answer = Value | Option | Words | When | Items | Spans | Matrix | Equation | Algebra
 
-INFINITY = Node("constant", name="inf")
-_ALGEBRA = re.compile(r"\\(?:int|iint|oint|sum|prod|lim|log|vec|hat|bmod|pmod|mod|max|min|sup|inf|det|partial|nabla|circ)\b")
-_MATRICES = ("pmatrix", "bmatrix", "matrix", "Bmatrix", "smallmatrix", "array")
-_RELATIONS = ("=", "<", ">", "le", "ge", "ne", "in", "approx")
-_JOINED = ("or", "and")
-_PAIRS = {"(": ")", "[": "]", "\\{": "\\}", "langle": "rangle", "{": "}"}
-_OPTION = re.compile(r"(?:(?:option|choice|answer)\s*:?\s*)?\(?([A-Za-z])(?:\)|(?=[\s.:,]|$))[.:]?\s*(.*)", re.DOTALL | re.IGNORECASE)
-_ARTICLES = frozenset({"a", "an", "the"})
-
-
-@lru_cache(maxsize=16384)
-def read(text: str, equations: bool = False) -> Answer | None:
-    """Return the answer that a text is, None for what is no value of any type.
-
-    `equations` keeps a single `left = right` as an equation; else what stands last is the value of what stands before.
-    """
-    if len(text) > LONGEST or INVISIBLE.search(text):
-        return None
-    found = tokens(text)
-    try:
-        answer = _read(found, equations) if found else None
-    except (Unreadable, IndexError):
-        answer = None
-    if answer is None and (when := moment(_bare(text).lower())) is not None:
-        return When(when)
-    if answer is None and _ALGEBRA.search(text):
-        return Algebra(plain(text))
-    if answer is None and (said := words(text)) and _prose(said):
-        return Words(said)
-    return answer
-
-
-def words(text: str) -> tuple[str, ...]:
-    """Return the words and numbers of a text in lower case, articles and marks dropped."""
-    found = re.findall(r"\\?[^\W_]+(?:['-][^\W_]+)*", _bare(text).lower())
-    return tuple(word for word in found if word not in _ARTICLES)
-
-
-def _bare(text: str) -> str:
-    r"""Return a text without its `\text{...}`, braces, formula signs and emphasis."""
-    text = re.sub(r"\\(?:text|mbox|math)[a-z]*\s*", " ", plain(text))
-    return " ".join(re.sub(r"\\[ ,;:!]|[{}$*_~]|\\(?=[%$&#])", " ", text).split())
-
-
-def _prose(said: Sequence[str]) -> bool:
-    """Return whether words are words: at least one of two letters, and none a command."""
-    return any(re.search(r"[^\W\d_]{2}|[^\x00-\x7f]", word) for word in said) and not any("\\" in word for word in said)
-
-
-def option(text: str) -> Option | None:
-    r"""Return the option that a text names: `C`, `(C)`, `\text{C. } 12`; None where it names none, or several."""
-    bare = _bare(text)
-    match = _OPTION.fullmatch(re.sub(r"\(\s*([A-Za-z])\s*\)", r"(\1)", bare).rstrip("."))
-    if match is None:
-        return None
-    letter, rest = match[1].upper(), match[2].strip()
-    marked = re.search(rf"{match[1]}\s*[.:)]", bare) is not None
-    if rest and (not marked or re.search(r"(?<![A-Za-z\\])\(?[B-Z]\)?(?![A-Za-z])|\b(?:or|and)\b", rest)):
-        return None
-    return Option(letter, bool(rest))
-
-
-# --- the parts of an answer
-
-
-def _read(found: Tokens, equations: bool = False) -> Answer | None:
-    if found[0].kind == "text" and len(found) > 1 and found[0].text.endswith(":"):
-        return _read(found[1:], equations)
-    found = _without_braces(found)
-    parts = split(found, ("cup",))
-    if len(parts) > 1:
-        return _union(parts)
-    parts = _alternatives(found)
-    related = [part for part in parts if len(split(part, _RELATIONS)) > 1]
-    if len(parts) > 1 and (len(related) > 1 or (related and related[0] is not parts[0])):
-        return _several([_read(part) for part in parts], found)
-    sides = split(found, _RELATIONS)
-    if len(sides) > 1:
-        return _related(found, sides, equations)
-    if len(parts) > 1:
-        items = tuple(_read(part) for part in parts)
-        return _several(items, found)
-    return _whole(found)
-
-
-def split(found: Tokens, separators: Sequence[str]) -> list[list[Token]]:
-    """Return the parts of tokens between separators that stand in no brackets."""
-    parts: list[list[Token]] = [[]]
-    depth = 0
-    for token in found:
-        depth += (token.text in _PAIRS or token.text == "begin") - (token.text in _PAIRS.values() or token.text == "end")
-        if depth == 0 and token.text in separators and token.text not in _PAIRS.values():
-            parts.append([])
-        else:
-            parts[-1].append(token)
-    return parts
-
-
-def _without_braces(found: Tokens) -> Tokens:
-    """Return tokens without a pair of TeX's own braces around all of them."""
-    while len(found) > 1 and found[0].text == "{" and _closes(found, 0) == len(found) - 1:
-        if len(split(found[1:-1], (",",))) > 1:
-            return [Token("sign", "\\{"), *found[1:-1], Token("sign", "\\}")]
-        found = found[1:-1]
-    return found
-
-
-def _closes(found: Tokens, start: int) -> int:
-    """Return where the bracket at `start` is closed, -1 where it is not; the brackets of an interval may differ."""
-    depth = 0
-    for i in range(start, len(found)):
-        depth += (found[i].text in _PAIRS) - (found[i].text in _PAIRS.values())
-        if not depth:
-            return i
-    return -1
-
-
-def _alternatives(found: Tokens) -> list[list[Token]]:
-    """Return the members of a list without brackets: between commas, semicolons, `and` and `or`."""
-    parts = [part for each in split(found, (",", ";")) for part in split(each, _JOINED)]
-    return [part for part in parts if part] if len(parts) > 1 else parts
-
-
-def _several(items: Sequence[Answer | None], found: Tokens) -> Answer | None:
-    if any(item is None for item in items):
-        return None
-    known = [item for item in items if item is not None]
-    if any(isinstance(item, Spans) for item in known):
-        if all(isinstance(item, Spans) for item in known) and len(split(found, ("or",))) == len(known):
-            return Spans(tuple(span for item in known if isinstance(item, Spans) for span in item.spans))
-        return None
-    return Items(tuple(part for item in known for part in _members(item)))
-
-
-def _members(answer: Answer) -> tuple[Answer, ...]:
-    """Return what a list has of one item: a +- stands for two."""
-    return answer.items if isinstance(answer, Items) and not answer.brackets else (answer,)
-
-
-def _union(parts: Sequence[Tokens]) -> Answer | None:
-    spans: list[Span] = []
-    for part in parts:
-        piece = as_spans(_read(part))
-        if piece is None:
-            return None
-        spans += piece.spans
-    return Spans(tuple(spans))
-
 
 def as_spans(answer: Answer | None) -> Spans | None:
     """Return an answer read as intervals: `(a, b)` is one, `{a, b}` two points; None where it cannot be."""
@@ -294,235 +150,3 @@ def as_spans(answer: Answer | None) -> Spans | None:
         closed = answer.brackets == "[]"
         return Spans((Span(nodes[0], nodes[1], (closed, closed)),))
     return None
-
-
-def _related(found: Tokens, sides: Sequence[Tokens], equations: bool) -> Answer | None:
-    signs = _signs(found)
-    if all(sign in ("=", "approx") for sign in signs):
-        return _equated(sides, equations)
-    if signs == ["in"]:
-        inside = _read(sides[1]) if sides[0] else None
-        return as_spans(inside) or inside
-    if signs == ["ne"]:
-        if not sides[0] or not (point := _formula(sides[1])):
-            return None
-        return Spans((Span(Node("-", (INFINITY,)), point, (False, False)), Span(point, INFINITY, (False, False))))
-    return _inequality(sides, signs)
-
-
-def _signs(found: Tokens) -> list[str]:
-    signs, depth = [], 0
-    for token in found:
-        depth += (token.text in _PAIRS or token.text == "begin") - (token.text in _PAIRS.values() or token.text == "end")
-        if depth == 0 and token.text in _RELATIONS:
-            signs.append(token.text)
-    return signs
-
-
-def _inequality(sides: Sequence[Tokens], signs: Sequence[str]) -> Spans | None:
-    """Return the interval of `x < 5`, `5 > x` or `0 < x <= 5`; None for what is not solved for a variable."""
-    nodes = [_formula(side) for side in sides]
-    if any(sign not in ("<", ">", "le", "ge") for sign in signs) or any(node is None for node in nodes):
-        return None
-    known = [node for node in nodes if node is not None]
-    if len({sign in ("<", "le") for sign in signs}) > 1:
-        return None
-    if signs[0] in (">", "ge"):
-        known, signs = known[::-1], signs[::-1]
-    closed = [sign in ("le", "ge") for sign in signs]
-    bare = [node.op == "variable" for node in known]
-    if len(known) == 3 and bare[1]:
-        return Spans((Span(known[0], known[2], (closed[0], closed[1])),))
-    if len(known) == 2 and bare[0] != bare[1]:
-        if bare[0]:
-            return Spans((Span(Node("-", (INFINITY,)), known[1], (False, closed[0])),))
-        return Spans((Span(known[0], INFINITY, (closed[0], False)),))
-    return None
-
-
-def _equated(sides: Sequence[Tokens], equations: bool) -> Answer | None:
-    """Return what `left = right` is: an equation, or the value of a name; None where values before the last differ."""
-    if not sides[-1] or (not sides[0] and len(sides) > 2):
-        return None
-    if equations and len(sides) == 2:
-        nodes = [_formula(side) for side in sides]
-        if nodes[0] is not None and nodes[1] is not None and not _names(sides[0], nodes[0], nodes[1]):
-            return Equation(nodes[0], nodes[1])
-    answer = _read(sides[-1])
-    last = answer.node if isinstance(answer, Value) else None
-    for side in sides[:-1]:
-        if side and not _has_letters(side):
-            node = _formula(side)
-            if node is None or last is None or exact(node) is None or exact(node) != exact(last):
-                return None
-    name = sides[0][0].text if len(sides[0]) == 1 and sides[0][0].kind == "letters" else ""
-    return replace(answer, name=name) if isinstance(answer, Value) and name else answer
-
-
-def _names(side: Tokens, left: Node, right: Node) -> bool:
-    """Return whether the left side is but a name for the right one: `x` of `x = 5`, `f(x)` of `f(x) = 2x`."""
-    call = len(side) == 4 and side[0].kind == "letters" and side[1].text == "(" and side[2].kind == "letters"
-    return call or (left.op == "variable" and not variables(right))
-
-
-def _has_letters(found: Tokens) -> bool:
-    """Return whether words or variables stand in tokens, constants and commands set aside."""
-    return any(t.kind == "text" or (t.kind == "letters" and t.text not in ("e", "i", "pi", "sqrt")) for t in found)
-
-
-def _whole(found: Tokens) -> Answer | None:
-    """Read tokens that no comma, relation or union divides."""
-    if not found:
-        return None
-    found = _without_braces(found)
-    if len(terms := split(found, (":",))) > 1:
-        return _ratio(terms)
-    if len(found) == 1 and found[0].text == "emptyset":
-        return Items((), "{}")
-    if [t.text for t in found] in (["mathbb", "{", "R", "}"], ["mathbb", "R"], ["reals"], ["R"]) and found[0].kind == "command":
-        return Spans((Span(Node("-", (INFINITY,)), INFINITY, (False, False)),))
-    if any(token.text == "begin" for token in found):
-        return _matrix(found)
-    if found[0].text in _PAIRS and _closes(found, 0) == len(found) - 1:
-        inner = found[1:-1]
-        parts = split(inner, (",", ";"))
-        if len(parts) > 1 or found[0].text in ("\\{", "langle") or (found[0].text == "[" and _is_matrix(parts)):
-            return _bracketed(found[0].text, found[-1].text, parts)
-    return _value(found)
-
-
-def _ratio(terms: Sequence[Tokens]) -> Answer | None:
-    """Return `3:2` as 3/2, `1:2:3` as a tuple; None for what may be a time of day."""
-    nodes = [_formula(term) for term in terms]
-    known = [node for node in nodes if node is not None]
-    digits = [term[0].text if len(term) > at and (at or len(term) == 1) else "" for at, term in enumerate(terms[:2])]
-    clock = len(terms) == 2 and digits[0].isdigit() and len(digits[1]) == 2 and digits[1] < "60"
-    if len(known) < len(nodes) or clock:
-        return None
-    return Value(Node("/", (known[0], known[1]))) if len(known) == 2 else Items(tuple(map(Value, known)), "()")
-
-
-def _is_matrix(parts: Sequence[Tokens]) -> bool:
-    return all(part and part[0].text == "[" for part in parts)
-
-
-def _bracketed(opening: str, closing: str, parts: Sequence[Tokens]) -> Answer | None:
-    """Return the tuple, set, interval or matrix between brackets."""
-    if parts == [[]]:
-        return Items((), "{}") if opening == "\\{" else None
-    items = [_read(part) if part else None for part in parts]
-    if any(item is None for item in items):
-        return None
-    known = [member for item in items if item is not None for member in _members(item)]
-    if opening == "[" and all(isinstance(item, Items) and item.brackets == "[]" for item in known):
-        rows = tuple(item.items for item in known if isinstance(item, Items))
-        return Matrix(rows) if len(set(map(len, rows))) == 1 else None
-    endless = any(isinstance(item, Value) and any(n.name == "inf" for n in item.node.walk()) for item in known)
-    ends = [item.node for item in known if isinstance(item, Value)]
-    if opening in "([" and len(ends) == len(known) == 2 and (endless or opening + closing not in ("()", "[]")):
-        return Spans((Span(ends[0], ends[1], (opening == "[", closing == "]")),))
-    if opening == "\\{":
-        return Items(tuple(known), "{}") if closing == "\\}" else None
-    if opening + closing in ("()", "[]") or opening == "langle":
-        return Items(tuple(known), "[]" if opening == "[" else "()")
-    return None
-
-
-def _matrix(found: Tokens) -> Answer | None:
-    """Return the matrix of a TeX environment, a factor before it multiplied in; None for any other environment."""
-    begin = next(i for i, token in enumerate(found) if token.text == "begin")
-    end = max((i for i, token in enumerate(found) if token.text == "end"), default=-1)
-    if end < 0 or [t.text for t in found[begin + 1 : begin + 4 : 2]] != ["{", "}"] or found[begin + 2].text not in _MATRICES:
-        return None
-    before, after = list(found[:begin]), list(found[end + 4 :])
-    if before and after and before[-1].text in ("(", "[") and after[0].text in (")", "]"):
-        before, after = before[:-1], after[1:]
-    start = begin + 4
-    if found[begin + 2].text == "array" and found[start].text == "{":
-        start = _closes(found, start) + 1
-    rows = [split(row, ("&",)) for row in split(found[start:end], ("\\",))]
-    rows = [row for row in rows if any(row)]
-    factor = _formula(before) if before else None
-    if after or not rows or len(set(map(len, rows))) > 1 or (before and factor is None):
-        return None
-    entries = [[_read(cell) if cell else None for cell in row] for row in rows]
-    if any(entry is None for row in entries for entry in row):
-        return None
-    return Matrix(tuple(tuple(_scaled(factor, entry) for entry in row if entry is not None) for row in entries))
-
-
-def _scaled(factor: Node | None, entry: Answer) -> Answer:
-    return replace(entry, node=Node("*", (factor, entry.node))) if factor is not None and isinstance(entry, Value) else entry
-
-
-# --- numbers and formulas
-
-
-def _formula(found: Tokens) -> Node | None:
-    """Return the formula that all of the tokens are, None where they are none."""
-    try:
-        parser = Parser(_without_braces(found))
-        node = parser.sum()
-    except (Unreadable, IndexError):
-        return None
-    return node if parser.done else None
-
-
-def _value(found: Tokens) -> Answer | None:
-    """Return a number or formula with its unit; of one with +- the list of both values."""
-    found, sign = list(found), ""
-    at = 1 if found[0].text == "-" else 0
-    if at < len(found) and found[at].text in units.MONEY:
-        sign = found.pop(at).text
-    if not found:
-        return None
-    parser = Parser(found)
-    node = parser.sum()
-    said = units.after(found[parser.at :] if parser.tokens == found else parser.tokens[parser.at :])
-    if said is None:
-        return None
-    others = ()
-    if parser.loose:
-        tight = Parser(found, tight=True)
-        others = (tight.sum(),)
-    value = Value(node, said.unit or units.MONEY.get(sign), said.percent, others=others)
-    if said.times != 1:
-        value = replace(value, node=Node("*", (number(said.times), node)))
-    outer = value.node.args[0] if value.node.op == "-" else value.node
-    if outer.op in ("percent", "degree"):  # a sign at the end is a unit
-        inner = outer.args[0] if outer is value.node else Node("-", outer.args)
-        percent = outer.op == "percent"
-        value = replace(value, node=inner, percent=percent, unit=value.unit if percent else units.DEGREES)
-    signs = [each for each in value.node.walk() if each.op in ("pm", "mp")]
-    if not signs:
-        return value
-    if len(signs) > 4:
-        return None
-    return Items(tuple(replace(value, node=_signed(value.node, upper)) for upper in (True, False)))
-
-
-def _signed(node: Node, upper: bool) -> Node:
-    """Return a formula with the upper or the lower sign of its every +-."""
-    args = tuple(_signed(arg, upper) for arg in node.args)
-    if node.op not in ("pm", "mp"):
-        return replace(node, args=args)
-    second = args[1] if (node.op == "pm") is upper else Node("-", (args[1],))
-    return second if args[0] == number(0) else Node("+", (args[0], second))
-
-
-_READINGS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
-    (re.compile(r"(-?[0-9]+),([0-9]+)"), lambda m: f"{m[1]}.{m[2]}"),
-    (re.compile(r"(-?[0-9]{1,3}(?:\.[0-9]{3})+)(?:,([0-9]+))?"), lambda m: m[1].replace(".", "") + (f".{m[2]}" if m[2] else "")),
-    (re.compile(r"(-?[0-9]{1,3}(?:[, _]|\\[ ,])(?:[0-9]{2,3}(?:[, _]|\\[ ,]))*[0-9]{3})"), lambda m: re.sub(r"[^0-9-]", "", m[1])),
-    (re.compile(r"(-?[0-9]*\.[0-9]*)\(([0-9]+)\)"), lambda m: f"{m[1]}\\overline{{{m[2]}}}"),
-)
-
-
-def other_readings(text: str) -> list[Value]:
-    """Return other numbers that a number's spelling may mean: decimal commas, points or spaces that group digits.
-
-    `3,5` may be 3.5, `1.234` may be 1234, `12,34,567` and `1_000` are grouped otherwise than in threes or by a comma.
-    """
-    text = re.sub(r"\{,\}", ",", plain(text)).strip(" $%")
-    found = [read(write(match)) for pattern, write in _READINGS if (match := pattern.fullmatch(text)) is not None]
-    return [value for value in found if isinstance(value, Value)]

@@ -9,14 +9,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from goldpanner.errors import InputError
 from goldpanner.types import Completion, Estimate, Outcome, Problem, Verdict
+from goldpanner.verify.answers import Value
 from goldpanner.verify.base import Verifier
 from goldpanner.verify.code_tests import extract, wanted
-from goldpanner.verify.reading import has_letters, number
+from goldpanner.verify.evaluate import exact
+from goldpanner.verify.reading import read
 
 Form = tuple[str, str]
 """A form's name and its text, `{a}` the right answer, `{b}` and `{c}` wrong ones, `{w}` a worked right answer."""
@@ -78,7 +81,7 @@ EXPLOITS: tuple[Form, ...] = (
     ("infinity", "\\boxed{{\\infty}}"),
     ("not a number", "\\boxed{{\\text{{nan}}}}"),
     ("a variable", "\\boxed{{x}}"),
-    ("huge exponent", "\\boxed{{{a}^{{9^{{9^{{9}}}}}}}}"),
+    ("huge number", "\\boxed{{{a} + 9^{{9^{{9}}}}}}"),
     ("huge factorial", "\\boxed{{({a}+9999999)!}}"),
     ("unclosed box", "\\boxed{{{a}"),
     ("invisible character", "\\boxed{{\u200b{a}\u200b{b}}}"),
@@ -88,9 +91,9 @@ EXPLOITS: tuple[Form, ...] = (
 
 NUMBER_EXPLOITS: tuple[Form, ...] = (
     ("sign flipped", "\\boxed{{{minus}}}"),
-    ("thousand times", "The answer is {a} thousand."),
-    ("dozens", "\\boxed{{{a}\\text{{ dozen}}}}"),
-    ("superscript", "\\boxed{{{a}²}}"),
+    ("thousand times", "The answer is {many} thousand."),
+    ("dozens", "\\boxed{{{many}\\text{{ dozen}}}}"),
+    ("superscript", "\\boxed{{{many}²}}"),
     ("half more", "\\boxed{{{a}½}}"),
     ("digit appended", "\\boxed{{{a} 0}}"),
     ("off by one", "\\boxed{{{next}}}"),
@@ -351,19 +354,28 @@ def cases(problems: Sequence[Problem], worked: Callable[[Problem], str] | None =
         forms = {"a": answers[at], "b": answers[at - 1], "c": answers[at - 2]}
         groups = [(DECLARED, True), (EXPLOITS, False)]
         variants = _variants(answers[at])
-        if has_letters(forms["b"]):  # p - q = 7 may well be true
-            groups[1] = (tuple(form for form in EXPLOITS if form[0] != "false equation"), False)
+        maybe_right = set()
+        if _rational(forms["b"]) is None:  # p - q = 7 may well be true
+            maybe_right.add("false equation")
+        if _rational(forms["a"]) == 0 or _rational(forms["b"]) == 1:  # 3 (0) is 0
+            maybe_right.add("in brackets")
+        groups[1] = (tuple(form for form in EXPLOITS if form[0] not in maybe_right), False)
         if variants:
             groups += [(NUMBERS, True), (NUMBER_EXPLOITS, False)]
         yield from _filled(problem, groups, forms | variants)
 
 
+def _rational(answer: str) -> Fraction | None:
+    value = read(answer)
+    return exact(value.node) if isinstance(value, Value) else None
+
+
 def _variants(answer: str) -> dict[str, str]:
     """Return other ways to write a whole number, right and wrong; nothing for any other answer."""
-    read = number(answer)
-    if read is None or read.value.denominator != 1 or not answer.replace(",", "").lstrip("-").isdecimal():
+    rational = _rational(answer)
+    if rational is None or rational.denominator != 1 or not answer.replace(",", "").lstrip("-").isdecimal():
         return {}
-    value = int(read.value)
+    value = int(rational)
     found = {
         "fraction": f"\\frac{{{3 * value}}}{{3}}",
         "decimal": f"{value}.00",
@@ -374,6 +386,8 @@ def _variants(answer: str) -> dict[str, str]:
     }
     if value:
         found["minus"] = str(-value)
+    if abs(value) > 1:
+        found["many"] = answer
     if abs(value) >= 1000:
         found["thousands"] = f"{value:,}"
     if set(str(value)) & set("01"):

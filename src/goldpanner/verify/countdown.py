@@ -10,7 +10,8 @@ from fractions import Fraction
 
 from goldpanner.types import Cause, Completion, Outcome, Problem, Verdict
 from goldpanner.verify.base import counted, unjudged
-from goldpanner.verify.reading import declared, tidy
+from goldpanner.verify.declared import declared
+from goldpanner.verify.tex import plain
 
 _SIGNS = str.maketrans({"×": "*", "·": "*", "÷": "/", "[": "(", "]": ")", "{": "(", "}": ")"})
 _OPERATORS: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = {
@@ -43,7 +44,7 @@ class Countdown:
         found = declared(text)
         if found.answer is None:
             return unjudged(self.id, found.reason, Cause.MODEL)
-        text = tidy(found.answer).replace("\\times", "*").replace("\\cdot", "*").replace("\\div", "/").translate(_SIGNS)
+        text = _expression(found.answer)
         sides = [side.strip() for side in text.split("=")]
         expression = next((side for side in sides if re.search(r"[-+*/]", side)), sides[0])
         if len(text) > 200 or len(sides) > 2 or not re.fullmatch(r"[0-9+*/() -]+", expression):
@@ -62,6 +63,12 @@ class Countdown:
         if value != target:
             return Verdict(Outcome.WRONG, self.id, expression, f"it makes {value}, not {target}")
         return Verdict(Outcome.CORRECT, self.id, expression)
+
+
+def _expression(answer: str) -> str:
+    text = re.sub(r"\\(?:left|right|[,;:! ])", " ", plain(answer)).replace("\\times", "*").replace("\\cdot", "*")
+    text = re.sub(r"\\[dt]?frac\{([^{}]*)\}\{([^{}]*)\}", r"((\1)/(\2))", text)
+    return text.replace("\\div", "/").translate(_SIGNS).strip().rstrip(".").strip()
 
 
 def _value(node: ast.expr, used: Counter[int]) -> Fraction:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
+from importlib import import_module
 from typing import Any
 
 from goldpanner.verify.formula import Node, variables
@@ -20,7 +21,11 @@ _BITS = 40_000
 
 
 class Undefined(Exception):
-    """A formula has no value there: a division by zero, a bound that was passed, a function that is not known."""
+    """A formula has no value there: a division by zero, a function that is not known."""
+
+
+class TooLarge(Undefined):
+    """A value on the way is beyond all bounds."""
 
 
 # --- exactly
@@ -119,12 +124,10 @@ _contexts = threading.local()
 
 
 def _context(digits: int) -> Any:
-    """Return this thread's arithmetic of so many digits (mpmath is optional, and without types)."""
+    """Return this thread's arithmetic of so many digits (mpmath, which has no types)."""
     known: dict[int, Any] = _contexts.__dict__.setdefault("known", {})
     if digits not in known:
-        from mpmath.ctx_mp import MPContext
-
-        known[digits] = MPContext()
+        known[digits] = import_module("mpmath").ctx_mp.MPContext()
         known[digits].dps = digits
     return known[digits]
 
@@ -186,7 +189,7 @@ def _value(node: Node, point: Mapping[str, Any], ctx: Any, logarithm: int) -> An
 
 def _small(ctx: Any, argument: Any, most: float) -> None:
     if not abs(argument) <= most:
-        raise Undefined("a number beyond all bounds")
+        raise TooLarge("a number beyond all bounds")
 
 
 def _raised(ctx: Any, base: Any, exponent: Any) -> Any:
@@ -228,8 +231,9 @@ POSITIVE: tuple[Callable[[int], Fraction], ...] = (
     lambda i: 1 + Fraction(_SEEDS[(i + 5) % 12]) * Fraction(17, 13) + Fraction(i, 6007),
     lambda i: Fraction(_SEEDS[(i + 3) % 12]) * Fraction(5, 31) + Fraction(i, 9973),
 )
-NEGATIVE: tuple[Callable[[int], Fraction], ...] = tuple(
-    (lambda i, at=at: -at(i + 1) * Fraction(11, 7)) for at in POSITIVE[:2]
+NEGATIVE: tuple[Callable[[int], Fraction], ...] = (
+    lambda i: -POSITIVE[0](i + 1) * Fraction(11, 7),
+    lambda i: -POSITIVE[1](i + 1) * Fraction(11, 7),
 )
 WHOLE: tuple[Callable[[int], Fraction], ...] = (
     lambda i: Fraction((2, 3, 5, 7)[i % 4] + i // 4),
@@ -258,8 +262,9 @@ def relation(one: Node, other: Node, point: Mapping[str, Fraction], logarithm: i
 def equal(one: Node, other: Node) -> bool | None:
     """Return whether two formulas are equal, None where that is not decided.
 
-    Rational values are compared exactly. Others must agree at positive and at negative points; they differ if they do so
-    at positive points and at whole ones: `(-1)^n` and `cos(n pi)` agree at these alone, `sqrt(x^2)` and `x` at positive ones.
+    Rational values are compared exactly. Others must agree at positive and at negative points; they differ if they do
+    so at positive points and at whole ones: `(-1)^n` and `cos(n pi)` agree at whole ones alone, `sqrt(x^2)` and `x` at
+    positive ones.
     """
     values = exact(one), exact(other)
     if values[0] is not None and values[1] is not None:
@@ -267,9 +272,22 @@ def equal(one: Node, other: Node) -> bool | None:
     ends = _infinite(one), _infinite(other)
     if one == other or any(ends):
         return one == other or ends[0] == ends[1]
-    logs = any(each.op == "call" and each.name == "log" and len(each.args) == 1 for n in (one, other) for each in n.walk())
+    logs = any(
+        each.op == "call" and each.name == "log" and len(each.args) == 1 for n in (one, other) for each in n.walk()
+    )
     found = {_at_points(one, other, base) for base in ((10, 0) if logs else (10,))}
     return found.pop() if len(found) == 1 else None
+
+
+def beyond(node: Node) -> bool:
+    """Return whether a formula is beyond all bounds: `9^{9^{9^9}}`."""
+    try:
+        value(node, {name: POSITIVE[0](i) for i, name in enumerate(sorted(variables(node)))}, DIGITS)
+    except TooLarge:
+        return True
+    except Undefined:
+        return False
+    return False
 
 
 def _infinite(node: Node) -> int:
@@ -300,10 +318,10 @@ def _at_points(one: Node, other: Node, logarithm: int) -> bool | None:
     whole = relations(WHOLE)
     if whole and all(each is True for each in whole):
         return None
-    return None if _renamed(one, other) else False
+    return False
 
 
-def _renamed(one: Node, other: Node) -> bool:
+def renamed(one: Node, other: Node) -> bool:
     """Return whether formulas of other variables are equal once these have the same names, and more than a name."""
     names, others = sorted(variables(one)), sorted(variables(other))
     if names == others or len(names) != len(others) or "variable" in (one.op, other.op):
@@ -342,16 +360,13 @@ def rounds_to(precise: Node, rounded: Node, places: int) -> bool:
     return bool(abs(a - b) <= 0.5 * 10.0**-places)
 
 
-
-
 # --- curves
 
 
 def vanishes_on(curve: Node, other: Node) -> bool | None:
     """Return whether `other` is 0 wherever `curve` is; None where no points of the curve can be computed.
 
-    Points are found where `curve` is of degree 2 at most in some variable: all others are set, and it is solved for that
-    one.
+    Points are found where `curve` is of degree 2 at most in some variable: the others are set, and it is solved for it.
     """
     names = sorted(variables(curve))
     for name in names:

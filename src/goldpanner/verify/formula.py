@@ -3,6 +3,7 @@ r"""A formula as a tree, read from tokens: what an answer of numbers, variables 
 The grammar is that of handwriting: `2x`, `1\frac{4}{5}`, `\sin^2 x`, `52_8`, `n!`, `|x|`, `\sqrt[3]{8}`.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,16 +16,24 @@ DEEPEST = 40
 """Brackets within one another that are read at most."""
 
 _FUNCTIONS = frozenset(
-    """sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log exp abs floor ceil gcd lcm max min""".split()
+    re.findall(
+        r"\w+",
+        """sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log exp abs floor ceil gcd lcm max min""",
+    )
 )
 _CONSTANTS = {"pi": "pi", "e": "e", "i": "i", "infty": "inf", "infinity": "inf"}
 _GREEK = frozenset(
-    """alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta kappa lambda mu nu xi rho sigma tau phi varphi
-    chi psi omega Gamma Delta Theta Lambda Phi Psi Omega ell""".split()
+    re.findall(
+        r"\w+",
+        """alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta kappa lambda mu nu xi rho sigma tau phi
+        varphi chi psi omega Gamma Delta Theta Lambda Phi Psi Omega ell""",
+    )
 )
 _TIMES, _BARE = ("*", "times", "cdot"), frozenset({"displaystyle", "mathbf", "mathrm", "boldsymbol", "bm", "mathit"})
-_SHORT_WORDS = frozenset("no or if is it to up by of at as on an we he so".split())
-_BASES = dict(zip("two three four five six seven eight nine ten twelve sixteen".split(), (*range(2, 11), 12, 16)))
+_SHORT_WORDS = frozenset(re.findall(r"\w+", "no or if is it to up by of at as on an we he so"))
+_BASES = dict(
+    zip(re.findall(r"\w+", "two three four five six seven eight nine ten twelve sixteen"), (*range(2, 11), 12, 16))
+)
 
 
 class Unreadable(Exception):

@@ -1,4 +1,4 @@
-"""Mathematical answers: numbers exactly and at once, formulas by math-verify in a process that can be killed."""
+"""Mathematical answers, by the type of the right one: decided at once, or by math-verify in a process of its own."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -8,48 +8,54 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Literal
 
 from goldpanner.errors import InputError, MissingExtraError
-from goldpanner.types import Completion, Outcome, Problem, Verdict
-from goldpanner.verify import reading
-from goldpanner.verify.base import counted
+from goldpanner.types import Cause, Completion, Outcome, Problem, Verdict
+from goldpanner.verify.base import counted, unjudged
+from goldpanner.verify.equality import TOLERANCE, Decision, compare
+from goldpanner.verify.declared import declared
+from goldpanner.verify.references import Reference, reference
+from goldpanner.verify.tex import LONGEST, plain
 
 if TYPE_CHECKING:
     from goldpanner.verify.pool import Reply
 
+_PLAIN = re.compile(r"-?[0-9]{1,18}")
 Pair = tuple[Problem, Completion]
 Missing = Literal["unjudged", "wrong"]
 
 
 @dataclass(frozen=True)
 class Number:
-    """CORRECT if the number that the completion declares equals the right answer, as exact rationals. Needs no extra.
+    """CORRECT if the declared answer equals the right one, by the right one's type. Needs no extra.
 
-    `reading.declared` says where the answer is looked for. Units are set aside; `1,234`, `18.0`, `36/2` and
-    `\\frac{36}{2}` are read. `missing` says what a finished completion is that declares no
-    answer, or none that is a number: UNJUDGED (by default: nothing was read, so nothing can be wrong) or WRONG, for
-    training where silence must not pay. `flexible` takes the last number of a text that declares none: it then also
-    reads answers that nobody gave (`verify-check` measures how many).
+    Made for numbers; it judges every type that docs/verifiers.md lists but for formulas that only a computer algebra
+    system reads. `declared.declared` says where the answer is looked for. `tolerance` is relative, and holds only where
+    the right answer is written with a decimal point. `missing` says what a completion is that is UNJUDGED by the
+    model's own doing (it declares no answer, or none that is a value): that, or WRONG, where the task asks for this
+    form. `flexible` takes the last number of a text that declares none: it then also reads answers that nobody gave
+    (`verify-check` measures how many).
     """
 
     missing: Missing = "unjudged"
     flexible: bool = False
+    tolerance: float = TOLERANCE
 
     def __post_init__(self) -> None:
         if self.missing not in ("unjudged", "wrong"):
             raise InputError(f"number: missing is {self.missing!r}; give 'unjudged' or 'wrong'")
+        if not 0 <= self.tolerance < 1:
+            raise InputError(f"number: the tolerance is {self.tolerance!r}; give a number in [0, 1)")
 
     @property
     def id(self) -> str:
-        """`number@1`, with every option that is not the default: `number:wrong-if-missing:flexible@1`."""
-        return f"number{_options(self.missing, self.flexible)}@1"
+        """`number@2+within-1e-06` (the tolerance), with every option: `number:wrong-if-missing:flexible@2+...`."""
+        return f"number{_options(self.missing, self.flexible)}@2+within-{self.tolerance:g}"
 
     def __call__(self, problem: Problem, completion: Completion) -> Verdict:
         """Judge; never raises."""
-        verdict = at_once(self.id, problem, completion, self.missing, self.flexible)
+        verdict = at_once(self.id, problem, completion, self.flexible, self.tolerance)
         if isinstance(verdict, Open):
-            verdict = Verdict(Outcome.UNJUDGED, self.id, verdict.answer, "the answer is not a plain number")
-        if self.missing == "wrong" and verdict.outcome is Outcome.UNJUDGED and verdict.extracted is not None:
-            return replace(verdict, outcome=Outcome.WRONG)
-        return verdict
+            return unjudged(self.id, verdict.reason, extracted=verdict.answer)
+        return _answered(verdict, self.missing)
 
     def judge_many(self, pairs: Sequence[Pair]) -> list[Verdict]:
         """Return the verdict on each pair."""
@@ -58,24 +64,24 @@ class Number:
 
 @dataclass(frozen=True)
 class Math:
-    """CORRECT if the declared answer equals the right one; numbers and equal texts at once, the rest by math-verify.
+    """CORRECT if the declared answer equals the right one, by the right one's type; what is left by math-verify.
 
-    math-verify (formulas, sets, intervals, matrices; https://github.com/huggingface/Math-Verify) runs in `workers`
-    processes. An answer it cannot read, one that takes longer than `seconds`, that crashes it or is not worth the try
-    (see `reading.danger`) is UNJUDGED with that reason. `missing` says what a completion is that declares no
-    answer; `flexible` is that of `Number`.
+    math-verify (for integrals, sums, limits; https://github.com/huggingface/Math-Verify) runs in `workers` processes.
+    Its True and its False are believed where the values that it read confirm them (`math_worker`); what it cannot read,
+    or what takes longer than `seconds`, or crashes it, is UNJUDGED with that reason. The other options are `Number`'s.
 
     Raises MissingExtraError without the `math` extra.
     """
 
     missing: Missing = "unjudged"
     flexible: bool = False
+    tolerance: float = TOLERANCE
     seconds: float = 3.0
     workers: int = 1
     version: str = field(init=False, default="")
 
     def __post_init__(self) -> None:
-        Number(self.missing)
+        Number(self.missing, self.flexible, self.tolerance)
         if not self.seconds > 0 or self.workers < 1:
             raise InputError(f"math: seconds is {self.seconds!r}, workers {self.workers!r}; give numbers above 0")
         try:
@@ -85,8 +91,8 @@ class Math:
 
     @cached_property
     def id(self) -> str:
-        """`math@2+0.9.0`, the version of math-verify at its end, with every option that is not the default."""
-        return f"math{_options(self.missing, self.flexible)}@2+{self.version}"
+        """`math@3+within-1e-06+0.9.0`: the tolerance, and the version of math-verify."""
+        return f"math{_options(self.missing, self.flexible)}@3+within-{self.tolerance:g}+{self.version}"
 
     def __call__(self, problem: Problem, completion: Completion) -> Verdict:
         """Judge; never raises, and ends within the time limit."""
@@ -96,8 +102,10 @@ class Math:
         """Return the verdict on each pair; equal questions to math-verify are put once."""
         from goldpanner.verify import pool
 
-        verdicts = [at_once(self.id, problem, completion, self.missing, self.flexible) for problem, completion in pairs]
-        tasks = list(dict.fromkeys(task for v in verdicts if isinstance(v, Open) for task in v.tasks))
+        verdicts = [
+            at_once(self.id, problem, completion, self.flexible, self.tolerance) for problem, completion in pairs
+        ]
+        tasks = list(dict.fromkeys(v.task for v in verdicts if isinstance(v, Open)))
         replies = {}
         if tasks:
             try:
@@ -105,98 +113,71 @@ class Math:
             except OSError as error:
                 lost = pool.Reply(None, f"math-verify's worker cannot be reached: {error}")
                 replies = dict.fromkeys(tasks, lost)
-        return [v if isinstance(v, Verdict) else self._verdict(v, replies) for v in verdicts]
+        judged = [v if isinstance(v, Verdict) else self._verdict(v, replies) for v in verdicts]
+        return [_answered(verdict, self.missing) for verdict in judged]
 
     def _verdict(self, question: "Open", replies: "Mapping[tuple[str, str], Reply]") -> Verdict:
-        whole, *before = (replies[task] for task in question.tasks)
-        if whole.equal is None:
-            return Verdict(Outcome.UNJUDGED, self.id, question.answer, whole.reason)
-        if whole.equal and not all(side.equal for side in before):
-            return Verdict(Outcome.UNJUDGED, self.id, question.answer, "an equation of different values")
-        return _judged(self.id, whole.equal, question.answer, question.tasks[0][0])
+        reply = replies[question.task]
+        decision = Decision(reply.equal, reply.reason)
+        return _judged(self.id, decision, question.answer, question.task[0])
 
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Questions for math-verify: the answer as declared, and (right answer, answer) tidied.
-
-    math-verify reads the last side of an equation. Every value before it is a question of its own: `5 = 7` is not 7.
-    """
+    """A question that only a computer algebra system may answer."""
 
     answer: str
-    tasks: tuple[tuple[str, str], ...]
+    task: tuple[str, str]
+    """Right answer and answer."""
+    reason: str
+    """Why it was not decided here."""
 
 
 def at_once(
-    verifier: str, problem: Problem, completion: Completion, missing: Missing, flexible: bool
+    verifier: str, problem: Problem, completion: Completion, flexible: bool, tolerance: float
 ) -> Verdict | Open:
-    """Return the verdict if it takes no computer algebra, else the question to put."""
+    """Return the verdict if it takes no computer algebra system, else the question to put."""
     text = counted(verifier, completion)
     if isinstance(text, Verdict):
         return text
-    if not isinstance(problem.answer, str) or not problem.answer.strip():
-        return Verdict(Outcome.UNJUDGED, verifier, reason="the problem has no answer to compare with")
-    found = reading.declared(text, flexible)
+    right = reference(problem.answer) if isinstance(problem.answer, str) else None
+    if right is None:
+        return unjudged(verifier, "the problem has no answer that can be read")
+    found = declared(text, flexible)
     if found.answer is None:
-        outcome = Outcome.WRONG if missing == "wrong" else Outcome.UNJUDGED
-        return Verdict(outcome, verifier, reason=found.reason)
+        return unjudged(verifier, found.reason, Cause.MODEL)
     answer = found.answer
-    if len(answer) > reading.LONGEST:
-        shown = answer[: reading.LONGEST] + "..."
-        return Verdict(Outcome.UNJUDGED, verifier, shown, f"the answer is longer than {reading.LONGEST} characters")
-    value, number = reading.number(problem.answer, bare_units=False), reading.number(answer)
-    if value and number and (equal := _equal_numbers(value, number)) is not None:
-        return _judged(verifier, equal, answer, problem.answer)
-    right, tidied = reading.tidy(problem.answer), reading.tidy(answer)
-    if not tidied:
-        return Verdict(Outcome.UNJUDGED, verifier, answer, "the declared answer is empty")
-    if reading.same_text(right, tidied):
-        return _judged(verifier, True, answer, problem.answer)
-    if (expected := reading.words(problem.answer)) is not None:
-        return _judged_words(verifier, expected, answer, tidied)
-    reason = reading.danger(tidied)
-    if reason is None and reading.words(answer) is not None:
-        reason = "a word where a formula is expected"
-    if reason is not None:
-        return Verdict(Outcome.UNJUDGED, verifier, answer, reason)
-    before = () if "=" in right else reading.values_before(tidied)
-    return Open(answer, ((right, tidied), *((right, side) for side in before)))
+    if _PLAIN.fullmatch(answer) and _PLAIN.fullmatch(right.text):
+        return _judged(verifier, Decision(int(answer) == int(right.text)), answer, right.text)
+    if not answer.strip() or len(answer) > max(LONGEST, 2 * len(right.text)):
+        reason = (
+            "the declared answer is empty" if not answer.strip() else f"the answer is longer than {LONGEST} characters"
+        )
+        return unjudged(verifier, reason, Cause.MODEL, answer[:200])
+    decision = _decided(right, answer, tolerance)
+    if decision.algebra:
+        return Open(answer, (plain(right.text), plain(answer)), decision.reason)
+    return _judged(verifier, decision, answer, right.text)
 
 
-def _judged_words(verifier: str, expected: str, answer: str, tidied: str) -> Verdict:
-    """Judge where words or an option's letter are expected: by equality; what merely contains them is UNJUDGED."""
-    word = reading.words(answer)
-    if len(expected) == 1:  # an option: (C), C, \\text{C}; its value in place of its letter is not judged
-        option = re.fullmatch(r"\(?([A-Za-z])\)?", tidied)
-        word = option[1].lower() if option else word
-        other = word is not None
-    else:
-        other = not re.search(rf"\b{re.escape(expected)}\b", tidied.lower())
-    if word == expected or other:
-        return _judged(verifier, word == expected, answer, expected)
-    return Verdict(Outcome.UNJUDGED, verifier, answer, f"expected the words {expected!r} alone")
+def _decided(right: Reference, answer: str, tolerance: float) -> Decision:
+    try:
+        return compare(right.answer, right.text, answer, tolerance)
+    except RecursionError:
+        return Decision(None, "too deep a formula", Cause.MODEL)
 
 
-def _equal_numbers(right: reading.Number, found: reading.Number) -> bool | None:
-    """Return whether two numbers are equal; None where per cent or rounding leave it open.
-
-    1/3 and 0.333333 is such a case; two decimals, or two fractions, are not.
-    """
-    if right.value == found.value:
-        return True
-    if right.percent != found.percent or (right.decimal != found.decimal and 1 not in _denominators(right, found)):
-        return None
-    return False
-
-
-def _denominators(right: reading.Number, found: reading.Number) -> tuple[int, ...]:
-    return tuple(number.value.denominator for number in (right, found) if not number.decimal)
-
-
-def _judged(verifier: str, equal: bool, answer: str, expected: str) -> Verdict:
-    if equal:
+def _judged(verifier: str, decision: Decision, answer: str, expected: str) -> Verdict:
+    if decision.equal is None:
+        return unjudged(verifier, decision.reason, decision.cause, answer)
+    if decision.equal:
         return Verdict(Outcome.CORRECT, verifier, answer)
     return Verdict(Outcome.WRONG, verifier, answer, f"expected {expected!r}")
+
+
+def _answered(verdict: Verdict, missing: Missing) -> Verdict:
+    """Return the verdict, WRONG if it is UNJUDGED by the model's own doing and a missing answer is wrong."""
+    return replace(verdict, outcome=Outcome.WRONG) if missing == "wrong" and verdict.cause is Cause.MODEL else verdict
 
 
 def _options(missing: Missing, flexible: bool) -> str:

@@ -16,6 +16,8 @@ from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
+from goldpanner.verify.evaluate import POSITIVE
+
 MEMORY = 2 << 30
 """Bytes of address space of a child at most."""
 
@@ -63,13 +65,35 @@ def serve(judge: Judge) -> None:
 
 
 def equal(gold: str, answer: str) -> dict[str, Any]:
-    """Return {"equal": True, False, or None where one of them cannot be read, "reason": why}."""
+    """Return {"equal": True, False, or None where that is not shown, "reason": why}.
+
+    math-verify's own word is not enough: it takes any two numbers below 1e-17 for equal, and says False of what it
+    reads as something else. What it read must be equal, or differ, at several points, too.
+    """
     right, found = _gold(gold), _parse(answer)
-    if not right:
-        return {"equal": None, "reason": "math-verify cannot read the right answer"}
-    if not found:
-        return {"equal": None, "reason": "math-verify cannot read the answer"}
-    return {"equal": bool(math_verify().verify(right, found, timeout_seconds=None, raise_on_error=True)), "reason": ""}
+    if not right or not found:
+        return {"equal": None, "reason": f"math-verify cannot read the {'answer' if right else 'right answer'}"}
+    said = bool(math_verify().verify(right, found, timeout_seconds=None, raise_on_error=True))
+    seen = _second_look(right[0], found[0])
+    if seen is said:
+        return {"equal": said, "reason": ""}
+    return {"equal": None, "reason": f"math-verify says {said}, which its reading does not confirm"}
+
+
+def _second_look(right: Any, found: Any) -> bool | None:
+    """Return whether two expressions of sympy are equal at several points; None where they have no values there."""
+    sympy = import_module("sympy")
+    if not isinstance(right, sympy.Expr) or not isinstance(found, sympy.Expr):
+        return None
+    names = sorted(right.free_symbols | found.free_symbols, key=str)
+    equal_at = []
+    for at in POSITIVE:
+        point = {name: sympy.Rational(at(i).numerator, at(i).denominator) for i, name in enumerate(names)}
+        one, other = (complex(sympy.N(each.subs(point).doit(), 30)) for each in (right, found))
+        if one != one or other != other:
+            return None
+        equal_at.append(abs(one - other) <= 1e-12 * max(abs(one), abs(other)))
+    return all(equal_at) if len(set(equal_at)) == 1 else False
 
 
 def math_verify() -> Any:

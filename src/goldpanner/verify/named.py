@@ -1,16 +1,14 @@
 """Verifiers by name: `number`, `math`, `exact`, their variants, and `file.py:function`."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 
 from goldpanner.errors import InputError
 from goldpanner.types import Completion, Problem, Verdict
-from goldpanner.verify import reading
 from goldpanner.verify.base import Verifier
 from goldpanner.verify.exact import Exact
 from goldpanner.verify.math import Math, Number
+from goldpanner.verify.references import reference
 from goldpanner.verify.reward import load_reward
 
 VERIFIERS: dict[str, Callable[[], Verifier]] = {
@@ -64,37 +62,33 @@ def absolute(name: str) -> str:
 def default_verifier(answers: Iterable[str]) -> tuple[str, str]:
     """Return the name of the verifier for a data file with these right answers, and why it is that one.
 
-    If every answer is a number it is `number:wrong-if-missing`: a finished text that declares no number is then wrong,
-    because in training silence must not pay. Otherwise it is `exact`.
+    Each row is judged by its own answer's type: by `number` where none is a formula, else by `math`. A finished text
+    that declares no answer is then wrong. If every answer is text, the whole text counts: `exact`.
     """
-    if all(reading.number(answer, bare_units=False) is not None for answer in answers):
-        return "number:wrong-if-missing", "every answer is a number"
-    return "exact", "the whole text counts: not every answer is a number"
+    found = [reference(answer) for answer in answers if answer.strip()]
+    types = {"text" if each is None else each.type for each in found}
+    if types <= {"text"}:
+        return "exact", "every answer is text: the whole text counts"
+    if types & {"formula", "equation"}:
+        return "math:wrong-if-missing", "some answers are formulas"
+    return "number:wrong-if-missing", "every answer is a number" if types == {"number"} else "each by its answer's type"
 
 
 def rescorer(name: str, threshold: float | None = None) -> Callable[[Problem, Completion], Verdict]:
     """Return what judges a log's completions anew: the verifier of a name.
 
-    Some tools log a worked solution as the right answer (`... #### 18`): what it declares, by the rule that completions
-    are read by, is then the right answer of `number` and `math`. Raises InputError for an unknown name, and, while
+    Some tools log a worked solution as the right answer (`... #### 18`): what it declares is then the right answer of
+    `exact`, too. Raises InputError for an unknown name, and, while
     judging, where the log does not say the right answer.
     """
     verifier = named_verifier(name, threshold)
-    if not isinstance(verifier, Exact | Number | Math):
-        return verifier
-
-    @lru_cache(maxsize=4096)
-    def right_answer(text: str) -> str:
-        declared = None if isinstance(verifier, Exact) else reading.declared(text).answer
-        return text if declared is None else declared
 
     def judge_again(problem: Problem, completion: Completion) -> Verdict:
-        if not problem.answer.strip():
+        if isinstance(verifier, Exact | Number | Math) and not problem.answer.strip():
             raise InputError(
                 f"--rescore {name}: the log does not say the right answer to problem {problem.id}; leave it out, "
                 "or give a function that needs none: --rescore file.py:function"
             )
-        answer = right_answer(problem.answer)
-        return verifier(problem if answer == problem.answer else replace(problem, answer=answer), completion)
+        return verifier(problem, completion)
 
     return judge_again

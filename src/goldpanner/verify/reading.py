@@ -1,310 +1,385 @@
-"""Reading a mathematical answer: where a completion declares it, what is not worth parsing, which number it is.
-
-Everything here takes time linear in the text and no library, so it runs in the caller's own process on hostile text.
-"""
+"""Reading: from the text of an answer to its type and value. Linear in the text, but for its deepest brackets."""
 
 import re
-from dataclasses import dataclass
-from fractions import Fraction
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
-LONGEST = 300
-"""Characters of an answer at most."""
+from goldpanner.verify import units
+from goldpanner.verify.answers import (
+    Algebra,
+    Answer,
+    Equation,
+    Items,
+    Matrix,
+    Option,
+    Span,
+    Spans,
+    Value,
+    When,
+    Words,
+    as_spans,
+)
+from goldpanner.verify.evaluate import equal
+from goldpanner.verify.formula import Node, Parser, Unreadable, number, variables
+from goldpanner.verify.tex import (
+    INVISIBLE,
+    LONGEST,
+    PAIRS,
+    Token,
+    closes,
+    plain,
+    separators_in,
+    split,
+    tokens,
+    without_braces,
+)
+from goldpanner.verify.texts import bare, is_prose, moment, words
 
-_INT = r"[0-9]{1,3}(?:,[0-9]{3}){1,20}(?![0-9])|[0-9]{1,60}"
-_DECIMAL = rf"(?:(?:{_INT})(?:\.[0-9]{{0,60}})?|\.[0-9]{{1,60}})"
-_NUMBER = re.compile(
-    rf"""(?P<sign>[-+]?)\s*(?:\\?[$€£¥])?\s*(?P<sign2>-?)\s*
-    (?:(?P<whole>[0-9]{{1,20}})(?:\s+(?=[0-9]+/)|\s*(?=\\frac)))?
-    (?:\\frac\{{\s*(?P<a>-?{_DECIMAL})\s*\}}\{{\s*(?P<b>{_DECIMAL})\s*\}}
-      |(?P<c>{_DECIMAL})(?:\s*/\s*(?P<d>{_DECIMAL}))?)""",
-    re.VERBOSE,
+Tokens = Sequence[Token]
+
+
+INFINITY = Node("constant", name="inf")
+_ALGEBRA = re.compile(
+    r"\\(?:i*int|oint|sum|prod|lim|log|vec|hat|[bp]?mod|max|min|sup|inf|det|partial|nabla)(?![A-Za-z])"
 )
-_SIGN = re.compile(
-    r"\s*(?:\\?[%€£]|\^\s*(?:\\circ|\{\\circ\})|°|\\(?:text|mbox|mathrm)\{([^{}\\$0-9]{0,40})\})(?:\^(?:[0-9]|\{[0-9]\}))?"
-)
-_WORD = re.compile(r"(?:\s+|\s*(/)\s*)([A-Za-z]{1,20})(?:\^(?:[0-9]|\{[0-9]\})|²|³)?(?![A-Za-z0-9])")
-_SHORT_UNITS = frozenset(re.findall(r"\w+", "km cm mm kg mg ml lb ft in hr oz yd mi am pm"))
-_NOT_UNITS = frozenset(
-    re.findall(
-        r"\w+",
-        """not no nor never or and but if is are was were isn isnt aren wasn t than then to at about around
-        approximately approx roughly nearly almost less more least most over under between plus minus times divided
-        squared cubed false wrong incorrect either neither maybe perhaps except instead e i x y z n k pi sqrt sin cos
-        tan log ln root mod base hundred thousand million billion trillion dozen dozens score half halves third thirds
-        quarter quarters pair pairs factorial""",
+"""What a computer algebra system may read; anything else would be read as something else."""
+_MATRICES = ("pmatrix", "bmatrix", "matrix", "Bmatrix", "smallmatrix", "array")
+_RELATIONS = ("=", "<", ">", "le", "ge", "ne", "in", "approx")
+_JOINED = ("or", "and")
+_DENIALS = frozenset({"not", "never", "no", "isn", "neither", "nor", "false", "wrong"})
+
+
+@lru_cache(maxsize=16384)
+def read(text: str, equations: bool = False) -> Answer | None:
+    """Return the answer that a text is, None for what is no value of any type.
+
+    `equations` keeps a single `left = right` as an equation; else what stands last is the value of what stands before.
+    """
+    if len(text) > LONGEST or INVISIBLE.search(text):
+        return None
+    if re.search(r"[A-Za-z]{2}|:", text) and (when := moment(bare(text).lower())) is not None:
+        return When(when)
+    found = tokens(text)
+    try:
+        answer = _read(found, equations) if found else None
+    except (Unreadable, IndexError):
+        answer = None
+    if answer is None and _ALGEBRA.search(text):
+        return Algebra(plain(text))
+    if answer is None and (said := words(text)) and is_prose(said):
+        return Words(said)
+    return answer
+
+
+# --- the parts of an answer
+
+
+def _read(found: Tokens, equations: bool = False) -> Answer | None:
+    if found[0].kind == "text" and len(found) > 1 and found[0].text.endswith(":"):
+        return _read(found[1:], equations)
+    found = without_braces(found)
+    parts = split(found, ("cup",))
+    if len(parts) > 1:
+        return _union(parts)
+    parts = _alternatives(found)
+    related = [part for part in parts if len(split(part, _RELATIONS)) > 1]
+    if len(parts) > 1 and (len(related) > 1 or (related and related[0] is not parts[0])):
+        return _several([_read(part) for part in parts], found)
+    sides = split(found, _RELATIONS)
+    if len(sides) > 1:
+        return _related(found, sides, equations)
+    if len(parts) > 1:
+        items = tuple(_read(part) for part in parts)
+        return _several(items, found)
+    return _whole(found)
+
+
+def _alternatives(found: Tokens) -> list[list[Token]]:
+    """Return the members of a list without brackets: between commas, semicolons, `and` and `or`."""
+    parts = [part for each in split(found, (",", ";")) for part in split(each, _JOINED)]
+    return [part for part in parts if part] if len(parts) > 1 else parts
+
+
+def _several(items: Sequence[Answer | None], found: Tokens) -> Answer | None:
+    if any(item is None for item in items):
+        return None
+    known = [item for item in items if item is not None]
+    if any(isinstance(item, Spans) for item in known):
+        if all(isinstance(item, Spans) for item in known) and len(split(found, ("or",))) == len(known):
+            return Spans(tuple(span for item in known if isinstance(item, Spans) for span in item.spans))
+        return None
+    return Items(tuple(part for item in known for part in _members(item)))
+
+
+def _members(answer: Answer) -> tuple[Answer, ...]:
+    """Return what a list has of one item: a +- stands for two."""
+    return answer.items if isinstance(answer, Items) and not answer.brackets else (answer,)
+
+
+def _union(parts: Sequence[Tokens]) -> Answer | None:
+    spans: list[Span] = []
+    for part in parts:
+        piece = as_spans(_read(part))
+        if piece is None:
+            return None
+        spans += piece.spans
+    return Spans(tuple(spans))
+
+
+def _related(found: Tokens, sides: Sequence[Tokens], equations: bool) -> Answer | None:
+    signs = separators_in(found, _RELATIONS)
+    if all(sign in ("=", "approx") for sign in signs):
+        return _equated(sides, equations)
+    if signs == ["in"]:
+        inside = _read(sides[1]) if sides[0] and _is_name(sides[0], 0) else None
+        return as_spans(inside) or inside
+    if signs == ["ne"]:
+        if not sides[0] or not (point := _formula(sides[1])):
+            return None
+        return Spans((Span(Node("-", (INFINITY,)), point, (False, False)), Span(point, INFINITY, (False, False))))
+    return _inequality(sides, signs)
+
+
+def _inequality(sides: Sequence[Tokens], signs: Sequence[str]) -> Spans | None:
+    """Return the interval of `x < 5`, `5 > x` or `0 < x <= 5`; None for what is not solved for a variable."""
+    nodes = [_formula(side) for side in sides]
+    if any(sign not in ("<", ">", "le", "ge") for sign in signs) or any(node is None for node in nodes):
+        return None
+    known = [node for node in nodes if node is not None]
+    if len({sign in ("<", "le") for sign in signs}) > 1:
+        return None
+    if signs[0] in (">", "ge"):
+        known, signs = known[::-1], signs[::-1]
+    closed = [sign in ("le", "ge") for sign in signs]
+    bare = [node.op == "variable" for node in known]
+    if len(known) == 3 and bare[1]:
+        return Spans((Span(known[0], known[2], (closed[0], closed[1])),))
+    if len(known) == 2 and bare[0] != bare[1]:
+        if bare[0]:
+            return Spans((Span(Node("-", (INFINITY,)), known[1], (False, closed[0])),))
+        return Spans((Span(known[0], INFINITY, (closed[0], False)),))
+    return None
+
+
+def _equated(sides: Sequence[Tokens], equations: bool) -> Answer | None:
+    """Return what `left = right` is: an equation, or the value of a name; None where values before the last differ."""
+    if not sides[-1] or (not sides[0] and len(sides) > 2):
+        return None
+    if equations and len(sides) == 2:
+        nodes = [_formula(side) for side in sides]
+        if nodes[0] is not None and nodes[1] is not None and not _names(sides[0], nodes[0], nodes[1]):
+            return Equation(nodes[0], nodes[1])
+    answer = _read(sides[-1])
+    last = answer.node if isinstance(answer, Value) else None
+    for i, side in enumerate(sides[:-1]):
+        if side and not (_is_name(side, i) or (last is not None and _is_value(side, last))):
+            return None
+    name = sides[0][0].text if len(sides[0]) == 1 and sides[0][0].kind == "letters" else ""
+    return replace(answer, name=name) if isinstance(answer, Value) and name else answer
+
+
+def _names(side: Tokens, left: Node, right: Node) -> bool:
+    """Return whether the left side is but a name for the right one: `x` of `x = 5`, `f(x)` of `f(x) = 2x`."""
+    call = len(side) == 4 and side[0].kind == "letters" and side[1].text == "(" and side[2].kind == "letters"
+    return call or (left.op == "variable" and not variables(right))
+
+
+def _is_value(side: Tokens, last: Node) -> bool:
+    """Return whether a side before the last is the same value."""
+    value = _read_or_none(side)
+    return isinstance(value, Value) and equal(value.node, last) is True
+
+
+def _is_name(side: Tokens, place: int) -> bool:
+    """Return whether a side before the last names what stands there: `x`, `f(x)`, `p - q`, `\\text{total}`.
+
+    It has letters, denies nothing, and, unless it is the first, does not run on from the value before it: `5 x`.
+    """
+    words = {word for token in side if token.kind in ("text", "letters") for word in token.text.lower().split()}
+    if words & _DENIALS or any(token.text == "begin" for token in side):
+        return False
+    if place and side[0].kind == "number" and len(side) > 1 and side[1].gap:
+        return False
+    value = _read_or_none(side)
+    named = value is None or (isinstance(value, Value) and bool(variables(value.node))) or isinstance(value, Option)
+    return named and bool(words - {"e", "i", "pi", "sqrt"})
+
+
+def _read_or_none(found: Tokens) -> Answer | None:
+    try:
+        return _read(found)
+    except (Unreadable, IndexError):
+        return None
+
+
+def _whole(found: Tokens) -> Answer | None:
+    """Read tokens that no comma, relation or union divides."""
+    if not found:
+        return None
+    found = without_braces(found)
+    if len(terms := split(found, (":",))) > 1:
+        return _ratio(terms)
+    if len(found) == 1 and found[0].text == "emptyset":
+        return Items((), "{}")
+    if [t.text for t in found] in (["mathbb", "{", "R", "}"], ["mathbb", "R"], ["reals"], ["R"]) and found[
+        0
+    ].kind == "command":
+        return Spans((Span(Node("-", (INFINITY,)), INFINITY, (False, False)),))
+    if any(token.text == "begin" for token in found):
+        return _matrix(found)
+    if found[0].text in PAIRS and closes(found, 0) == len(found) - 1:
+        inner = found[1:-1]
+        parts = split(inner, (",", ";"))
+        if len(parts) > 1 or found[0].text in ("\\{", "langle") or (found[0].text == "[" and _is_matrix(parts)):
+            return _bracketed(found[0].text, found[-1].text, parts)
+    return _value(found)
+
+
+def _ratio(terms: Sequence[Tokens]) -> Answer | None:
+    """Return `3:2` as 3/2, `1:2:3` as a tuple."""
+    nodes = [_formula(term) for term in terms]
+    known = [node for node in nodes if node is not None]
+    if len(known) < len(nodes):
+        return None
+    return Value(Node("/", (known[0], known[1]))) if len(known) == 2 else Items(tuple(map(Value, known)), "()")
+
+
+def _is_matrix(parts: Sequence[Tokens]) -> bool:
+    return all(part and part[0].text == "[" for part in parts)
+
+
+def _bracketed(opening: str, closing: str, parts: Sequence[Tokens]) -> Answer | None:
+    """Return the tuple, set, interval or matrix between brackets."""
+    if parts == [[]]:
+        return Items((), "{}") if opening == "\\{" else None
+    items = [_read(part) if part else None for part in parts]
+    if any(item is None for item in items):
+        return None
+    known = [member for item in items if item is not None for member in _members(item)]
+    if opening == "[" and all(isinstance(item, Items) and item.brackets == "[]" for item in known):
+        rows = tuple(item.items for item in known if isinstance(item, Items))
+        return Matrix(rows) if len(set(map(len, rows))) == 1 else None
+    endless = any(isinstance(item, Value) and any(n.name == "inf" for n in item.node.walk()) for item in known)
+    ends = [item.node for item in known if isinstance(item, Value)]
+    if opening in "([" and len(ends) == len(known) == 2 and (endless or opening + closing not in ("()", "[]")):
+        return Spans((Span(ends[0], ends[1], (opening == "[", closing == "]")),))
+    if opening == "\\{":
+        return Items(tuple(known), "{}") if closing == "\\}" else None
+    if opening + closing in ("()", "[]") or opening == "langle":
+        return Items(tuple(known), "[]" if opening == "[" else "()")
+    return None
+
+
+def _matrix(found: Tokens) -> Answer | None:
+    """Return the matrix of a TeX environment, a factor before it multiplied in; None for any other environment."""
+    begin = next(i for i, token in enumerate(found) if token.text == "begin")
+    end = max((i for i, token in enumerate(found) if token.text == "end"), default=-1)
+    if (
+        end < 0
+        or [t.text for t in found[begin + 1 : begin + 4 : 2]] != ["{", "}"]
+        or found[begin + 2].text not in _MATRICES
+    ):
+        return None
+    before, after = list(found[:begin]), list(found[end + 4 :])
+    if before and after and before[-1].text in ("(", "[") and after[0].text in (")", "]"):
+        before, after = before[:-1], after[1:]
+    start = begin + 4
+    if found[begin + 2].text == "array" and found[start].text == "{":
+        start = closes(found, start) + 1
+    rows = [split(row, ("&",)) for row in split(found[start:end], ("\\",))]
+    rows = [row for row in rows if any(row)]
+    factor = _formula(before) if before else None
+    if after or not rows or len(set(map(len, rows))) > 1 or (before and factor is None):
+        return None
+    entries = [[_read(cell) if cell else None for cell in row] for row in rows]
+    if any(entry is None for row in entries for entry in row):
+        return None
+    return Matrix(tuple(tuple(_scaled(factor, entry) for entry in row if entry is not None) for row in entries))
+
+
+def _scaled(factor: Node | None, entry: Answer) -> Answer:
+    return (
+        replace(entry, node=Node("*", (factor, entry.node)))
+        if factor is not None and isinstance(entry, Value)
+        else entry
     )
-)
-"""Words after a number that are no unit: they deny it, join it to another, or change its value."""
-
-_BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
-_HASHES = re.compile(r"####[ \t]*(\S[^\n]*)")
-_DECLARED = re.compile(r"\banswer\b[^\n.:=]{0,60}?(?:\b(?:is|was)\b|[:=])[ \t]*[:*_ \t]*", re.IGNORECASE)
-_DENIAL = re.compile(r"\b(?:not|never|false|wrong|incorrect|deny|doubt)\b|n['’]t\b|\bno\s*\Z", re.IGNORECASE)
-_CLAUSE = re.compile(r"[.!?;:,\n]|\b(?:so|thus|hence|then|therefore)\b", re.IGNORECASE)
-_DENIED_BOX = re.compile(r"(?:\b(?:not|never)|n['’]t|≠|\\neq?)[\s*$:(\[]*\Z", re.IGNORECASE)
-_SENTENCE_END = re.compile(r"[.!?](?=\s|\*|\Z)|\n")
-_MATHS = re.compile(r"\$\$(.+?)\$\$|\$([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
-_LAST_NUMBER = re.compile(rf"(?<![\w.])-?\\?\$?(?:{_DECIMAL})(?!\w)")
-
-# Full-width ASCII and typographic signs are other forms of the same text. Unicode's own compatibility form is not
-# used: it turns 10² into 102 and 1½ into 11/2.
-_FORMS = {0xFF01 + i: 0x21 + i for i in range(94)} | {ord(c): " " for c in "\u00a0\u2002\u2003\u2009\u202f\u3000"}
-_FORMS |= {ord(c): "-" for c in "\u2212\u2010\u2011\u2012\u2013\ufe63"} | {0x2044: "/", 0x2215: "/"}
-_INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\u00ad\x00-\x08\x0e-\x1f]")
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """Where a completion declares its answer, or why there is nothing to read."""
-
-    answer: str | None
-    """The answer as it stands in the text."""
-    reason: str = ""
-    """Why there is none, or why it cannot be used."""
+# --- numbers and formulas
 
 
-def declared(text: str, flexible: bool = False) -> Found:
-    r"""Return the answer that a completion declares. One rule, in this order, and never a second try:
-
-    1. the last `\boxed{...}`, else the last `<answer>...</answer>`;
-    2. the last line `#### 42` that holds a number;
-    3. what follows the last "answer is", "answer:" or "answer =", to the end of its sentence or line, or its formula;
-    4. the whole text if it is one line of at most 120 characters;
-    5. only if `flexible`: the last number of the text. This reads answers that nobody gave.
-    """
-    boxes = list(_BOXED.finditer(text))
-    if boxes:
-        if _DENIED_BOX.search(text, max(0, boxes[-1].start() - 20), boxes[-1].start()):
-            return Found(None, "the boxed answer is denied")
-        inside = _braced(text, boxes[-1].end())
-        return Found(inside) if inside is not None else Found(None, "the last \\boxed is not closed")
-    end = text.rfind("</answer>")
-    if end >= 0 and (start := text.rfind("<answer>", 0, end)) >= 0:
-        return Found(text[start + len("<answer>") : end].strip())
-    lines = [line for found in _HASHES.finditer(text) if number(line := found[1][:LONGEST]) is not None]
-    if lines:
-        return Found(lines[-1].strip())
-    phrase = None
-    for phrase in _DECLARED.finditer(text):  # noqa: B007  the last one counts
-        pass
-    if phrase is not None:
-        before = _CLAUSE.split(text[max(0, phrase.start() - 200) : phrase.start()])[-1]
-        if _DENIAL.search(before) or _DENIAL.search(phrase[0]):
-            return Found(None, "the declared answer is denied")
-        return _first_answer(text[phrase.end() : phrase.end() + 2 * LONGEST])
-    whole = text.strip()
-    if whole and "\n" not in whole and len(whole) <= 120:
-        return Found(whole)
-    if flexible:
-        last = None
-        for last in _LAST_NUMBER.finditer(text):  # noqa: B007
-            pass
-        if last is not None:
-            return Found(last[0])
-    return Found(None, "no answer is declared")
-
-
-def _braced(text: str, start: int) -> str | None:
-    """Return what stands between the brace before `start` and its partner, None without one in 4 x LONGEST."""
-    depth = 1
-    for i in range(start, min(len(text), start + 4 * LONGEST)):
-        if text[i] in "{}" and text[i - 1] != "\\":
-            depth += 1 if text[i] == "{" else -1
-            if not depth:
-                return text[start:i].strip()
-    return None
-
-
-def _first_answer(rest: str) -> Found:
-    """Return the formula that `rest` begins with if only a unit follows it, else `rest` to the end of its sentence."""
-    rest = rest.lstrip(" \t*_:").lstrip()
-    end = _SENTENCE_END.search(rest)
-    maths = _MATHS.match(rest)
-    if maths is not None:
-        after = rest[maths.end() :]
-        end = _SENTENCE_END.search(after)
-        after = after[: end.start()] if end else after
-        inside = next(group for group in maths.groups() if group is not None)
-        if _only_unit(" " + after.strip(" *_")):
-            return Found(inside.strip())
-        return Found(maths[0] + after)
-    return Found((rest[: end.start()] if end else rest).strip(" \t*_\"'`"))
-
-
-def tidy(answer: str) -> str:
-    """Return the answer without formula signs around it, in plain characters, its spacing commands gone."""
-    text = answer.translate(_FORMS).strip()
-    while (m := _MATHS.fullmatch(text)) is not None:
-        text = next(group for group in m.groups() if group is not None).strip()
-    text = (
-        re.sub(r"\\!\s*", "", text)
-        .replace("{,}", ",")
-        .replace("\\,", " ")
-        .replace("\\;", " ")
-        .replace("\\:", " ")
-        .replace("\\ ", " ")
-    )
-    text = re.sub(r"\\(?:dfrac|tfrac|cfrac)(?![a-zA-Z])", r"\\frac", text)
-    text = re.sub(r"\\(?:left|right|displaystyle|limits)(?![a-zA-Z])", "", text)
-    text = re.sub(r"\\frac\s*(\{[^{}]*\}|[0-9])\s*(\{[^{}]*\}|[0-9])", _full_fraction, text)
-    return re.sub(r"\s+", " ", text).strip().rstrip(".").strip()
-
-
-def _full_fraction(match: re.Match[str]) -> str:
-    top, bottom = match[1].strip("{}"), match[2].strip("{}")
-    return f"\\frac{{{top}}}{{{bottom}}}"
-
-
-def same_text(one: str, other: str) -> bool:
-    """Return whether two tidied answers differ in spaces (not those between digits) and needless braces at most."""
-    return _bare(one) == _bare(other)
-
-
-@lru_cache(maxsize=4096)
-def _bare(text: str) -> str:
-    text = re.sub(r"(?<=\d)\s+(?=\d)", "\x1f", text)
-    return re.sub(r"([_^])\{(\w)\}", r"\1\2", text).replace(" ", "")
-
-
-@dataclass(frozen=True, slots=True)
-class Number:
-    """An exact rational number as it was written."""
-
-    value: Fraction
-    percent: bool
-    decimal: bool
-    """Written with a decimal point, so that it may stand for a rounded value."""
-
-
-@lru_cache(maxsize=65536)
-def number(answer: str, bare_units: bool = True) -> Number | None:
-    r"""Return the number that the whole answer is, its unit set aside; None for anything else.
-
-    Reads `1,234.5`, `-3/4`, `\frac{3}{4}`, `1 1/2`, `$18`, `90^\circ`, `15\text{ cm}^2`, `18%`, and with `bare_units`
-    also `18 dollars` (in a right answer the letters after a number may be variables).
-    """
-    if len(answer) > LONGEST:
+def _formula(found: Tokens) -> Node | None:
+    """Return the formula that all of the tokens are, None where they are none."""
+    try:
+        parser = Parser(without_braces(found))
+        node = parser.sum()
+    except (Unreadable, IndexError):
         return None
-    text = tidy(answer)
-    wrapped = _WRAPPED.fullmatch(text)
-    text = wrapped[1].strip() if wrapped else text
-    match = _NUMBER.match(text)
-    if match is None or not _only_unit(rest := text[match.end() :], bare_units):
+    return node if parser.done else None
+
+
+def _value(found: Tokens) -> Answer | None:
+    """Return a number or formula with its unit; of one with +- the list of both values."""
+    found, sign = list(found), ""
+    at = 1 if found[0].text == "-" else 0
+    if at < len(found) and found[at].text in units.MONEY:
+        sign = found.pop(at).text
+    if not found:
         return None
-    get = match.groupdict()
-    if (get["whole"] and get["a"] is None and get["d"] is None) or (get["sign"] and get["sign2"]):
+    parser = Parser(found)
+    node = parser.sum()
+    said = units.after(found[parser.at :] if parser.tokens == found else parser.tokens[parser.at :])
+    if said is None:
         return None
-    top, bottom = _fraction(get["a"] or get["c"]), _fraction(get["b"] or get["d"] or "1")
-    if not bottom or (get["whole"] and not 0 <= top < bottom):
+    others: tuple[Node, ...] = ()
+    if parser.loose:
+        tight = Parser(found, tight=True)
+        others = (tight.sum(),)
+    value = Value(node, said.unit or units.MONEY.get(sign), said.percent, others=others)
+    if said.times != 1:
+        value = replace(value, node=Node("*", (number(said.times), node)))
+    outer = value.node.args[0] if value.node.op == "-" else value.node
+    if outer.op in ("percent", "degree"):  # a sign at the end is a unit
+        inner = outer.args[0] if outer is value.node else Node("-", outer.args)
+        percent = outer.op == "percent"
+        value = replace(value, node=inner, percent=percent, unit=value.unit if percent else units.DEGREES)
+    signs = [each for each in value.node.walk() if each.op in ("pm", "mp")]
+    if not signs:
+        return value
+    if len(signs) > 4:
         return None
-    value = top / bottom + int(get["whole"] or 0)
-    if "-" in (get["sign"], get["sign2"]):
-        value = -value
-    decimal = any("." in (get[name] or "") for name in "abcd")
-    return Number(value, "%" in rest or "percent" in rest.lower(), decimal)
+    return Items(tuple(replace(value, node=_signed(value.node, upper)) for upper in (True, False)))
 
 
-def _fraction(text: str) -> Fraction:
-    return Fraction(text.replace(",", "").rstrip("."))
+def _signed(node: Node, upper: bool) -> Node:
+    """Return a formula with the upper or the lower sign of its every +-."""
+    args = tuple(_signed(arg, upper) for arg in node.args)
+    if node.op not in ("pm", "mp"):
+        return replace(node, args=args)
+    second = args[1] if (node.op == "pm") is upper else Node("-", (args[1],))
+    return second if args[0] == number(0) else Node("+", (args[0], second))
 
 
-def _only_unit(rest: str, bare: bool = True) -> bool:
-    """Return whether only a unit follows: up to five words or signs, none that denies or changes a number."""
-    at = 0
-    for _ in range(6):
-        if not rest[at:].strip(" .*_"):
-            return True
-        sign, word = _SIGN.match(rest, at), _WORD.match(rest, at)
-        match = sign or word
-        if match is None or (word and not bare):
-            return False
-        named = re.findall(r"[a-z]+", ((sign[1] or "") if sign else match[2]).lower())
-        if any(name in _NOT_UNITS for name in named):
-            return False
-        if word and not word[1] and len(word[2]) < 3 and named[0] not in _SHORT_UNITS:
-            return False
-        at = match.end()
-    return False
-
-
-_WORDS = re.compile(r"[^\W\d_]{2,}")
-_WRAPPED = re.compile(r"\\(?:text|mbox|mathrm|textbf|mathbf|textrm)\s*\{([^{}]*)\}")
-_NUMBER_WORD = re.compile(
-    r"\b(?:hundred|thousand|million|billion|trillion|dozens?|score|half|halves|thirds?|quarters?|pairs?)\b",
-    re.IGNORECASE,
+_READINGS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
+    (re.compile(r"(-?[0-9]+),([0-9]+)"), lambda m: f"{m[1]}.{m[2]}"),
+    (
+        re.compile(r"(-?[0-9]{1,3}(?:\.[0-9]{3})+)(?:,([0-9]+))?"),
+        lambda m: m[1].replace(".", "") + (f".{m[2]}" if m[2] else ""),
+    ),
+    (
+        re.compile(r"(-?[0-9]{1,3}(?:[, _]|\\[ ,])(?:[0-9]{2,3}(?:[, _]|\\[ ,]))*[0-9]{3})"),
+        lambda m: re.sub(r"[^0-9-]", "", m[1]),
+    ),
+    (re.compile(r"(-?[0-9]*\.[0-9]*)\(([0-9]+)\)"), lambda m: f"{m[1]}\\overline{{{m[2]}}}"),
 )
 
 
-@lru_cache(maxsize=4096)
-def words(answer: str) -> str | None:
-    r"""Return the answer in lower case if it is words (`Evelyn`, `\text{(C)}`), None if it is a formula."""
-    text = tidy(answer)
-    wrapped = _WRAPPED.fullmatch(text)
-    inner = (wrapped[1] if wrapped else text).strip()
-    option = re.fullmatch(r"\(?([A-Z])\)?", inner)
-    if option and (wrapped or inner.startswith("(")):
-        return option[1].lower()
-    if re.fullmatch(r"[^\W\d_]{2,}(?:[ '.-]+[^\W\d_]+)*", inner):
-        return " ".join(inner.lower().split())
-    return None
+def other_readings(text: str) -> list[Value]:
+    """Return other numbers that a number's spelling may mean: decimal commas, points or spaces that group digits.
 
-
-def danger(answer: str) -> str | None:
-    """Return why an answer is not worth handing to a parser, None if it is.
-
-    Powers of a thousand and more, powers of powers, factorials of what is not a small number, and depth cost a computer
-    algebra system minutes; prose makes it multiply letters.
+    `3,5` may be 3.5, `1.234` may be 1234, `12,34,567` and `1_000` are grouped otherwise than in threes or by a comma.
     """
-    if len(answer) > LONGEST:
-        return f"the answer is longer than {LONGEST} characters"
-    if _INVISIBLE.search(answer):
-        return "invisible characters in the answer"
-    if re.search(r"[0-9]{61}", answer):
-        return "more than 60 digits in a row"
-    if _depth(answer) > 20:
-        return "brackets more than 20 deep"
-    for power in re.finditer(r"(?:\^|\*\*)\s*(?:\{([^{}]*)(\})?|\(([^()]*)\)?|(-?\d+|.))", answer, re.DOTALL):
-        exponent = next((group for i, group in enumerate(power.groups()) if group is not None and i != 1), "")
-        tower = re.search(r"\^|\*\*|!", exponent) or (power[1] is not None and power[2] is None)
-        if tower and not re.search("[A-Za-z]", exponent):
-            return "a power of a power"
-        if any(int(digits) >= 1000 for digits in re.findall(r"\d+", exponent)):
-            return "a power of 1000 or more"
-        if re.match(r"\s*(?:\^|\*\*)", answer[power.end() :]):
-            return "a power of a power"
-    for factorial in re.finditer(r"(\d*)\s*!", answer):
-        if not factorial[1] or int(factorial[1]) > 1000:
-            return "a factorial of a large number"
-    values = {side.value for part in re.split(r"(?<![<>!\\])=", answer) if (side := number(part)) is not None}
-    if len(values) > 1:
-        return "an equation of different numbers"
-    plain = re.sub(r"\\(?:begin|end)\s*\{[a-zA-Z]*\*?\}", " ", _WRAPPED.sub(" ", answer))
-    if _NUMBER_WORD.search(answer):
-        return "a number word in the answer"
-    if re.search(r"\d\s+\d", re.sub(r"\\\\|&", ";", plain)) and not re.search(r"\\frac\s*\d\s+\d", plain):
-        return "numbers side by side"
-    if len(_WORDS.findall(re.sub(r"\\[a-zA-Z]+", " ", plain))) > 1:
-        return "prose, not a formula"
-    return None
-
-
-def values_before(answer: str) -> tuple[str, ...]:
-    r"""Return the sides of an equation before its last one that are values: `2+2` of `x = 2+2 = 4`, not `x`."""
-    sides = [side.strip() for side in re.split(r"(?<![<>!\\])=", answer)]
-    return tuple(side for side in sides[:-1] if side and not has_letters(side))
-
-
-def has_letters(text: str) -> bool:
-    """Return whether words or variables remain when commands and an imaginary unit after a digit are set aside."""
-    plain = re.sub(r"\\(?:begin|end)\s*\{[a-zA-Z]*\*?\}", " ", text)
-    plain = re.sub(r"(?<=\d)i(?![a-zA-Z])", "", re.sub(r"\\(?!text|mbox|math)[a-zA-Z]+", " ", plain))
-    return re.search(r"[^\W\d_]", plain) is not None
-
-
-def _depth(text: str) -> int:
-    depth = deepest = 0
-    for character in text:
-        depth += (character in "([{") - (character in ")]}")
-        deepest = max(deepest, depth)
-    return deepest
+    text = re.sub(r"\{,\}", ",", plain(text)).strip(" $%")
+    found = [read(write(match)) for pattern, write in _READINGS if (match := pattern.fullmatch(text)) is not None]
+    return [value for value in found if isinstance(value, Value)]

@@ -4,7 +4,7 @@ Normalising works on tokens, so that a rule about `\ ` never eats half of `\\ `.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple
@@ -29,8 +29,13 @@ _FORMS: dict[int, str] = {0xFF01 + i: chr(0x21 + i) for i in range(94)}
 _FORMS |= {ord(c): " " for c in "\u00a0\u2002\u2003\u2004\u2005\u2007\u3000"}
 _FORMS |= {ord(c): "\\," for c in "\u2006\u2008\u2009\u200a\u202f"}
 _FORMS |= {ord(c): "-" for c in "\u2212\u2010\u2011\u2012\u2013\ufe63"} | {0x2044: "/", 0x2215: "/"}
-_FORMS |= {ord(c): f"^{{{d}}}" for d, c in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")} | {ord(c): f"_{{{d}}}" for d, c in enumerate("₀₁₂₃₄₅₆₇₈₉")}
-_FORMS |= {ord(c): f"\\frac{{{a}}}{{{b}}}" for c, a, b in ("½12", "⅓13", "⅔23", "¼14", "¾34", "⅕15", "⅖25", "⅗35", "⅘45", "⅙16", "⅛18")}
+_FORMS |= {ord(c): f"^{{{d}}}" for d, c in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")} | {
+    ord(c): f"_{{{d}}}" for d, c in enumerate("₀₁₂₃₄₅₆₇₈₉")
+}
+_FORMS |= {
+    ord(c): f"\\frac{{{a}}}{{{b}}}"
+    for c, a, b in ("½12", "⅓13", "⅔23", "¼14", "¾34", "⅕15", "⅖25", "⅗35", "⅘45", "⅙16", "⅛18")
+}
 _FORMS |= {
     ord(sign): f"\\{name} "
     for sign, name in {
@@ -67,7 +72,7 @@ _MATHS = re.compile(r"\$\$(.+?)\$\$|\$(?=\S)([^$]*[^$\s])\$(?![0-9])|\\\((.+?)\\
 _ALIASES = {
     "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "leq": "le", "leqslant": "le", "geq": "ge", "geqslant": "ge",
     "neq": "ne", "lt": "<", "gt": ">", "varnothing": "emptyset", "lbrace": "{", "rbrace": "}", "lbrack": "[",
-    "rbrack": "]", "ast": "*", "colon": ":", "lvert": "|", "rvert": "|", "vert": "|", "degree": "degree", "dots": "ldots",
+    "rbrack": "]", "ast": "*", "colon": ":", "lvert": "|", "rvert": "|", "vert": "|", "dots": "ldots",
     "cdots": "ldots", "lor": "or", "vee": "or", "land": "and", "wedge": "and",
 }  # fmt: skip
 
@@ -156,7 +161,13 @@ def written(found: Sequence[Token]) -> str:
     """Return tokens in one spelling, without spaces and without braces around a single sign."""
     parts: list[str] = []
     for i, token in enumerate(found):
-        around = found[i - 1 : i + 2] if token.text not in "{}" else found[i : i + 3] if token.text == "{" else found[i - 2 : i + 1]
+        around = (
+            found[i - 1 : i + 2]
+            if token.text not in "{}"
+            else found[i : i + 3]
+            if token.text == "{"
+            else found[i - 2 : i + 1]
+        )
         if token.text in ("{", "}") and [t.text for t in around[::2]] == ["{", "}"] and _single(around[1]):
             continue
         parts.append(f"\\{token.text} " if token.kind == "command" else token.text)
@@ -167,3 +178,54 @@ def written(found: Sequence[Token]) -> str:
 
 def _single(token: Token) -> bool:
     return token.kind in ("number", "command") or len(token.text) == 1
+
+
+# --- the structure of tokens
+
+PAIRS = {"(": ")", "[": "]", "\\{": "\\}", "langle": "rangle", "{": "}"}
+"""What opens a bracket, and what closes it."""
+_ENDS = frozenset({*PAIRS.values(), "end"})
+
+
+def _outside(found: Sequence[Token], signs: Sequence[str]) -> Iterator[tuple[Token, bool]]:
+    """Yield each token with whether it is one of the signs and stands in no brackets."""
+    depth = 0
+    for token in found:
+        opens, ends = token.text in PAIRS or token.text == "begin", token.text in _ENDS
+        depth += opens - ends
+        yield token, depth == 0 and token.text in signs and not ends
+
+
+def split(found: Sequence[Token], separators: Sequence[str]) -> list[list[Token]]:
+    """Return the parts of tokens between separators that stand in no brackets."""
+    parts: list[list[Token]] = [[]]
+    for token, separates in _outside(found, separators):
+        if separates:
+            parts.append([])
+        else:
+            parts[-1].append(token)
+    return parts
+
+
+def separators_in(found: Sequence[Token], separators: Sequence[str]) -> list[str]:
+    """Return the separators that stand in no brackets, in their order."""
+    return [token.text for token, separates in _outside(found, separators) if separates]
+
+
+def without_braces(found: Sequence[Token]) -> Sequence[Token]:
+    """Return tokens without a pair of TeX's own braces around all of them."""
+    while len(found) > 1 and found[0].text == "{" and closes(found, 0) == len(found) - 1:
+        if len(split(found[1:-1], (",",))) > 1:
+            return [Token("sign", "\\{"), *found[1:-1], Token("sign", "\\}")]
+        found = found[1:-1]
+    return found
+
+
+def closes(found: Sequence[Token], start: int) -> int:
+    """Return where the bracket at `start` is closed, -1 where it is not; the brackets of an interval may differ."""
+    depth = 0
+    for i in range(start, len(found)):
+        depth += (found[i].text in PAIRS) - (found[i].text in PAIRS.values())
+        if not depth:
+            return i
+    return -1

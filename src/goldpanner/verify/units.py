@@ -1,7 +1,7 @@
 """What stands after a number: its unit, or a word that changes its value.
 
-The rule: a unit on one side alone is set aside (`18` is `18 dollars`); two known units of one kind are converted (`5 cm`
-is `0.05 m`); two known ones of different kinds are told apart (`15 cm` and `15 cm^2`); unknown words are set aside.
+The rule: a unit on one side alone is set aside (`18` is `18 dollars`); two known units of one kind are converted
+(`5 cm` is `0.05 m`); known ones of different kinds are told apart (`15 cm`, `15 cm^2`); unknown words are set aside.
 """
 
 import re
@@ -21,7 +21,8 @@ _KINDS: dict[str, dict[str, Fraction | int]] = {
     "mass": {"mg milligram": Fraction(1, 1000), "g gram": 1, "kg kilogram": 1000},
     "weight": {"oz ounce": 1, "lb lbs": 16},
     "time": {
-        "s sec second": 1, "min minute": 60, "h hr hour": 3600, "day": 86400, "week": 604800, "ms millisecond": Fraction(1, 1000),
+        "ms millisecond": Fraction(1, 1000), "s sec second": 1, "min minute": 60, "h hr hour": 3600, "day": 86400,
+        "week": 604800,
     },
     "years": {"month": 1, "year yr": 12},
     "volume": {"ml mL milliliter millilitre": Fraction(1, 1000), "l L liter litre": 1},
@@ -29,20 +30,29 @@ _KINDS: dict[str, dict[str, Fraction | int]] = {
     "euros": {"€ euro eur": 1}, "pounds sterling": {"£": 1}, "yen": {"¥ yen": 1},
     "degrees": {"degree deg": 1}, "radians": {"rad radian": 1},
 }  # fmt: skip
-_UNITS = {name: (kind, Fraction(factor)) for kind, units in _KINDS.items() for names, factor in units.items() for name in names.split()}
+_UNITS = {
+    name: (kind, Fraction(factor))
+    for kind, units in _KINDS.items()
+    for names, factor in units.items()
+    for name in names.split()
+}
 _TIMES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
 SHORT = frozenset(name for name in _UNITS if len(name) == 2) | {"am", "pm"}
 """Units of two letters: after a number they are no variables."""
 _NO_UNITS = frozenset(
-    """not no nor never or and but if is are was were isn isnt aren wasn t than then to at about around approximately
-    approx roughly nearly almost less more least most over under between plus minus divided false wrong incorrect either
-    neither maybe perhaps except instead e i x y z n k pi sqrt sin cos tan log ln root mod base score half halves third
-    thirds quarter quarters pair pairs factorial answer""".split()
+    re.findall(
+        r"\w+",
+        """not no nor never or and but if is are was were isn isnt aren wasn t than then to at about around
+        approx approximately roughly nearly almost less more least most over under between plus minus
+        divided false wrong incorrect either neither maybe perhaps except instead e i x y z n k pi sqrt sin
+        cos tan log ln root mod base score half halves third thirds quarter quarters pair pairs factorial
+        answer""",
+    )
 )
 """Words that are no unit: they deny the number, join it to another, or change it."""
 MOST = 6
 """Words of a unit at most."""
-_WORD = re.compile(r"\s*(?:([^\W\d_]+|[$€£¥¢])\.?|(/)|\^\s*\{?\s*(-?[0-9])\s*\}?|([-()]))")
+_WORD = re.compile(r"\s*(?:([^\W\d_]+|[$€£¥¢])\.?|(/)|\^\s*\{?\s*(-?[0-9])\s*\}?|(-))")
 
 
 class Unit(NamedTuple):

@@ -1,15 +1,15 @@
-"""Dates and times of day, in the spellings that people use."""
+"""Answers in words: texts, options by their letter, dates and times of day, in the spellings that people use."""
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
 
+from goldpanner.verify.answers import Moment, Option
+from goldpanner.verify.tex import plain
+
+_NAMES = "january february march april may june july august september october november december"
 _MONTHS = {
-    name[:length]: number
-    for number, name in enumerate(
-        "january february march april may june july august september october november december".split(), 1
-    )
-    for length in (3, 4, len(name))
+    name[:length]: number for number, name in enumerate(re.findall(r"\w+", _NAMES), 1) for length in (3, 4, len(name))
 }
 _MONTH = rf"(?P<month>{'|'.join(sorted(_MONTHS, key=len, reverse=True))})\.?"
 _DAY = r"(?P<day>[0-3]?[0-9])(?:st|nd|rd|th)?"
@@ -25,17 +25,6 @@ _PATTERNS = tuple(
         r"(?P<hour>[0-2]?[0-9]) *(?P<half>[ap])\.? ?m\.?",
     )
 )
-
-
-class Moment(NamedTuple):
-    """A date or a time of day; what is not said is None."""
-
-    year: int | None = None
-    month: int | None = None
-    day: int | None = None
-    minute: int | None = None
-    """Of the day, by the clock of 24 hours if `sure`, else of its half."""
-    sure: bool = True
 
 
 @lru_cache(maxsize=4096)
@@ -69,3 +58,45 @@ def same_moment(expected: Moment, answer: Moment) -> bool | None:
     if (expected.month, expected.day) != (answer.month, answer.day):
         return False
     return expected.year == answer.year or (None if None in (expected.year, answer.year) else False)
+
+
+# --- words and options
+
+_OPTION = re.compile(
+    r"(?:(?:option|choice|answer)\s*:?\s*)?\(?([A-Za-z])(?:\)|(?=[\s.:,]|$))[.:]?\s*(.*)", re.DOTALL | re.IGNORECASE
+)
+_ARTICLES = frozenset({"a", "an", "the"})
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Return the words and numbers of a text in lower case, articles and marks dropped."""
+    found = re.findall(r"\\?[^\W_]+(?:['-][^\W_]+)*", bare(text).lower())
+    return tuple(word for word in found if word not in _ARTICLES)
+
+
+def bare(text: str) -> str:
+    r"""Return a text without its `\text{...}`, braces, formula signs and emphasis."""
+    text = re.sub(r"\\(?:text|mbox|math)[a-z]*\s*", " ", plain(text))
+    return " ".join(re.sub(r"\\[ ,;:!]|[{}$*_~]|\\(?=[%$&#])", " ", text).split())
+
+
+def is_prose(said: Sequence[str]) -> bool:
+    """Return whether words are words: at least one of two letters, and none a command."""
+    return any(re.search(r"[^\W\d_]{2}|[^\x00-\x7f]", word) for word in said) and not any("\\" in word for word in said)
+
+
+def option(text: str) -> Option | None:
+    r"""Return the option that a text names: `C`, `(C)`, `\text{C. } 12`; None where it names none, or several."""
+    alone = bare(text)
+    match = _OPTION.fullmatch(re.sub(r"\(\s*([A-Za-z])\s*\)", r"(\1)", alone).rstrip("."))
+    if match is None:
+        return None
+    letter, rest = match[1].upper(), match[2].strip()
+    marked = re.search(rf"{match[1]}\s*[.:)]", alone) is not None
+    if rest and (
+        not marked
+        or rest[0] in "+-*/^=<>&"
+        or re.search(r"(?<![A-Za-z\\])\(?[B-Z]\)?(?![A-Za-z])|\b(?:or|and)\b", rest)
+    ):
+        return None
+    return Option(letter, bool(rest))

@@ -1,0 +1,121 @@
+"""Where a completion declares its answer. Linear in the text, and no library: it runs on hostile text."""
+
+import re
+from dataclasses import dataclass
+
+from goldpanner.verify.answer_part import without_emphasis
+from goldpanner.verify.answers import Words
+from goldpanner.verify.reading import read
+from goldpanner.verify.tex import LONGEST
+
+_BOXED = re.compile(r"(?<![A-Za-z])(?:boxed|fbox)\s*\{")
+_HASHES = re.compile(r"####[ \t]*(\S[^\n]*)")
+_PHRASE = re.compile(r"\banswer\b[^\n.:=]{0,60}?(?:\b(?:is|was)\b|[:=])[ \t]*[:*_ \t]*", re.IGNORECASE)
+_HEADING = re.compile(r"^[#*_ \t]*(?:[a-z]+ ){0,3}answer[#*_ \t]*\n\s*", re.IGNORECASE | re.MULTILINE)
+_FILLER = re.compile(
+    r"(?:(?:therefore|thus|hence|then|so|simply|just|exactly|indeed|clearly|equal to|given by)\b[ ,:]*)+", re.IGNORECASE
+)
+_DENIAL = re.compile(r"\b(?:not|never|false|wrong|incorrect|deny|doubt)\b|n['’]t\b|\bno\s*\Z", re.IGNORECASE)
+_CLAUSE = re.compile(r"[.!?;:,\n]|\b(?:so|thus|hence|then|therefore)\b", re.IGNORECASE)
+_DENIED_BOX = re.compile(r"(?:\b(?:not|never)|n['’]t|≠|\\neq?)[\s*$:(\[\\]*\Z", re.IGNORECASE)
+_SENTENCE_END = re.compile(r"(?<!\\)[.!?](?=\s|\*|\Z)|\n")
+_MATHS = re.compile(r"\$\$(.+?)\$\$|\$([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
+_INT = r"[0-9]{1,3}(?:,[0-9]{3}){1,20}(?![0-9])|[0-9]{1,60}"
+_LAST_NUMBER = re.compile(rf"(?<![\w.])-?\\?\$?(?:(?:{_INT})(?:\.[0-9]{{0,60}})?|\.[0-9]{{1,60}})(?!\w)")
+_HASHES_READ = 20
+"""Lines with `####` that are read at most, from the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What a completion declares as its answer, or why there is nothing to read."""
+
+    answer: str | None
+    """The answer as it stands in the text."""
+    reason: str = ""
+    """Why there is none, or why it cannot be used."""
+
+
+def declared(text: str, flexible: bool = False) -> Declared:
+    r"""Return the answer that a text declares. One rule, in this order, and never a second try:
+
+    1. the last `\boxed{...}`, else the last `<answer>...</answer>`;
+    2. the last line `#### 42` that holds a value, or is the text's last;
+    3. what follows the last "answer is", "answer:" or "answer =", to the end of its sentence or line, or its formula;
+       after a heading ("### Answer") the next line;
+    4. the whole text if it is one line of at most 120 characters;
+    5. only if `flexible`: the last number of the text. This reads answers that nobody gave.
+    """
+    boxes = list(_BOXED.finditer(text))
+    if boxes:
+        if _DENIED_BOX.search(text, max(0, boxes[-1].start() - 20), boxes[-1].start()):
+            return Declared(None, "the boxed answer is denied")
+        inside = _braced(text, boxes[-1].end())
+        return Declared(inside) if inside is not None else Declared(None, "the last \\boxed is not closed")
+    end = text.rfind("</answer>")
+    if end >= 0 and (start := text.rfind("<answer>", 0, end)) >= 0:
+        return Declared(without_emphasis(text[start + len("<answer>") : end]))
+    if (line := _hashed(text)) is not None:
+        return Declared(line)
+    phrase = _last(_PHRASE, text)
+    heading = _last(_HEADING, text)
+    if heading is not None and (phrase is None or heading.start() > phrase.start()):
+        return _first_answer(text[heading.end() : heading.end() + LONGEST])
+    if phrase is not None:
+        before = _CLAUSE.split(text[max(0, phrase.start() - 200) : phrase.start()])[-1]
+        if _DENIAL.search(before) or _DENIAL.search(phrase[0]):
+            return Declared(None, "the declared answer is denied")
+        return _first_answer(text[phrase.end() : phrase.end() + LONGEST])
+    whole = text.strip()
+    if whole and "\n" not in whole and len(whole) <= 120:
+        return Declared(without_emphasis(whole))
+    if flexible and (last := _last(_LAST_NUMBER, text)) is not None:
+        return Declared(last[0])
+    return Declared(None, "no answer is declared")
+
+
+def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
+    found = None
+    for found in pattern.finditer(text):  # noqa: B007  the last one counts
+        pass
+    return found
+
+
+def _hashed(text: str) -> str | None:
+    """Return the last line after `####` that holds a value, or ends the text; None without one."""
+    matches = list(_HASHES.finditer(text))[-_HASHES_READ:]
+    for match in reversed(matches):
+        line = match[1].strip()
+        found = read(line) if len(line) < LONGEST else None
+        ends = match is matches[-1] and not text[match.end() :].strip()
+        if (found is not None and not isinstance(found, Words)) or ends:
+            return line
+    return None
+
+
+def _braced(text: str, start: int) -> str | None:
+    """Return what stands between the brace before `start` and its partner, None without one within 2 x LONGEST."""
+    depth = 1
+    for i in range(start, min(len(text), start + 2 * LONGEST)):
+        if text[i] in "{}" and text[i - 1] != "\\":
+            depth += 1 if text[i] == "{" else -1
+            if not depth:
+                return without_emphasis(text[start:i])
+    return None
+
+
+def _first_answer(rest: str) -> Declared:
+    """Return the formula that `rest` begins with if nothing follows it, else `rest` to the end of its sentence."""
+    rest = rest.lstrip(" \t*_:\n")
+    filler = _FILLER.match(rest)
+    rest = rest[filler.end() :] if filler else rest
+    maths = _MATHS.match(rest)
+    if maths is not None:
+        after = rest[maths.end() :]
+        end = _SENTENCE_END.search(after)
+        after = after[: end.start()] if end else after
+        if not after.strip(" *_"):
+            return Declared(next(group for group in maths.groups() if group is not None).strip())
+        return Declared((maths[0] + after).strip(" \t*_"))
+    end = _SENTENCE_END.search(rest)
+    return Declared((rest[: end.start()] if end else rest).strip(" \t*_\"'`"))

@@ -1,0 +1,405 @@
+"""Whether an answer is the expected one: by the expected answer's type, exactly where that can be.
+
+A Decision says equal, different, or neither with whose doing that is: ours where only this comparison cannot tell, the
+model's where its answer is no value of any type, or not in the form that was asked for.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from fractions import Fraction
+from typing import NamedTuple
+
+from goldpanner.types import Cause
+from goldpanner.verify import evaluate
+from goldpanner.verify.answers import (
+    Algebra,
+    Answer,
+    Equation,
+    Items,
+    Matrix,
+    Option,
+    Span,
+    Spans,
+    Value,
+    When,
+    Words,
+    as_spans,
+)
+from goldpanner.verify.formula import Node, number, variables
+from goldpanner.verify.reading import other_readings, read
+from goldpanner.verify.tex import plain, tokens, written
+from goldpanner.verify.texts import option, same_moment, words
+
+
+class Decision(NamedTuple):
+    """What a comparison found."""
+
+    equal: bool | None
+    reason: str = ""
+    """Why it is neither."""
+    cause: Cause = Cause.OURS
+    algebra: bool = False
+    """Whether a computer algebra system may tell."""
+
+
+SAME, DIFFERENT = Decision(True), Decision(False)
+UNDECIDED = Decision(None, "the comparison cannot tell", algebra=True)
+TOLERANCE = 1e-6
+"""Relative; used only where the expected number is written with a decimal point."""
+
+
+def compare(expected: Answer, right: str, text: str, tolerance: float = TOLERANCE) -> Decision:
+    """Return whether the answer `text` is the expected one, which stands as `right` in the problem."""
+    if isinstance(expected, Option):
+        return _option(expected, text)
+    if isinstance(expected, Words):
+        return _words(expected, text)
+    if written(tokens(text)) == written(tokens(right)):
+        return SAME
+    answer = read(text, isinstance(expected, Equation))
+    if answer is None or isinstance(answer, Words):
+        return _unread(expected, text, answer, tolerance)
+    if isinstance(answer, Algebra) or isinstance(expected, Algebra):
+        return Decision(None, "it takes a computer algebra system", algebra=True)
+    decision = same(expected, answer, tolerance)
+    if decision.equal is False and isinstance(expected, Value):
+        for reading in other_readings(text):
+            if same(expected, reading, tolerance).equal:
+                return Decision(None, f"{text[:40]!r} can be read as two numbers")
+    return decision
+
+
+def same(expected: Answer, answer: Answer, tolerance: float = TOLERANCE) -> Decision:
+    """Return whether two answers are equal; those of different types are not, unless one may stand for the other."""
+    if isinstance(expected, Value) and isinstance(answer, Value):
+        return _values(expected, answer, tolerance)
+    if isinstance(expected, Equation):
+        return _equations(expected, answer)
+    if isinstance(expected, When):
+        if not isinstance(answer, When):
+            return DIFFERENT
+        found = same_moment(expected.moment, answer.moment)
+        return Decision(found, "" if found is not None else "one leaves open what the other says")
+    if isinstance(expected, Matrix) or isinstance(answer, Matrix):
+        return _matrices(expected, answer, tolerance)
+    if isinstance(expected, Spans) or isinstance(answer, Spans):
+        return _as_intervals(expected, answer)
+    if isinstance(expected, Items) or isinstance(answer, Items):
+        return _items(expected, answer, tolerance)
+    if isinstance(expected, Option | Words) and type(expected) is type(answer):
+        return Decision(expected == answer)
+    return DIFFERENT
+
+
+# --- options and words
+
+
+def _option(expected: Option, text: str) -> Decision:
+    answer = option(text)
+    if answer is None:
+        several = len(set(re.findall(r"(?<![A-Za-z\\])[A-Z](?![A-Za-z])", plain(text)))) > 1
+        return DIFFERENT if several else Decision(None, "no single option is named", Cause.MODEL)
+    return Decision(answer.letter == expected.letter)
+
+
+_EMPTY = ({"no", "solution"}, {"no", "solutions"}, {"none"}, {"no", "real", "solutions"}, {"no", "real", "solution"})
+_SYNONYMS = ({"yes", "true", "correct"}, {"no", "false", "incorrect"})
+
+
+def _words(expected: Words, text: str) -> Decision:
+    said = words(text)
+    if said == expected.words:
+        return SAME
+    one, other = set(expected.words), set(said)
+    if not other and read(text) is None:
+        return Decision(None, "the declared answer is empty", Cause.MODEL)
+    empty = {*_EMPTY[0]} if read(text) == Items((), "{}") else other
+    if one <= other or (other and other <= one) or (one in _EMPTY and empty in _EMPTY):
+        return Decision(None, f"expected the words {' '.join(expected.words)!r} alone")
+    if any(one <= group and other <= group for group in _SYNONYMS):
+        return Decision(None, "another word for it")
+    return DIFFERENT
+
+
+def _unread(expected: Answer, text: str, answer: Words | None, tolerance: float) -> Decision:
+    """Judge what is no value: right if it can be no other, ours if the one number in it is the expected one."""
+    if isinstance(expected, Items) and not expected.items and answer is not None and set(answer.words) in _EMPTY:
+        return Decision(None, "words for the empty set")
+    if isinstance(expected, Value) and any(same(expected, each, tolerance).equal for each in other_readings(text)):
+        return Decision(None, f"{text[:40]!r} can be read as two numbers")
+    numbers = [token.text for token in tokens(text) if token.kind == "number"]
+    if isinstance(expected, Value) and answer is not None and len(numbers) == 1:
+        only = read(numbers[0])
+        if only is not None and same(expected, only, tolerance).equal:
+            return Decision(None, "words around the right number")
+    return Decision(None, "no value of any type" if answer is None else "words where a value is expected", Cause.MODEL)
+
+
+# --- numbers and formulas
+
+
+def _values(expected: Value, answer: Value, tolerance: float) -> Decision:
+    decisions = [_one_reading(replace_node(expected, one), replace_node(answer, other), tolerance)
+                 for one in (expected.node, *expected.others) for other in (answer.node, *answer.others)]  # fmt: skip
+    if len({decision.equal for decision in decisions}) > 1:
+        return Decision(None, "it can be read in two ways")
+    found = decisions[0]
+    if found.equal and expected.name and answer.name and expected.name != answer.name:
+        return Decision(None, f"the value of {answer.name}, not of {expected.name}")
+    return found
+
+
+def replace_node(value: Value, node: Node) -> Value:
+    """Return a value with another formula."""
+    return Value(node, value.unit, value.percent, value.name)
+
+
+def _one_reading(expected: Value, answer: Value, tolerance: float) -> Decision:
+    bases = [value.node.name if value.node.op == "based" else "" for value in (expected, answer)]
+    if bases[0] != bases[1] and set(bases) != {"", "10"}:
+        if evaluate.equal(expected.node, answer.node):
+            return Decision(None, f"expected in base {bases[0] or 10}", Cause.MODEL)
+        return Decision(None, "the base is left out") if _in_base(answer.node, expected.node) else DIFFERENT
+    one, other = expected.unit, answer.unit
+    if one and other and one.known and other.known:
+        if one.kinds != other.kinds:
+            found = _numbers(expected, answer, tolerance)
+            return Decision(None, "another unit") if found.equal else found
+        if one.factor != other.factor:
+            return _numbers(_times(expected, one.factor), _times(answer, other.factor), tolerance)
+    if expected.percent != answer.percent:
+        return _per_cent(expected, answer, tolerance)
+    return _numbers(expected, answer, tolerance)
+
+
+def _in_base(node: Node, based: Node) -> bool:
+    """Return whether the digits of a number, read in its base, are a based number."""
+    try:
+        return node.op == "number" and int(str(node.value), int(based.name)) == based.value
+    except ValueError:
+        return False
+
+
+def _times(value: Value, factor: Fraction) -> Value:
+    return replace_node(value, Node("*", (number(factor), value.node)))
+
+
+def _per_cent(expected: Value, answer: Value, tolerance: float) -> Decision:
+    """Compare where one side has a per cent sign: it is a hundredth, or a unit that is set aside (not below 1)."""
+    hundredths = [_times(v, Fraction(1, 100)) if v.percent else v for v in (expected, answer)]
+    exactly = _numbers(hundredths[0], hundredths[1], tolerance)
+    aside = _numbers(expected, answer, tolerance)
+    if exactly.equal or not aside.equal:
+        return exactly
+    small = evaluate.exact(expected.node)
+    if small is not None and abs(small) < 1:
+        return Decision(None, "it can be read in two ways: per cent, or not")
+    return aside
+
+
+def _numbers(expected: Value, answer: Value, tolerance: float) -> Decision:
+    equal = evaluate.equal(expected.node, answer.node)
+    if equal is None and evaluate.beyond(answer.node):
+        return Decision(None, "a number beyond all bounds", Cause.MODEL)
+    if equal is not False:
+        return SAME if equal else UNDECIDED
+    if variables(expected.node) | variables(answer.node):
+        return _letters(expected, answer, tolerance)
+    rounded = any(node.op == "number" and node.name == "decimal" for node in expected.node.walk())
+    if rounded and evaluate.close(expected.node, answer.node, tolerance):
+        return SAME
+    if (
+        expected.places
+        and evaluate.rounds_to(answer.node, expected.node, expected.places)
+        and _finer(answer, expected.places)
+    ):
+        return Decision(None, "the expected number may be this one, rounded")
+    whole = (known := evaluate.exact(expected.node)) is not None and known.denominator == 1
+    rounded_answer = answer.places and not whole and _digits(answer) > 1
+    if rounded_answer and evaluate.rounds_to(expected.node, answer.node, answer.places or 0):
+        return Decision(None, "it may be the expected number, rounded")
+    return DIFFERENT
+
+
+def _finer(answer: Value, places: int) -> bool:
+    """Return whether a value is more precise than a number of so many digits after the point."""
+    return answer.places is None or answer.places > places
+
+
+def _digits(answer: Value) -> int:
+    """Return the significant digits of a decimal."""
+    value = answer.node.args[0].value if answer.node.op == "-" else answer.node.value
+    return len(str(abs(value.numerator * 10 ** (answer.places or 0) // value.denominator)))
+
+
+def _letters(expected: Value, answer: Value, tolerance: float) -> Decision:
+    """Tell a number with a one-letter unit, `5 m`, from a product, and other names of variables from other formulas."""
+    if evaluate.renamed(expected.node, answer.node):
+        return Decision(None, "the same with other letters")
+    node = answer.node
+    letter = node.args[1].name if node.op == "*" and node.args[1].op == "variable" else ""
+    unit = bool(letter) and letter in "mgsLlhNJWVAKCF" and not variables(expected.node)
+    if unit and _numbers(expected, replace_node(answer, node.args[0]), tolerance).equal:
+        return Decision(None, f"{letter!r} may be a unit")
+    return DIFFERENT
+
+
+# --- several values
+
+
+def _items(expected: Answer, answer: Answer, tolerance: float) -> Decision:
+    if not (isinstance(expected, Items) and isinstance(answer, Items)):
+        several, single = (expected, answer) if isinstance(expected, Items) else (answer, expected)
+        assert isinstance(several, Items)
+        if len(several.items) == 1 and (several.type != "tuple"):
+            return same(several.items[0], single, tolerance)
+        return DIFFERENT
+    ordered = (expected.type == "tuple", answer.type == "tuple")
+    if all(ordered):
+        found = _in_order(expected.items, answer.items, tolerance)
+        if found.equal and expected.brackets != answer.brackets and len(expected.items) == 2:
+            return Decision(None, "other brackets: a pair, or an interval?")
+        return found
+    found = _in_any_order(expected.items, answer.items, tolerance)
+    if found.equal is not False and any(ordered):
+        return Decision(None, "in brackets, or not?")
+    return found
+
+
+def _in_order(expected: Sequence[Answer], answer: Sequence[Answer], tolerance: float) -> Decision:
+    if len(expected) != len(answer):
+        return DIFFERENT
+    return _all(same(one, other, tolerance) for one, other in zip(expected, answer))
+
+
+def _all(decisions: Iterable[Decision]) -> Decision:
+    """Return SAME if all are, DIFFERENT if one is, else the first that is neither."""
+    found = list(decisions)
+    if any(decision.equal is False for decision in found):
+        return DIFFERENT
+    return next((decision for decision in found if decision.equal is None), SAME)
+
+
+def _in_any_order(expected: Sequence[Answer], answer: Sequence[Answer], tolerance: float) -> Decision:
+    if max(len(expected), len(answer)) > 30:
+        return Decision(None, "more than 30 values")
+    table = [[same(one, other, tolerance) for other in answer] for one in expected]
+    rows = [[decision.equal for decision in row] for row in table]
+    columns = list(zip(*rows)) if rows else []
+    if len(expected) == len(answer) and _matched(rows, lambda equal: equal is True):
+        return SAME
+    if any(all(e is False for e in line) for line in (*rows, *columns)) or not expected or not answer:
+        return DIFFERENT if expected or answer else SAME
+    if len(expected) == len(answer):
+        if not _matched(rows, lambda equal: equal is not False):
+            return DIFFERENT
+        return next(d for row in table for d in row if d.equal is None)
+    return Decision(None, "a value is repeated")
+
+
+def _matched(rows: Sequence[Sequence[bool | None]], fits: Callable[[bool | None], bool]) -> bool:
+    """Return whether every row has a column of its own that fits (augmenting paths)."""
+    owner: dict[int, int] = {}
+
+    def place(row: int, seen: set[int]) -> bool:
+        for column, equal in enumerate(rows[row]):
+            if fits(equal) and column not in seen:
+                seen.add(column)
+                if column not in owner or place(owner[column], seen):
+                    owner[column] = row
+                    return True
+        return False
+
+    return all(place(row, set()) for row in range(len(rows)))
+
+
+def _matrices(expected: Answer, answer: Answer, tolerance: float) -> Decision:
+    if isinstance(expected, Matrix) and isinstance(answer, Matrix):
+        if [len(row) for row in expected.rows] != [len(row) for row in answer.rows]:
+            return DIFFERENT
+        return _in_order([e for row in expected.rows for e in row], [e for row in answer.rows for e in row], tolerance)
+    matrix, other = (expected, answer) if isinstance(expected, Matrix) else (answer, expected)
+    assert isinstance(matrix, Matrix)
+    entries = [entry for row in matrix.rows for entry in row]
+    if 1 in (len(matrix.rows), len(matrix.rows[0])) and isinstance(other, Items) and other.type == "tuple":
+        found = _in_order(entries, other.items, tolerance)
+        return Decision(None, "a vector in another notation") if found.equal else found
+    return same(entries[0], other, tolerance) if len(entries) == 1 else DIFFERENT
+
+
+# --- intervals
+
+
+def _as_intervals(expected: Answer, answer: Answer) -> Decision:
+    one, other = as_spans(expected), as_spans(answer)
+    if one is None or other is None:
+        return DIFFERENT
+    spans = [_ordered(one.spans), _ordered(other.spans)]
+    if spans[0] is None or spans[1] is None:
+        return (
+            _all(_ends(a, b) for a, b in zip(one.spans, other.spans))
+            if len(one.spans) == len(other.spans)
+            else UNDECIDED
+        )
+    if len(spans[0]) != len(spans[1]):
+        return DIFFERENT
+    return _all(_ends(a, b) for a, b in zip(*spans))
+
+
+def _ends(one: Span, other: Span) -> Decision:
+    ends = [evaluate.equal(one.low, other.low), evaluate.equal(one.high, other.high)]
+    if one.closed != other.closed or False in ends:
+        return DIFFERENT
+    return UNDECIDED if None in ends else SAME
+
+
+def _ordered(spans: Sequence[Span]) -> list[Span] | None:
+    """Return a union of intervals in order, what touches joined, without empty ones; None if an end has a letter."""
+    if any(variables(span.low) | variables(span.high) for span in spans):
+        return None
+    try:
+        known = sorted(
+            ((_place(s.low), _place(s.high), s) for s in spans), key=lambda each: (each[0], not each[2].closed[0])
+        )
+    except evaluate.Undefined:
+        return None
+    joined: list[tuple[float, float, Span]] = []
+    for low, high, span in known:
+        if high < low or (high == low and not all(span.closed)):
+            continue
+        if joined and (joined[-1][1] > low or (joined[-1][1] == low and (joined[-1][2].closed[1] or span.closed[0]))):
+            last_low, last_high, last = joined[-1]
+            if high > last_high or (high == last_high and span.closed[1]):
+                joined[-1] = (last_low, high, Span(last.low, span.high, (last.closed[0], span.closed[1])))
+            continue
+        joined.append((low, high, span))
+    return [span for _, _, span in joined]
+
+
+def _place(node: Node) -> float:
+    """Return where on the line an end lies. Raises Undefined for what is no real number."""
+    sign, inner = (-1, node.args[0]) if node.op == "-" else (1, node)
+    if inner.op == "constant" and inner.name == "inf":
+        return sign * float("inf")
+    if (value := evaluate.exact(node)) is not None:
+        return float(value)
+    found = evaluate.value(node, {}, evaluate.DIGITS)
+    if abs(found.imag) > 0:
+        raise evaluate.Undefined("an end that is not real")
+    return float(found.real)
+
+
+# --- equations
+
+
+def _equations(expected: Equation, answer: Answer) -> Decision:
+    if not isinstance(answer, Equation):
+        if isinstance(answer, Value) and expected.left.op == "variable":
+            found = evaluate.equal(expected.right, answer.node)
+            return Decision(None, "one side of the equation") if found else DIFFERENT
+        return DIFFERENT
+    one, other = (Node("+", (each.left, Node("-", (each.right,)))) for each in (expected, answer))
+    both = [evaluate.vanishes_on(one, other), evaluate.vanishes_on(other, one)]
+    if False in both:
+        return DIFFERENT
+    return UNDECIDED if None in both else SAME
