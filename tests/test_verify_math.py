@@ -21,8 +21,8 @@ from goldpanner.types import Cause, Completion, Outcome, Problem, Verdict
 from goldpanner.verify import Math, Number, Verifier, pool
 from goldpanner.verify.answers import Value
 from goldpanner.verify.declared import declared
-from goldpanner.verify.evaluate import exact
-from goldpanner.verify.reading import read
+from goldpanner.verify.evaluate import exact_value
+from goldpanner.verify.reading import read_answer
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 NUMBER, MATH = Number(), Math(seconds=5)
@@ -34,8 +34,8 @@ def judge(verifier: Verifier, answer: str, text: str, **completion: Any) -> Verd
 
 
 def rational(text: str) -> Fraction | None:
-    found = read(text)
-    return exact(found.node) if isinstance(found, Value) else None
+    found = read_answer(text)
+    return exact_value(found.node) if isinstance(found, Value) else None
 
 
 def outcome(answer: str, text: str, verifier: Verifier = NUMBER) -> Outcome:

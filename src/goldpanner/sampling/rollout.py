@@ -10,7 +10,7 @@ from goldpanner.errors import InputError
 from goldpanner.policies.base import Policy, Request
 from goldpanner.types import Cause, Completion, Counts, Outcome, Problem, Sample, SamplingParams, Verdict
 from goldpanner.verify import Verifier
-from goldpanner.verify.base import undrawn, unjudged
+from goldpanner.verify.base import not_drawn, unjudged
 
 
 class Sink(Protocol):
@@ -97,7 +97,7 @@ def rollout(
 
 def judge(verifier: Verifier, problem: Problem, completion: Completion) -> Verdict:
     """Return the verifier's verdict; one that raises has not judged, and its reason is kept."""
-    if (nothing := undrawn(verifier.id, completion)) is not None:
+    if (nothing := not_drawn(verifier.id, completion)) is not None:
         return nothing
     try:
         return verifier(problem, completion)
@@ -113,7 +113,7 @@ def judge_all(verifier: Verifier, problem: Problem, completions: Sequence[Comple
     many = getattr(verifier, "judge_many", None)
     if many is None or len(completions) < 2:
         return [judge(verifier, problem, completion) for completion in completions]
-    finished = [completion for completion in completions if undrawn(verifier.id, completion) is None]
+    finished = [completion for completion in completions if not_drawn(verifier.id, completion) is None]
     try:
         verdicts = list(many([(problem, completion) for completion in finished]))
     except Exception:  # whatever it was, `judge` meets it again and keeps its reason
@@ -121,7 +121,7 @@ def judge_all(verifier: Verifier, problem: Problem, completions: Sequence[Comple
     if len(verdicts) != len(finished) or not all(isinstance(verdict, Verdict) for verdict in verdicts):
         return [judge(verifier, problem, completion) for completion in completions]
     judged = iter(verdicts)
-    return [undrawn(verifier.id, completion) or next(judged) for completion in completions]
+    return [not_drawn(verifier.id, completion) or next(judged) for completion in completions]
 
 
 def count(samples: Iterable[Sequence[Sample]]) -> Counts:

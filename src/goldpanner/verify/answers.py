@@ -7,9 +7,9 @@ set or tuple, a matrix, an equation; or a formula that only a computer algebra s
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from goldpanner.verify.evaluate import exact
+from goldpanner.verify.evaluate import exact_value
 from goldpanner.verify.formula import Node
-from goldpanner.verify.units import Unit
+from goldpanner.verify.units import Units
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Value:
     """A number or a formula."""
 
     node: Node
-    unit: Unit | None = None
+    unit: Units | None = None
     percent: bool = False
     name: str = ""
     """What it is said to be the value of: `x` of `x = 5`."""
@@ -27,7 +27,7 @@ class Value:
     @property
     def type(self) -> str:
         """`number` if it is rational, else `formula`."""
-        return "formula" if exact(self.node) is None else "number"
+        return "formula" if exact_value(self.node) is None else "number"
 
     @property
     def places(self) -> int | None:
@@ -52,7 +52,7 @@ class Option:
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class Text:
     """Text."""
 
     words: tuple[str, ...]
@@ -134,7 +134,7 @@ class Algebra:
     type = "formula"
 
 
-Answer = Value | Option | Words | When | Items | Spans | Matrix | Equation | Algebra
+Answer = Value | Option | Text | When | Items | Spans | Matrix | Equation | Algebra
 
 
 def as_spans(answer: Answer | None) -> Spans | None:

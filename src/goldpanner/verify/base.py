@@ -27,7 +27,7 @@ def counted(verifier: str, completion: Completion, tags: Tags = TAGS) -> str | V
     A completion cut at max_tokens gave no answer within the length it was allowed: WRONG, and visible as truncated.
     A thought without an end has no answer: UNJUDGED, the model's own doing.
     """
-    if (nothing := undrawn(verifier, completion)) is not None:
+    if (nothing := not_drawn(verifier, completion)) is not None:
         return nothing
     if completion.finish == "length":
         return Verdict(Outcome.WRONG, verifier, reason="cut at max_tokens: no answer")
@@ -37,7 +37,7 @@ def counted(verifier: str, completion: Completion, tags: Tags = TAGS) -> str | V
     return answer
 
 
-def undrawn(verifier: str, completion: Completion) -> Verdict | None:
+def not_drawn(verifier: str, completion: Completion) -> Verdict | None:
     """Return the verdict where nothing was drawn: a policy that failed, or a server that withheld the answer."""
     if completion.finish == "error":
         return unjudged(verifier, f"the policy failed: {completion.text[:200]}")

@@ -18,8 +18,8 @@ from goldpanner.types import Completion, Estimate, Outcome, Problem, Verdict
 from goldpanner.verify.answers import Value
 from goldpanner.verify.base import Verifier
 from goldpanner.verify.code_tests import extract, wanted
-from goldpanner.verify.evaluate import exact
-from goldpanner.verify.reading import read
+from goldpanner.verify.evaluate import exact_value
+from goldpanner.verify.reading import read_answer
 
 Form = tuple[str, str]
 """A form's name and its text, `{a}` the right answer, `{b}` and `{c}` wrong ones, `{w}` a worked right answer."""
@@ -366,8 +366,8 @@ def cases(problems: Sequence[Problem], worked: Callable[[Problem], str] | None =
 
 
 def _rational(answer: str) -> Fraction | None:
-    value = read(answer)
-    return exact(value.node) if isinstance(value, Value) else None
+    value = read_answer(answer)
+    return exact_value(value.node) if isinstance(value, Value) else None
 
 
 def _variants(answer: str) -> dict[str, str]:

@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass
 
 from goldpanner.verify.answer_part import without_emphasis
-from goldpanner.verify.answers import Words
-from goldpanner.verify.reading import read
+from goldpanner.verify.answers import Text
+from goldpanner.verify.reading import read_answer
 from goldpanner.verify.tex import LONGEST
 
 _BOXED = re.compile(r"(?<![A-Za-z])(?:boxed|fbox)\s*\{")
@@ -86,9 +86,9 @@ def _hashed(text: str) -> str | None:
     matches = list(_HASHES.finditer(text))[-_HASHES_READ:]
     for match in reversed(matches):
         line = match[1].strip()
-        found = read(line) if len(line) < LONGEST else None
+        found = read_answer(line) if len(line) < LONGEST else None
         ends = match is matches[-1] and not text[match.end() :].strip()
-        if (found is not None and not isinstance(found, Words)) or ends:
+        if (found is not None and not isinstance(found, Text)) or ends:
             return line
     return None
 

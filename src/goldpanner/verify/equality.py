@@ -1,6 +1,6 @@
 """Whether an answer is the expected one: by the expected answer's type, exactly where that can be.
 
-A Decision says equal, different, or neither with whose doing that is: ours where only this comparison cannot tell, the
+A Equality says equal, different, or neither with whose doing that is: ours where only this comparison cannot tell, the
 model's where its answer is no value of any type, or not in the form that was asked for.
 """
 
@@ -20,18 +20,18 @@ from goldpanner.verify.answers import (
     Option,
     Span,
     Spans,
+    Text,
     Value,
     When,
-    Words,
     as_spans,
 )
-from goldpanner.verify.formula import Node, number, variables
-from goldpanner.verify.reading import other_readings, read
+from goldpanner.verify.formula import Node, rational, variables
+from goldpanner.verify.reading import other_readings, read_answer
 from goldpanner.verify.tex import plain, tokens, written
-from goldpanner.verify.texts import option, same_moment, words
+from goldpanner.verify.texts import option, same_moment, words_of
 
 
-class Decision(NamedTuple):
+class Equality(NamedTuple):
     """What a comparison found."""
 
     equal: bool | None
@@ -42,34 +42,34 @@ class Decision(NamedTuple):
     """Whether a computer algebra system may tell."""
 
 
-SAME, DIFFERENT = Decision(True), Decision(False)
-UNDECIDED = Decision(None, "the comparison cannot tell", algebra=True)
+SAME, DIFFERENT = Equality(True), Equality(False)
+UNDECIDED = Equality(None, "the comparison cannot tell", algebra=True)
 TOLERANCE = 1e-6
 """Relative; used only where the expected number is written with a decimal point."""
 
 
-def compare(expected: Answer, right: str, text: str, tolerance: float = TOLERANCE) -> Decision:
+def compare_answers(expected: Answer, right: str, text: str, tolerance: float = TOLERANCE) -> Equality:
     """Return whether the answer `text` is the expected one, which stands as `right` in the problem."""
     if isinstance(expected, Option):
         return _option(expected, text)
-    if isinstance(expected, Words):
+    if isinstance(expected, Text):
         return _words(expected, text)
     if written(tokens(text)) == written(tokens(right)):
         return SAME
-    answer = read(text, isinstance(expected, Equation))
-    if answer is None or isinstance(answer, Words):
+    answer = read_answer(text, isinstance(expected, Equation))
+    if answer is None or isinstance(answer, Text):
         return _unread(expected, text, answer, tolerance)
     if isinstance(answer, Algebra) or isinstance(expected, Algebra):
-        return Decision(None, "it takes a computer algebra system", algebra=True)
-    decision = same(expected, answer, tolerance)
+        return Equality(None, "it takes a computer algebra system", algebra=True)
+    decision = same_answer(expected, answer, tolerance)
     if decision.equal is False and isinstance(expected, Value):
         for reading in other_readings(text):
-            if same(expected, reading, tolerance).equal:
-                return Decision(None, f"{text[:40]!r} can be read as two numbers")
+            if same_answer(expected, reading, tolerance).equal:
+                return Equality(None, f"{text[:40]!r} can be read as two numbers")
     return decision
 
 
-def same(expected: Answer, answer: Answer, tolerance: float = TOLERANCE) -> Decision:
+def same_answer(expected: Answer, answer: Answer, tolerance: float = TOLERANCE) -> Equality:
     """Return whether two answers are equal; those of different types are not, unless one may stand for the other."""
     if isinstance(expected, Value) and isinstance(answer, Value):
         return _values(expected, answer, tolerance)
@@ -79,73 +79,75 @@ def same(expected: Answer, answer: Answer, tolerance: float = TOLERANCE) -> Deci
         if not isinstance(answer, When):
             return DIFFERENT
         found = same_moment(expected.moment, answer.moment)
-        return Decision(found, "" if found is not None else "one leaves open what the other says")
+        return Equality(found, "" if found is not None else "one leaves open what the other says")
     if isinstance(expected, Matrix) or isinstance(answer, Matrix):
         return _matrices(expected, answer, tolerance)
     if isinstance(expected, Spans) or isinstance(answer, Spans):
         return _as_intervals(expected, answer)
     if isinstance(expected, Items) or isinstance(answer, Items):
         return _items(expected, answer, tolerance)
-    if isinstance(expected, Option | Words) and type(expected) is type(answer):
-        return Decision(expected == answer)
+    if isinstance(expected, Option | Text) and type(expected) is type(answer):
+        return Equality(expected == answer)
     return DIFFERENT
 
 
 # --- options and words
 
 
-def _option(expected: Option, text: str) -> Decision:
+def _option(expected: Option, text: str) -> Equality:
     answer = option(text)
     if answer is None:
         several = len(set(re.findall(r"(?<![A-Za-z\\])[A-Z](?![A-Za-z])", plain(text)))) > 1
-        return DIFFERENT if several else Decision(None, "no single option is named", Cause.MODEL)
-    return Decision(answer.letter == expected.letter)
+        return DIFFERENT if several else Equality(None, "no single option is named", Cause.MODEL)
+    return Equality(answer.letter == expected.letter)
 
 
 _EMPTY = ({"no", "solution"}, {"no", "solutions"}, {"none"}, {"no", "real", "solutions"}, {"no", "real", "solution"})
 _SYNONYMS = ({"yes", "true", "correct"}, {"no", "false", "incorrect"})
 
 
-def _words(expected: Words, text: str) -> Decision:
-    said = words(text)
+def _words(expected: Text, text: str) -> Equality:
+    said = words_of(text)
     if said == expected.words:
         return SAME
     one, other = set(expected.words), set(said)
-    if not other and read(text) is None:
-        return Decision(None, "the declared answer is empty", Cause.MODEL)
-    empty = {*_EMPTY[0]} if read(text) == Items((), "{}") else other
+    if not other and read_answer(text) is None:
+        return Equality(None, "the declared answer is empty", Cause.MODEL)
+    empty = {*_EMPTY[0]} if read_answer(text) == Items((), "{}") else other
     if one <= other or (other and other <= one) or (one in _EMPTY and empty in _EMPTY):
-        return Decision(None, f"expected the words {' '.join(expected.words)!r} alone")
+        return Equality(None, f"expected the words {' '.join(expected.words)!r} alone")
     if any(one <= group and other <= group for group in _SYNONYMS):
-        return Decision(None, "another word for it")
+        return Equality(None, "another word for it")
     return DIFFERENT
 
 
-def _unread(expected: Answer, text: str, answer: Words | None, tolerance: float) -> Decision:
+def _unread(expected: Answer, text: str, answer: Text | None, tolerance: float) -> Equality:
     """Judge what is no value: right if it can be no other, ours if the one number in it is the expected one."""
     if isinstance(expected, Items) and not expected.items and answer is not None and set(answer.words) in _EMPTY:
-        return Decision(None, "words for the empty set")
-    if isinstance(expected, Value) and any(same(expected, each, tolerance).equal for each in other_readings(text)):
-        return Decision(None, f"{text[:40]!r} can be read as two numbers")
+        return Equality(None, "words for the empty set")
+    if isinstance(expected, Value) and any(
+        same_answer(expected, each, tolerance).equal for each in other_readings(text)
+    ):
+        return Equality(None, f"{text[:40]!r} can be read as two numbers")
     numbers = [token.text for token in tokens(text) if token.kind == "number"]
     if isinstance(expected, Value) and answer is not None and len(numbers) == 1:
-        only = read(numbers[0])
-        if only is not None and same(expected, only, tolerance).equal:
-            return Decision(None, "words around the right number")
-    return Decision(None, "no value of any type" if answer is None else "words where a value is expected", Cause.MODEL)
+        only = read_answer(numbers[0])
+        if only is not None and same_answer(expected, only, tolerance).equal:
+            return Equality(None, "words around the right number")
+    return Equality(None, "no value of any type" if answer is None else "words where a value is expected", Cause.MODEL)
 
 
 # --- numbers and formulas
 
 
-def _values(expected: Value, answer: Value, tolerance: float) -> Decision:
+def _values(expected: Value, answer: Value, tolerance: float) -> Equality:
     decisions = [_one_reading(replace_node(expected, one), replace_node(answer, other), tolerance)
                  for one in (expected.node, *expected.others) for other in (answer.node, *answer.others)]  # fmt: skip
     if len({decision.equal for decision in decisions}) > 1:
-        return Decision(None, "it can be read in two ways")
+        return Equality(None, "it can be read in two ways")
     found = decisions[0]
     if found.equal and expected.name and answer.name and expected.name != answer.name:
-        return Decision(None, f"the value of {answer.name}, not of {expected.name}")
+        return Equality(None, f"the value of {answer.name}, not of {expected.name}")
     return found
 
 
@@ -154,17 +156,17 @@ def replace_node(value: Value, node: Node) -> Value:
     return Value(node, value.unit, value.percent, value.name)
 
 
-def _one_reading(expected: Value, answer: Value, tolerance: float) -> Decision:
+def _one_reading(expected: Value, answer: Value, tolerance: float) -> Equality:
     bases = [value.node.name if value.node.op == "based" else "" for value in (expected, answer)]
     if bases[0] != bases[1] and set(bases) != {"", "10"}:
         if evaluate.equal(expected.node, answer.node):
-            return Decision(None, f"expected in base {bases[0] or 10}", Cause.MODEL)
-        return Decision(None, "the base is left out") if _in_base(answer.node, expected.node) else DIFFERENT
+            return Equality(None, f"expected in base {bases[0] or 10}", Cause.MODEL)
+        return Equality(None, "the base is left out") if _in_base(answer.node, expected.node) else DIFFERENT
     one, other = expected.unit, answer.unit
     if one and other and one.known and other.known:
         if one.kinds != other.kinds:
             found = _numbers(expected, answer, tolerance)
-            return Decision(None, "another unit") if found.equal else found
+            return Equality(None, "another unit") if found.equal else found
         if one.factor != other.factor:
             return _numbers(_times(expected, one.factor), _times(answer, other.factor), tolerance)
     if expected.percent != answer.percent:
@@ -181,26 +183,26 @@ def _in_base(node: Node, based: Node) -> bool:
 
 
 def _times(value: Value, factor: Fraction) -> Value:
-    return replace_node(value, Node("*", (number(factor), value.node)))
+    return replace_node(value, Node("*", (rational(factor), value.node)))
 
 
-def _per_cent(expected: Value, answer: Value, tolerance: float) -> Decision:
+def _per_cent(expected: Value, answer: Value, tolerance: float) -> Equality:
     """Compare where one side has a per cent sign: it is a hundredth, or a unit that is set aside (not below 1)."""
     hundredths = [_times(v, Fraction(1, 100)) if v.percent else v for v in (expected, answer)]
     exactly = _numbers(hundredths[0], hundredths[1], tolerance)
     aside = _numbers(expected, answer, tolerance)
     if exactly.equal or not aside.equal:
         return exactly
-    small = evaluate.exact(expected.node)
+    small = evaluate.exact_value(expected.node)
     if small is not None and abs(small) < 1:
-        return Decision(None, "it can be read in two ways: per cent, or not")
+        return Equality(None, "it can be read in two ways: per cent, or not")
     return aside
 
 
-def _numbers(expected: Value, answer: Value, tolerance: float) -> Decision:
+def _numbers(expected: Value, answer: Value, tolerance: float) -> Equality:
     equal = evaluate.equal(expected.node, answer.node)
     if equal is None and evaluate.beyond(answer.node):
-        return Decision(None, "a number beyond all bounds", Cause.MODEL)
+        return Equality(None, "a number beyond all bounds", Cause.MODEL)
     if equal is not False:
         return SAME if equal else UNDECIDED
     if variables(expected.node) | variables(answer.node):
@@ -213,11 +215,11 @@ def _numbers(expected: Value, answer: Value, tolerance: float) -> Decision:
         and evaluate.rounds_to(answer.node, expected.node, expected.places)
         and _finer(answer, expected.places)
     ):
-        return Decision(None, "the expected number may be this one, rounded")
-    whole = (known := evaluate.exact(expected.node)) is not None and known.denominator == 1
+        return Equality(None, "the expected number may be this one, rounded")
+    whole = (known := evaluate.exact_value(expected.node)) is not None and known.denominator == 1
     rounded_answer = answer.places and not whole and _digits(answer) > 1
     if rounded_answer and evaluate.rounds_to(expected.node, answer.node, answer.places or 0):
-        return Decision(None, "it may be the expected number, rounded")
+        return Equality(None, "it may be the expected number, rounded")
     return DIFFERENT
 
 
@@ -232,47 +234,47 @@ def _digits(answer: Value) -> int:
     return len(str(abs(value.numerator * 10 ** (answer.places or 0) // value.denominator)))
 
 
-def _letters(expected: Value, answer: Value, tolerance: float) -> Decision:
+def _letters(expected: Value, answer: Value, tolerance: float) -> Equality:
     """Tell a number with a one-letter unit, `5 m`, from a product, and other names of variables from other formulas."""
     if evaluate.renamed(expected.node, answer.node):
-        return Decision(None, "the same with other letters")
+        return Equality(None, "the same with other letters")
     node = answer.node
     letter = node.args[1].name if node.op == "*" and node.args[1].op == "variable" else ""
     unit = bool(letter) and letter in "mgsLlhNJWVAKCF" and not variables(expected.node)
     if unit and _numbers(expected, replace_node(answer, node.args[0]), tolerance).equal:
-        return Decision(None, f"{letter!r} may be a unit")
+        return Equality(None, f"{letter!r} may be a unit")
     return DIFFERENT
 
 
 # --- several values
 
 
-def _items(expected: Answer, answer: Answer, tolerance: float) -> Decision:
+def _items(expected: Answer, answer: Answer, tolerance: float) -> Equality:
     if not (isinstance(expected, Items) and isinstance(answer, Items)):
         several, single = (expected, answer) if isinstance(expected, Items) else (answer, expected)
         assert isinstance(several, Items)
         if len(several.items) == 1 and (several.type != "tuple"):
-            return same(several.items[0], single, tolerance)
+            return same_answer(several.items[0], single, tolerance)
         return DIFFERENT
     ordered = (expected.type == "tuple", answer.type == "tuple")
     if all(ordered):
         found = _in_order(expected.items, answer.items, tolerance)
         if found.equal and expected.brackets != answer.brackets and len(expected.items) == 2:
-            return Decision(None, "other brackets: a pair, or an interval?")
+            return Equality(None, "other brackets: a pair, or an interval?")
         return found
     found = _in_any_order(expected.items, answer.items, tolerance)
     if found.equal is not False and any(ordered):
-        return Decision(None, "in brackets, or not?")
+        return Equality(None, "in brackets, or not?")
     return found
 
 
-def _in_order(expected: Sequence[Answer], answer: Sequence[Answer], tolerance: float) -> Decision:
+def _in_order(expected: Sequence[Answer], answer: Sequence[Answer], tolerance: float) -> Equality:
     if len(expected) != len(answer):
         return DIFFERENT
-    return _all(same(one, other, tolerance) for one, other in zip(expected, answer))
+    return _all(same_answer(one, other, tolerance) for one, other in zip(expected, answer))
 
 
-def _all(decisions: Iterable[Decision]) -> Decision:
+def _all(decisions: Iterable[Equality]) -> Equality:
     """Return SAME if all are, DIFFERENT if one is, else the first that is neither."""
     found = list(decisions)
     if any(decision.equal is False for decision in found):
@@ -280,10 +282,10 @@ def _all(decisions: Iterable[Decision]) -> Decision:
     return next((decision for decision in found if decision.equal is None), SAME)
 
 
-def _in_any_order(expected: Sequence[Answer], answer: Sequence[Answer], tolerance: float) -> Decision:
+def _in_any_order(expected: Sequence[Answer], answer: Sequence[Answer], tolerance: float) -> Equality:
     if max(len(expected), len(answer)) > 30:
-        return Decision(None, "more than 30 values")
-    table = [[same(one, other, tolerance) for other in answer] for one in expected]
+        return Equality(None, "more than 30 values")
+    table = [[same_answer(one, other, tolerance) for other in answer] for one in expected]
     rows = [[decision.equal for decision in row] for row in table]
     columns = list(zip(*rows)) if rows else []
     if len(expected) == len(answer) and _matched(rows, lambda equal: equal is True):
@@ -294,7 +296,7 @@ def _in_any_order(expected: Sequence[Answer], answer: Sequence[Answer], toleranc
         if not _matched(rows, lambda equal: equal is not False):
             return DIFFERENT
         return next(d for row in table for d in row if d.equal is None)
-    return Decision(None, "a value is repeated")
+    return Equality(None, "a value is repeated")
 
 
 def _matched(rows: Sequence[Sequence[bool | None]], fits: Callable[[bool | None], bool]) -> bool:
@@ -313,7 +315,7 @@ def _matched(rows: Sequence[Sequence[bool | None]], fits: Callable[[bool | None]
     return all(place(row, set()) for row in range(len(rows)))
 
 
-def _matrices(expected: Answer, answer: Answer, tolerance: float) -> Decision:
+def _matrices(expected: Answer, answer: Answer, tolerance: float) -> Equality:
     if isinstance(expected, Matrix) and isinstance(answer, Matrix):
         if [len(row) for row in expected.rows] != [len(row) for row in answer.rows]:
             return DIFFERENT
@@ -323,14 +325,14 @@ def _matrices(expected: Answer, answer: Answer, tolerance: float) -> Decision:
     entries = [entry for row in matrix.rows for entry in row]
     if 1 in (len(matrix.rows), len(matrix.rows[0])) and isinstance(other, Items) and other.type == "tuple":
         found = _in_order(entries, other.items, tolerance)
-        return Decision(None, "a vector in another notation") if found.equal else found
-    return same(entries[0], other, tolerance) if len(entries) == 1 else DIFFERENT
+        return Equality(None, "a vector in another notation") if found.equal else found
+    return same_answer(entries[0], other, tolerance) if len(entries) == 1 else DIFFERENT
 
 
 # --- intervals
 
 
-def _as_intervals(expected: Answer, answer: Answer) -> Decision:
+def _as_intervals(expected: Answer, answer: Answer) -> Equality:
     one, other = as_spans(expected), as_spans(answer)
     if one is None or other is None:
         return DIFFERENT
@@ -346,7 +348,7 @@ def _as_intervals(expected: Answer, answer: Answer) -> Decision:
     return _all(_ends(a, b) for a, b in zip(*spans))
 
 
-def _ends(one: Span, other: Span) -> Decision:
+def _ends(one: Span, other: Span) -> Equality:
     ends = [evaluate.equal(one.low, other.low), evaluate.equal(one.high, other.high)]
     if one.closed != other.closed or False in ends:
         return DIFFERENT
@@ -381,9 +383,9 @@ def _place(node: Node) -> float:
     sign, inner = (-1, node.args[0]) if node.op == "-" else (1, node)
     if inner.op == "constant" and inner.name == "inf":
         return sign * float("inf")
-    if (value := evaluate.exact(node)) is not None:
+    if (value := evaluate.exact_value(node)) is not None:
         return float(value)
-    found = evaluate.value(node, {}, evaluate.DIGITS)
+    found = evaluate.value_at(node, {}, evaluate.DIGITS)
     if abs(found.imag) > 0:
         raise evaluate.Undefined("an end that is not real")
     return float(found.real)
@@ -392,11 +394,11 @@ def _place(node: Node) -> float:
 # --- equations
 
 
-def _equations(expected: Equation, answer: Answer) -> Decision:
+def _equations(expected: Equation, answer: Answer) -> Equality:
     if not isinstance(answer, Equation):
         if isinstance(answer, Value) and expected.left.op == "variable":
             found = evaluate.equal(expected.right, answer.node)
-            return Decision(None, "one side of the equation") if found else DIFFERENT
+            return Equality(None, "one side of the equation") if found else DIFFERENT
         return DIFFERENT
     one, other = (Node("+", (each.left, Node("-", (each.right,)))) for each in (expected, answer))
     both = [evaluate.vanishes_on(one, other), evaluate.vanishes_on(other, one)]

@@ -32,7 +32,7 @@ class TooLarge(Undefined):
 
 
 @lru_cache(maxsize=65536)
-def exact(node: Node) -> Fraction | None:
+def exact_value(node: Node) -> Fraction | None:
     """Return the value of a formula without variables where it is rational and this shows it; else None."""
     try:
         return _exact(node)
@@ -132,7 +132,7 @@ def _context(digits: int) -> Any:
     return known[digits]
 
 
-def value(node: Node, point: Mapping[str, Fraction], digits: int, logarithm: int = 10) -> Any:
+def value_at(node: Node, point: Mapping[str, Fraction], digits: int, logarithm: int = 10) -> Any:
     """Return a formula's value at a point, with about so many digits. Raises Undefined.
 
     `logarithm` is the base of a log that names none; 0 stands for e.
@@ -247,8 +247,8 @@ def relation(one: Node, other: Node, point: Mapping[str, Fraction], logarithm: i
 
     Both are computed twice, with 50 and with 25 digits: the change bounds what each may be wrong by. Raises Undefined.
     """
-    fine = [value(node, point, DIGITS, logarithm) for node in (one, other)]
-    coarse = [value(node, point, DIGITS // 2, logarithm) for node in (one, other)]
+    fine = [value_at(node, point, DIGITS, logarithm) for node in (one, other)]
+    coarse = [value_at(node, point, DIGITS // 2, logarithm) for node in (one, other)]
     gap = abs(fine[0] - fine[1])
     size = max(map(abs, fine))
     if gap == 0:
@@ -266,7 +266,7 @@ def equal(one: Node, other: Node) -> bool | None:
     so at positive points and at whole ones: `(-1)^n` and `cos(n pi)` agree at whole ones alone, `sqrt(x^2)` and `x` at
     positive ones.
     """
-    values = exact(one), exact(other)
+    values = exact_value(one), exact_value(other)
     if values[0] is not None and values[1] is not None:
         return values[0] == values[1]
     ends = _infinite(one), _infinite(other)
@@ -282,7 +282,7 @@ def equal(one: Node, other: Node) -> bool | None:
 def beyond(node: Node) -> bool:
     """Return whether a formula is beyond all bounds: `9^{9^{9^9}}`."""
     try:
-        value(node, {name: POSITIVE[0](i) for i, name in enumerate(sorted(variables(node)))}, DIGITS)
+        value_at(node, {name: POSITIVE[0](i) for i, name in enumerate(sorted(variables(node)))}, DIGITS)
     except TooLarge:
         return True
     except Undefined:
@@ -337,11 +337,11 @@ def _with_names(node: Node, names: Mapping[str, str]) -> Node:
 
 def close(expected: Node, answer: Node, tolerance: float) -> bool | None:
     """Return whether values without variables are equal within a relative tolerance, None where there is no value."""
-    one, other = exact(expected), exact(answer)
+    one, other = exact_value(expected), exact_value(answer)
     if one is not None and other is not None:
         return abs(one - other) <= Fraction(tolerance) * abs(one)
     try:
-        a, b = value(expected, {}, DIGITS), value(answer, {}, DIGITS)
+        a, b = value_at(expected, {}, DIGITS), value_at(answer, {}, DIGITS)
     except (Undefined, KeyError):
         return None
     return bool(abs(a - b) <= tolerance * abs(a))
@@ -350,11 +350,11 @@ def close(expected: Node, answer: Node, tolerance: float) -> bool | None:
 def rounds_to(precise: Node, rounded: Node, places: int) -> bool:
     """Return whether a value, rounded to so many places after the point, is a decimal number."""
     half = Fraction(1, 2 * 10**places)
-    one, other = exact(precise), exact(rounded)
+    one, other = exact_value(precise), exact_value(rounded)
     if one is not None and other is not None:
         return abs(one - other) <= half
     try:
-        a, b = value(precise, {}, DIGITS), value(rounded, {}, DIGITS)
+        a, b = value_at(precise, {}, DIGITS), value_at(rounded, {}, DIGITS)
     except (Undefined, KeyError):
         return False
     return bool(abs(a - b) <= 0.5 * 10.0**-places)

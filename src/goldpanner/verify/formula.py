@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 
-from goldpanner.verify.tex import Token, literal
+from goldpanner.verify.tex import Token, number_value
 from goldpanner.verify.units import SHORT
 
 DEEPEST = 40
@@ -56,7 +56,7 @@ class Node:
             yield from arg.walk()
 
 
-def number(value: Fraction | int, decimal: bool = False) -> Node:
+def rational(value: Fraction | int, decimal: bool = False) -> Node:
     """Return the node of a number; `decimal` if it was written with a point, so that it may be a rounded one."""
     return Node("number", value=Fraction(value), name="decimal" if decimal else "")
 
@@ -121,7 +121,7 @@ class Parser:
     def _term(self) -> Node:
         sign = self.peek()
         if self._take("pm", "mp"):
-            return Node(sign, (number(0), self._term()))
+            return Node(sign, (rational(0), self._term()))
         if self._take("-"):
             return Node("-", (self._term(),))
         self._take("+")
@@ -232,9 +232,9 @@ class Parser:
         if text.isdigit() and self.peek() == "_":
             self.at += 1
             return _based(text, self._base())
-        node = number(literal(text), "." in text and "(" not in text)
+        node = rational(number_value(text), "." in text and "(" not in text)
         mixed = self._mixed() if text.isdigit() else None
-        return node if mixed is None else number(node.value + mixed)
+        return node if mixed is None else rational(node.value + mixed)
 
     def _mixed(self) -> Fraction | None:
         r"""Return the fraction below 1 that a whole number goes on with: `1\frac{4}{5}`, `1 4/5`; None without one."""
@@ -340,16 +340,16 @@ class Parser:
         if not self.done and self.tokens[self.at].kind == "number" and text.isdigit() and len(text) > 1:
             self.tokens[self.at : self.at + 1] = [Token("number", text[0]), Token("number", text[1:])]
             self.at += 1
-            return number(int(text[0]))
+            return rational(int(text[0]))
         if not self.done and self.tokens[self.at].kind == "number":
             self.at += 1
-            return number(literal(text), "." in text)
+            return rational(number_value(text), "." in text)
         if not self.done and self.tokens[self.at].kind == "letters" and len(text) > 1:
             self.tokens[self.at : self.at + 1] = [Token("letters", text[0]), Token("letters", text[1:])]
         return self._atom()
 
     def _root(self) -> Node:
-        degree = number(2)
+        degree = rational(2)
         if self._take("["):
             degree = self.sum()
             self._need("]")
@@ -374,7 +374,7 @@ class Parser:
         call = Node("call", args, name=name)
         if power is None:
             return call
-        if power == Node("-", (number(1),)) and name in ("sin", "cos", "tan"):
+        if power == Node("-", (rational(1),)) and name in ("sin", "cos", "tan"):
             return Node("call", args, name=f"arc{name}")
         return Node("^", (call, power))
 

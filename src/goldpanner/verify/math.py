@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Literal
 from goldpanner.errors import InputError, MissingExtraError
 from goldpanner.types import Cause, Completion, Outcome, Problem, Verdict
 from goldpanner.verify.base import counted, unjudged
-from goldpanner.verify.equality import TOLERANCE, Decision, compare
 from goldpanner.verify.declared import declared
-from goldpanner.verify.references import Reference, reference
+from goldpanner.verify.equality import TOLERANCE, Equality, compare_answers
+from goldpanner.verify.references import Reference, right_answer
 from goldpanner.verify.tex import LONGEST, plain
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class Math:
 
     def _verdict(self, question: "Open", replies: "Mapping[tuple[str, str], Reply]") -> Verdict:
         reply = replies[question.task]
-        decision = Decision(reply.equal, reply.reason)
+        decision = Equality(reply.equal, reply.reason)
         return _judged(self.id, decision, question.answer, question.task[0])
 
 
@@ -140,7 +140,7 @@ def at_once(
     text = counted(verifier, completion)
     if isinstance(text, Verdict):
         return text
-    right = reference(problem.answer) if isinstance(problem.answer, str) else None
+    right = right_answer(problem.answer) if isinstance(problem.answer, str) else None
     if right is None:
         return unjudged(verifier, "the problem has no answer that can be read")
     found = declared(text, flexible)
@@ -148,7 +148,7 @@ def at_once(
         return unjudged(verifier, found.reason, Cause.MODEL)
     answer = found.answer
     if _PLAIN.fullmatch(answer) and _PLAIN.fullmatch(right.text):
-        return _judged(verifier, Decision(int(answer) == int(right.text)), answer, right.text)
+        return _judged(verifier, Equality(int(answer) == int(right.text)), answer, right.text)
     if not answer.strip() or len(answer) > max(LONGEST, 2 * len(right.text)):
         reason = (
             "the declared answer is empty" if not answer.strip() else f"the answer is longer than {LONGEST} characters"
@@ -160,14 +160,14 @@ def at_once(
     return _judged(verifier, decision, answer, right.text)
 
 
-def _decided(right: Reference, answer: str, tolerance: float) -> Decision:
+def _decided(right: Reference, answer: str, tolerance: float) -> Equality:
     try:
-        return compare(right.answer, right.text, answer, tolerance)
+        return compare_answers(right.answer, right.text, answer, tolerance)
     except RecursionError:
-        return Decision(None, "too deep a formula", Cause.MODEL)
+        return Equality(None, "too deep a formula", Cause.MODEL)
 
 
-def _judged(verifier: str, decision: Decision, answer: str, expected: str) -> Verdict:
+def _judged(verifier: str, decision: Equality, answer: str, expected: str) -> Verdict:
     if decision.equal is None:
         return unjudged(verifier, decision.reason, decision.cause, answer)
     if decision.equal:

@@ -28,7 +28,7 @@ Judge = Callable[[str, str], dict[str, Any]]
 
 def main() -> None:
     """Serve math-verify until standard input ends."""
-    work(equal, lambda: equal(r"\frac{1}{2}", "0.5"))
+    work(equal_by_math_verify, lambda: equal_by_math_verify(r"\frac{1}{2}", "0.5"))
 
 
 def work(judge: Judge, warm: Callable[[], Any]) -> None:
@@ -64,7 +64,7 @@ def serve(judge: Judge) -> None:
         _say({"id": task["id"], **reply})
 
 
-def equal(gold: str, answer: str) -> dict[str, Any]:
+def equal_by_math_verify(gold: str, answer: str) -> dict[str, Any]:
     """Return {"equal": True, False, or None where that is not shown, "reason": why}.
 
     math-verify's own word is not enough: it takes any two numbers below 1e-17 for equal, and says False of what it

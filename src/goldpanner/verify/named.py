@@ -8,7 +8,7 @@ from goldpanner.types import Completion, Problem, Verdict
 from goldpanner.verify.base import Verifier
 from goldpanner.verify.exact import Exact
 from goldpanner.verify.math import Math, Number
-from goldpanner.verify.references import reference
+from goldpanner.verify.references import right_answer
 from goldpanner.verify.reward import load_reward
 
 VERIFIERS: dict[str, Callable[[], Verifier]] = {
@@ -65,7 +65,7 @@ def default_verifier(answers: Iterable[str]) -> tuple[str, str]:
     Each row is judged by its own answer's type: by `number` where none is a formula, else by `math`. A finished text
     that declares no answer is then wrong. If every answer is text, the whole text counts: `exact`.
     """
-    found = [reference(answer) for answer in answers if answer.strip()]
+    found = [right_answer(answer) for answer in answers if answer.strip()]
     types = {"text" if each is None else each.type for each in found}
     if types <= {"text"}:
         return "exact", "every answer is text: the whole text counts"

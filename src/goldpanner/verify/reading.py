@@ -15,13 +15,13 @@ from goldpanner.verify.answers import (
     Option,
     Span,
     Spans,
+    Text,
     Value,
     When,
-    Words,
     as_spans,
 )
 from goldpanner.verify.evaluate import equal
-from goldpanner.verify.formula import Node, Parser, Unreadable, number, variables
+from goldpanner.verify.formula import Node, Parser, Unreadable, rational, variables
 from goldpanner.verify.tex import (
     INVISIBLE,
     LONGEST,
@@ -34,7 +34,7 @@ from goldpanner.verify.tex import (
     tokens,
     without_braces,
 )
-from goldpanner.verify.texts import bare, is_prose, moment, words
+from goldpanner.verify.texts import bare, is_prose, moment, words_of
 
 Tokens = Sequence[Token]
 
@@ -51,7 +51,7 @@ _DENIALS = frozenset({"not", "never", "no", "isn", "neither", "nor", "false", "w
 
 
 @lru_cache(maxsize=16384)
-def read(text: str, equations: bool = False) -> Answer | None:
+def read_answer(text: str, equations: bool = False) -> Answer | None:
     """Return the answer that a text is, None for what is no value of any type.
 
     `equations` keeps a single `left = right` as an equation; else what stands last is the value of what stands before.
@@ -67,8 +67,8 @@ def read(text: str, equations: bool = False) -> Answer | None:
         answer = None
     if answer is None and _ALGEBRA.search(text):
         return Algebra(plain(text))
-    if answer is None and (said := words(text)) and is_prose(said):
-        return Words(said)
+    if answer is None and (said := words_of(text)) and is_prose(said):
+        return Text(said)
     return answer
 
 
@@ -338,7 +338,7 @@ def _value(found: Tokens) -> Answer | None:
         others = (tight.sum(),)
     value = Value(node, said.unit or units.MONEY.get(sign), said.percent, others=others)
     if said.times != 1:
-        value = replace(value, node=Node("*", (number(said.times), node)))
+        value = replace(value, node=Node("*", (rational(said.times), node)))
     outer = value.node.args[0] if value.node.op == "-" else value.node
     if outer.op in ("percent", "degree"):  # a sign at the end is a unit
         inner = outer.args[0] if outer is value.node else Node("-", outer.args)
@@ -358,7 +358,7 @@ def _signed(node: Node, upper: bool) -> Node:
     if node.op not in ("pm", "mp"):
         return replace(node, args=args)
     second = args[1] if (node.op == "pm") is upper else Node("-", (args[1],))
-    return second if args[0] == number(0) else Node("+", (args[0], second))
+    return second if args[0] == rational(0) else Node("+", (args[0], second))
 
 
 _READINGS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
@@ -381,5 +381,7 @@ def other_readings(text: str) -> list[Value]:
     `3,5` may be 3.5, `1.234` may be 1234, `12,34,567` and `1_000` are grouped otherwise than in threes or by a comma.
     """
     text = re.sub(r"\{,\}", ",", plain(text)).strip(" $%")
-    found = [read(write(match)) for pattern, write in _READINGS if (match := pattern.fullmatch(text)) is not None]
+    found = [
+        read_answer(write(match)) for pattern, write in _READINGS if (match := pattern.fullmatch(text)) is not None
+    ]
     return [value for value in found if isinstance(value, Value)]

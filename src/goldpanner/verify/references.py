@@ -10,7 +10,7 @@ from goldpanner.types import Completion, Problem
 from goldpanner.verify.answers import Answer
 from goldpanner.verify.base import Verifier
 from goldpanner.verify.declared import declared
-from goldpanner.verify.reading import read
+from goldpanner.verify.reading import read_answer
 from goldpanner.verify.texts import option
 
 PLURALS = {"text": "texts", "date or time": "dates or times", "matrix": "matrices"}
@@ -32,7 +32,7 @@ class Reference(NamedTuple):
 
 
 @lru_cache(maxsize=65536)
-def reference(text: str) -> Reference | None:
+def right_answer(text: str) -> Reference | None:
     r"""Return a problem's right answer with its type; None where it cannot be read.
 
     A capital letter alone is an option. A worked solution that ends in `#### 18`, or boxes its answer, stands for that.
@@ -45,13 +45,13 @@ def reference(text: str) -> Reference | None:
     choice = option(final)
     if choice is not None and not choice.more and any(letter.isupper() for letter in final if letter.isalpha()):
         return Reference(final, choice, worked)
-    answer = read(final, equations=True)
+    answer = read_answer(final, equations=True)
     return None if answer is None else Reference(final, answer, worked)
 
 
 def count_types(problems: Iterable[Problem]) -> str:
     """Return how many right answers are of which type, in words: `312 numbers, 180 formulas, 8 options`."""
-    found = [reference(problem.answer) for problem in problems]
+    found = [right_answer(problem.answer) for problem in problems]
     counts = Counter("unread" if each is None else each.type for each in found)
     parts = [
         f"{n:,} {name if n == 1 or name == 'unread' else PLURALS.get(name, name + 's')}"
@@ -88,7 +88,7 @@ def unsound(problems: Sequence[Problem], verifier: Verifier) -> list[Unsound]:
 
 
 def _final(problem: Problem) -> str:
-    found = reference(problem.answer)
+    found = right_answer(problem.answer)
     return problem.answer if found is None else found.text
 
 

@@ -146,7 +146,7 @@ def _number(match: re.Match[str]) -> str:
     return whole + point + (match["comma"] or "") + (f"({repeat})" if repeat else "") + (match["power"] or "").lower()
 
 
-def literal(number: str) -> Fraction:
+def number_value(number: str) -> Fraction:
     """Return the value of a number token, exactly."""
     digits, _, power = number.partition("e")
     digits, _, repeat = digits.rstrip(")").partition("(")

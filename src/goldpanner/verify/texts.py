@@ -68,7 +68,7 @@ _OPTION = re.compile(
 _ARTICLES = frozenset({"a", "an", "the"})
 
 
-def words(text: str) -> tuple[str, ...]:
+def words_of(text: str) -> tuple[str, ...]:
     """Return the words and numbers of a text in lower case, articles and marks dropped."""
     found = re.findall(r"\\?[^\W_]+(?:['-][^\W_]+)*", bare(text).lower())
     return tuple(word for word in found if word not in _ARTICLES)

@@ -55,7 +55,7 @@ MOST = 6
 _WORD = re.compile(r"\s*(?:([^\W\d_]+|[$€£¥¢])\.?|(/)|\^\s*\{?\s*(-?[0-9])\s*\}?|(-))")
 
 
-class Unit(NamedTuple):
+class Units(NamedTuple):
     """A unit of measurement."""
 
     kinds: tuple[tuple[str, int], ...]
@@ -69,7 +69,7 @@ class Unit(NamedTuple):
 class After(NamedTuple):
     """What the words after a number say."""
 
-    unit: Unit | None
+    unit: Units | None
     times: Fraction = Fraction(1)
     """What the number is multiplied by: 1000 for `18 thousand`."""
     percent: bool = False
@@ -125,9 +125,9 @@ def _after(text: str) -> After | None:
             factor *= one ** (sign * power)
             power = 1
     found = tuple(sorted((kind, n) for kind, n in kinds.items() if n))
-    return After(Unit(found, factor, known) if found else None, times, percent)
+    return After(Units(found, factor, known) if found else None, times, percent)
 
 
-MONEY = {sign: Unit(((_UNITS[sign][0], 1),)) for sign in "$€£¥"}
+MONEY = {sign: Units(((_UNITS[sign][0], 1),)) for sign in "$€£¥"}
 """By the sign before a number."""
-DEGREES = Unit((("degrees", 1),))
+DEGREES = Units((("degrees", 1),))
