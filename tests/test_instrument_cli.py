@@ -68,7 +68,7 @@ def test_judging_anew_without_a_right_answer_or_a_known_verifier_is_refused():
 def test_names_from_a_file_are_shown_as_they_are_and_cannot_format_the_terminal(tmp_path):
     names = ["[/b]", "[red]x", "a\x1b[31mb", "two\nlines", "日本"]
     file = tmp_path / "[b]x[b].jsonl"
-    file.write_text("".join(json.dumps({"id": name, "n": 16, "c": i}) + "\n" for i, name in enumerate(names)))
+    file.write_text("".join(json.dumps({"id": name, "n": 16, "c": 4 * i}) + "\n" for i, name in enumerate(names)))
     shown = ("[/b]", "[red]x", "a\ufffd[31mb", "two\ufffdlines", "日本")
     text = call("measure", file)
     assert text.startswith("[b]x[b]: 5 problems")

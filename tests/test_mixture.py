@@ -117,6 +117,7 @@ def test_prior_weights_are_distributions_and_contain_the_beta():
     assert drawn.min() >= 0
     np.testing.assert_allclose(drawn.sum(axis=1), 1)
     plain = np.zeros((1, posterior.DIMENSION))
+    plain[0, 10] = 1.0  # no tight population
     plain[0, 1:3] = np.log(0.3 / 0.05) / np.log(60), np.log(5 / 0.1) / np.log(100)
     np.testing.assert_allclose(
         posterior.weights(grid, plain)[0], mixture.beta_weights(grid, 0.3, 5.0), rtol=2e-3, atol=1e-9

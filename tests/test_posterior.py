@@ -6,6 +6,7 @@ import pytest
 
 from goldpanner.errors import InputError
 from goldpanner.measure import passk
+from goldpanner.measure.groups import shares
 from goldpanner.measure.mixture import Tally
 from goldpanner.measure.posterior import METHOD, RateDistribution
 from goldpanner.types import Counts
@@ -90,3 +91,29 @@ def test_same_seed_same_answer_other_seed_close():
 def test_a_k_below_one_is_refused(k):
     with pytest.raises(InputError, match="integers >= 1"):
         RateDistribution.of(Counts.of([4], [1])).pass_at_k(k)
+
+
+@pytest.mark.parametrize("n", [1, 2, 4, 16])
+def test_problems_that_are_all_alike_are_in_the_family(n):
+    hits = 0
+    for seed in range(8):
+        r = np.random.default_rng([seed, n])
+        rates = RateDistribution.of(Counts.of([n] * 150, r.binomial(n, 0.25, 150)), seed)
+        estimate = rates.estimate(lambda grid: shares(grid.p, 8)[0][None], 0.9)[0]
+        hits += estimate.low <= shares(0.25, 8)[0] <= estimate.high
+    assert hits >= 6
+
+
+def test_one_sample_a_problem_says_nothing_of_the_spread():
+    """From every problem at .3 to 30% at 1 and the rest at 0: groups of 8 are mixed always nearly, or never."""
+    rates = RateDistribution.of(Counts.of([1] * 1000, [1] * 300 + [0] * 700))
+    mixed = rates.estimate(lambda grid: shares(grid.p, 8)[0][None], 0.9)[0]
+    assert mixed.low < 1e-6
+    assert mixed.high > shares(0.3, 8)[0]
+
+
+def test_two_kinds_of_problems_are_in_the_family():
+    """Half the problems at .5 and half at .01: pass@640 is .999, and the interval says that it may be."""
+    p = np.repeat([0.5, 0.01], 100)
+    estimate = beyond(Counts.of([64] * 200, np.random.default_rng(0).binomial(64, p)), 640)
+    assert estimate.low < float((1 - (1 - p) ** 640).mean()) < estimate.high + 1e-9

@@ -6,8 +6,10 @@ Here a wide family of smooth shapes is averaged, each weighted by how well it ex
 counts cannot decide stays undecided in the interval.
 
 The family, in x = logit P, has a log-density of three straight pieces with rounded knees (slopes alpha, middle, -beta;
-knees at low < high), an atom at P = 0, and a second, easy cluster (normal in x). Special cases: beta (one knee, at
-P = 1/2), zero-inflated beta, scaled beta (a knee below 1/2), logit-normal-like humps, log-uniform with edges.
+knees at low < high), an atom at P = 0, and a second, easy cluster (normal in x). In place of the straight pieces it may
+have one tight normal, down to a single P that all problems share: the usual case of made tasks. Special cases: beta
+(one knee, at P = 1/2), zero-inflated beta, scaled beta (a knee below 1/2), logit-normal-like humps, log-uniform with
+edges.
 A straight piece is a power law: density of P ~ P^(alpha-1) near 0 (Schaeffer et al., arXiv 2502.17578).
 
 The prior was chosen on 50 simulated populations, where its knobs matter little: moving any one of them within reason
@@ -20,9 +22,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy.special import expit
 
 from goldpanner import rng
 from goldpanner.errors import InputError
+from goldpanner.measure.intervals import proportion
 from goldpanner.measure.mixture import Grid, Mixture, Tally
 from goldpanner.types import Counts, Estimate, FloatArray, IntArray
 
@@ -35,6 +39,9 @@ TRUST = 0.7
 intervals are too narrow for many problems (Gruenwald & van Ommen 2017). A problem's own counts always count in full."""
 MANY = 500
 """With more problems than these the power falls as their root: what the family cannot follow does not average out."""
+FEW = 16
+"""With fewer samples a problem than these the prior decides much of the spread of P: the tails of intervals shrink
+with n."""
 PAIRS = 2000
 """With more different counts than these (n uneven, in the thousands) a problem's own counts are rounded, too."""
 NO_ZEROS = 0.6
@@ -46,11 +53,17 @@ BETA_EDGE = 0.5
 SHARPNESS = (0.15, 8.0)
 """Else its sharpness is log-uniform between these times a beta's. A knee several times as round as a beta's bends the
 density over decades, as the exponentiated power law does (P^b exponential) and as the log-normal does."""
-DIMENSION = 10
-"""Of the unit cube: zero share, alpha, beta, high knee, gap to the low knee, middle slope, cluster (3), sharpness."""
+TIGHT, EQUAL, NO_ZEROS_IF_TIGHT, ONE_CLUSTER_IF_TIGHT = 0.35, 0.5, 0.85, 0.5
+"""Prior probabilities: the problems outside the easy cluster are tight, normal in x. Of tight ones: all are equal; none
+is impossible; there is no easy cluster."""
+TIGHT_SPREAD = (0.02, 2.0)
+"""Spread of a tight population in nats of logit P, log-uniform."""
+DIMENSION = 12
+"""Of the unit cube: zero share, alpha, beta, high knee, gap to the low knee, middle slope, cluster (3), sharpness,
+tight population (2)."""
 
 
-def _spike(u: FloatArray, share: float) -> FloatArray:
+def _spike(u: FloatArray, share: float | FloatArray) -> FloatArray:
     """Map a uniform to 0 with probability `share`, else to a uniform on (0, 1)."""
     return np.clip((u - share) / (1 - share), 0, 1)
 
@@ -62,13 +75,14 @@ def _softplus(x: FloatArray) -> FloatArray:
 
 
 def _log_uniform(u: FloatArray, low: float, high: float) -> FloatArray:
-    out: FloatArray = low * (high / low) ** u
+    out: FloatArray = low * (high / low) ** np.asarray(u, np.float64)
     return out
 
 
 def weights(grid: Grid, u: FloatArray) -> FloatArray:
     """Map points of the unit cube, (T, 10), to distributions on the grid, shape (T, J); uniform u is the prior."""
-    zero = _spike(u[:, 0], NO_ZEROS)[:, None]
+    tight = u[:, 10] < TIGHT
+    zero = _spike(u[:, 0], np.where(tight, NO_ZEROS_IF_TIGHT, NO_ZEROS))[:, None]
     alpha = _log_uniform(u[:, 1], 0.05, 3)[:, None]
     beta = _log_uniform(u[:, 2], 0.1, 10)[:, None]
     high = (2 - 14 * _spike(u[:, 3], AT_HALF))[:, None]
@@ -76,7 +90,7 @@ def weights(grid: Grid, u: FloatArray) -> FloatArray:
     gap = 14 * _spike(u[:, 4], ONE_KNEE)[:, None]
     bend = np.where(gap > 0, 3 * (2 * u[:, 5, None] - 1) ** 3, 0.0)
     middle = np.where(gap > 0, bend, alpha)
-    easy = _spike(u[:, 6], ONE_CLUSTER)[:, None]
+    easy = _spike(u[:, 6], np.where(tight, ONE_CLUSTER_IF_TIGHT, ONE_CLUSTER))[:, None]
     centre, spread = (6 * u[:, 7] - 2)[:, None], _log_uniform(u[:, 8], 0.3, 2)[:, None]
 
     x = grid.logit
@@ -94,9 +108,35 @@ def weights(grid: Grid, u: FloatArray) -> FloatArray:
     total = main.sum(axis=1, keepdims=True) + below_grid + above_grid
     second = np.exp(-0.5 * ((x - centre) / spread) ** 2) * grid.width
     second /= second.sum(axis=1, keepdims=True)
+    rows = np.flatnonzero(tight)
+    main[rows] = _tight(grid, u[rows, 10] / TIGHT, u[rows, 11])
+    below_grid[rows], above_grid[rows], total[rows] = 0.0, 0.0, 1.0
     hard = (1 - easy) * (1 - zero) / total
     inner = hard * main + easy * second
     return np.hstack([(1 - easy) * zero + hard * below_grid, inner, hard * above_grid])
+
+
+def _tight(grid: Grid, spread: FloatArray, centre: FloatArray) -> FloatArray:
+    """Return populations around one P as masses at the nodes without the atoms, shape (T, J - 2).
+
+    Narrower than a cell, a normal in logit P is two masses at the nodes beside its centre that have its mean.
+    """
+    x, cells = grid.logit, grid.width
+    at = x[0] + (x[-1] - x[0]) * centre
+    width = np.where(spread < EQUAL, 0.0, _log_uniform((spread - EQUAL) / (1 - EQUAL), *TIGHT_SPREAD))
+    right = np.clip(np.searchsorted(x, at), 1, len(x) - 1)
+    p = expit(x)
+    share = np.clip((expit(at) - p[right - 1]) / (p[right] - p[right - 1]), 0, 1)
+    point = np.zeros((len(at), len(x)))
+    row = np.arange(len(at))
+    point[row, right - 1], point[row, right] = 1 - share, share
+    smooth = np.maximum(width, cells[right] / 2)[:, None]
+    bell = np.exp(-0.5 * ((x - at[:, None]) / smooth) ** 2) * cells
+    bell /= bell.sum(axis=1, keepdims=True)
+    # between the two, the mixture has the variance that was asked for
+    part = np.clip(width / smooth[:, 0], 0, 1)[:, None] ** 2
+    masses: FloatArray = (1 - part) * point + part * bell
+    return masses
 
 
 @dataclass(frozen=True)
@@ -118,6 +158,11 @@ class Ensemble:
         """Expected number of problems at every node under every draw, given their counts, shape (T, J)."""
         out: FloatArray = self.weight * ((self.tally.problems / self.evidence) @ self.table)
         return out
+
+    @property
+    def samples(self) -> int:
+        """The largest number of judged samples of any problem."""
+        return int(self.tally.n.max())
 
     @property
     def mixture(self) -> Mixture:
@@ -212,18 +257,46 @@ class RateDistribution:
 
         `value_of` gives the values at the nodes of a grid, shape (V, J); the answer has V estimates.
         """
-        ends = [(1 - level) / 2, (1 + level) / 2]
+        tail = (1 - level) / 2 * min(1.0, self.judged.samples / FEW)
         means, quantiles = [], []
         for ensemble in (self.judged, *self.bounds):
             values = value_of(ensemble.grid)
             draws = np.array([ensemble.draws(value, population) for value in values])
             means.append([ensemble.mean(value, population) for value in values])
-            quantiles.append(np.quantile(draws, ends, axis=1))
-        low, high = np.min(quantiles, axis=0)[0], np.max(quantiles, axis=0)[1]
+            quantiles.append(np.quantile(draws, [tail, 1 - tail], axis=1))
+            if ensemble.samples == 1:
+                quantiles.append(_any_spread(ensemble, values, level))
+        low, high = np.min([q[0] for q in quantiles], axis=0), np.max([q[1] for q in quantiles], axis=0)
         return [
             Estimate(float(v), float(min(a, v)), float(max(b, v)), level, METHOD, self.judged.tally.size)
             for v, a, b in zip(means[0], low, high)
         ]
+
+
+def _any_spread(ensemble: Ensemble, values: FloatArray, level: float) -> FloatArray:
+    """Return the lowest and highest mean of each value(P) over all distributions of P, shape (2, V), for n = 1.
+
+    One sample a problem shows the mean of P and nothing else: the ends are the lower and the upper convex hull of
+    value(P) over P, on the exact interval of that mean (Clopper & Pearson 1934).
+    """
+    tally = ensemble.tally
+    right, total = int(tally.c @ tally.problems), int(tally.problems.sum())
+    ends = proportion(np.array([right]), np.array([total]), np.zeros(1, np.int64), level)
+    mean = np.linspace(float(ends[0][0]), float(ends[1][0]), 65)
+    p = ensemble.grid.p
+    return np.array([[_lower_hull(p, v, mean).min(), -_lower_hull(p, -v, mean).min()] for v in values]).T
+
+
+def _lower_hull(x: FloatArray, y: FloatArray, at: FloatArray) -> FloatArray:
+    """Return the largest convex function below the points (x ascending, y), at the places `at`."""
+    hull: list[int] = []
+    for i in range(len(x)):
+        while len(hull) > 1 and (y[hull[-1]] - y[hull[-2]]) * (x[i] - x[hull[-2]]) >= (y[i] - y[hull[-2]]) * (
+            x[hull[-1]] - x[hull[-2]]
+        ):
+            hull.pop()
+        hull.append(i)
+    return np.interp(at, x[hull], y[hull])
 
 
 def posterior(

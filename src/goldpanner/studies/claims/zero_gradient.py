@@ -5,8 +5,8 @@ advantages and loss of `grpo.VARIANTS`, differentiated by autograd. The policy i
 logits (z, 0), P = sigmoid(z), so with advantages A_right(c), A_wrong(c) of a group with c of G right the expected
 gradient is g = sum_c Binomial(c; G, P) [c A_right (1 - P) - (G - c) A_wrong P] / G, and that of z is all there is.
 
-Take-off under SGD jumps from one group that holds a right answer to the next: the groups between have advantage 0
-and leave z where it is, so their number is geometric. Adam's momentum moves on in them: it is run step by step.
+Take-off under SGD jumps from one group with a right answer to the next: the groups between have advantage 0 and leave z
+where it is, so their number is geometric. Adam's momentum moves on in them: it is run step by step.
 """
 
 from collections.abc import Callable, Sequence
@@ -56,8 +56,7 @@ def gradient(name: str, z: FloatArray, reward_RPG: Tensor) -> FloatArray:
     advantage = variant.advantages(reward_RPG.flatten(0, 1)).flatten()
     mask = torch.ones_like(logp, dtype=torch.bool)
     loss, _ = variant.token_loss(logp, logp, advantage, mask)
-    totals = Totals(sequences=groups * size, tokens=groups * size, max_tokens=1)  # of one run
-    total = reduce_loss(loss, mask, variant.reduction, totals)
+    total = reduce_loss(loss, mask, variant.reduction, Totals(groups * size, groups * size, max_tokens=1))
     return -np.asarray(torch.autograd.grad(total, logit_R)[0].double())
 
 
