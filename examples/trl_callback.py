@@ -12,7 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from trl import GRPOConfig, GRPOTrainer
 
 from goldpanner import Store
-from goldpanner.train.trl.launch import Recorder  # 1
+from goldpanner.train.trl.recorder import Recorder  # 1
 
 warnings.simplefilter("ignore")
 torch.set_num_threads(1)

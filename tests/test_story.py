@@ -184,7 +184,7 @@ def test_a_missing_model_is_trained_again_to_the_same_one(told, tmp_path):
 
 
 def test_metrics_survive_a_torn_line(tmp_path):
-    from goldpanner.runs.stages import Metrics
+    from goldpanner.train.metrics import Metrics
 
     path = tmp_path / "metrics.jsonl"
     first = Metrics(path)

@@ -28,7 +28,9 @@ from goldpanner.train.rlvr import Rollouts, step_problems, update
 from goldpanner.train.rows import Row
 from goldpanner.train.trl import launch as handing
 from goldpanner.train.trl import recorder as recording
-from goldpanner.train.trl.launch import Recorder, arguments, options_of, stop_tokens
+from goldpanner.train.trl import rollout_log
+from goldpanner.train.trl.launch import arguments, options_of, stop_tokens
+from goldpanner.train.trl.recorder import Recorder
 from goldpanner.train.trl.rows import completion
 from goldpanner.types import Outcome, Problem
 from goldpanner.verify import Exact
@@ -154,8 +156,8 @@ def test_a_finished_stage_is_not_run_again(trained, start):
 
 
 def test_a_run_goes_on_from_its_checkpoint(trained, start, tmp_path):
-    def stop(record):
-        if record.get("step") == 2:
+    def stop(event):
+        if event.done == 3:
             raise KeyboardInterrupt
 
     given = {"options": ["save_steps=2"], "device": "cpu", "probe": 4, "every": 2}
@@ -322,7 +324,7 @@ def test_a_group_may_lie_on_two_processes(tmp_path, monkeypatch):
     asked = ["a", "a", "b", "b", "c", "c"]
     right = [1.0, 0.0, 0.0, 0.0, 1.0, 1.0]
     mine: dict[int, list] = {}
-    monkeypatch.setattr(recording, "gather_object", lambda rows: mine[0] + mine[1] if len(mine) == 2 else rows)
+    monkeypatch.setattr(rollout_log, "gather_object", lambda rows: mine[0] + mine[1] if len(mine) == 2 else rows)
     monkeypatch.setattr(recording, "atexit", SimpleNamespace(register=lambda _: None, unregister=lambda _: None))
     for _ in range(2):
         for rank in range(2):
@@ -340,7 +342,7 @@ def test_a_group_may_lie_on_two_processes(tmp_path, monkeypatch):
             paid = reward(prompts=asked[here], completions=["x"] * 3, completion_ids=[[5, 1]] * 3, right=right[here],
                           trainer_state=SimpleNamespace(global_step=7), log_metric=logged.__setitem__)  # fmt: skip
             assert paid == right[here]
-        recorder._flush()
+        recorder._log.flush()
     groups = Store(tmp_path / "s").groups("r").to_pylist()
     assert [(row["step"], row["group"], row["n"], row["c"]) for row in groups] == [
         (7, 0, 2, 1), (7, 1, 2, 0), (7, 2, 2, 2), (7, 3, 2, 1), (7, 4, 2, 0), (7, 5, 2, 2),
@@ -455,7 +457,7 @@ def test_what_is_wrong_with_a_script_is_told(tmp_path):
     reward = recorder.reward(by_prompt)
     with pytest.raises(InputError, match=r"callbacks=\[recorder\]"):
         reward(prompts=["x"], completions=["y"])
-    with pytest.raises(InputError, match="asked for twice"):
+    with pytest.raises(InputError, match="called twice"):
         recorder.reward(by_prompt)
     with pytest.raises(InputError, match="no reward function is recorded"):
         Recorder(tmp_path / "s", "other").on_train_begin(SimpleNamespace(), None, None)

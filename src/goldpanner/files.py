@@ -49,7 +49,7 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
+def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Call `write` on a temporary file beside `path`, then make it durable and rename it to `path`.
 
     Whoever is killed at any instant leaves either no `path` (or the old one) or the whole new one, and at most a

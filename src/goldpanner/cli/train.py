@@ -1,11 +1,11 @@
 """`train`: one stage by itself, or the stages of a recipe. Needs the `lab` extra (torch, transformers)."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -109,25 +109,17 @@ def _train(kind: str, given: Given, rollouts: Path | None = None, run: str | Non
 def _train_by_trl(given: Given, options: list[str], processes: int, probe: int) -> None:
     """Hand GRPO over to TRL; of several processes the first one speaks."""
     settings = load_config(given.config, given.seed, given.set_)
-    from goldpanner.progress import Event
     from goldpanner.tasks.catalog import build_domain
     from goldpanner.train.trl.launch import hand_over
 
     task = given.chosen_task(settings)
     config = settings.for_task(task) if task else settings
     tasks = {task.id: task} if task else build_domain(config.domain).tasks
-    rl = config.grpo
 
     def work(notify: "Notify") -> Path:
-        def tell(record: Mapping[str, Any]) -> None:
-            if "probe" not in record:
-                note = f"reward {record['reward']:.2f}  mixed {record['mixed']:.0%}"
-                total = rl.steps * rl.epochs * rl.minibatches
-                notify(Event(given.out.name, "grpo", record["step"] + 1, total, note))
-
         return hand_over(
-            given.start(), tasks, rl, given.out, options=options, processes=processes,
-            device=config.device, probe=probe, every=config.measure.every, notify=tell,
+            given.start(), tasks, config.grpo, given.out, options=options, processes=processes,
+            device=config.device, probe=probe, every=config.measure.every, notify=notify,
         )  # fmt: skip
 
     _with_bars(given, work, quiet=os.environ.get("RANK", "0") != "0")

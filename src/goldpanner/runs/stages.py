@@ -3,7 +3,6 @@
 A stage whose `model/` is there is finished and is not run again.
 """
 
-import json
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -24,6 +23,7 @@ from goldpanner.tasks.catalog import build_domain, load
 from goldpanner.tasks.task import Document, Task
 from goldpanner.train import lora
 from goldpanner.train.config import RFTConfig, RLVRConfig
+from goldpanner.train.metrics import Metrics
 from goldpanner.train.model import build_model, build_tokenizer, load_model, save_model
 from goldpanner.train.rejection import keep_correct, rft, to_rows
 from goldpanner.train.rlvr import reward_verifiers, rlvr
@@ -31,31 +31,6 @@ from goldpanner.train.rows import Row
 from goldpanner.train.supervised import SupervisedConfig, epochs, fresh_text, in_template, supervised
 from goldpanner.types import Problem, SamplingParams
 from goldpanner.verify import Verifier
-
-
-class Metrics:
-    """`metrics.jsonl`: a line per step, each step once, whatever a killed process left behind."""
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.path = path
-        kept = {}
-        if path.exists():
-            for line in path.read_text(encoding="utf-8").splitlines():
-                try:
-                    record = json.loads(line)
-                    kept[int(record["step"])] = line
-                except (ValueError, KeyError, TypeError):
-                    break  # the line that was being written when the process was killed
-            path.write_text("".join(f"{line}\n" for line in kept.values()), encoding="utf-8")
-        self.steps = set(kept)
-
-    def add(self, record: Mapping[str, Any]) -> None:
-        """Append the record of a step that is not there yet."""
-        if record["step"] not in self.steps:
-            self.steps.add(record["step"])
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,15 @@ from goldpanner import rng
 from goldpanner.errors import InputError, MissingExtraError
 from goldpanner.policies.load import best_device, quiet_progress
 from goldpanner.policies.local import LocalPolicy
+from goldpanner.progress import Event, Notify
 from goldpanner.store import Store
 from goldpanner.train import grpo
 from goldpanner.train.config import RLVRConfig
+from goldpanner.train.metrics import Metrics
 from goldpanner.train.model import load_model
 from goldpanner.train.rlvr import Prompts, random_reward, reward_verifiers, step_problems
-from goldpanner.train.trl.recorder import Looked, Recorder
+from goldpanner.train.trl.recorder import Look, Recorder, StepLog
 from goldpanner.types import Problem
-
-__all__ = ["Looked", "Recorder", "arguments", "hand_over", "options_of", "probe_problems", "stop_tokens"]
 
 OURS = {
     "output_dir": "--out", "max_steps": "--set grpo.steps=", "num_generations": "--set grpo.group_size=",
@@ -53,28 +54,35 @@ def hand_over(
     device: str = "auto",
     probe: int = 16,
     every: int = 50,
-    notify: Callable[[Mapping[str, Any]], None] = lambda _: None,
+    notify: Notify = lambda _: None,
 ) -> Path:
-    """Train the model of a folder by TRL and return the folder of the result; it goes on from its last checkpoint.
+    """Train the model of a folder by TRL; it goes on from its last checkpoint. Call it in every process of a torchrun.
 
-    `options` are TRL's own (`KEY=VALUE`), `probe` problems of the test split are measured every `every` steps, and
-    `notify` is told of each step in the main process. Call it in every process of a torchrun; all return.
+    Args:
+        model_folder: the model, in the Hugging Face layout.
+        tasks: what `config.tasks` names.
+        config: the recipe.
+        out: folder of the run; its name is the run's.
+        options: TRL's own, `KEY=VALUE`.
+        processes: how many must take part.
+        device: auto, cpu, or another of torch's.
+        probe: problems of the test split that are measured on the way; 0: none.
+        every: optimizer steps between two measurements.
+        notify: called with each step's progress in the main process.
 
-    Raises MissingExtraError without TRL, InputError for settings that TRL has no counterpart of, an unknown option,
-    another number of processes than `processes`, or a folder that holds another run.
+    Returns:
+        The folder of the trained model, in every process.
+
+    Raises:
+        MissingExtraError: TRL is not installed.
+        InputError: settings that TRL has no counterpart of, an unknown option, another number of processes, or a
+            folder that holds another run.
     """
     _need_trl()
-    from transformers.trainer_utils import get_last_checkpoint
-
-    world, name = int(os.environ.get("WORLD_SIZE", "1")), out.name
-    chosen = arguments(config, out / "trl", processes, device, options_of(options))
-    if world != processes:
-        raise InputError(
-            f"{world} process(es) take part, {processes} were asked for: give --processes {world}, or start "
-            f"torchrun --nproc-per-node {processes}. `accelerate launch --cpu --num_processes 2` silently starts one"
-        )
+    fields = arguments(config, out / "trl", processes, device, options_of(options))
+    _check_processes(processes)
     store, settings = Store(out / "store"), {"config": config.model_dump(mode="json"), "options": list(options)}
-    earlier = store.get("runs", name) or {}
+    earlier = store.get("runs", out.name) or {}
     if earlier and {key: earlier.get(key) for key in settings} != settings:
         raise InputError(f"{out} holds a run with other settings; give another --out, or delete it")
     if (out / "model").is_dir():
@@ -82,37 +90,33 @@ def hand_over(
     started, main = time.perf_counter(), os.environ.get("RANK", "0") == "0"
     model, tokenizer = load_model(model_folder)
     before, ends = LocalPolicy(model, tokenizer).id, model.generation_config.eos_token_id
-    saved = get_last_checkpoint(str(out / "trl")) if (out / "trl").is_dir() else None
-    metrics = _Metrics(out / "metrics.jsonl", 0 if saved is None else int(saved.rsplit("-", 1)[1]), main)
-    trained, known = _prompts(tasks, config), probe_problems(tasks, config, probe)
-
-    def tell(record: Mapping[str, Any]) -> None:
-        metrics.add(record)
-        notify(record)
-
+    checkpoint = _last_checkpoint(out / "trl")
+    trained, watched = _prompts(tasks, config), probe_problems(tasks, config, probe)
+    total = config.steps * config.epochs * config.minibatches
     recorder = Recorder(
-        store, name, problems={p.id: p for p in [*trained, *known]}, probe=known, every=every, stop=config.stop,
-        samples=config.group_size, template=config.template, processes=processes, notify=tell,
+        store, out.name, problems={p.id: p for p in [*trained, *watched]}, probe=watched, every=every, stop=config.stop,
+        samples=config.group_size, template=config.template, processes=processes,
+        notify=_StepWriter(out, _steps_of(checkpoint), total, notify) if main else None,
     )  # fmt: skip
     if main:
-        store.put_problems([*trained, *known])
-        store.put("runs", name, {**earlier, **settings, "stage": "grpo", "engine": "trl", "finished": False})
-    trainer = _trainer(model, tokenizer, tasks, config, chosen, recorder, trained)
+        store.put_problems([*trained, *watched])
+        store.put("runs", out.name, {**earlier, **settings, "stage": "grpo", "engine": "trl", "finished": False})
+    trainer = _trainer(model, tokenizer, tasks, config, fields, recorder, trained)
     with quiet_progress():
-        trainer.train(resume_from_checkpoint=saved)
+        trainer.train(resume_from_checkpoint=checkpoint)
         model.generation_config.eos_token_id = ends
         trainer.save_model(str(out / "model.partial"))
     trainer.accelerator.wait_for_everyone()
     if main:
         record = {
-            **(store.get("runs", name) or {}),
+            **(store.get("runs", out.name) or {}),
             "parent": model_folder.parent.name,
             "parent_policy": before,
-            "policy": _finish(out, name, store),
+            "policy": _finish(out, store),
             "trl_version": importlib.metadata.version("trl"),
             "seconds": round(time.perf_counter() - started, 2),
         }
-        store.put("runs", name, record)
+        store.put("runs", out.name, record)
     trainer.accelerator.wait_for_everyone()
     return out / "model"
 
@@ -152,15 +156,15 @@ def arguments(
     }  # fmt: skip
 
 
-def options_of(given: Sequence[str]) -> dict[str, Any]:
-    """Return `KEY=VALUE` options of TRL's (values as JSON, else as text). Raises InputError for an unknown key, or one
-    that the recipe decides.
+def options_of(options: Sequence[str]) -> dict[str, Any]:
+    """Return `KEY=VALUE` options of TRL's by key (values as JSON, else as text). Raises InputError for an unknown key,
+    or one that the recipe decides.
     """
     _need_trl()
     from trl import GRPOConfig
 
-    found: dict[str, Any] = {}
-    for option in given:
+    values: dict[str, Any] = {}
+    for option in options:
         key, equals, text = option.partition("=")
         if not equals:
             raise InputError(f"--trl {option!r}: write KEY=VALUE, e.g. --trl bf16=true")
@@ -171,10 +175,10 @@ def options_of(given: Sequence[str]) -> dict[str, Any]:
             hint = f"did you mean {', '.join(near)}?" if near else "its fields are the options there are"
             raise InputError(f"--trl {key}: TRL's GRPOConfig has no such option; {hint}")
         try:
-            found[key] = json.loads(text)
+            values[key] = json.loads(text)
         except ValueError:
-            found[key] = {"True": True, "False": False, "None": None}.get(text, text)
-    return found
+            values[key] = {"True": True, "False": False, "None": None}.get(text, text)
+    return values
 
 
 def probe_problems(tasks: Mapping[str, Prompts], config: RLVRConfig, n: int) -> list[Problem]:
@@ -195,6 +199,26 @@ def stop_tokens(tokenizer: Any, stops: Sequence[str]) -> list[int]:
         return []
     texts = tokenizer.batch_decode([[i] for i in range(len(tokenizer))], clean_up_tokenization_spaces=False)
     return [i for i, text in enumerate(texts) if any(stop in text for stop in stops)]
+
+
+def _check_processes(processes: int) -> None:
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world != processes:
+        raise InputError(
+            f"{world} process(es) take part, {processes} were asked for: give --processes {world}, or start "
+            f"torchrun --nproc-per-node {processes}. `accelerate launch --cpu --num_processes 2` silently starts one"
+        )
+
+
+def _last_checkpoint(folder: Path) -> str | None:
+    from transformers.trainer_utils import get_last_checkpoint
+
+    return get_last_checkpoint(str(folder)) if folder.is_dir() else None
+
+
+def _steps_of(checkpoint: str | None) -> int:
+    """Return the optimizer steps that a checkpoint holds."""
+    return 0 if checkpoint is None else int(checkpoint.rsplit("-", 1)[1])
 
 
 def _need_trl() -> None:
@@ -231,7 +255,7 @@ def _prompts(tasks: Mapping[str, Prompts], config: RLVRConfig) -> list[Problem]:
 
 
 def _trainer(
-    model: Any, tokenizer: Any, tasks: Mapping[str, Prompts], config: RLVRConfig, chosen: Mapping[str, Any],
+    model: Any, tokenizer: Any, tasks: Mapping[str, Prompts], config: RLVRConfig, fields: Mapping[str, Any],
     recorder: Recorder, problems: Sequence[Problem],
 ) -> Any:  # fmt: skip
     from datasets import Dataset
@@ -245,7 +269,7 @@ def _trainer(
     trainer = GRPOTrainer(
         model,
         reward_funcs=recorder.reward(*verifiers, pay=random_reward(config)),
-        args=GRPOConfig(**chosen),
+        args=GRPOConfig(**fields),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
         callbacks=[recorder],
@@ -261,17 +285,17 @@ def _rendered(problem: Problem, template: str) -> str | list[dict[str, str]]:
     return template.replace("{prompt}", problem.prompt)
 
 
-def _finish(out: Path, name: str, store: Store) -> str:
+def _finish(out: Path, store: Store) -> str:
     """Put the model where a finished stage has it; return its policy id."""
-    policy = LocalPolicy.from_pretrained(out / "model.partial", device="cpu", name=name)
-    store.put("policies", policy.id, {**policy.describe(), "run": name})
+    policy = LocalPolicy.from_pretrained(out / "model.partial", device="cpu", name=out.name)
+    store.put("policies", policy.id, {**policy.describe(), "run": out.name})
     shutil.rmtree(out / "model", ignore_errors=True)
     (out / "model.partial").rename(out / "model")
     return policy.id
 
 
-class _Metrics:
-    """`metrics.jsonl`: a line per optimizer step, with the names our own loop uses; those a resume repeats go."""
+class _StepWriter:
+    """Writes `metrics.jsonl`, a line for each optimizer step with the names of our own loop, and tells of progress."""
 
     NAMES: Mapping[str, str] = {
         "loss": "loss", "grad_norm": "grad_norm", "entropy": "entropy", "kl": "kl", "seconds": "step_time",
@@ -279,30 +303,19 @@ class _Metrics:
     }  # fmt: skip
     """Our names -> TRL's."""
 
-    def __init__(self, path: Path, done: int, main: bool) -> None:
-        self.path = path
-        if main:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-            path.write_text("".join(f"{line}\n" for line in lines if _step(line) < done), encoding="utf-8")
-        self.look: Mapping[str, Any] | None = None
+    def __init__(self, out: Path, done: int, total: int, notify: Notify) -> None:
+        self.run, self.total, self.notify = out.name, total, notify
+        self.metrics = Metrics(out / "metrics.jsonl", repeated_from=done)
+        self.look: Look | None = None
 
-    def add(self, record: Mapping[str, Any]) -> None:
+    def __call__(self, event: StepLog | Look) -> None:
         """Write a step's line; a look at the probe goes with the step after it."""
-        if "probe" in record:
-            self.look = record["probe"]
+        if isinstance(event, Look):
+            self.look = event
             return
-        line = {key: value for key, value in record.items() if key != "logs"}
-        line |= {ours: record["logs"].get(theirs) for ours, theirs in self.NAMES.items()}
-        if self.look is not None:
-            line, self.look = {**line, "probe": self.look}, None
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-
-
-def _step(line: str) -> float:
-    """Return the step of a line of metrics, infinity for one that was cut off when the process was killed."""
-    try:
-        return int(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        return float("inf")
+        numbers = {ours: event.logs.get(theirs) for ours, theirs in self.NAMES.items()}
+        probe = {} if self.look is None else {"probe": asdict(self.look)}
+        self.metrics.add({"step": event.step, **asdict(event.groups), **numbers, **probe})
+        self.look = None
+        note = f"reward {event.groups.reward:.2f}  mixed {event.groups.mixed:.0%}"
+        self.notify(Event(self.run, "grpo", event.step + 1, self.total, note))

@@ -1,4 +1,4 @@
-"""What TRL hands to a reward function as our nouns: rows as problems, what was said as completions."""
+"""What TRL hands to a reward function as our nouns: rows as problems, texts and token ids as completions."""
 
 import json
 from collections.abc import Iterator, Mapping, Set
@@ -21,22 +21,22 @@ class Rows:
     """Task id of problems that are made from rows."""
     answer: str | None
     """Column of the answer; None: the first of `ANSWERS` that there is."""
-    known: dict[str, Problem] = field(default_factory=dict)
+    problems: dict[str, Problem] = field(default_factory=dict)
     """By id, for rows with a column `goldpanner_id`."""
     columns: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     """Of the probe's rows, by problem id: what a reward function may ask for."""
     chat: bool = False
     """Whether prompts are messages."""
 
-    def asked(self, i: int, prompt: Any, columns: Mapping[str, Any]) -> Problem:
-        """Return the problem of a row: the known one of its `goldpanner_id`, else one made from prompt and answer."""
-        known = columns.get("goldpanner_id")
-        if known is not None and known[i] in self.known:
-            return self.known[known[i]]
+    def problem(self, i: int, prompt: Any, columns: Mapping[str, Any]) -> Problem:
+        """Return the problem of row i: the one of its `goldpanner_id`, else one made from prompt and answer."""
+        ids = columns.get("goldpanner_id")
+        if ids is not None and ids[i] in self.problems:
+            return self.problems[ids[i]]
         self.chat = self.chat or not isinstance(prompt, str)
         return Problem(self.task, _text(prompt), _answer(self.answer, {k: v[i] for k, v in _lists(columns)}))
 
-    def of_row(self, row: Mapping[str, Any]) -> Problem:
+    def probe_problem(self, row: Mapping[str, Any]) -> Problem:
         """Return a probe row as a problem, the same one that training on that row would ask."""
         if "prompt" not in row:
             raise InputError(f"recorder: a probe row has no prompt; its columns are {', '.join(map(str, row))}")
@@ -53,12 +53,13 @@ class Rows:
         return problem
 
 
-def completion(said: Any, ids: Any, ends: Set[int], limit: int, stops: tuple[str, ...]) -> Completion:
-    """Return what was said, up to a stop, with its token ids and why it ended (`unknown` without ids).
+def completion(content: Any, ids: Any, ends: Set[int], limit: int, stops: tuple[str, ...]) -> Completion:
+    """Return a completion of TRL's (text or messages), up to a stop, with its token ids and why it ended (`unknown`
+    without ids).
 
     It was cut at `limit` tokens unless its last one is an end; one of fewer tokens ended by itself.
     """
-    text, finish = _text(said), "unknown"
+    text, finish = _text(content), "unknown"
     if ids is not None:
         ids = tuple(int(token) for token in ids)
         finish = "length" if len(ids) >= limit and ids[-1] not in ends else "stop"
@@ -97,15 +98,14 @@ def _answer(column: str | None, row: Mapping[str, Any]) -> str:
     """Return a row's answer as text, empty where it has none. Raises InputError where the named column is missing."""
     if column is not None and column not in row:
         raise InputError(f"recorder: no column is called {column!r}; there are {', '.join(map(str, row)) or 'none'}")
-    found = next((row[name] for name in (ANSWERS if column is None else (column,)) if name in row), "")
-    return found if isinstance(found, str) else json.dumps(found, default=str)
+    answer = next((row[name] for name in (ANSWERS if column is None else (column,)) if name in row), "")
+    return answer if isinstance(answer, str) else json.dumps(answer, default=str)
 
 
-def _text(said: Any) -> str:
+def _text(content: Any) -> str:
     """Return a prompt or completion as text: of one message its content, of several all of them as JSON."""
-    if isinstance(said, str):
-        return said
-    if len(said) == 1 and isinstance(said[0].get("content"), str):
-        content: str = said[0]["content"]
+    if isinstance(content, str):
         return content
-    return json.dumps(said, ensure_ascii=False, default=str)
+    if len(content) == 1 and isinstance(content[0].get("content"), str):
+        return str(content[0]["content"])
+    return json.dumps(content, ensure_ascii=False, default=str)
