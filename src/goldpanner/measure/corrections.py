@@ -42,7 +42,7 @@ def guess_floor(
     """
     if missing := sorted(set(answers) - set(truth))[:3]:
         raise InputError(f"guess floor: no right answer given for problems {missing}")
-    frequency: dict[str, Counter[str | None]] = {id_: Counter(found) for id_, found in answers.items() if len(found)}
+    frequency: dict[str, Counter[str | None]] = {id_: Counter(texts) for id_, texts in answers.items() if len(texts)}
     pooled: Counter[str | None] = Counter()
     for counter in frequency.values():
         for answer, count in counter.items():
@@ -99,12 +99,12 @@ def pooled_share(n: IntArray, x: IntArray, level: float = 0.95, unknown: IntArra
     """
     n, x = np.asarray(n, dtype=np.int64), np.asarray(x, dtype=np.int64)
     u = np.zeros_like(n) if unknown is None else np.asarray(unknown, dtype=np.int64)
-    known = int((n - u).sum())
-    if not known:
+    judged_samples = int((n - u).sum())
+    if not judged_samples:
         return Estimate.undefined("korn-graubard", level)
-    value = float(x.sum() / known)
+    value = float(x.sum() / judged_samples)
     ends = [_design_interval(n, y, level) for y in ((x, x + u) if u.any() else (x,))]
-    return Estimate(value, min(ends[0][0], value), max(ends[-1][1], value), level, "korn-graubard", known)
+    return Estimate(value, min(ends[0][0], value), max(ends[-1][1], value), level, "korn-graubard", judged_samples)
 
 
 def _design_interval(n: IntArray, x: IntArray, level: float) -> tuple[float, float]:

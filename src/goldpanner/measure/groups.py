@@ -69,8 +69,8 @@ def expected(
     def values(grid: Grid) -> FloatArray:
         return np.concatenate([shares(grid.p, size) for size in sizes])
 
-    found = rates.estimate(values, level)
-    return {size: GroupShares(size, *found[3 * i : 3 * i + 3]) for i, size in enumerate(sizes)}
+    estimates = rates.estimate(values, level)
+    return {size: GroupShares(size, *estimates[3 * i : 3 * i + 3]) for i, size in enumerate(sizes)}
 
 
 def observed(n: IntArray, c: IntArray, unjudged: IntArray | None = None, level: float = 0.95) -> dict[int, GroupShares]:
@@ -97,10 +97,10 @@ def observed(n: IntArray, c: IntArray, unjudged: IntArray | None = None, level: 
         )
         estimates = []
         for sure, possible in states:
-            known = int((sure & of).sum())
+            certain = int((sure & of).sum())
             open_ = int((possible & ~sure & of & (u > 0)).sum())
-            low, high = intervals.proportion(np.array([known]), np.array([groups]), np.array([open_]), level)
-            value = known / (groups - open_) if groups > open_ else float("nan")
+            low, high = intervals.proportion(np.array([certain]), np.array([groups]), np.array([open_]), level)
+            value = certain / (groups - open_) if groups > open_ else float("nan")
             estimates.append(Estimate(value, float(low[0]), float(high[0]), level, "clopper-pearson", groups))
         out[size] = GroupShares(size, *estimates)
     return out

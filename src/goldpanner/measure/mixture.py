@@ -95,16 +95,16 @@ class Tally:
     @classmethod
     def of(cls, n: IntArray, c: IntArray) -> "Tally":
         """Collapse; problems without a judged sample say nothing and are left out."""
-        kept = np.flatnonzero(n > 0)
-        key = np.empty(len(kept), dtype=[("n", np.int64), ("c", np.int64)])
-        key["n"], key["c"] = n[kept], c[kept]
+        judged = np.flatnonzero(n > 0)
+        key = np.empty(len(judged), dtype=[("n", np.int64), ("c", np.int64)])
+        key["n"], key["c"] = n[judged], c[judged]
         order = np.lexsort((key["c"], key["n"]))
-        new = np.append(True, key[order][1:] != key[order][:-1])[: len(kept)]
-        index = np.empty(len(kept), np.int64)
+        new = np.append(True, key[order][1:] != key[order][:-1])[: len(judged)]
+        index = np.empty(len(judged), np.int64)
         index[order] = np.cumsum(new) - 1
         pairs = key[order][new]
         problems = np.bincount(index, minlength=len(pairs)).astype(np.float64)
-        return cls(pairs["n"], pairs["c"], problems, index, kept)
+        return cls(pairs["n"], pairs["c"], problems, index, judged)
 
     @classmethod
     def judged(cls, counts: Counts) -> "Tally":

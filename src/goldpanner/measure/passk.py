@@ -155,10 +155,10 @@ def mean_value(counts: Counts, k: IntArray) -> FloatArray:
     (all: NaN).
     """
     judged = counts.judged
-    known = judged > 0
-    if not known.any():
+    some = judged > 0
+    if not some.any():
         return np.full(len(k), np.nan)
-    table, where = distinct_rows(judged[known], counts.c[known], k)
+    table, where = distinct_rows(judged[some], counts.c[some], k)
     mean: FloatArray = np.bincount(where) @ table / len(where)
     return mean
 

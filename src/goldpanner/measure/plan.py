@@ -147,7 +147,7 @@ def plan(
     edges = thresholds(recommended, rollouts)
     problems, misplaced = _assign(counts, rates, edges, rollouts, level)
     judged = counts.judged > 0
-    unknown = tuple(id_ for id_, known in zip(counts.ids, judged) if not known)
+    unknown = tuple(id_ for id_, some in zip(counts.ids, judged) if not some)
     return Plan(tuple(options), recommended, rollouts, edges, problems, unknown, misplaced, level)
 
 
@@ -194,13 +194,13 @@ def _assign(
     success = ensemble.of_pairs(1 - grid.failing(rollouts)).mean(axis=0)
     p_mean = ensemble.of_pairs(grid.p).mean(axis=0)
     low, high = intervals.proportion(counts.c, counts.n, counts.unjudged, level)
-    found = []
+    plans = []
     for row, position in zip(tally.index.tolist(), tally.kept.tolist()):
         p = float(p_mean[row])
         estimate = Estimate(
             p, min(float(low[position]), p), max(float(high[position]), p), level, "posterior mean", int(tally.n[row])
         )
-        found.append(
+        plans.append(
             ProblemPlan(
                 counts.ids[position],
                 int(counts.n[position]),
@@ -219,4 +219,4 @@ def _assign(
     low_count, high_count = np.quantile(count, [(1 - level) / 2, (1 + level) / 2])
     value = float(np.clip(expected.mean(), low_count, high_count))
     misplaced = Estimate(value, float(low_count), float(high_count), level, "posterior", tally.size)
-    return tuple(found), misplaced
+    return tuple(plans), misplaced

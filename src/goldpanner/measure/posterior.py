@@ -184,8 +184,8 @@ class Ensemble:
 
         It has no noise in it: the means of values that add up to 1 add up to 1.
         """
-        found = self.weight @ value if population else self._shares @ value / self.tally.size
-        return float(found.mean())
+        means = self.weight @ value if population else self._shares @ value / self.tally.size
+        return float(means.mean())
 
     def draws(self, value: FloatArray, population: bool = False) -> FloatArray:
         """Return posterior draws of the mean of value(P), shape (T,).

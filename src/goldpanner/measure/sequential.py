@@ -121,8 +121,8 @@ def log_difference_martingale(
         shares = [special.expit(log + np.log(1 / KEPT - 1)) for log in evidence(p)]
         falls = sum(share * _slope(p + d, h, m) for share, (d, h, m) in zip(shares, sides)) > 0
         low, high = np.where(falls, p, low), np.where(falls, high, p)
-    kept = [np.logaddexp(np.log(KEPT), np.log1p(-KEPT) + log) for log in evidence((low + high) / 2)]
-    return cast(FloatArray, kept[0] + kept[1])
+    capital = [np.logaddexp(np.log(KEPT), np.log1p(-KEPT) + log) for log in evidence((low + high) / 2)]
+    return cast(FloatArray, capital[0] + capital[1])
 
 
 def _slope(p: FloatArray, hits: FloatArray, misses: FloatArray) -> FloatArray:
@@ -155,12 +155,12 @@ def change(counts: Counts, base: Counts, margin: float, level: float = 0.95) -> 
     most, base_most = counts.c + counts.unjudged, base.c + base.unjudged
     rose, fell = above(0.0, counts.c, base_most), below(0.0, most, base.c)
     same = above(-margin, counts.c, base_most) & below(margin, most, base.c)
-    found = np.select([rose, fell, same], [2, 0, 1], -1).astype(np.int64)
+    zone = np.select([rose, fell, same], [2, 0, 1], -1).astype(np.int64)
     low, high = confidence_sequence(counts.c, counts.n, counts.unjudged, level)
     base_low, base_high = confidence_sequence(base.c, base.n, base.unjudged, level)
     inside = (low >= base_low) & (high <= base_high)
-    in_vain = (found < 0) & inside & (np.maximum(low, base_high - margin) > np.minimum(high, base_low + margin))
-    return found, in_vain
+    in_vain = (zone < 0) & inside & (np.maximum(low, base_high - margin) > np.minimum(high, base_low + margin))
+    return zone, in_vain
 
 
 def misplaced(c: FloatArray | IntArray, n: FloatArray | IntArray, cuts: FloatArray) -> tuple[IntArray, FloatArray]:

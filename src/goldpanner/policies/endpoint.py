@@ -264,13 +264,13 @@ def body(model: str, prompt: str | Sequence[int], params: SamplingParams, n: int
     `chat/completions` for the template `chat`, else `completions`, which takes token ids as a prompt, too.
     """
     chat = params.template == "chat"
-    said: dict[str, Any] = {"model": model, "n": n, "max_tokens": params.max_tokens, "stream": False}
-    said |= {"messages": [{"role": "user", "content": prompt}]} if chat else {"prompt": prompt}
-    said |= {"temperature": params.temperature, "top_p": params.top_p, "top_k": params.top_k or -1}
-    said |= {"min_p": 0.0, "repetition_penalty": 1.0, "return_token_ids": True, "logprobs": True if chat else 1}
+    fields: dict[str, Any] = {"model": model, "n": n, "max_tokens": params.max_tokens, "stream": False}
+    fields |= {"messages": [{"role": "user", "content": prompt}]} if chat else {"prompt": prompt}
+    fields |= {"temperature": params.temperature, "top_p": params.top_p, "top_k": params.top_k or -1}
+    fields |= {"min_p": 0.0, "repetition_penalty": 1.0, "return_token_ids": True, "logprobs": True if chat else 1}
     if params.stop:
-        said["stop"] = list(params.stop)
-    return said
+        fields["stop"] = list(params.stop)
+    return fields
 
 
 def named_in(reason: str, fields: Mapping[str, Any]) -> frozenset[str]:

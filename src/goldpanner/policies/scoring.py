@@ -43,15 +43,15 @@ class Scoring:
 
         Raises InputError where the server does not give what is needed, or another probability.
         """
-        drawn = await self.complete(OPEN_PROMPT, SamplingParams(max_tokens=DRAWN))
-        first = drawn.completions[0]
-        asked = {"token ids": first.tokens, "log-probabilities": first.token_logprobs}
-        asked["token ids of the prompt"] = drawn.prompt_tokens
-        if missing := [name for name, value in asked.items() if value is None]:
+        samples = await self.complete(OPEN_PROMPT, SamplingParams(max_tokens=DRAWN))
+        first = samples.completions[0]
+        abilities = {"token ids": first.tokens, "log-probabilities": first.token_logprobs}
+        abilities["token ids of the prompt"] = samples.prompt_tokens
+        if missing := [name for name, value in abilities.items() if value is None]:
             raise InputError(f"{self.url} gives no {' and no '.join(missing)}; {INSTEAD}")
         assert first.tokens is not None
-        assert drawn.prompt_tokens is not None
-        scored = await self.tokens(drawn.prompt_tokens, first.tokens)
+        assert samples.prompt_tokens is not None
+        scored = await self.tokens(samples.prompt_tokens, first.tokens)
         distance = float(np.abs(scored - np.array(first.token_logprobs)).mean())
         if not distance <= TOLERANCE:
             raise InputError(
@@ -69,8 +69,8 @@ class Scoring:
         prompts = dict(zip(first, await asyncio.gather(*(self._prompt(p, params) for p in first.values()))))
         pairs = list(dict.fromkeys((problem.id, tokens) for problem, tokens in zip(problems, responses)))
         scored = await asyncio.gather(*(self.tokens(prompts[problem], tokens) for problem, tokens in pairs))
-        known = dict(zip(pairs, (math.fsum(values) for values in scored)))
-        return [known[problem.id, tokens] for problem, tokens in zip(problems, responses)]
+        logprobs = dict(zip(pairs, (math.fsum(values) for values in scored)))
+        return [logprobs[problem.id, tokens] for problem, tokens in zip(problems, responses)]
 
     async def tokens(self, prompt: Sequence[int], tokens: Sequence[int]) -> FloatArray:
         """Return log P(token | prompt, tokens before) in nats, shape (len(tokens),).

@@ -68,8 +68,8 @@ class ScriptedPolicy:
             routes += [Route("the script failed here", unjudged, "error"), Route("and so on and", truncated, "length")]
             return [*routes, Route(wrong, 1.0 - math.fsum([chance, unjudged, truncated]))]
 
-        known = p if isinstance(p, float | int) else dict(p) if isinstance(p, Mapping) else None
-        return cls(script, {"name": name, "p": known, "wrong": wrong, "unjudged": unjudged, "truncated": truncated})
+        constant = p if isinstance(p, float | int) else dict(p) if isinstance(p, Mapping) else None
+        return cls(script, {"name": name, "p": constant, "wrong": wrong, "unjudged": unjudged, "truncated": truncated})
 
     @property
     def id(self) -> str:
@@ -105,12 +105,12 @@ class ScriptedPolicy:
             routes = self.routes(request.problem)
             chances = np.array([route.probability for route in routes])
             if params.temperature == 0:
-                drawn = np.full(len(request.indices), chances.argmax())
+                choices = np.full(len(request.indices), chances.argmax())
             else:
                 u = rng.sample_uniforms(request.problem.id, request.seed, request.index_array, 1)[:, 0]
-                drawn = np.minimum(np.searchsorted(np.cumsum(chances), u, side="right"), len(routes) - 1)
+                choices = np.minimum(np.searchsorted(np.cumsum(chances), u, side="right"), len(routes) - 1)
             density = {route: self.logprob(request.problem, route.text, route.finish) for route in routes}
-            yield [Completion(routes[i].text, None, density[routes[i]], routes[i].finish) for i in drawn]
+            yield [Completion(routes[i].text, None, density[routes[i]], routes[i].finish) for i in choices]
 
     def logprob(self, problem: Problem, text: str, finish: FinishReason = "stop") -> float:
         """Return log P(text, finish | problem) in nats: -inf for what the script never writes."""

@@ -129,9 +129,9 @@ class ServerPolicy:
         What is missing is worked around where that is possible. Raises InputError where nothing can be drawn at all.
         """
         with self._connect() as link:
-            found = link.begin(self._probe(link, problem, params)).result()
-        self._probes[params.hash] = found
-        return found
+            result = link.begin(self._probe(link, problem, params)).result()
+        self._probes[params.hash] = result
+        return result
 
     def sample(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[list[Completion]]:
         """Yield one list of completions per request, in order. A request that failed is a completion `error`.
@@ -141,23 +141,23 @@ class ServerPolicy:
         """
         if not requests:
             return
-        found = self._probes.get(params.hash) or self.probe(requests[0].problem, params)
-        if found.faults and not self.override:
+        result = self._probes.get(params.hash) or self.probe(requests[0].problem, params)
+        if result.faults and not self.override:
             raise InputError(
-                f"{self.address.url}: {'; '.join(found.faults)}. Such samples cannot speak of the model's support; "
+                f"{self.address.url}: {'; '.join(result.faults)}. Such samples cannot speak of the model's support; "
                 "mend the server, or sample nevertheless with --speak-of-support"
             )
         ahead = 4 * self.concurrency * (1 if self._singly else self.n_per_request)
         with self._connect() as link:
             under_way: deque[Any] = deque()
-            drawn, start = 0, 0
+            total, start = 0, 0
             for position, request in enumerate(requests):
-                while start < len(requests) and (start <= position or drawn < ahead):
+                while start < len(requests) and (start <= position or total < ahead):
                     under_way.append(link.begin(self._draw(link, requests[start], params)))
-                    drawn += len(requests[start].indices)
+                    total += len(requests[start].indices)
                     start += 1
                 yield under_way.popleft().result()
-                drawn -= len(request.indices)
+                total -= len(request.indices)
 
     def logprobs(
         self, problems: Sequence[Problem], responses: Sequence[Sequence[int] | str], template: str = "{prompt}"
@@ -200,12 +200,12 @@ class ServerPolicy:
         """Return the text of tokens by the server's tokenizer, None where it does not tell (vLLM and SGLang do)."""
 
         async def ask(link: Connection) -> str | None:
-            asked = {"model": self.model, "tokens": list(map(int, tokens))}
+            fields = {"model": self.model, "tokens": list(map(int, tokens))}
             try:
-                said = await link.ask(f"{self.address.root}/detokenize", lambda answer: answer, asked)
+                answer_body = await link.ask(f"{self.address.root}/detokenize", lambda answer: answer, fields)
             except (RefusedError, FailedError):
                 return None
-            text = said.get("prompt", said.get("text"))
+            text = answer_body.get("prompt", answer_body.get("text"))
             return text if isinstance(text, str) else None
 
         with self._connect() as link:
@@ -238,8 +238,8 @@ class ServerPolicy:
             if version or not urlsplit(url).path.endswith("/v1"):
                 break
             try:
-                said = (await link.ask(f"{self.address.root}/{path}", lambda answer: answer)).get(field)
-                version = said if isinstance(said, str) else ""
+                value = (await link.ask(f"{self.address.root}/{path}", lambda answer: answer)).get(field)
+                version = value if isinstance(value, str) else ""
             except (RefusedError, FailedError):
                 continue
         return {"model": model, "card": {k: own[k] for k in CARD if own.get(k) is not None}, "version": version}
@@ -256,8 +256,8 @@ class ServerPolicy:
     ) -> Answer:
         """Return the completions of one request."""
         path = "chat/completions" if params.template == "chat" else "completions"
-        asked = body(self.model, prompt, params, n) | ({} if seed is None else {"seed": seed})
-        return await self._send(link, path, asked, lambda answer: Answer.of(answer, params))
+        fields = body(self.model, prompt, params, n) | ({} if seed is None else {"seed": seed})
+        return await self._send(link, path, fields, lambda answer: Answer.of(answer, params))
 
     async def _send(
         self, link: Connection, path: str, fields: dict[str, Any], read: Callable[[dict[str, Any]], T]
@@ -268,19 +268,19 @@ class ServerPolicy:
         from then on.
         """
         while True:
-            asked = {k: v for k, v in fields.items() if k not in self._without}
+            accepted = {k: v for k, v in fields.items() if k not in self._without}
             chat = path.startswith("chat")
-            asked[self._limit if chat else "max_tokens"] = asked.pop("max_tokens")
+            accepted[self._limit if chat else "max_tokens"] = accepted.pop("max_tokens")
             try:
-                return await link.ask(f"{self.address.url}/{path}", read, asked)
+                return await link.ask(f"{self.address.url}/{path}", read, accepted)
             except RefusedError as error:
                 self._check_access(error)
-                refused = named_in(error.reason, asked)
+                refused = named_in(error.reason, accepted)
                 if error.status not in (400, 422):
                     raise
                 if refused:
                     self._without |= refused
-                elif chat and "max_tokens" in asked and wants_other_limit(error.reason):
+                elif chat and "max_tokens" in accepted and wants_other_limit(error.reason):
                     self._limit = "max_completion_tokens"
                 else:
                     raise
@@ -301,7 +301,7 @@ class ServerPolicy:
                     OPTIONAL
                 )  # it refused something without naming it: ask as plainly as possible
                 await ask(prompt, 1, max_tokens=1)
-            found = await run_probe(ask, prompt, self.seeds)
+            result = await run_probe(ask, prompt, self.seeds)
         except RefusedError as error:
             raise InputError(
                 f"{self.address.url} refuses model {self.model!r} or this request ({self.address.clean(str(error))}); "
@@ -309,11 +309,11 @@ class ServerPolicy:
             ) from None
         except FailedError as error:
             raise ServerLostError(f"the server {self.address.url} failed while it was probed: {error}") from None
-        self.seeds = self.seeds and found.seeds != "failed" and "seed" not in self._without
-        self._singly = self.seeds or not found.n_honoured
+        self.seeds = self.seeds and result.seeds != "failed" and "seed" not in self._without
+        self._singly = self.seeds or not result.n_honoured
         if params.top_k and "top_k" in self._without:
             raise InputError(f"{self.address.url} refuses top_k; sample with top_k 0")
-        return replace(found.without(sorted(self._without)), requests=link.requests)
+        return replace(result.without(sorted(self._without)), requests=link.requests)
 
     # --- drawing
 
@@ -321,9 +321,9 @@ class ServerPolicy:
         indices = list(request.indices)
         size = 1 if self._singly else self.n_per_request
         parts = [indices[i : i + size] for i in range(0, len(indices), size)]
-        drawn = await asyncio.gather(*(self._part(link, request, part, params) for part in parts))
-        if params.temperature == 0 or self.override or not copied(drawn):
-            return [completion for part in drawn for completion in part]
+        answers = await asyncio.gather(*(self._part(link, request, part, params) for part in parts))
+        if params.temperature == 0 or self.override or not copied(answers):
+            return [completion for part in answers for completion in part]
         self.notes[f"equal samples beyond chance, thrown away, first of problem {request.problem.id}"] += 1
         if size > 1:  # perhaps the samples of a request are copies of one
             self._singly = True

@@ -77,24 +77,24 @@ class Run:
     @cached_property
     def by_task(self) -> dict[str, list[str]]:
         """Problem ids of each task, in the order of the store."""
-        found: dict[str, list[str]] = {task: [] for task in self.tasks}
+        ids: dict[str, list[str]] = {task: [] for task in self.tasks}
         for problem_id, problem in self.problems.items():
-            if problem.task in found:
-                found[problem.task].append(problem_id)
-        return found
+            if problem.task in ids:
+                ids[problem.task].append(problem_id)
+        return ids
 
     @cached_property
     def looks(self) -> dict[str, Look]:
         """How each stage is drawn on the whole page, by stage id."""
-        found: dict[str, Look] = {}
+        by_name: dict[str, Look] = {}
         for arm, pair in enumerate(self.arms):
             for rl, stage in enumerate(pair):
                 color, shape = ARM_LOOKS[arm % len(ARM_LOOKS)][rl]
-                found.setdefault(stage.id, Look(stage.label, color, () if rl else (5, 3), shape, hollow=not rl))
-        for number, stage in enumerate(stage for stage in self.stages if stage.id not in found):
+                by_name.setdefault(stage.id, Look(stage.label, color, () if rl else (5, 3), shape, hollow=not rl))
+        for number, stage in enumerate(stage for stage in self.stages if stage.id not in by_name):
             color, shape = ARM_LOOKS[number % len(ARM_LOOKS)][1]
-            found[stage.id] = Look(stage.label, color, (), shape)
-        return found
+            by_name[stage.id] = Look(stage.label, color, (), shape)
+        return by_name
 
     @cached_property
     def measured(self) -> list[str]:
@@ -150,16 +150,16 @@ def gather(root: Path, responses: int = 4) -> Run:
         )
     source = _Source(root, store, study, runs)
     stages = [source.stage(name) for name in names]
-    known = {stage.id: stage for stage in stages}
-    arms = [(known[a], known[b]) for a, b in study.get("arms", ()) if a in known and b in known]
+    by_id = {stage.id: stage for stage in stages}
+    arms = [(by_id[a], by_id[b]) for a, b in study.get("arms", ()) if a in by_id and b in by_id]
     seen = {i for stage in stages for i in (*stage.counts.ids, *stage.truth)}
     problems = {i: p for i, p in source.problems.items() if i in seen}
     order = [*study.get("tasks_measured", ()), *study.get("tasks_probed", ())]
     present = {p.task for p in problems.values()}
     tasks = [task for task in order if task in present] + sorted(present - set(order))
-    kept = {(stage.id, i): found for stage in stages for i, found in source.responses(stage, responses).items()}
+    texts = {(stage.id, i): rows for stage in stages for i, rows in source.responses(stage, responses).items()}
     params = (store.get("params", str(study["params"])) or {}) if study.get("params") else {}
-    return Run(study, stages, arms, tasks, problems, params, kept)
+    return Run(study, stages, arms, tasks, problems, params, texts)
 
 
 class _Source:
@@ -216,20 +216,20 @@ class _Source:
         if policy not in self.sampled:
             return Counts.of([], [])
         query = "SELECT DISTINCT problem FROM samples WHERE step IS NULL AND policy = $policy"
-        drawn = set(self.store.sql(query, {"policy": policy}).column(0).to_pylist()) & self.problems.keys()
+        sampled = set(self.store.sql(query, {"policy": policy}).column(0).to_pylist()) & self.problems.keys()
         verifier = verifier or self.study.get("verifiers", {}).get("answer")
-        return self.store.counts(policy, params=self.params, problems=sorted(drawn), verifier=verifier)
+        return self.store.counts(policy, params=self.params, problems=sorted(sampled), verifier=verifier)
 
     def responses(self, stage: Stage, most: int) -> dict[str, list[Response]]:
         """Return the distinct responses of a stage to each problem: of every verdict the `most` frequent ones."""
         if stage.policy not in self.sampled:
             return {}
         values = {"process": self.process or "", "policy": stage.policy, "params": self.params, "most": most}
-        found: dict[str, list[Response]] = {}
+        by_problem: dict[str, list[Response]] = {}
         for row in self.store.sql(_RESPONSES, values).to_pylist():
             response = Response(row["text"], row["verdict"], int(row["times"]), row["reason"] or "")
-            found.setdefault(row["problem"], []).append(response)
-        return found
+            by_problem.setdefault(row["problem"], []).append(response)
+        return by_problem
 
 
 _RESPONSES = """

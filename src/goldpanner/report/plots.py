@@ -52,15 +52,15 @@ def figure(plot: Mapping[str, Any], names: Names, language: str = "en") -> Figur
     how many of the latter there are.
     """
     word = words(language)
-    known = [row for row in plot["rows"] if _number(row["x"]) and _number(row["y"])]
+    points = [row for row in plot["rows"] if _number(row["x"]) and _number(row["y"])]
     rows = [
-        row for row in known if (row["x"] > 0 or not plot["log_x"]) and (row["y"] > 0 or not plot["log_y"])
+        row for row in points if (row["x"] > 0 or not plot["log_x"]) and (row["y"] > 0 or not plot["log_y"])
     ]  # fmt: skip
     looks = _looks([str(row["series"]) for row in rows], names)
     panels: dict[str, list[Row]] = {}
     for row in rows:
         panels.setdefault(str(row.get("panel", "")), []).append(row)
-    caption = [names.caption, _left_out(len(known) - len(rows), word), "" if rows else word["nothing_drawn"]]
+    caption = [names.caption, _left_out(len(points) - len(rows), word), "" if rows else word["nothing_drawn"]]
     x, y = _scale(rows, "x", plot["log_x"]), _scale(rows, "y", plot["log_y"])
     charts = [_panel(plot, panel, these, looks, names, (x, y)) for panel, these in panels.items()]
     joined = plot["lines"] and _dense(rows)
@@ -81,16 +81,16 @@ def _left_out(count: int, word: Mapping[str, str]) -> str:
 
 def _looks(series: Sequence[str], names: Names) -> dict[str, Look]:
     """Return how each series is drawn; many of them are taken for an ordered scale and get its colours."""
-    found = list(dict.fromkeys(series))
-    colors = COLORS if len(found) <= len(COLORS) else SEQUENTIAL
+    distinct = list(dict.fromkeys(series))
+    colors = COLORS if len(distinct) <= len(COLORS) else SEQUENTIAL
     return {
         name: Look(
             names.of(name),
             colors[i % len(colors)],
-            DASHES[(i // len(colors) if len(found) > 4 else i) % len(DASHES)],
+            DASHES[(i // len(colors) if len(distinct) > 4 else i) % len(DASHES)],
             SHAPES[i % len(SHAPES)],
         )
-        for i, name in enumerate(found)
+        for i, name in enumerate(distinct)
     }
 
 
@@ -102,18 +102,18 @@ def _panel(
     y = alt.Y("y:Q", scale=xy[1][0], axis=y_axis(names.y, **xy[1][1]))
     listed = list(looks.values())
     color, dash = by_look(listed, "series"), by_look(listed, "series", "dash")
-    drawn = [
+    pictures = [
         {
             **{k: row[k] for k in ("x", "y", "low", "high", "world") if k in row},
             "series": looks[str(row["series"])].label,
         }
         for row in rows
     ]
-    banded = [row for row in drawn if _number(row.get("low")) and _number(row.get("high"))]
+    banded = [row for row in pictures if _number(row.get("low")) and _number(row.get("high"))]
     if plot["log_y"]:
         banded = [row for row in banded if row["low"] > 0]
-    base, layers = alt.Chart(inline(drawn)), []
-    lines = plot["lines"] and len({row["x"] for row in drawn}) > 1
+    base, layers = alt.Chart(inline(pictures)), []
+    lines = plot["lines"] and len({row["x"] for row in pictures}) > 1
     detail = alt.Detail("world:N")
     if banded:
         ends = {"x": x, "y": alt.Y("low:Q"), "y2": "high:Q", "color": color, "detail": detail}
@@ -128,7 +128,7 @@ def _panel(
         )
     marks = base.mark_point(size=30, strokeWidth=1.4, filled=True, opacity=0 if lines and _dense(rows) else 0.85)
     layers.append(
-        marks.encode(x=x, y=y, color=color, shape=by_look(listed, "series", "shape"), tooltip=_tips(names, drawn))
+        marks.encode(x=x, y=y, color=color, shape=by_look(listed, "series", "shape"), tooltip=_tips(names, pictures))
     )
     title = names.of(panel) if panel else names.title
     chart = finish(alt.layer(*layers), title, f"{names.title}. {names.y} / {names.x}", 220 if panel else 260)

@@ -48,8 +48,8 @@ class Selection:
             if name in self.values
         ]
         measured = [] if self.rollouts else ["step IS NULL"]
-        drawn = [] if self.failed else ["finish <> 'error'"]
-        return " AND ".join([*simple, *lists, *measured, *drawn]) or "true"
+        conditions = [] if self.failed else ["finish <> 'error'"]
+        return " AND ".join([*simple, *lists, *measured, *conditions]) or "true"
 
     @property
     def values(self) -> dict[str, Any]:
@@ -82,21 +82,21 @@ def _count(reader: Reader, ask: Ask, selection: Selection, verifier: str | None)
     where, values = selection.where, selection.values
     named = {"verifier": verifier} if verifier is not None else {}
     rows = reader.once("samples", where, prefer="verifier = $verifier" if named else "")
-    asked = named if "$verifier" in rows else {}
+    filters = named if "$verifier" in rows else {}
     table = ask(
-        f"SELECT problem, params, verifier, {_COUNT} FROM {rows} GROUP BY ALL ORDER BY problem", {**values, **asked}
+        f"SELECT problem, params, verifier, {_COUNT} FROM {rows} GROUP BY ALL ORDER BY problem", {**values, **filters}
     )
     if not len(table):
         raise nothing(ask, selection)
     _one_params(table, selection)
-    found = _sums(table, "verifier")
-    if verifier is None and len(found) > 1:
-        listed = ", ".join(f"{name} ({n} samples)" for name, n in found.items())
+    totals = _sums(table, "verifier")
+    if verifier is None and len(totals) > 1:
+        listed = ", ".join(f"{name} ({n} samples)" for name, n in totals.items())
         raise InputError(
-            f"{selection}: judged by {len(found)} verifiers: {listed}; say which with verifier= (--verifier)"
+            f"{selection}: judged by {len(totals)} verifiers: {listed}; say which with verifier= (--verifier)"
         )
-    if verifier is not None and set(found) != {verifier}:
-        table = _judged_by(reader, ask, rows, {**values, **named}, verifier, found)
+    if verifier is not None and set(totals) != {verifier}:
+        table = _judged_by(reader, ask, rows, {**values, **named}, verifier, totals)
     ids = table.column("problem").to_pylist()
     _all_there(selection, ids)
     return Counts(tuple(ids), *(table.column(name).to_numpy() for name in Counts.COLUMNS))
@@ -127,11 +127,11 @@ def _judged_by(
 
 
 def _one_params(table: pa.Table, selection: Selection) -> None:
-    found = _sums(table, "params")
-    if len(found) > 1:
-        listed = ", ".join(f"{name} ({n} samples)" for name, n in found.items())
+    totals = _sums(table, "params")
+    if len(totals) > 1:
+        listed = ", ".join(f"{name} ({n} samples)" for name, n in totals.items())
         raise InputError(
-            f"{selection}: drawn under {len(found)} sampling parameters: {listed}; pooling them would mix two "
+            f"{selection}: drawn under {len(totals)} sampling parameters: {listed}; pooling them would mix two "
             "distributions, so say which with params= (--params)"
         )
 

@@ -72,8 +72,8 @@ class Problems:
 
     def put(self, problems: Iterable[Problem]) -> int:
         """Store the problems that are not there yet as one batch; return how many these were."""
-        known = self.all()
-        new = {p.id: p for p in problems if p.id not in known}
+        present = self.all()
+        new = {p.id: p for p in problems if p.id not in present}
         if not new:
             return 0
         try:
@@ -92,18 +92,18 @@ class Problems:
 
     def all(self) -> dict[str, Problem]:
         """Return every problem by id, in the order they were stored."""
-        found: dict[str, Problem] = {}
+        problems: dict[str, Problem] = {}
         for name in listing(self.folder, ".jsonl"):
             if name not in self._batches:
                 self._batches[name] = load_problems(self.folder / name)
             for problem_id, problem in self._batches[name].items():
-                found.setdefault(problem_id, problem)
-        return found
+                problems.setdefault(problem_id, problem)
+        return problems
 
 
 def load_problems(path: Path) -> dict[str, Problem]:
     """Return a batch of problems by id. Raises StoreError naming the damaged line."""
-    found = {}
+    problems = {}
     content = path.read_bytes()
     if not content.endswith(b"\n"):
         raise _damaged_batch(path, content.count(b"\n") + 1, "the file ends in the middle of a line")
@@ -114,8 +114,8 @@ def load_problems(path: Path) -> dict[str, Problem]:
             raise _damaged_batch(path, number, repr(error)) from error
         if problem.id != stored:
             raise _damaged_batch(path, number, f"its content hashes to {problem.id}, not to its id {stored!r}")
-        found[problem.id] = problem
-    return found
+        problems[problem.id] = problem
+    return problems
 
 
 def _load_problem(line: str | bytes) -> tuple[Problem, str]:

@@ -41,12 +41,12 @@ class Effect:
         """`yes`: every world's interval lies in the range; `no`: every one lies outside; `mixed`: one of each at least;
         `open`: no two worlds contradict each other, and some interval crosses an edge.
         """
-        found = {_side(estimate, self.low, self.high) for estimate in self.estimates}
-        if {"yes", "no"} <= found:
+        sides = {_side(estimate, self.low, self.high) for estimate in self.estimates}
+        if {"yes", "no"} <= sides:
             return "mixed"
-        if "open" in found:
+        if "open" in sides:
             return "open"
-        return "yes" if found == {"yes"} else "no"
+        return "yes" if sides == {"yes"} else "no"
 
     @property
     def more(self) -> float:
@@ -110,14 +110,14 @@ def decide(effects: Sequence[Effect]) -> Decision:
 
 def combine(words: Sequence[Word]) -> Word:
     """Return the verdict on a claim that stands on several predictions: the rule of `decide`, one level up."""
-    found = set(words)
-    if not found:
+    distinct = set(words)
+    if not distinct:
         raise InputError("combine: there is no verdict to combine; give at least one")
-    if "conditional" in found or {"held", "false"} <= found:
+    if "conditional" in distinct or {"held", "false"} <= distinct:
         return "conditional"
-    if "undecided" in found:
+    if "undecided" in distinct:
         return "undecided"
-    return "held" if found == {"held"} else "false"
+    return "held" if distinct == {"held"} else "false"
 
 
 def contrary(word: Word) -> Word:

@@ -32,8 +32,8 @@ def exact_change(before: ArrayLike, after: ArrayLike, k: int, level: float = 0.9
 
 def pass_at(logp: ArrayLike, k: int, level: float = 0.95) -> Estimate:
     """Return exact pass@k from log P (nats) of problems drawn at random, t over problems, kept within [0, 1]."""
-    found = mean(passk.exact_rows(logp, [k])[:, 0], level)
-    return Estimate(found.value, max(found.low, 0.0), min(found.high, 1.0), level, found.method, found.n)
+    estimate = mean(passk.exact_rows(logp, [k])[:, 0], level)
+    return Estimate(estimate.value, max(estimate.low, 0.0), min(estimate.high, 1.0), level, estimate.method, estimate.n)
 
 
 def share(found: ArrayLike, level: float = 0.95) -> Estimate:
@@ -63,11 +63,13 @@ def bootstrap(statistic: Callable[..., float], *columns: ArrayLike, level: float
     if np.isnan(value):
         return Estimate.undefined(method, level)
     rows = stream("studies/bootstrap", key, size).integers(0, size, (RESAMPLES, size))
-    drawn = np.array([statistic(*(array[row] for array in arrays)) for row in rows], np.float64)
-    drawn = drawn[~np.isnan(drawn)]
-    if not len(drawn):
+    replicates = np.array([statistic(*(array[row] for array in arrays)) for row in rows], np.float64)
+    replicates = replicates[~np.isnan(replicates)]
+    if not len(replicates):
         return Estimate.undefined(method, level)
-    low, high = np.quantile(drawn, [0.5 - level / 2, 0.5 + level / 2], method="closest_observation")  # some are inf
+    low, high = np.quantile(
+        replicates, [0.5 - level / 2, 0.5 + level / 2], method="closest_observation"
+    )  # some are inf
     return Estimate(value, min(float(low), value), max(float(high), value), level, method, size)
 
 

@@ -165,11 +165,11 @@ def _changes(found: Comparison) -> Table:
     rows = []
     for i in moved[:LISTED]:
         origin = found.origin.get(c.ids[i])
-        told = f"{origin.label}: {origin.summary}" if origin is not None else ""
+        source = f"{origin.label}: {origin.summary}" if origin is not None else ""
         mark = "established" if c.established[i] else "within noise"
-        rows.append([c.ids[i], str(c.change[i]), f"{c.p_value[i]:.2g}", mark, told])
-    kept = ", ".join(f"{count} {name}" for name, count in found.four_way.items())
-    caption = f"{kept}. Gained and lost ones with an exact test; false discovery rate {c.fdr:.0%}."
+        rows.append([c.ids[i], str(c.change[i]), f"{c.p_value[i]:.2g}", mark, source])
+    totals = ", ".join(f"{count} {name}" for name, count in found.four_way.items())
+    caption = f"{totals}. Gained and lost ones with an exact test; false discovery rate {c.fdr:.0%}."
     return _table("Gained and lost", caption, ["problem", "change", "p", "", "origin"], rows)
 
 

@@ -29,7 +29,7 @@ def build(root: Path, language: str = "en") -> dict[str, Path]:
         raise InputError(f"{root} holds no conclusions of studies; run: goldpanner study all --out {root}")
     findings = store.records("findings")
     sentences = {sentence["id"]: sentence["text"] for sentence in mission["sentences"]}
-    pages = {name: study.page(found, sentences, language, mission) for name, found in findings.items()}
+    pages = {name: study.page(finding, sentences, language, mission) for name, finding in findings.items()}
     pages["mission"] = page(mission, findings, language)
     paths = {name: root / study.file_name(name, language) for name in pages}
     for name, path in paths.items():
@@ -66,8 +66,8 @@ def page(mission: Record, findings: Mapping[str, Record], language: str) -> str:
 
 
 def _versions(findings: Mapping[str, Record]) -> str:
-    found = [finding.get("versions", {}) for finding in findings.values()]
-    return ", ".join(dict.fromkeys(f"{name} {text}" for versions in found for name, text in versions.items()))
+    records = [finding.get("versions", {}) for finding in findings.values()]
+    return ", ".join(dict.fromkeys(f"{name} {text}" for versions in records for name, text in versions.items()))
 
 
 def _counts(evidence: Sequence[Record]) -> dict[str, int]:
@@ -85,8 +85,10 @@ def _overview(mission: Record, language: str) -> Part:
 def _sentence(sentence: Record, findings: Mapping[str, Record], titles: Mapping[str, str], language: str) -> Part:
     word, evidence = words(language), sentence["evidence"]
     counts = _counts(evidence)
-    told = [f"{word[f'says_{name}']} {counts[name]}" for name in SAYS if counts.get(name)]
-    summary = word["bearing"].format(all=len(evidence), told=word["comma"].join(told)) if told else word["no_bearing"]
+    tallies = [f"{word[f'says_{name}']} {counts[name]}" for name in SAYS if counts.get(name)]
+    summary = (
+        word["bearing"].format(all=len(evidence), told=word["comma"].join(tallies)) if tallies else word["no_bearing"]
+    )
     listed = [_evidence(row, findings[row["study"]], titles, language) for row in evidence if row["word"]]
     waiting = dict.fromkeys(titles[row["study"]] for row in evidence if row["word"] is None)
     published = [
@@ -120,15 +122,17 @@ def _places(
 ) -> Iterator[tuple[str, list[tuple[dict[str, str], str]]]]:
     """Yield (heading, [(study, conditions in words)]): where a sentence is borne out, where not, where it is open."""
     word = words(language)
-    found: dict[str, dict[str, list[str]]] = {place: {} for place in PLACES}
+    by_place: dict[str, dict[str, list[str]]] = {place: {} for place in PLACES}
     for row in evidence:
         if row["word"]:
             finding = findings[row["study"]]
             states = ("yes", "no", "mixed", "open") if row["side"] == "supports" else ("no", "yes", "mixed", "open")
             for place, state in zip(PLACES, states):
                 names = finding["predictions"][row["prediction"]][state]
-                found[place].setdefault(row["study"], []).extend(study.condition(finding, n, language) for n in names)
-    for place, studies in found.items():
+                by_place[place].setdefault(row["study"], []).extend(
+                    study.condition(finding, n, language) for n in names
+                )
+    for place, studies in by_place.items():
         rows = [
             (
                 {"title": titles[name], "file": study.file_name(name, language)},

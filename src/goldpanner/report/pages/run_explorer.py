@@ -23,11 +23,11 @@ def explorer(run: Run) -> Section | None:
     place = {stage.id: i for i, stage in enumerate(run.stages)}
     before = {after.id: place[base.id] for base, after in run.arms}
     stages = [{"label": s.label, "color": run.looks[s.id].color, "before": before.get(s.id)} for s in run.stages]
-    drawn = [
+    rows = [
         {i: [int(c), int(n)] for i, c, n in zip(s.counts.ids, s.counts.c, s.counts.n, strict=True)} for s in run.stages
     ]
     for most in (4, 3, 2, 1, 0):
-        problems = [_problem(run, i, drawn, most) for task in run.tasks for i in run.by_task[task]]
+        problems = [_problem(run, i, rows, most) for task in run.tasks for i in run.by_task[task]]
         if len(pack(problems)) <= BUDGET:
             break
     exact = any(stage.truth for stage in run.stages)
@@ -37,14 +37,14 @@ def explorer(run: Run) -> Section | None:
 
 def _caption(exact: bool, most: int) -> str:
     shown = "Exact P(correct), then right answers of those drawn" if exact else "Right answers of those drawn"
-    kept = (
+    share = (
         f"of each verdict the {most} most frequent responses, with how often they were drawn"
         if most
         else "no responses"
     )
     return (
         f"Every problem measured. {shown}, stage by stage; the bar under each is on a log scale from 1e-9 to 1. "
-        f"Click a heading to sort, a row to read what was asked, what was expected and what the stages said: {kept}."
+        f"Click a heading to sort, a row to read what was asked, what was expected and what the stages said: {share}."
     )
 
 
@@ -64,11 +64,11 @@ def _problem(run: Run, problem_id: str, drawn: list[dict[str, list[int]]], most:
 
 
 def _responses(run: Run, stage: str, problem_id: str, most: int) -> list[list[Any]]:
-    kept: dict[str, int] = {}
+    positions: dict[str, int] = {}
     rows = []
     for response in run.responses.get((stage, problem_id), ()):
-        kept[response.verdict] = kept.get(response.verdict, 0) + 1
-        if kept[response.verdict] <= most:
+        positions[response.verdict] = positions.get(response.verdict, 0) + 1
+        if positions[response.verdict] <= most:
             rows.append([response.text, response.verdict, response.times, response.reason])
     return rows
 

@@ -49,13 +49,13 @@ def _cost(cost: Estimate) -> str:
 
 def form(run: Run) -> Section | None:
     """Return P(an answer in the asked form) and P(correct | in that form), stage by stage."""
-    said = run.study.get("form")
-    if not said:
+    record = run.study.get("form")
+    if not record:
         return None
     rows = []
     for stage in run.stages:
-        if stage.id in said:
-            parts = [_estimate(said[stage.id][name]) for name in ("parses", "correct_given_parsed")]
+        if stage.id in record:
+            parts = [_estimate(record[stage.id][name]) for name in ("parses", "correct_given_parsed")]
             look = run.looks[stage.id]
             rows.append(Row([stage.label, *(Interval(part, None, look) for part in parts)], look))
     caption = "pass@1 is the product of the two. A model that only learnt the form moves the first column alone."

@@ -18,18 +18,20 @@ EXACT_K = np.unique(np.round(10 ** np.linspace(0, 6, 73)).astype(np.int64))
 
 def verdict(run: Run) -> Section | None:
     """Return what the data say, as the study worded it from its numbers, and both ends of every curve beside it."""
-    said = run.study.get("verdict")
-    if not said:
+    record = run.study.get("verdict")
+    if not record:
         return None
-    paragraphs = said.get("paragraphs", ())
-    known = {after.id: (before, after) for before, after in run.arms}
+    paragraphs = record.get("paragraphs", ())
+    by_rl = {after.id: (before, after) for before, after in run.arms}
     cards = []
-    for arm in said.get("arms", ()):
-        pair, summary = known.get(arm.get("rl")), str(arm.get("summary", ""))
+    for arm in record.get("arms", ()):
+        pair, summary = by_rl.get(arm.get("rl")), str(arm.get("summary", ""))
         title = pair[1].label if pair else str(arm.get("rl", ""))
-        told = any(summary in text for text in paragraphs)
-        cards.append(Card(title, str(arm.get("word", "")), "" if told else summary, _ends(run, *pair) if pair else ()))
-    return Section("verdict", "The verdict", [Verdict(said.get("headline", ""), paragraphs, cards)])
+        quoted = any(summary in text for text in paragraphs)
+        cards.append(
+            Card(title, str(arm.get("word", "")), "" if quoted else summary, _ends(run, *pair) if pair else ())
+        )
+    return Section("verdict", "The verdict", [Verdict(record.get("headline", ""), paragraphs, cards)])
 
 
 def _ends(run: Run, before: Stage, after: Stage) -> list[tuple[str, ...]]:
@@ -174,9 +176,9 @@ def curve_panel(run: Run, stages: Sequence[Stage], task: str, style: dict[str, L
     if not curves:
         return None
     two = [curve for curve in exacts if curve is not None]
-    said = lead(*two) if len(two) == len(stages) == 2 else ()
-    description = f"pass@k against k. {'; '.join(ends)}. {' '.join(said)}".strip()
-    return charts.pass_at_k(curves, _name(run, task), description, subtitle=said, **more)
+    note = lead(*two) if len(two) == len(stages) == 2 else ()
+    description = f"pass@k against k. {'; '.join(ends)}. {' '.join(note)}".strip()
+    return charts.pass_at_k(curves, _name(run, task), description, subtitle=note, **more)
 
 
 def lead(before: FloatArray, after: FloatArray) -> tuple[str, str]:

@@ -92,8 +92,8 @@ def chip(verdict: str | None) -> str:
 
 def count(predictions: Mapping[str, Record]) -> dict[str, int]:
     """Return how many predictions have each verdict."""
-    found = [prediction["word"] for prediction in predictions.values()]
-    return {name: found.count(name) for name in ("held", "false", "conditional", "undecided")}
+    words = [prediction["word"] for prediction in predictions.values()]
+    return {name: words.count(name) for name in ("held", "false", "conditional", "undecided")}
 
 
 def _verdict(finding: Record, language: str) -> Part:
@@ -115,16 +115,16 @@ def _predictions(finding: Record, sentences: Mapping[str, Mapping[str, str]], la
     word = words(language)
     listed = []
     for name, prediction in finding["predictions"].items():
-        told = finding["text"]["predictions"][name]
+        texts = finding["text"]["predictions"][name]
         bears = [
             {"how": word[how], "id": sentence, "text": sentences[sentence][language]}
             for how, side in (("bears_for", "supports"), ("bears_against", "against"))
-            for sentence in told[side]
+            for sentence in texts[side]
             if sentence in sentences
         ]
         rows = effects(finding, prediction["effects"], language)
         listed.append(
-            {"id": name, "word": prediction["word"], "says": word[prediction["word"]], "text": told["text"][language],
+            {"id": name, "word": prediction["word"], "says": word[prediction["word"]], "text": texts["text"][language],
              "bears": bears, "effects": rows, "scale": _ends(prediction["effects"])}
         )  # fmt: skip
     values = {
@@ -272,8 +272,8 @@ def sentences_of(text: str) -> list[str]:
 
 def link(source: str) -> str:
     """Return where a source is to be read, nothing where that is not known."""
-    found = re.fullmatch(r"arXiv:(\d{4}\.\d{4,5})", source)
-    return f"https://arxiv.org/abs/{found[1]}" if found else ""
+    match = re.fullmatch(r"arXiv:(\d{4}\.\d{4,5})", source)
+    return f"https://arxiv.org/abs/{match[1]}" if match else ""
 
 
 def wanting(finding: Record, language: str) -> list[dict[str, str]]:

@@ -87,8 +87,8 @@ def _judge(results: Sequence[Result]) -> Finding:
         "before": {arm: [10 ** log_mean_p(r["arms"][arm]["base"]) for r in results] for arm in ARMS},
         **{w: {arm: [10 ** log_mean_p(after(r, arm, w)) for r in results] for arm in ARMS} for w in REWARDS},
         **{f"hits_{w}": {arm: [r["arms"][arm][w]["hits"] for r in results] for arm in ARMS} for w in REWARDS},
-        **{f"threshold_{reward}": found for reward, found in thresholds.items()},
-        "moved_outcome": {arm: [e.value for e in found] for arm, found in outcome.items()},
+        **{f"threshold_{reward}": estimates for reward, estimates in thresholds.items()},
+        "moved_outcome": {arm: [e.value for e in estimates] for arm, estimates in outcome.items()},
         "moved_process": {arm: [moved(r, arm, "process").value for r in results] for arm in ARMS},
     }
     rows = [

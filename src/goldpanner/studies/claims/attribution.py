@@ -43,9 +43,9 @@ KS = tuple(sorted({round(10 ** (i / 4)) for i in range(17)} | {256}))
 
 def _measure(lab: Lab) -> Result:
     """Return exact log P of every cell's model, on the depths that RL trains and on one that it does not."""
-    asked = {name: [p for task in tasks for p in lab.problems(lab.world(), task)] for name, tasks in SETS.items()}
+    questions = {name: [p for task in tasks for p in lab.problems(lab.world(), task)] for name, tasks in SETS.items()}
     return {
-        "/".join(cell): {name: lab.logp(model, problems).tolist() for name, problems in asked.items()}
+        "/".join(cell): {name: lab.logp(model, problems).tolist() for name, problems in questions.items()}
         for cell in CELLS
         for model in [trained(lab, *cell)]
     }
@@ -118,7 +118,7 @@ def _judge(results: Sequence[Result]) -> Finding:
         return {level: [gain(result, level) for result in results] for level in levels}
 
     def each(estimates: dict[str, list[Estimate]], low: float = -np.inf, high: float = np.inf) -> list[Effect]:
-        return [Effect(level, found, low, high) for level, found in estimates.items()]
+        return [Effect(level, values, low, high) for level, values in estimates.items()]
 
     amounts, contents = ("short", "long"), ("long", "rare-facts")
     by_rl = {k: gains(k, ("none/none", "true/none"), ("none/rl", "true/rl"), amounts) for k in (1, 256)}

@@ -118,8 +118,8 @@ def _mixed(arm: Result) -> Estimate:
 
 
 def _until(arm: Result) -> str:
-    drawn = rollouts_until(arm["rewards"])
-    return "–" if drawn is None else f"{drawn:,}"
+    needed = rollouts_until(arm["rewards"])
+    return "–" if needed is None else f"{needed:,}"
 
 
 def _judge(results: Sequence[Result]) -> Finding:

@@ -30,7 +30,7 @@ STEPS, PROMPTS, GROUP, TUNING = 50, 48, 16, 150
 
 def _measure(lab: Lab) -> Result:
     """Return exact log P by depth of the base and the four arms, with and without the gap."""
-    found: Result = {}
+    results: Result = {}
     for spectrum in SPECTRA:
         world = lab.world(gap=spectrum == "gap")
         base = lab.base(world)
@@ -41,8 +41,8 @@ def _measure(lab: Lab) -> Result:
             problems = lab.problems(world, f"world/d{depth}")
             for arm, model in zip(ARMS, models):
                 logp[arm][f"d{depth}"] = lab.logp(model, problems).tolist()
-        found[spectrum] = logp
-    return found
+        results[spectrum] = logp
+    return results
 
 
 def imitation(lab: Lab, base: Trained, rl: Trained) -> Trained:

@@ -54,16 +54,18 @@ TAIL, KNOWN, SOLVED = 1e-3, 0.02, 0.5
 def _measure(lab: Lab) -> Result:
     """Make all forecasts, store them, then train; return what was stored and what came of it."""
     bases = {name: made(lab, *how) for name, how in BASES.items()}
-    asked = {name: [p for task in TRAINED for p in lab.problems(base.world, task, 128)] for name, base in bases.items()}
+    problems = {
+        name: [p for task in TRAINED for p in lab.problems(base.world, task, 128)] for name, base in bases.items()
+    }
     for name, base in bases.items():
-        lab.forecast(f"forecast-{base.key}", {"base": name, **foretold(lab, base, asked[name])})
-    found: Result = {}
+        lab.forecast(f"forecast-{base.key}", {"base": name, **foretold(lab, base, problems[name])})
+    results: Result = {}
     for name, base in bases.items():
         rl = lab.grpo(base, TRAINED, steps=40)
         stored = lab.store.get("forecasts", f"forecast-{base.key}") or {}
-        after = lab.logp(rl, asked[name])
-        found[name] = {**stored, "after": after.tolist(), "result": float(exact_curve(after, [1])[0])}
-    return found
+        after = lab.logp(rl, problems[name])
+        results[name] = {**stored, "after": after.tolist(), "result": float(exact_curve(after, [1])[0])}
+    return results
 
 
 def made(lab: Lab, knowing: str, steps: int, style: dict[str, float]) -> Trained:
@@ -105,24 +107,24 @@ def weakest_fact(lab: Lab, base: Trained, problems: Sequence[Problem]) -> Any:
     A fact is (relation, letter before -> letter after). Its probability is averaged over training problems of depth 1,
     each letter of the worked answer given the tokens before it: what is left when the style is right.
     """
-    known: dict[tuple[str, str], list[float]] = {}
+    reliabilities: dict[tuple[str, str], list[float]] = {}
     learned = lab.problems(base.world, "world/d1", 512, split="train")
     for problem, logp in zip(learned, base.policy.token_logprobs(learned, [p.meta["chain"] for p in learned])):
         letters = logp[1:-1]  # the relation's name comes first, the end of the answer last
         for fact, value in zip(facts(problem), letters):
-            known.setdefault(fact, []).append(float(np.exp(value)))
-    mean = {fact: float(np.log(np.mean(values))) for fact, values in known.items()}
+            reliabilities.setdefault(fact, []).append(float(np.exp(value)))
+    mean = {fact: float(np.log(np.mean(values))) for fact, values in reliabilities.items()}
     return np.array([min(mean.get(fact, 0.0) for fact in facts(problem)) for problem in problems])
 
 
 def facts(problem: Problem) -> list[tuple[str, str]]:
     """Return the (relation, letter) pairs that a problem's worked answer needs, in its order."""
     size = len(problem.answer.split())
-    chain, before, found = problem.meta["chain"].split(), problem.prompt.split()[-size:], []
+    chain, before, calls = problem.meta["chain"].split(), problem.prompt.split()[-size:], []
     for start in range(0, len(chain), size + 1):
-        found += [(chain[start], letter) for letter in before]
+        calls += [(chain[start], letter) for letter in before]
         before = chain[start + 1 : start + 1 + size]
-    return found
+    return calls
 
 
 def _judge(results: Sequence[Result]) -> Finding:
@@ -149,8 +151,8 @@ def _judge(results: Sequence[Result]) -> Finding:
         "range_after": [after.min(), after.max()],
         "rho": rho,
         "error": {name: float(np.abs(x - after).mean()) for name, x in given.items()},
-        **{f"auc_{name.replace('-', '_')}": found for name, found in aucs.items()},
-        **{f"blind_{name.replace('-', '_')}": found for name, found in blind.items()},
+        **{f"auc_{name.replace('-', '_')}": estimate for name, estimate in aucs.items()},
+        **{f"blind_{name.replace('-', '_')}": estimate for name, estimate in blind.items()},
     }
     points = [
         {"x": base["aggregate"][name], "y": base["result"], "series": key, "panel": name, "world": world}
@@ -163,9 +165,9 @@ def _judge(results: Sequence[Result]) -> Finding:
             "pass64-ranks": [Effect("pooled", [rho["pass@64"]], low=0.75)],
             "pass1-is-worse": [Effect("pooled", [better], low=0.0)],
             "knowledge-ranks": [Effect(n, [ahead(n, "pass@64")], low=-0.05) for n in ("tail", "weakest-fact")],
-            "fate": [Effect(name, found, low=0.9) for name, found in aucs.items() if name != "draws"],
+            "fate": [Effect(name, estimate, low=0.9) for name, estimate in aucs.items() if name != "draws"],
             "fate-from-draws": [Effect("draws", aucs["draws"], low=0.8)],
-            "where-draws-are-blind": [Effect(name, found, low=0.8) for name, found in blind.items()],
+            "where-draws-are-blind": [Effect(name, estimate, low=0.8) for name, estimate in blind.items()],
         },
         values=values,
         plots=[Plot("aggregate", points, lines=False)],
@@ -181,10 +183,12 @@ def fate(result: Result, score: str, unsolved: bool = False) -> Estimate:
     scored = np.array([base["scores"][score] for base in result.values()], np.float64).T
     solved = np.exp(np.array([base["after"] for base in result.values()], np.float64).T) > SOLVED
     draws = np.array([base["scores"]["draws"] for base in result.values()]).T
-    kept = draws == 0 if unsolved else draws >= 0
+    selection = draws == 0 if unsolved else draws >= 0
     above = (scored[:, None] > scored[None]) + 0.5 * (scored[:, None] == scored[None])
-    pairs = np.moveaxis(above * (solved & kept)[:, None] * (~solved & kept)[None], 2, 0)  # base, solved, unsolved
-    good, bad = (solved & kept).T.astype(float), (~solved & kept).T.astype(float)
+    pairs = np.moveaxis(
+        above * (solved & selection)[:, None] * (~solved & selection)[None], 2, 0
+    )  # base, solved, unsolved
+    good, bad = (solved & selection).T.astype(float), (~solved & selection).T.astype(float)
 
     def mean_auc(rows: Any) -> float:
         """The Mann-Whitney statistic of `auc` with each problem counted as often as it was drawn."""

@@ -36,12 +36,12 @@ def _measure(lab: Lab) -> Result:
     """Return exact log P by kind and number of examples, and base-ranks of what the model after 128 examples says."""
     world = lab.world(gap=False)
     base, start = lab.base(world), cold(lab, world, START)
-    asked = {task: lab.problems(world, task, 128) for task in TASKS}
-    asked |= {task: lab.problems(world, f"world/{task}", 64) for task in UNNAMED}
-    known = [problem for task in TASKS for problem in asked[task]]
+    questions = {task: lab.problems(world, task, 128) for task in TASKS}
+    questions |= {task: lab.problems(world, f"world/{task}", 64) for task in UNNAMED}
+    trained = [problem for task in TASKS for problem in questions[task]]
 
     def exact(model: Any) -> dict[str, list[float]]:
-        return {task: lab.logp(model, problems).tolist() for task, problems in asked.items()}
+        return {task: lab.logp(model, problems).tolist() for task, problems in questions.items()}
 
     after: Result = {}
     ranks: Result = {}
@@ -52,14 +52,14 @@ def _measure(lab: Lab) -> Result:
             tuned = lab.sft(start, shown, steps=STEPS)
             after[kind][str(n)] = exact(tuned)
             if n == RANKED:
-                said = greedy(tuned.policy, known)
+                answers = greedy(tuned.policy, trained)
                 ranks[kind] = {
-                    name: [place.tolist() for place in base_ranks(model.policy, known, said)]
+                    name: [place.tolist() for place in base_ranks(model.policy, trained, answers)]
                     for name, model in (("base", base), ("start", start))
                 }
     return {
-        "believed": {task: [float(np.prod(p.meta["reliability"])) for p in asked[task]] for task in TASKS},
-        "weakest": {task: [p.meta["weakest"] for p in asked[task]] for task in TASKS},
+        "believed": {task: [float(np.prod(p.meta["reliability"])) for p in questions[task]] for task in TASKS},
+        "weakest": {task: [p.meta["weakest"] for p in questions[task]] for task in TASKS},
         "base": exact(base),
         "start": exact(start),
         "after": after,
@@ -69,8 +69,8 @@ def _measure(lab: Lab) -> Result:
 
 def greedy(policy: LocalPolicy, problems: Sequence[Problem]) -> list[list[int]]:
     """Return the tokens of each problem's greedy answer, with the end of sequence."""
-    drawn = policy.sample([Request(problem, range(1)) for problem in problems], replace(PARAMS, temperature=0.0))
-    return [list(completions[0].tokens or ()) for completions in drawn]
+    samples = policy.sample([Request(problem, range(1)) for problem in problems], replace(PARAMS, temperature=0.0))
+    return [list(completions[0].tokens or ()) for completions in samples]
 
 
 def base_ranks(policy: LocalPolicy, problems: Sequence[Problem], said: Sequence[Sequence[int]]) -> list[FloatArray]:

@@ -46,17 +46,17 @@ def _measure(lab: Lab) -> Result:
     """Return observed and expected shares of every plain step, and exact log P of held-out problems along all arms."""
     base = lab.base(lab.world(gap=True))
     problems = [problem for task in TASKS for problem in lab.problems(base.world, task, 128)]
-    found: Result = {"base": lab.logp(base, problems).tolist()}
+    results: Result = {"base": lab.logp(base, problems).tolist()}
     for name, changes in ARMS.items():
         rl = _train(lab, base, name, changes, problems)
         done, logp = rl.watched("held-out")
         spent = np.cumsum([0, *(record["groups"] for record in rl.records)]) * changes.get("group_size", GROUP)
-        found[name] = {"rollouts": spent[done].tolist(), "steps": done, "logp": logp}
+        results[name] = {"rollouts": spent[done].tolist(), "steps": done, "logp": logp}
         if name == "plain":
-            found["observed"] = {s: [r[s.replace("-", "_")] for r in rl.records] for s in STATES}
+            results["observed"] = {s: [r[s.replace("-", "_")] for r in rl.records] for s in STATES}
             shares = [expected_shares(np.array(record["exact"])) for record in rl.records]
-            found["expected"] = {state: [share[state] for share in shares] for state in STATES}
-    return found
+            results["expected"] = {state: [share[state] for share in shares] for state in STATES}
+    return results
 
 
 def _train(lab: Lab, base: Trained, name: str, changes: dict[str, Any], problems: Sequence[Problem]) -> Trained:
@@ -70,15 +70,15 @@ def _train(lab: Lab, base: Trained, name: str, changes: dict[str, Any], problems
     tasks, budget = World(base.world).tasks, steps * prompts * GROUP
 
     def run(model: Any, tokenizer: Any) -> Iterator[Foreseen]:
-        policy, drawn = LocalPolicy(model, tokenizer), 0
+        policy, total = LocalPolicy(model, tokenizer), 0
         with closing(lab.rollouts(model, tokenizer, tasks, config, f"one-sided-groups-{name}-w{lab.seed}")) as records:
             for step in range(steps):
-                asked = step_problems(tasks, config, step, config.prompts_per_step)
-                exact = np.exp(lab.logp(policy, asked)).tolist() if name == "plain" else None
+                batch = step_problems(tasks, config, step, config.prompts_per_step)
+                exact = np.exp(lab.logp(policy, batch)).tolist() if name == "plain" else None
                 record = next(records)
                 yield Foreseen(**asdict(record), exact=exact)
-                drawn += record.groups * config.group_size
-                if drawn >= budget:
+                total += record.groups * config.group_size
+                if total >= budget:
                     break
 
     every = 1 if name == "dynamic" else 5  # its steps are few and long
@@ -124,7 +124,7 @@ def _judge(results: Sequence[Result]) -> Finding:
              for name, share in (("quarter", 0.25), ("all", 1.0))}  # fmt: skip
     hardest = {arm: [hard(r, arm) for r in results] for arm in ARMS}
     values = {
-        **{state.replace("-", "_"): found for state, found in biases.items()},
+        **{state.replace("-", "_"): estimate for state, estimate in biases.items()},
         **{n: {s: [e.value for e in ends[s][last]] for s in STATES} for n, last in (("first", False), ("last", True))},
         **{name: {arm: gains[arm, name] for arm in ("dynamic", "wide")} for name in ("quarter", "all")},
         "groups": results[0]["plain"]["rollouts"][-1] // GROUP,
@@ -137,11 +137,11 @@ def _judge(results: Sequence[Result]) -> Finding:
     }
     return Finding(
         effects={
-            "law": [Effect(state, found, -0.02, 0.02) for state, found in biases.items()],
+            "law": [Effect(state, estimate, -0.02, 0.02) for state, estimate in biases.items()],
             "starves": [Effect("mixed", ends["mixed"][True], high=0.25)],
             "wrong-remain": [Effect("all-wrong", ends["all-wrong"][True], low=0.25)],
-            "no-free-lunch": [Effect(f"{arm}-{name}", found, high=0.02) for (arm, name), found in gains.items()],
-            "hard-stay": [Effect(arm, found, high=0.05) for arm, found in hardest.items()],
+            "no-free-lunch": [Effect(f"{arm}-{name}", estimate, high=0.02) for (arm, name), estimate in gains.items()],
+            "hard-stay": [Effect(arm, estimate, high=0.05) for arm, estimate in hardest.items()],
         },
         values=values,
         plots=[Plot("shares", share_rows(results)), Plot("remedies", remedy_rows(results))],

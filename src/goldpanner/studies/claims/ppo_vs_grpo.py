@@ -55,15 +55,18 @@ def _measure(lab: Lab) -> Result:
         "silenced": [p for p in one_hop if SILENCED in p.meta["relations"]],
         "others": [p for p in one_hop if SILENCED not in p.meta["relations"]][:256],
     }
-    found: Result = {"base": {task: lab.logp(base, problems).tolist() for task, problems in tasks.items()}, "cost": {}}
-    found["aside"] = {"base": {name: lab.logp(base, problems).tolist() for name, problems in aside.items()}}
+    results: Result = {
+        "base": {task: lab.logp(base, problems).tolist() for task, problems in tasks.items()},
+        "cost": {},
+    }
+    results["aside"] = {"base": {name: lab.logp(base, problems).tolist() for name, problems in aside.items()}}
     for arm, how in ARMS.items():
         rl = lab.grpo(base, TRAINED, steps=80, **how)
-        found[arm] = {task: lab.logp(rl, problems).tolist() for task, problems in tasks.items()}
-        found["cost"][arm] = cost(rl, how.get("epochs", 1))
+        results[arm] = {task: lab.logp(rl, problems).tolist() for task, problems in tasks.items()}
+        results["cost"][arm] = cost(rl, how.get("epochs", 1))
         silent = lab.grpo(base, TRAINED[:1], steps=40, verifiers=[Silent()], **how)
-        found["aside"][arm] = {name: lab.logp(silent, problems).tolist() for name, problems in aside.items()}
-    return found
+        results["aside"][arm] = {name: lab.logp(silent, problems).tolist() for name, problems in aside.items()}
+    return results
 
 
 def cost(model: Trained, epochs: int) -> dict[str, list[float]]:
@@ -109,7 +112,7 @@ def _judge(results: Sequence[Result]) -> Finding:
             for k in (1, 256)
         },
         **{f"apart{k}": apart(k, TRAINED) for k in (1, 256)},
-        **{f"deep_{task[-2:]}": found for task, found in deep.items()},
+        **{f"deep_{task[-2:]}": estimates for task, estimates in deep.items()},
         **ratios,
         **{f"s_{arm}": [sum(sum(r["cost"][arm][p]) for p in ("seconds", "sampling")) for r in results] for arm in ARMS},
         **{
@@ -132,7 +135,7 @@ def _judge(results: Sequence[Result]) -> Finding:
         effects={
             "same-place": [Effect(f"pass@{k}", apart(k, TRAINED), -0.05, 0.05) for k in (1, 256)],
             "dearer": [Effect("seconds", ratios["seconds"], low=2.0), Effect("tokens", ratios["tokens"], low=3.0)],
-            "deeper-is-worse": [Effect(task[-2:], found, high=0.0) for task, found in deep.items()],
+            "deeper-is-worse": [Effect(task[-2:], estimates, high=0.0) for task, estimates in deep.items()],
             "grpo-does-not-push": [Effect("silenced", aside("base", "grpo", "silenced"), low=-0.02)],
             "critic-pushes": [Effect("silenced", pushed, high=-0.05)],
             "others-are-equal": [Effect("others", aside("grpo", "ppo", "others"), -0.1, 0.1)],

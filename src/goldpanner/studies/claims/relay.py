@@ -30,19 +30,19 @@ HARD, SHADOW, ENOUGH = np.log(1e-6), 768, 8
 
 def _measure(lab: Lab) -> Result:
     """Return the exact log P of all watched problems at every step, shape (steps + 1, problems), by arm and depth."""
-    found: Result = {}
+    results: Result = {}
     for spectrum in SPECTRA:
         base = lab.base(lab.world(gap=spectrum == "gap"))
         watch = {depth: lab.problems(base.world, f"world/{depth}", 160) for depth in DEPTHS}
         hard = {depth: lab.logp(base, problems) <= HARD for depth, problems in watch.items()}
         watch = {depth: [p for p, is_hard in zip(watch[depth], hard[depth]) if is_hard] for depth in DEPTHS}
-        found[spectrum] = {}
+        results[spectrum] = {}
         for mix, tasks in MIXES.items():
             rl = lab.grpo(base, tasks, steps=40, prompts_per_step=lab.size(48), watch=watch, every=1)
-            found[spectrum][mix] = {
+            results[spectrum][mix] = {
                 depth: [np.round(row, 3).tolist() for row in rl.watched(depth)[1]] for depth in DEPTHS
             }
-    return found
+    return results
 
 
 def window(logp: Any, shadow: int = SHADOW) -> int:

@@ -24,7 +24,7 @@ KS = tuple(sorted({round(10 ** (i / 6)) for i in range(37)} | {256}))
 
 def _measure(lab: Lab) -> Result:
     """Train both arms; return exact log P by depth before and after, and the origin of every gained problem."""
-    found: Result = {}
+    results: Result = {}
     for spectrum in SPECTRA:
         world = lab.world(gap=spectrum == "gap")
         base = lab.base(world)
@@ -36,14 +36,14 @@ def _measure(lab: Lab) -> Result:
         sure = {i for i, word, ok in zip(changes.ids, changes.change, changes.established) if ok and word == "gained"}
         gained = [problem for problem in sampled if problem.id in sure]
         origins = lab.origins(base, rl, gained)
-        found[spectrum] = {
+        results[spectrum] = {
             "logp": logp,
             "gained": [
                 {"label": o.label, "p_base": o.p_base.value, "exact": float(lp)}
                 for o, lp in zip(origins, lab.logp(base, gained) if gained else ())
             ],
         }
-    return found
+    return results
 
 
 def _judge(results: Sequence[Result]) -> Finding:

@@ -38,7 +38,7 @@ def _measure(lab: Lab) -> Result:
     models = {"base": base, **{name: lab.grpo(base, TRAINED, steps=80, **how) for name, how in ARMS.items()}}
     problems = {name: [p for task in tasks for p in lab.problems(world, task)] for name, tasks in SETS.items()}
     return {
-        name: {where: route_parts(model, asked) for where, asked in problems.items()}
+        name: {where: route_parts(model, chosen) for where, chosen in problems.items()}
         | {"clipped": clipped_share(model)}
         for name, model in models.items()
     }
@@ -47,12 +47,12 @@ def _measure(lab: Lab) -> Result:
 def route_parts(model: Trained, problems: Sequence[Problem]) -> dict[str, list[float]]:
     """Return log P of the form and of the facts of each worked answer; their sum is its log P."""
     chains = [problem.meta["chain"].split() for problem in problems]
-    found: dict[str, list[float]] = {"form": [], "facts": []}
+    parts: dict[str, list[float]] = {"form": [], "facts": []}
     for chain, logp in zip(chains, model.policy.token_logprobs(problems, [" ".join(chain) for chain in chains])):
         letter = np.array([len(token) == 1 for token in chain] + [False])  # the last token is the end of sequence
-        found["form"].append(float(logp[~letter].sum()))
-        found["facts"].append(float(logp[letter].sum()))
-    return found
+        parts["form"].append(float(logp[~letter].sum()))
+        parts["facts"].append(float(logp[letter].sum()))
+    return parts
 
 
 def clipped_share(model: Trained) -> float:
@@ -88,7 +88,7 @@ def _judge(results: Sequence[Result]) -> Finding:
         **{f"{key}256": moved(name, 256) for key, name in arms.items()},
         **{f"{key}_form": part(name, "form") for key, name in arms.items()},
         **{f"{key}_facts": part(name, "facts") for key, name in arms.items()},
-        "share": {name: [e.value for e in found] for name, found in shared.items()},
+        "share": {name: [e.value for e in estimates] for name, estimates in shared.items()},
         "held_out": {name: [e.value for e in moved(name, 1, "held-out")] for name in ARMS},
         "clipped": [r["coin-clipped"]["clipped"] for r in results],
     }

@@ -40,23 +40,23 @@ def _measure(lab: Lab) -> Result:
     base = lab.base(world)
     answer, process = World(world).verifiers()
     problems = [problem for task in ASKED for problem in lab.problems(world, task, 192)]
-    asked = [p for p, logp in zip(problems, lab.logp(base, problems)) if logp < np.log(LIKELY)]
-    own = lab.samples(base, asked)
-    failed = [p for p, drawn in zip(asked, own) if not any(sample.verdict.correct for sample in drawn)]
-    found: Result = {
+    unlikely = [p for p, logp in zip(problems, lab.logp(base, problems)) if logp < np.log(LIKELY)]
+    own = lab.samples(base, unlikely)
+    failed = [p for p, samples in zip(unlikely, own) if not any(sample.verdict.correct for sample in samples)]
+    results: Result = {
         "base": lab.logp(base, failed).tolist(),
         "routes": known_routes(base.policy, failed, world.ramble_length).tolist(),
         "draws": lab.size(256),
     }
     for name, tasks in PROPOSALS.items():
         rl = lab.grpo(base, tasks, steps=80)
-        drawn = list(zip(failed, lab.samples(rl, failed)))
+        samples = list(zip(failed, lab.samples(rl, failed)))
         rows = [
             {"process": told(base.policy, p, its, process), "answer": told(base.policy, p, its, answer)}
-            for p, its in drawn
+            for p, its in samples
         ]
-        found[name] = {"rl": lab.logp(rl, failed).tolist(), "rows": rows}
-    return found
+        results[name] = {"rl": lab.logp(rl, failed).tolist(), "rows": rows}
+    return results
 
 
 def known_routes(policy: LocalPolicy, problems: Sequence[Problem], fillers: int) -> Any:
@@ -74,12 +74,18 @@ def told(base: LocalPolicy, problem: Problem, drawn: Sequence[Sample], verifier:
     correct = np.array([verifier(problem, sample.completion).correct for sample in drawn])
     texts = [sample.completion.tokens or () for sample in drawn]
     distinct = sorted({text for text, right in zip(texts, correct) if right})
-    known = dict(zip(distinct, base.logprobs([problem] * len(distinct), distinct) if distinct else ()))
-    logp_base = np.array([known.get(text, np.nan) for text in texts])
+    logprobs = dict(zip(distinct, base.logprobs([problem] * len(distinct), distinct) if distinct else ()))
+    logp_base = np.array([logprobs.get(text, np.nan) for text in texts])
     logp_rl = np.array([min(sample.completion.logprob or 0.0, 0.0) for sample in drawn])
-    said: Origin = origin(correct, logp_base, logp_rl, base_n=len(drawn), base_c=0)
-    p = said.p_base
-    return {"value": p.value, "low": p.low, "high": p.high, "label": said.label, "sure": said.diagnostics.reliable}
+    verdict: Origin = origin(correct, logp_base, logp_rl, base_n=len(drawn), base_c=0)
+    p = verdict.p_base
+    return {
+        "value": p.value,
+        "low": p.low,
+        "high": p.high,
+        "label": verdict.label,
+        "sure": verdict.diagnostics.reliable,
+    }
 
 
 def _judge(results: Sequence[Result]) -> Finding:

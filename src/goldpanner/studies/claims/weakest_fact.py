@@ -30,33 +30,33 @@ Fact = tuple[str, str]
 
 def _measure(lab: Lab) -> Result:
     """Return, for every held-out problem, its log P before and after RL and the log P of its weakest fact."""
-    found: Result = {}
+    results: Result = {}
     for spectrum in SPECTRA:
         world = lab.world(gap=spectrum == "gap")
         base = lab.base(world)
-        known = World(world).relations[: world.known_relations]
+        relations = World(world).relations[: world.known_relations]
         problems = [p for task in TRAINED for p in lab.problems(world, task, 512)]
-        asked = lab.problems(world, "world/d1", 64 * len(known), split="train")
-        certain = facts_known(base.policy, asked)
+        questions = lab.problems(world, "world/d1", 64 * len(relations), split="train")
+        certain = facts_known(base.policy, questions)
         rl = lab.grpo(base, TRAINED, steps=80)
-        found[spectrum] = {
+        results[spectrum] = {
             "own": lab.logp(base, problems).tolist(),
             "after": lab.logp(rl, problems).tolist(),
             "weakest": [weakest(certain, problem) for problem in problems],
             "stated": [problem.meta["weakest"] for problem in problems],
         }
-    return found
+    return results
 
 
 def needed(problem: Problem) -> list[Fact]:
     """Return the letter-facts of a problem's worked answer, in the order in which it states them."""
     depth, word = problem.meta["depth"], problem.prompt.split()[problem.meta["depth"] + 1 :]
     hops = np.reshape(problem.meta["chain"].split(), (depth, len(word) + 1)).tolist()
-    found = []
+    facts = []
     for relation, *made in hops:
-        found += [(relation, letter) for letter in word]
+        facts += [(relation, letter) for letter in word]
         word = made
-    return found
+    return facts
 
 
 def facts_known(policy: LocalPolicy, asked: Sequence[Problem]) -> dict[Fact, float]:

@@ -91,26 +91,26 @@ def take_off_adam(name: str, size: int, p0: FloatArray, draw: Any, limit: int) -
 
 def _measure(lab: Lab) -> Result:
     """Return expected and sampled gradients, and the steps that every run took to P = 1/2, by cell."""
-    found: Result = {}
+    results: Result = {}
     for cell, (name, size) in CELLS.items():
         draw = rng.stream("studies/zero-gradient", lab.seed, cell)
         untouched = gradient(name, logit([TRUNCATED]), torch.zeros(1, lab.size(1_000), size))
         ratios = {}
         for p in SAMPLED:
             groups = max(2, round(lab.size(SUCCESSES) / p / size))
-            drawn = (torch.from_numpy(draw.random((1, groups, size)) < p).float() for _ in range(BLOCKS))
-            ratios[str(p)] = [float(gradient(name, logit([p]), r)[0]) / expected_push(name, size, p) for r in drawn]
+            blocks = (torch.from_numpy(draw.random((1, groups, size)) < p).float() for _ in range(BLOCKS))
+            ratios[str(p)] = [float(gradient(name, logit([p]), r)[0]) / expected_push(name, size, p) for r in blocks]
         starts, slow_starts = np.repeat(STARTS, lab.size(RUNS)), np.repeat(ADAM_STARTS, lab.size(ADAM_RUNS))
         sgd = take_off(name, size, starts, draw).reshape(len(STARTS), -1)
         adam = take_off_adam(name, size, slow_starts, draw, lab.steps(ADAM_LIMIT)).reshape(len(ADAM_STARTS), -1)
-        found[cell] = {
+        results[cell] = {
             "zero": max(abs(float(untouched[0])), abs(expected_push(name, size, 0.0))),
             "expected": [expected_push(name, size, p) for p in GRID],
             "ratio": ratios,
             "sgd": {str(p): steps.tolist() for p, steps in zip(STARTS, sgd)},
             "adam": {str(p): [t if t < np.inf else None for t in row] for p, row in zip(ADAM_STARTS, adam.tolist())},
         }
-    return found
+    return results
 
 
 def order(gradients: Sequence[float]) -> float:
@@ -149,8 +149,8 @@ def _judge(results: Sequence[Result]) -> Finding:
         return {cell: [estimate(result, cell) for result in results] for cell in cells}
 
     def farthest(result: Result, cell: str) -> Estimate:
-        found = [bootstrap(np.mean, blocks, key=cell + p) for p, blocks in result[cell]["ratio"].items()]
-        return max(found, key=lambda e: abs(e.value - 1))
+        estimates = [bootstrap(np.mean, blocks, key=cell + p) for p, blocks in result[cell]["ratio"].items()]
+        return max(estimates, key=lambda e: abs(e.value - 1))
 
     def slopes(how: str, starts: Sequence[float]) -> Effects:
         return each(lambda r, c: bootstrap(lambda *t: slope(starts, t), *runs(r, c, how, starts), key=c + how))
@@ -164,7 +164,7 @@ def _judge(results: Sequence[Result]) -> Finding:
         return each(estimate, [cell for cell, (name, _) in CELLS.items() if name != "dr-grpo"])
 
     rollouts = {c: [float(np.median(r[c]["sgd"][str(TINY[-1])])) * CELLS[c][1] for r in results] for c in CELLS}
-    found = {
+    by_prediction = {
         "zero": (each(lambda r, c: exact_value(r[c]["zero"])), -np.inf, 0.0),
         "proportional": (each(lambda r, c: exact_value(order(r[c]["expected"]))), 0.99, 1.01),
         "measured": (each(farthest), 0.95, 1.05),
@@ -174,8 +174,11 @@ def _judge(results: Sequence[Result]) -> Finding:
         "adam-levels": (speeds("adam", ADAM_STARTS[-1:], lambda name, size: 1.0), 0.7, 1.3),
     }
     return Finding(
-        {name: [Effect(cell, e, *edges) for cell, e in effects.items()] for name, (effects, *edges) in found.items()},
-        {"rollouts": rollouts, **{name.replace("-", "_"): effects for name, (effects, *_) in found.items()}},
+        {
+            name: [Effect(cell, e, *edges) for cell, e in effects.items()]
+            for name, (effects, *edges) in by_prediction.items()
+        },
+        {"rollouts": rollouts, **{name.replace("-", "_"): effects for name, (effects, *_) in by_prediction.items()}},
         _plots(results),
     )
 
@@ -192,8 +195,8 @@ def _plots(results: Sequence[Result]) -> list[Plot]:
             measured = [(p, exact_curve[p] * float(np.mean(r[cell]["ratio"][str(p)]))) for p in SAMPLED]
             gradients += [{"x": p, "y": y, "series": f"{name}-measured", **place} for p, y in measured if y > 0]
             for how, starts, series in (("sgd", STARTS, name), ("adam", ADAM_STARTS, f"{name}-adam")):
-                found = zip(starts, np.exp(medians(runs(r, cell, how, starts))))
-                steps += [{"x": p, "y": float(y), "series": series, **place} for p, y in found if np.isfinite(y)]
+                points = zip(starts, np.exp(medians(runs(r, cell, how, starts))))
+                steps += [{"x": p, "y": float(y), "series": series, **place} for p, y in points if np.isfinite(y)]
     return [Plot(title, rows, log_x=True, log_y=True) for title, rows in (("gradient", gradients), ("take-off", steps))]
 
 
