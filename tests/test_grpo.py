@@ -20,8 +20,8 @@ from goldpanner.train import grpo, ppo
 from goldpanner.train.config import RLVRConfig
 from goldpanner.train.groups import group_states
 from goldpanner.train.model import ModelConfig, build_model, build_tokenizer
-from goldpanner.train.objective import Totals, add_gradient, distinct, entropy, kl_k3, reduce_loss, score
-from goldpanner.train.rows import Row
+from goldpanner.train.objective import Totals, add_gradient, entropy, kl_k3, reduce_loss, row_logprobs, rows_to_compute
+from goldpanner.train.rows import TokenRow
 
 CENTRED = (grpo.group_advantages, grpo.centred_advantages, grpo.rloo_advantages, grpo.maxrl_advantages)
 rewards = arrays(np.float64, st.tuples(st.integers(1, 5), st.integers(2, 9)), elements=st.sampled_from([0.0, 0.1, 1.0]))
@@ -406,7 +406,9 @@ def some_rows(seed=0, groups=6, size=4, longest=9):
     rows = []
     for _ in range(groups):
         prompt = generator.integers(3, 23, generator.integers(2, 6)).tolist()
-        rows += [Row(prompt, generator.integers(3, 23, generator.integers(1, longest)).tolist()) for _ in range(size)]
+        rows += [
+            TokenRow(prompt, generator.integers(3, 23, generator.integers(1, longest)).tolist()) for _ in range(size)
+        ]
     reward = torch.from_numpy(generator.integers(0, 2, (groups, size)).astype(np.float32))
     reward[0], reward[1], reward[2, :2] = 0.0, 1.0, torch.tensor([0.0, 1.0])
     return rows, reward
@@ -474,8 +476,8 @@ def test_equal_rows_are_computed_once_and_counted_as_often_as_they_occur(double,
         gradient_of(double, rows, advantage, config, old_logp=old, reference=reference, every_row=every)
         for every in (False, True)
     )
-    assert len(distinct(rows, advantage.tolist(), config)) < len(rows) / 2
-    assert sum(distinct(rows, advantage.tolist(), settings_of(kl=0.1)).values()) == len(rows)
+    assert len(rows_to_compute(rows, advantage.tolist(), config)) < len(rows) / 2
+    assert sum(rows_to_compute(rows, advantage.tolist(), settings_of(kl=0.1)).values()) == len(rows)
     assert (fast - slow).abs().max() < 1e-12
     assert (once.loss, once.clipped) == pytest.approx((each.loss, each.clipped), abs=1e-12)
     assert once.clipped > 0
@@ -523,7 +525,7 @@ def test_scores_are_the_policy_s_log_probabilities(tiny):
     rows, _ = some_rows()
     problems = [Problem("t", tokenizer.decode(row.prompt), "") for row in rows]
     expected = LocalPolicy(model, tokenizer).token_logprobs(problems, [row.response for row in rows])
-    for got, want in zip(score(model, rows, settings_of(tokens_per_batch=50)), expected):
+    for got, want in zip(row_logprobs(model, rows, settings_of(tokens_per_batch=50)), expected):
         np.testing.assert_allclose(got.numpy(), want, atol=1e-5)
 
 
@@ -540,7 +542,7 @@ def test_loss_and_gradient_are_trl_s(tiny, tmp_path, variant, changes):
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 
-    from goldpanner.train.trl.launch import arguments
+    from goldpanner.train.trl.launch import trl_fields
 
     model, tokenizer = tiny
     rows, reward = some_rows(seed=5)
@@ -559,7 +561,7 @@ def test_loss_and_gradient_are_trl_s(tiny, tmp_path, variant, changes):
     model.save_pretrained(tmp_path / "model")
     trainer = GRPOTrainer(
         str(tmp_path / "model"), reward_funcs=lambda **_: [], processing_class=tokenizer,
-        args=GRPOConfig(**arguments(config, tmp_path, 1, "cpu")), train_dataset=Dataset.from_dict({"prompt": ["w1"]}),
+        args=GRPOConfig(**trl_fields(config, tmp_path, 1, "cpu")), train_dataset=Dataset.from_dict({"prompt": ["w1"]}),
     )  # fmt: skip
     trainer.current_gradient_accumulation_steps = 1
     trainer.model.train()
@@ -574,10 +576,10 @@ def test_loss_and_gradient_are_trl_s(tiny, tmp_path, variant, changes):
 
 @pytest.mark.parametrize("variant", [name for name in grpo.VARIANTS if name not in HANDED])
 def test_a_variant_that_trl_lacks_is_refused_by_name(variant, tmp_path):
-    from goldpanner.train.trl.launch import arguments
+    from goldpanner.train.trl.launch import trl_fields
 
     with pytest.raises(InputError, match=f"TRL has no counterpart of variant {variant}.*give our own loop"):
-        arguments(settings_of(variant=variant), tmp_path, 1, "cpu")
+        trl_fields(settings_of(variant=variant), tmp_path, 1, "cpu")
 
 
 @pytest.mark.parametrize(
@@ -590,14 +592,14 @@ def test_a_variant_that_trl_lacks_is_refused_by_name(variant, tmp_path):
     ],
 )
 def test_settings_with_which_trl_would_train_something_else_are_refused(variant, changes, tmp_path):
-    from goldpanner.train.trl.launch import arguments
+    from goldpanner.train.trl.launch import trl_fields
 
     with pytest.raises(InputError, match=f"variant {variant} with these settings"):
-        arguments(settings_of(variant=variant, **changes), tmp_path, 1, "cpu")
+        trl_fields(settings_of(variant=variant, **changes), tmp_path, 1, "cpu")
 
 
 def scores(model, rows):
-    return score(model, rows, settings_of(reduction="token-mean"))
+    return row_logprobs(model, rows, settings_of(reduction="token-mean"))
 
 
 def trl_inputs(rows, advantage, old, reference):

@@ -17,7 +17,7 @@ from goldpanner.train.config import RLVRConfig
 from goldpanner.train.model import ModelConfig, build_model, build_tokenizer
 from goldpanner.train.objective import add_gradient
 from goldpanner.train.rlvr import PPO, rlvr
-from goldpanner.train.rows import Row
+from goldpanner.train.rows import TokenRow
 from goldpanner.types import Outcome, Problem, SamplingParams, Verdict
 from test_grpo import in_double, some_rows
 
@@ -287,7 +287,7 @@ def test_whitening_and_lambda_and_the_clip_matter(tokenizer):
 def test_a_failed_completion_has_no_tokens_and_does_no_harm(tokenizer):
     model = llama(tokenizer)
     head = ppo.value_head(model)
-    rows, reward = [Row([3, 6], []), Row([3, 6], [7, 1])], [None, 1.0]
+    rows, reward = [TokenRow([3, 6], []), TokenRow([3, 6], [7, 1])], [None, 1.0]
     config = RLVRConfig(variant="ppo", max_tokens=10)
     logp, critic = ppo.assess(model, head, rows, reward, config)
     assert [len(x) for x in logp] == [0, 2]

@@ -29,7 +29,7 @@ from goldpanner.tasks.catalog import task
 from goldpanner.train.config import RLVRConfig
 from goldpanner.train.model import load_model
 from goldpanner.train.objective import add_gradient
-from goldpanner.train.rows import Row
+from goldpanner.train.rows import TokenRow
 
 SMALL = (
     'grpo.template="{prompt}" grpo.max_tokens=4 grpo.steps=4 grpo.learning_rate=0.001 pilot.problems=6 pilot.samples=8 '
@@ -311,7 +311,7 @@ def test_form_and_skill_add_up_to_the_change_of_pass_at_1():
 
 
 def test_autocast_computes_the_same_gradient_to_bfloat16_precision(model):
-    rows = [Row((3, 4, 5), (6, 1)), Row((3, 4), (7, 8, 1)), Row((9,), (2, 2, 2))]
+    rows = [TokenRow((3, 4, 5), (6, 1)), TokenRow((3, 4), (7, 8, 1)), TokenRow((9,), (2, 2, 2))]
     gradients = []
     for autocast in (False, True):
         net, _ = load_model(model)

@@ -16,8 +16,8 @@ from goldpanner.store import Store
 from goldpanner.train.config import RFTConfig
 from goldpanner.train.rejection import keep_correct, rft, to_rows
 from goldpanner.train.rlvr import RLVRConfig, rlvr
-from goldpanner.train.rows import Row
-from goldpanner.train.supervised import SFT, encode, epochs, supervised
+from goldpanner.train.rows import TokenRow
+from goldpanner.train.supervised import SFT, encode_texts, epochs, supervised
 from goldpanner.types import Completion, Outcome, Problem, Sample, SamplingParams, Verdict
 from goldpanner.verify import ChainProcess
 from test_rlvr import TASKS, Kept, base, mean_p, weights, world  # noqa: F401  (fixtures)
@@ -75,18 +75,18 @@ def test_rows_hold_the_very_tokens_that_were_drawn(base, world):  # noqa: F811
     assert [row.prompt for row in rows] == [policy.encode_prompt(texts[s.problem]) for s in samples]
     # without tokens the text gives them, with its end
     bare = [dataclasses.replace(s, completion=Completion(s.completion.text)) for s in samples]
-    assert to_rows(bare, texts, policy) == [Row(list(row.prompt), list(row.response)) for row in rows]
+    assert to_rows(bare, texts, policy) == [TokenRow(list(row.prompt), list(row.response)) for row in rows]
     assert to_rows(samples[:1], texts, policy, "T {prompt}")[0].prompt[1:] == rows[0].prompt
     with pytest.raises(InputError, match="is not known"):
         to_rows(samples, {}, policy)
 
 
 def test_supervised_takes_rows_as_they_are(base):  # noqa: F811
-    rows = [Row([3, 6], [6, 7]), Row([3, 7], [8, 1])]  # no end is added: none was drawn
-    assert encode(base[1], rows) == rows
-    assert encode(base[1], rows, "all") == [Row([3], [6, 6, 7]), Row([3], [7, 8, 1])]
+    rows = [TokenRow([3, 6], [6, 7]), TokenRow([3, 7], [8, 1])]  # no end is added: none was drawn
+    assert encode_texts(base[1], rows) == rows
+    assert encode_texts(base[1], rows, "all") == [TokenRow([3], [6, 6, 7]), TokenRow([3], [7, 8, 1])]
     with pytest.raises(InputError, match="empty prompt"):
-        encode(base[1], [Row([], [6])])
+        encode_texts(base[1], [TokenRow([], [6])])
 
 
 def config(**changes):

@@ -16,9 +16,9 @@ from goldpanner.tasks import World, WorldConfig
 from goldpanner.train import grpo
 from goldpanner.train.model import ModelConfig, build_model, build_tokenizer
 from goldpanner.train.rlvr import RLVRConfig, Rollouts, rlvr, select_reward, step_problems, update
-from goldpanner.train.rows import Row
+from goldpanner.train.rows import TokenRow
 from goldpanner.train.supervised import SupervisedConfig, fresh_text, supervised
-from goldpanner.train.trl.launch import arguments
+from goldpanner.train.trl.launch import trl_fields
 from goldpanner.types import Completion, Outcome, SamplingParams, Verdict
 from goldpanner.verify import Exact
 
@@ -120,7 +120,7 @@ def test_a_variant_from_outside_trains_end_to_end(base, world, monkeypatch, tmp_
     assert records[-1].clipped > 0
     assert train(base, world, config, checkpoint=tmp_path / "c.pt")[1] == records
     with pytest.raises(InputError, match="variant soft with these settings; give our own loop"):
-        arguments(config, tmp_path, 1, "cpu")
+        trl_fields(config, tmp_path, 1, "cpu")
 
 
 @pytest.mark.parametrize(
@@ -275,7 +275,7 @@ def test_the_kl_term_is_measured_from_the_start_and_holds_back(base, world):
 
 def test_a_temperature_trains_the_softmax_at_that_temperature(base, world):
     model, tokenizer = base
-    row = Row(tokenizer("Q oak a b")["input_ids"], tokenizer("oak a a")["input_ids"] + [tokenizer.eos_token_id])
+    row = TokenRow(tokenizer("Q oak a b")["input_ids"], tokenizer("oak a a")["input_ids"] + [tokenizer.eos_token_id])
     rollouts = Rollouts([[], []], [row] * 4, torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
     # the same completion right and wrong: the two gradients cancel whatever the temperature
     trained = copy.deepcopy(model)
@@ -298,7 +298,7 @@ def test_a_temperature_trains_the_softmax_at_that_temperature(base, world):
 
 
 def test_a_step_without_gradient_is_the_same_after_a_resume(base):
-    rows = [Row([3, 6], [6, 7, 1]), Row([3, 6], [7, 1])]
+    rows = [TokenRow([3, 6], [6, 7, 1]), TokenRow([3, 6], [7, 1])]
     mixed, equal = (Rollouts([[]], rows, torch.tensor([[1.0, right]])) for right in (0.0, 1.0))
     config = settings(group_size=2)
 
@@ -349,7 +349,7 @@ def test_wrong_settings_are_refused(wrong):
 
 
 def test_a_failed_completion_has_no_tokens_and_does_no_harm(base):
-    rows = [Row([3, 6], []), Row([3, 6], [7, 1]), Row([3, 6], [8, 1])]
+    rows = [TokenRow([3, 6], []), TokenRow([3, 6], [7, 1]), TokenRow([3, 6], [8, 1])]
     model = copy.deepcopy(base[0])
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     rollouts = Rollouts([[]], rows, torch.tensor([[float("nan"), 1.0, 0.0]]))

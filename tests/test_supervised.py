@@ -13,13 +13,13 @@ from goldpanner.errors import InputError
 from goldpanner.tasks import World, WorldConfig
 from goldpanner.tasks.task import Document
 from goldpanner.train.model import ModelConfig, build_model, build_tokenizer
-from goldpanner.train.rows import Row, by_length, collate
+from goldpanner.train.rows import TokenRow, by_length, collate
 from goldpanner.train.supervised import (
     SFT,
     SupervisedConfig,
     backward,
     build_optimizers,
-    encode,
+    encode_texts,
     epochs,
     fresh_text,
     rate_factor,
@@ -79,7 +79,7 @@ def in_double(model):
 def test_loss_and_gradient_are_the_mean_over_response_tokens_written_out(tokenizer, model, loss_on, cells):
     model = in_double(model)
     documents = some_documents(9)
-    rows = encode(tokenizer, documents, loss_on)
+    rows = encode_texts(tokenizer, documents, loss_on)
     loss = backward(model, rows, cells)
     got = gradient(model)
 
@@ -99,7 +99,7 @@ def test_loss_and_gradient_are_the_mean_over_response_tokens_written_out(tokeniz
 
 def test_chunks_hold_every_row_once_and_keep_to_the_limit():
     generator = np.random.default_rng(0)
-    rows = [Row([1] * generator.integers(1, 9), [2] * generator.integers(0, 9)) for _ in range(60)]
+    rows = [TokenRow([1] * generator.integers(1, 9), [2] * generator.integers(0, 9)) for _ in range(60)]
     chunks = list(by_length(rows, 50))
     assert sorted(i for chunk in chunks for i in chunk) == list(range(60))
     assert all(len(chunk) * max(rows[i].length for i in chunk) <= 50 for chunk in chunks)
@@ -107,7 +107,7 @@ def test_chunks_hold_every_row_once_and_keep_to_the_limit():
 
 
 def test_a_batch_points_at_the_positions_that_predict_the_response():
-    batch = collate([Row([5, 6], [7, 8, 1]), Row([9], [3])])
+    batch = collate([TokenRow([5, 6], [7, 8, 1]), TokenRow([9], [3])])
     logits = torch.arange(batch.tokens_BT.numel()).view(batch.tokens_BT.shape)[:, -batch.keep :].flatten()
     assert batch.tokens_BT.tolist() == [[5, 6, 7, 8, 1], [9, 3, 0, 0, 0]]
     assert logits[batch.source_N].tolist() == [1, 2, 3, 5]  # each is the position before its target
@@ -199,7 +199,7 @@ def test_pretraining_text_is_a_function_of_seed_and_step():
 
 def test_wrong_input_is_named(tokenizer):
     with pytest.raises(InputError, match="empty prompt"):
-        encode(tokenizer, [Document("", "w1 w2")])
+        encode_texts(tokenizer, [Document("", "w1 w2")])
     with pytest.raises(InputError, match="no documents"):
         epochs([], SFT)
     with pytest.raises(ValueError, match="extra"):

@@ -25,11 +25,11 @@ from goldpanner.train import grpo
 from goldpanner.train.config import RLVRConfig
 from goldpanner.train.model import ModelConfig, build_model, build_tokenizer, load_model, save_model
 from goldpanner.train.rlvr import Rollouts, step_problems, update
-from goldpanner.train.rows import Row
+from goldpanner.train.rows import TokenRow
 from goldpanner.train.trl import launch as handing
 from goldpanner.train.trl import recorder as recording
 from goldpanner.train.trl import rollout_log
-from goldpanner.train.trl.launch import arguments, options_of, stop_tokens
+from goldpanner.train.trl.launch import options_of, stop_tokens, trl_fields
 from goldpanner.train.trl.recorder import Recorder
 from goldpanner.train.trl.rows import completion
 from goldpanner.types import Outcome, Problem
@@ -178,7 +178,7 @@ def test_the_settings_become_trl_s(tmp_path):
     config = RLVRConfig(variant="dr-grpo", kl=0.02, clip_low=0.1, clip_high=0.3, epochs=2, minibatches=2, steps=5,
                         prompts_per_step=8, group_size=4, betas=(0.8, 0.9), seed=3, clip=0.5,
                         temperature=0.7)  # fmt: skip
-    made = arguments(config, tmp_path, 2, "cpu", {"per_device_train_batch_size": 2, "bf16": True})
+    made = trl_fields(config, tmp_path, 2, "cpu", {"per_device_train_batch_size": 2, "bf16": True})
     assert made["bf16"] is True
     wanted = {
         "loss_type": "dr_grpo", "scale_rewards": "none", "beta": 0.02, "epsilon": 0.1, "epsilon_high": 0.3,
@@ -188,7 +188,7 @@ def test_the_settings_become_trl_s(tmp_path):
     }  # fmt: skip
     assert {name: made[name] for name in wanted} == wanted
     assert 2 * made["per_device_train_batch_size"] * made["steps_per_generation"] == 8 * 4  # what a step draws
-    plain = arguments(RL, tmp_path, 1, "cpu")
+    plain = trl_fields(RL, tmp_path, 1, "cpu")
     assert (plain["loss_type"], plain["scale_rewards"], plain["per_device_train_batch_size"]) == ("grpo", "group", 16)
     assert (plain["gradient_accumulation_steps"], plain["steps_per_generation"]) == (1, 1)
 
@@ -206,7 +206,7 @@ def test_two_steps_of_trl_s_trainer_move_the_weights_as_ours_do(variant, start, 
     samples.sort(key=lambda sample: sample.index)
     model, tokenizer = load_model(start)
     policy, problems = LocalPolicy(model, tokenizer), Store(tmp_path / "theirs" / "store").problems()
-    rows = [Row(policy.encode_prompt(problems[s.problem], "{prompt}"), s.completion.tokens) for s in samples]
+    rows = [TokenRow(policy.encode_prompt(problems[s.problem], "{prompt}"), s.completion.tokens) for s in samples]
     reward_PG = torch.tensor([sample.reward for sample in samples]).view(4, 4)
     before = torch.cat([p.detach().flatten().clone() for p in model.parameters()])
     optimizer = torch.optim.SGD(model.parameters(), config.learning_rate)
@@ -233,7 +233,7 @@ def test_two_steps_of_trl_s_trainer_move_the_weights_as_ours_do(variant, start, 
 )
 def test_what_trl_cannot_do_as_we_mean_it_is_refused(changed, says, tmp_path):
     with pytest.raises(InputError, match=says):
-        arguments(RL.model_copy(update=changed), tmp_path, 2, "cpu")
+        trl_fields(RL.model_copy(update=changed), tmp_path, 2, "cpu")
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from goldpanner.train.metrics import Metrics
 from goldpanner.train.model import build_model, build_tokenizer, load_model, save_model
 from goldpanner.train.rejection import keep_correct, rft, to_rows
 from goldpanner.train.rlvr import reward_verifiers, rlvr
-from goldpanner.train.rows import Row
+from goldpanner.train.rows import TokenRow
 from goldpanner.train.supervised import SupervisedConfig, epochs, fresh_text, in_template, supervised
 from goldpanner.types import Problem, SamplingParams
 from goldpanner.verify import Verifier
@@ -40,7 +40,7 @@ class Stored:
     store: Store
     run: str
 
-    def rows(self, config: RFTConfig, verifier: Verifier | None, policy: LocalPolicy) -> list[Row]:
+    def rows(self, config: RFTConfig, verifier: Verifier | None, policy: LocalPolicy) -> list[TokenRow]:
         """Return the right ones as token rows. Raises InputError where there is none."""
         problems = self.store.problems()
         kept = keep_correct(
@@ -137,7 +137,7 @@ def _steps(
         return supervised(model, tokenizer, source, config.pretrain, checkpoint=checkpoint, checkpoint_every=25)
     if kind == "sft":
         stream, n = rng.stream("sft/demonstrations", config.seed), config.demonstrations
-        examples: Sequence[Document] | Sequence[Row] = (
+        examples: Sequence[Document] | Sequence[TokenRow] = (
             domain.demonstrations(config.tasks.demonstrated, n, stream)
             if task is None
             else in_template(policy, task.demonstrations(n, stream), config.grpo.template)

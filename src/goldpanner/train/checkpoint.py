@@ -7,15 +7,21 @@ stage that is killed anywhere and started again ends with the same weights bit f
 import os
 import pickle
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
 from goldpanner.errors import InputError
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 FORMAT = 1
+
+Record = TypeVar("Record", bound="DataclassInstance")
+"""What one step of a stage leaves: a dataclass of plain values."""
 
 
 @dataclass(frozen=True)
@@ -26,49 +32,47 @@ class Checkpoint:
     """The file; None keeps nothing."""
     every: int
     """Steps between saves; the last step is always saved."""
-    identity: Mapping[str, Any]
+    identity: Mapping[str, object]
     """What the run is (stage, configuration, first batch, initial weights): a file of another one is refused."""
 
-    def restore(self, model: Any, optimizers: Sequence[torch.optim.Optimizer]) -> list[dict[str, Any]]:
-        """Load what was saved into `model` and `optimizers`; return the records of the finished steps.
+    def restore(self, model: Any, optimizers: Sequence[torch.optim.Optimizer], kind: type[Record]) -> list[Record]:
+        """Load what was saved into `model` and `optimizers`; return the finished steps' records, of class `kind`.
 
         Without a file nothing is touched and the list is empty. Raises InputError when the file belongs to another run
         or cannot be read.
         """
         if self.path is None or not self.path.exists():
             return []
-        for left in self.path.parent.glob(f".{self.path.name}.*"):  # by a process that was killed while it saved
-            left.unlink(missing_ok=True)
+        for scratch in self.path.parent.glob(f".{self.path.name}.*"):  # of a process that was killed while it saved
+            scratch.unlink(missing_ok=True)
         try:
             state = torch.load(self.path, map_location="cpu", weights_only=True)
-            found, records = dict(state["identity"]), list(state["records"])
+            identity, records = dict(state["identity"]), list(state["records"])
         except (RuntimeError, EOFError, KeyError, TypeError, OSError, pickle.UnpicklingError) as error:
             raise InputError(
                 f"checkpoint {str(self.path)!r} cannot be read ({error!r}); delete it to start anew"
             ) from error
-        wanted = {"format": FORMAT, **self.identity}
-        differing = [key for key in wanted if found.get(key) != wanted[key]]
+        expected = {"format": FORMAT, **self.identity}
+        differing = [key for key in expected if identity.get(key) != expected[key]]
         if differing:
             key = differing[0]
             raise InputError(
-                f"checkpoint {str(self.path)!r} belongs to another run: {key} was {found.get(key)!r}, now it is "
-                f"{wanted[key]!r}; give another folder, the old settings, or delete the file"
+                f"checkpoint {str(self.path)!r} belongs to another run: {key} was {identity.get(key)!r}, now it is "
+                f"{expected[key]!r}; give another folder, the old settings, or delete the file"
             )
         model.load_state_dict(state["model"])
-        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
+        for optimizer, values in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(values)
         torch.set_rng_state(state["rng"])
-        return records
+        return [kind(**record) for record in records]
 
-    def save(
-        self, model: Any, optimizers: Sequence[torch.optim.Optimizer], records: Sequence[Mapping[str, Any]]
-    ) -> None:
+    def save(self, model: Any, optimizers: Sequence[torch.optim.Optimizer], records: Sequence[Record]) -> None:
         """Write the state after `len(records)` finished steps: temporary file, fsync, rename, fsync of the folder."""
         if self.path is None:
             return
         state = {
             "identity": {"format": FORMAT, **self.identity},
-            "records": [dict(record) for record in records],
+            "records": [asdict(record) for record in records],
             "model": model.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in optimizers],
             "rng": torch.get_rng_state(),

@@ -165,13 +165,13 @@ class RFTConfig(BaseModel):
 
     @field_validator("training", mode="before")
     @classmethod
-    def _fill_in(cls, given: Any) -> Any:
-        """Take what is not given from the default above, not from that of pretraining."""
+    def _fill_in(cls, values: Any) -> Any:
+        """Take missing values from the default above, not from that of pretraining."""
         preset = cls.model_fields["training"].default
-        return {**preset.model_dump(), **given} if isinstance(given, dict) else given
+        return {**preset.model_dump(), **values} if isinstance(values, dict) else values
 
     def rollouts(self) -> "RLVRConfig":
         """Return the sampling of the rounds as RL settings: a round is a step without an update."""
         shared = RLVRConfig.model_fields.keys() & type(self).model_fields.keys()
-        given = {name: getattr(self, name) for name in shared}
-        return RLVRConfig(**given, steps=self.rounds, prompts_per_step=self.prompts, frozen=True)
+        values = {name: getattr(self, name) for name in shared}
+        return RLVRConfig(**values, steps=self.rounds, prompts_per_step=self.prompts, frozen=True)

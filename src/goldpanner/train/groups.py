@@ -1,4 +1,4 @@
-"""Groups of one RL step: mixed, all wrong, all correct, or unjudged. Rewards have shape (P, G), NaN where unjudged."""
+"""The groups of one RL step: mixed, all wrong, all correct, or unjudged. Rewards: shape (P, G), NaN where unjudged."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from goldpanner.errors import InputError
 
 
 @dataclass(frozen=True)
-class Groups:
+class GroupStates:
     """P groups, each in exactly one state; boolean tensors of shape (P,)."""
 
     mixed: Tensor
@@ -22,7 +22,7 @@ class Groups:
     """No member was judged: nothing is known of the group."""
 
 
-def group_states(reward_PG: Tensor, threshold: float = 1.0) -> Groups:
+def group_states(reward_PG: Tensor, threshold: float = 1.0) -> GroupStates:
     """Return the state of each group. For binary rewards and success probability p the expected shares are
     1 - p^G - (1 - p)^G mixed, (1 - p)^G all wrong and p^G all correct.
 
@@ -37,7 +37,7 @@ def group_states(reward_PG: Tensor, threshold: float = 1.0) -> Groups:
     unjudged = reward_PG.isnan().all(1)
     best = reward_PG.nan_to_num(nan=-torch.inf).amax(1)
     equal = ~mixed & ~unjudged
-    return Groups(mixed, equal & (best < threshold), equal & (best >= threshold), unjudged)
+    return GroupStates(mixed, equal & (best < threshold), equal & (best >= threshold), unjudged)
 
 
 def mixed_groups(reward_PG: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor
 from goldpanner.train import grpo
 from goldpanner.train.config import RLVRConfig
 from goldpanner.train.ppo import Critic
-from goldpanner.train.rows import Row, by_length, collate, response_logits, response_outputs, token_logprobs
+from goldpanner.train.rows import TokenRow, by_length, collate, response_logits, response_outputs, token_logprobs
 
 
 def kl_k3(logp_BT: Tensor, reference_logp_BT: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ class Pass:
 
 def add_gradient(
     model: Any,
-    rows: Sequence[Row],
+    rows: Sequence[TokenRow],
     advantage_B: Tensor,
     config: RLVRConfig,
     *,
@@ -116,7 +116,7 @@ def add_gradient(
         config: the variant, its settings, the weights of the other terms, and tokens_per_batch.
         old_logp: each row's token log-probabilities, nats, shape (T,), under the policy that drew it; None: on-policy.
         reference: the model to which the KL term is measured; None: no KL term.
-        every_row: compute all rows, not only the `distinct` ones; the result is the same.
+        every_row: compute all rows, not only the `rows_to_compute`; the result is the same.
         critic: values and advantages of the B rows (PPO).
 
     Returns:
@@ -128,7 +128,7 @@ def add_gradient(
     variant = config.resolve_variant()
     totals = Totals(len(rows), sum(len(row.response) for row in rows), config.max_tokens)
     advantages = advantage_B.tolist() if critic is None else critic.reward
-    weights = dict.fromkeys(range(len(rows)), 1) if every_row else distinct(rows, advantages, config)
+    weights = dict.fromkeys(range(len(rows)), 1) if every_row else rows_to_compute(rows, advantages, config)
     computed = list(weights)
     precision = (config.temperature, config.autocast)
     loss_sum = kl_sum = clipped = pushed = value_sum = 0.0
@@ -174,7 +174,7 @@ def add_gradient(
     )
 
 
-def distinct(rows: Sequence[Row], advantages: Sequence[float | None], config: RLVRConfig) -> dict[int, int]:
+def rows_to_compute(rows: Sequence[TokenRow], advantages: Sequence[float | None], config: RLVRConfig) -> dict[int, int]:
     """Return which rows must be computed, and how often each counts.
 
     Rows of advantage 0 (all of a group that is not mixed; unjudged members) have no gradient unless there is a KL term,
@@ -196,7 +196,7 @@ def distinct(rows: Sequence[Row], advantages: Sequence[float | None], config: RL
     return count
 
 
-def score(model: Any, rows: Sequence[Row], config: RLVRConfig) -> list[Tensor]:
+def row_logprobs(model: Any, rows: Sequence[TokenRow], config: RLVRConfig) -> list[Tensor]:
     """Return each row's token log-probabilities, nats, shape (T,), under `model` at the config's temperature, without
     gradient.
     """

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from goldpanner.train.config import RLVRConfig
-from goldpanner.train.rows import Batch, Row, by_length, collate, response_outputs, token_logprobs
+from goldpanner.train.rows import Batch, TokenRow, by_length, collate, response_outputs, token_logprobs
 
 
 def gae(reward_BT: Tensor, value_BT: Tensor, mask_BT: Tensor, *, discount: float, gae_lambda: float) -> Tensor:
@@ -124,7 +124,7 @@ class Critic:
 
 
 def assess(
-    model: Any, head: torch.nn.Linear, rows: Sequence[Row], reward: Sequence[float | None], config: RLVRConfig
+    model: Any, head: torch.nn.Linear, rows: Sequence[TokenRow], reward: Sequence[float | None], config: RLVRConfig
 ) -> tuple[list[Tensor], Critic]:
     """Measure B rows before an update, without gradient.
 

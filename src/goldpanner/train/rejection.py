@@ -16,8 +16,16 @@ from goldpanner.policies.local import LocalPolicy
 from goldpanner.sampling.rollout import judge
 from goldpanner.train.checkpoint import Checkpoint
 from goldpanner.train.config import RFTConfig
-from goldpanner.train.rlvr import Prompts, RolloutRecord, UpdateStats, Writer, describe, draw, reward_verifiers
-from goldpanner.train.rows import Row
+from goldpanner.train.rlvr import (
+    Prompts,
+    RolloutRecord,
+    RolloutSink,
+    UpdateStats,
+    describe,
+    draw_groups,
+    reward_verifiers,
+)
+from goldpanner.train.rows import TokenRow
 from goldpanner.train.supervised import epochs, supervised
 from goldpanner.types import Problem, Sample
 from goldpanner.verify import Verifier
@@ -67,7 +75,7 @@ def keep_correct(
 
 def to_rows(
     samples: Sequence[Sample], problems: Mapping[str, Problem], policy: LocalPolicy, template: str = "{prompt}"
-) -> list[Row]:
+) -> list[TokenRow]:
     """Return samples as token rows for `supervised`: their own tokens (the text's, where a sample has none) after the
     prompt in `template`. Raises InputError if a problem is missing.
     """
@@ -76,7 +84,7 @@ def to_rows(
         for sample in {sample.problem: sample for sample in samples}.values()
     }
     return [
-        Row(prompts[sample.problem], policy.encode_response(sample.completion.tokens or sample.completion.text))
+        TokenRow(prompts[sample.problem], policy.encode_response(sample.completion.tokens or sample.completion.text))
         for sample in samples
     ]
 
@@ -87,7 +95,7 @@ def rft(
     tasks: Mapping[str, Prompts],
     config: RFTConfig,
     *,
-    sink: Writer | None = None,
+    sink: RolloutSink | None = None,
     run: str = "",
     checkpoint: Path | None = None,
     on_problems: Callable[[Sequence[Problem]], object] | None = None,
@@ -120,8 +128,8 @@ def rft(
         "sampler": sampler.id if sampler else None,
     }
     keeper = Checkpoint(checkpoint, 1, identity)
-    records = keeper.restore(model, [])
-    yield from (RolloutRecord(**record) for record in records)
+    records = keeper.restore(model, [], RolloutRecord)
+    yield from records
     for step in range(len(records), config.rounds):
         started = time.perf_counter()
         texts: dict[str, Problem] = {}
@@ -131,7 +139,7 @@ def rft(
             if on_problems is not None:
                 on_problems(problems)
 
-        rollouts, _ = draw(sampler or policy, tasks, verifiers, sampling, step, sink, run, remember)
+        rollouts, _ = draw_groups(sampler or policy, tasks, verifiers, sampling, step, sink, run, remember)
         sampling_seconds = time.perf_counter() - started
         correct = keep_correct(
             (sample for group in rollouts.samples for sample in group),
@@ -151,7 +159,7 @@ def rft(
             sampling_seconds=sampling_seconds,
             seconds=time.perf_counter() - started,
         )
-        records.append(asdict(record))
+        records.append(record)
         if sink is not None:
             sink.flush()
         keeper.save(model, [], records)

@@ -24,9 +24,9 @@ from goldpanner.train.config import PPO as PPO
 from goldpanner.train.config import RFTConfig
 from goldpanner.train.config import RLVRConfig as RLVRConfig
 from goldpanner.train.groups import group_states, mixed_groups
-from goldpanner.train.objective import Pass, add_gradient, score
+from goldpanner.train.objective import Pass, add_gradient, row_logprobs
 from goldpanner.train.ppo import Critic, assess, value_head
-from goldpanner.train.rows import Row
+from goldpanner.train.rows import TokenRow
 from goldpanner.types import Problem, Sample
 from goldpanner.verify import Verifier
 
@@ -49,7 +49,7 @@ class Prompts(Protocol):
         ...
 
 
-class Writer(Sink, Protocol):
+class RolloutSink(Sink, Protocol):
     """An open store writer."""
 
     def flush(self) -> object:
@@ -114,7 +114,7 @@ class Rollouts:
     """P groups of G completions."""
 
     samples: list[list[Sample]]
-    rows: list[Row]
+    rows: list[TokenRow]
     """P G rows, group by group."""
     reward_PG: Tensor
     """NaN where unjudged."""
@@ -132,7 +132,7 @@ def rlvr(
     tasks: Mapping[str, Prompts],
     config: RLVRConfig,
     *,
-    sink: Writer | None = None,
+    sink: RolloutSink | None = None,
     run: str = "",
     checkpoint: Path | None = None,
     checkpoint_every: int = 10,
@@ -175,11 +175,11 @@ def rlvr(
         "initial weights": policy.id,
     }
     keeper = Checkpoint(checkpoint, checkpoint_every, identity)
-    records = keeper.restore(trained, [optimizer])
-    yield from (RolloutRecord(**record) for record in records)
+    records = keeper.restore(trained, [optimizer], RolloutRecord)
+    yield from records
     for step in range(len(records), config.steps):
         started = time.perf_counter()
-        rollouts, trained_on = draw(policy, tasks, verifiers, config, step, sink, run, on_problems)
+        rollouts, trained_on = draw_groups(policy, tasks, verifiers, config, step, sink, run, on_problems)
         sampling_seconds = time.perf_counter() - started
         changes = UpdateStats()
         if not config.frozen:
@@ -191,7 +191,7 @@ def rlvr(
             sampling_seconds=sampling_seconds,
             seconds=time.perf_counter() - started,
         )
-        records.append(asdict(record))
+        records.append(record)
         if keeper.due(step + 1, config.steps):
             if sink is not None:
                 sink.flush()  # what the checkpoint calls done must be in the store
@@ -218,7 +218,7 @@ def step_problems(tasks: Mapping[str, Prompts], config: RLVRConfig, step: int, n
     ]
 
 
-def draw(
+def draw_groups(
     policy: LocalPolicy,
     tasks: Mapping[str, Prompts],
     verifiers: Sequence[Verifier],
@@ -242,7 +242,7 @@ def draw(
     if rounds > 1:
         candidates = [candidates[i] for i in rng.stream("grpo/rounds", config.seed, step).permutation(len(candidates))]
     samples: list[list[Sample]] = []
-    rows: list[Row] = []
+    rows: list[TokenRow] = []
     rewards: list[list[float]] = []
     mixed: list[int] = []
     while candidates[len(samples) :] and len(mixed) < config.prompts_per_step:
@@ -260,7 +260,7 @@ def draw(
         for problem, group in zip(problems[done:], groups[done:]):
             prompt = policy.encode_prompt(problem, params.template)
             samples.append(group)
-            rows += [Row(prompt, sample.completion.tokens or ()) for sample in group]
+            rows += [TokenRow(prompt, sample.completion.tokens or ()) for sample in group]
             rewards.append([float("nan") if sample.reward is None else sample.reward for sample in group])
         mixed = mixed_groups(torch.tensor(rewards)).nonzero().flatten().tolist()
     everything = Rollouts(samples, rows, torch.tensor(rewards))
@@ -321,7 +321,7 @@ def update(
         reward = [None if r != r else r for r in rollouts.reward_PG.flatten().tolist()]
         old, critic = assess(model, head, rollouts.rows, reward, config)
     elif config.off_policy:
-        old = score(model, rollouts.rows, config)
+        old = row_logprobs(model, rollouts.rows, config)
     size, groups = rollouts.reward_PG.shape[1], len(rollouts.samples)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     for parameter in parameters:  # so that a step without gradient is the same one after a resume

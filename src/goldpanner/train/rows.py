@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 
-class Row(NamedTuple):
+class TokenRow(NamedTuple):
     """Token ids of one prompt and of its response (with the end-of-sequence token, unless it was cut off)."""
 
     prompt: Sequence[int]
@@ -45,7 +45,7 @@ class Batch:
         return value_N.new_zeros(self.mask_BL.shape).masked_scatter(self.mask_BL, value_N)
 
 
-def collate(rows: Sequence[Row], device: torch.device | str = "cpu") -> Batch:
+def collate(rows: Sequence[TokenRow], device: torch.device | str = "cpu") -> Batch:
     """Return the batch of `rows`; a row needs at least one prompt token (it predicts the first response token)."""
     width = max(row.length for row in rows)
     start = min(len(row.prompt) for row in rows) - 1
@@ -99,7 +99,7 @@ def token_logprobs(logits_NV: Tensor, batch: Batch) -> Tensor:
     return batch.scatter(-torch.nn.functional.cross_entropy(logits_NV, batch.target_N, reduction="none"))
 
 
-def by_length(rows: Sequence[Row], tokens_per_batch: int) -> Iterator[list[int]]:
+def by_length(rows: Sequence[TokenRow], tokens_per_batch: int) -> Iterator[list[int]]:
     """Yield indices of `rows`, similar lengths together, in chunks of at most `tokens_per_batch` padded tokens each."""
     chunk: list[int] = []
     for index in sorted(range(len(rows)), key=lambda i: rows[i].length):

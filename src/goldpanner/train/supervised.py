@@ -8,7 +8,7 @@ pretraining because the world's questions are random and learning to predict the
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -20,11 +20,11 @@ from goldpanner import rng
 from goldpanner.errors import InputError
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.train.checkpoint import Checkpoint
-from goldpanner.train.rows import Row, by_length, collate, response_logits
+from goldpanner.train.rows import TokenRow, by_length, collate, response_logits
 from goldpanner.types import Problem, content_hash
 
 
-class Text(Protocol):
+class TextPair(Protocol):
     """What is read of a document."""
 
     @property
@@ -33,7 +33,7 @@ class Text(Protocol):
     def response(self) -> str: ...  # noqa: D102
 
 
-Source = Callable[[int], Sequence[Text] | Sequence[Row]]
+Source = Callable[[int], Sequence[TextPair] | Sequence[TokenRow]]
 """The documents of a step, or their token rows: a function of the step alone, so that a resumed run sees what it would
 have seen."""
 
@@ -41,7 +41,7 @@ have seen."""
 class Corpus(Protocol):
     """What pretraining needs of a domain."""
 
-    def documents(self, n: int, rng: np.random.Generator) -> Sequence[Text]:
+    def documents(self, n: int, rng: np.random.Generator) -> Sequence[TextPair]:
         """Return n documents."""
 
 
@@ -105,7 +105,7 @@ def fresh_text(domain: Corpus, config: SupervisedConfig) -> Source:
     return lambda step: domain.documents(config.batch, rng.stream("pretrain/documents", config.seed, step))
 
 
-def epochs(documents: Sequence[Text] | Sequence[Row], config: SupervisedConfig) -> Source:
+def epochs(documents: Sequence[TextPair] | Sequence[TokenRow], config: SupervisedConfig) -> Source:
     """Return a source that goes through `documents` again and again, shuffled anew each time (SFT)."""
     if not documents:
         raise InputError("supervised training got no documents; give at least one")
@@ -147,11 +147,11 @@ def supervised(
             "initial weights": LocalPolicy(model, tokenizer).id,
         },
     )
-    records = keeper.restore(model, optimizers)
-    yield from (StepRecord(**record) for record in records)
+    records = keeper.restore(model, optimizers, StepRecord)
+    yield from records
     for step in range(len(records), config.steps):
         started = time.perf_counter()
-        rows = encode(tokenizer, source(step), config.loss_on)
+        rows = encode_texts(tokenizer, source(step), config.loss_on)
         rate = set_rate(optimizers, rate_factor(step, config.steps, config.warmup_steps, config.final_rate))
         loss = backward(model, rows, config.tokens_per_batch)
         norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip))
@@ -160,13 +160,13 @@ def supervised(
             optimizer.zero_grad()
         tokens = sum(row.length for row in rows)
         record = StepRecord(step, loss, rate, norm, tokens, time.perf_counter() - started)
-        records.append(asdict(record))
+        records.append(record)
         if keeper.due(step + 1, config.steps):
             keeper.save(model, optimizers, records)
         yield record
 
 
-def backward(model: Any, rows: Sequence[Row], tokens_per_batch: int) -> float:
+def backward(model: Any, rows: Sequence[TokenRow], tokens_per_batch: int) -> float:
     """Add the gradient of the mean cross-entropy over all response tokens of `rows` to the model; return that mean."""
     count = sum(len(row.response) for row in rows)
     total = 0.0
@@ -179,40 +179,42 @@ def backward(model: Any, rows: Sequence[Row], tokens_per_batch: int) -> float:
     return total
 
 
-def encode(
-    tokenizer: Any, texts: Sequence[Text] | Sequence[Row], loss_on: Literal["response", "all"] = "response"
-) -> list[Row]:
+def encode_texts(
+    tokenizer: Any, texts: Sequence[TextPair] | Sequence[TokenRow], loss_on: Literal["response", "all"] = "response"
+) -> list[TokenRow]:
     """Return token rows; the response ends with the end-of-sequence token. Rows of tokens are taken as they are.
 
     With `loss_on="all"` everything after the first token counts as response.
     """
-    rows = [text for text in texts if isinstance(text, Row)] or _tokenize(tokenizer, texts)
+    rows = [text for text in texts if isinstance(text, TokenRow)] or _tokenize(tokenizer, texts)
     for row in rows:
         if not row.prompt:
             raise InputError(
                 f"document {tokenizer.decode(row.response)!r} has an empty prompt; give one token at least"
             )
     if loss_on == "all":
-        return [Row(row.prompt[:1], [*row.prompt[1:], *row.response]) for row in rows]
+        return [TokenRow(row.prompt[:1], [*row.prompt[1:], *row.response]) for row in rows]
     return rows
 
 
-def in_template(policy: LocalPolicy, examples: Sequence[Text], template: str) -> list[Row]:
+def in_template(policy: LocalPolicy, examples: Sequence[TextPair], template: str) -> list[TokenRow]:
     """Return worked examples as token rows, as a policy is asked in `template` (`chat`: the model's own).
 
     A blank sets the response off from a prompt that does not end with one.
     """
     blank = "" if template == "chat" or template.endswith((" ", "\n")) else " "
     return [
-        Row(policy.encode_prompt(Problem("", each.prompt, ""), template), policy.encode_response(blank + each.response))
+        TokenRow(
+            policy.encode_prompt(Problem("", each.prompt, ""), template), policy.encode_response(blank + each.response)
+        )
         for each in examples
     ]
 
 
-def _tokenize(tokenizer: Any, texts: Sequence[Any]) -> list[Row]:
+def _tokenize(tokenizer: Any, texts: Sequence[Any]) -> list[TokenRow]:
     prompts = tokenizer([text.prompt for text in texts])["input_ids"]
     responses = tokenizer([text.response for text in texts], add_special_tokens=False)["input_ids"]
-    return [Row(prompt, [*response, tokenizer.eos_token_id]) for prompt, response in zip(prompts, responses)]
+    return [TokenRow(prompt, [*response, tokenizer.eos_token_id]) for prompt, response in zip(prompts, responses)]
 
 
 def build_optimizers(model: Any, config: SupervisedConfig) -> list[torch.optim.Optimizer]:

@@ -20,7 +20,7 @@ from goldpanner.studies.decide import Effect
 from goldpanner.studies.lab import PARAMS, Lab
 from goldpanner.studies.statistics import bootstrap, log_mean_p, mean, pass_at
 from goldpanner.studies.study import Finding, Plot, Result, Study
-from goldpanner.train.rows import Row, collate, response_logits
+from goldpanner.train.rows import TokenRow, collate, response_logits
 from goldpanner.types import Estimate, FloatArray, Problem
 
 SIZES = (8, 24, 32, 64, 128, 512)
@@ -77,7 +77,7 @@ def base_ranks(policy: LocalPolicy, problems: Sequence[Problem], said: Sequence[
     """Return the rank (1: most likely) of each token of `said` under `policy`, given the prompt and the tokens before:
     the base-rank of URIAL (arXiv:2312.01552). A tie counts for the token.
     """
-    batch = collate([Row(policy.encode_prompt(p), tokens) for p, tokens in zip(problems, said)], policy.device)
+    batch = collate([TokenRow(policy.encode_prompt(p), tokens) for p, tokens in zip(problems, said)], policy.device)
     with torch.no_grad():
         logits_NV = response_logits(policy.model, batch)
     own_N1 = logits_NV.gather(1, batch.target_N[:, None])

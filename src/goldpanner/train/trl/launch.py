@@ -26,7 +26,7 @@ from goldpanner.train.config import RLVRConfig
 from goldpanner.train.metrics import Metrics
 from goldpanner.train.model import load_model
 from goldpanner.train.rlvr import Prompts, random_reward, reward_verifiers, step_problems
-from goldpanner.train.trl.recorder import Look, Recorder, StepLog
+from goldpanner.train.trl.recorder import ProbeLook, Recorder, StepLog
 from goldpanner.types import Problem
 
 OURS = {
@@ -79,7 +79,7 @@ def hand_over(
             folder that holds another run.
     """
     _need_trl()
-    fields = arguments(config, out / "trl", processes, device, options_of(options))
+    fields = trl_fields(config, out / "trl", processes, device, options_of(options))
     _check_processes(processes)
     store, settings = Store(out / "store"), {"config": config.model_dump(mode="json"), "options": list(options)}
     earlier = store.get("runs", out.name) or {}
@@ -121,10 +121,10 @@ def hand_over(
     return out / "model"
 
 
-def arguments(
-    config: RLVRConfig, output: Path, processes: int, device: str = "auto", options: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """Return the GRPOConfig of a recipe as keyword arguments, with `options` of TRL's own taking their place in it.
+def trl_fields(
+    config: RLVRConfig, output: Path, processes: int, device: str = "auto", options: Mapping[str, object] | None = None
+) -> dict[str, object]:
+    """Return the fields of a recipe's GRPOConfig, with `options` of TRL's own among them.
 
     A step draws prompts_per_step x group_size completions over all processes, as `rlvr` does; where they are too many
     for one pass, `per_device_train_batch_size` cuts them, and gradients are accumulated. An optimizer step is TRL's
@@ -156,14 +156,14 @@ def arguments(
     }  # fmt: skip
 
 
-def options_of(options: Sequence[str]) -> dict[str, Any]:
+def options_of(options: Sequence[str]) -> dict[str, object]:
     """Return `KEY=VALUE` options of TRL's by key (values as JSON, else as text). Raises InputError for an unknown key,
     or one that the recipe decides.
     """
     _need_trl()
     from trl import GRPOConfig
 
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     for option in options:
         key, equals, text = option.partition("=")
         if not equals:
@@ -255,7 +255,7 @@ def _prompts(tasks: Mapping[str, Prompts], config: RLVRConfig) -> list[Problem]:
 
 
 def _trainer(
-    model: Any, tokenizer: Any, tasks: Mapping[str, Prompts], config: RLVRConfig, fields: Mapping[str, Any],
+    model: Any, tokenizer: Any, tasks: Mapping[str, Prompts], config: RLVRConfig, fields: Mapping[str, object],
     recorder: Recorder, problems: Sequence[Problem],
 ) -> Any:  # fmt: skip
     from datasets import Dataset
@@ -306,11 +306,11 @@ class _StepWriter:
     def __init__(self, out: Path, done: int, total: int, notify: Notify) -> None:
         self.run, self.total, self.notify = out.name, total, notify
         self.metrics = Metrics(out / "metrics.jsonl", repeated_from=done)
-        self.look: Look | None = None
+        self.look: ProbeLook | None = None
 
-    def __call__(self, event: StepLog | Look) -> None:
+    def __call__(self, event: StepLog | ProbeLook) -> None:
         """Write a step's line; a look at the probe goes with the step after it."""
-        if isinstance(event, Look):
+        if isinstance(event, ProbeLook):
             self.look = event
             return
         numbers = {ours: event.logs.get(theirs) for ours, theirs in self.NAMES.items()}

@@ -37,7 +37,7 @@ except ImportError:
 
 
 @dataclass(frozen=True)
-class Look:
+class ProbeLook:
     """One measurement of the probe set, all processes together."""
 
     step: int
@@ -76,13 +76,13 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         task: str = "trl",
         answer: str | None = None,
         problems: Mapping[str, Problem] | None = None,
-        probe: Sequence[Problem | Mapping[str, Any]] = (),
+        probe: Sequence[Problem | Mapping[str, object]] = (),
         every: int = 50,
         samples: int = 16,
         template: str | None = None,
         stop: tuple[str, ...] = (),
         processes: int | None = None,
-        notify: Callable[[StepLog | Look], None] | None = None,
+        notify: Callable[[StepLog | ProbeLook], None] | None = None,
     ) -> None:
         """Say where rollouts go and what is measured on the way.
 
@@ -110,7 +110,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         self.run = run
         self.every, self.samples, self.stop, self.template = every, samples, stop, template
         self.processes, self.notify = processes, notify
-        self.looks: list[Look] = []
+        self.looks: list[ProbeLook] = []
         texts = problems if problems is not None else self.store.problems() if self.store.root.is_dir() else {}
         self._rows = Rows(task, answer, dict(texts))
         self._probe = [row if isinstance(row, Problem) else self._rows.probe_problem(row) for row in probe]
@@ -257,7 +257,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
             self._look(0)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Look at the probe set every `every` steps."""
+        """ProbeLook at the probe set every `every` steps."""
         if state.global_step % self.every == 0:
             self._look(state.global_step)
 
@@ -273,7 +273,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         self._log.flush()
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Look at the probe set for the last time and close the run."""
+        """ProbeLook at the probe set for the last time and close the run."""
         if not self.looks or self.looks[-1].step != state.global_step:
             self._look(state.global_step)
         self._log.flush()
@@ -308,7 +308,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         ):  # fmt: skip
             outcomes = [sample.verdict.outcome for sample in group]
             counts.append((len(group), outcomes.count(Outcome.CORRECT), outcomes.count(Outcome.UNJUDGED)))
-        look = Look(step, policy.id, *map(sum, zip(*gather_object(counts))))
+        look = ProbeLook(step, policy.id, *map(sum, zip(*gather_object(counts))))
         self.looks.append(look)
         if rank == 0:
             self.store.put("policies", policy.id, {**policy.describe(), "run": self.run, "step": step})
@@ -322,7 +322,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         top_p = 1.0 if a.top_p is None else a.top_p
         return SamplingParams(a.temperature, top_p, a.top_k or 0, a.max_completion_length, self.stop, template)
 
-    def _record(self) -> dict[str, Any]:
+    def _record(self) -> dict[str, object]:
         names = ("learning_rate", "beta", "loss_type", "importance_sampling_level", "scale_rewards", "num_generations",
                  "num_iterations")  # fmt: skip
         settings = {name: getattr(self._args, name, None) for name in names}

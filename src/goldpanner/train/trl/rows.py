@@ -23,24 +23,24 @@ class Rows:
     """Column of the answer; None: the first of `ANSWERS` that there is."""
     problems: dict[str, Problem] = field(default_factory=dict)
     """By id, for rows with a column `goldpanner_id`."""
-    columns: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    columns: dict[str, Mapping[str, object]] = field(default_factory=dict)
     """Of the probe's rows, by problem id: what a reward function may ask for."""
     chat: bool = False
     """Whether prompts are messages."""
 
-    def problem(self, i: int, prompt: Any, columns: Mapping[str, Any]) -> Problem:
+    def problem(self, i: int, prompt: Any, columns: Mapping[str, object]) -> Problem:
         """Return the problem of row i: the one of its `goldpanner_id`, else one made from prompt and answer."""
         ids = columns.get("goldpanner_id")
-        if ids is not None and ids[i] in self.problems:
+        if isinstance(ids, list) and ids[i] in self.problems:
             return self.problems[ids[i]]
         self.chat = self.chat or not isinstance(prompt, str)
         return Problem(self.task, _text(prompt), _answer(self.answer, {k: v[i] for k, v in _lists(columns)}))
 
-    def probe_problem(self, row: Mapping[str, Any]) -> Problem:
+    def probe_problem(self, row: Mapping[str, object]) -> Problem:
         """Return a probe row as a problem, the same one that training on that row would ask."""
         if "prompt" not in row:
             raise InputError(f"recorder: a probe row has no prompt; its columns are {', '.join(map(str, row))}")
-        prompt = row["prompt"]
+        prompt: Any = row["prompt"]
         if not isinstance(prompt, str):
             self.chat = True
             if len(prompt) != 1 or prompt[0].get("role") != "user":
@@ -77,7 +77,7 @@ class AsTrained:
     """
 
     reward: Reward
-    rows: Mapping[str, Mapping[str, Any]]
+    rows: Mapping[str, Mapping[str, object]]
 
     @property
     def id(self) -> str:
@@ -90,11 +90,11 @@ class AsTrained:
         return self.reward(problem, replace(completion, finish="stop"))
 
 
-def _lists(columns: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:
+def _lists(columns: Mapping[str, object]) -> Iterator[tuple[str, list[Any]]]:
     return ((name, value) for name, value in columns.items() if isinstance(value, list))
 
 
-def _answer(column: str | None, row: Mapping[str, Any]) -> str:
+def _answer(column: str | None, row: Mapping[str, object]) -> str:
     """Return a row's answer as text, empty where it has none. Raises InputError where the named column is missing."""
     if column is not None and column not in row:
         raise InputError(f"recorder: no column is called {column!r}; there are {', '.join(map(str, row)) or 'none'}")
