@@ -21,11 +21,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from goldpanner.instrument import confounds
 from goldpanner.measure import boundary, groups, passk
 from goldpanner.measure.posterior import RateDistribution
 from goldpanner.measure.profile import profile
 from goldpanner.rng import stream
-from goldpanner.sources import Choice, load_source
+from goldpanner.sources import load_counts
 from goldpanner.store import Store
 from goldpanner.types import Problem
 
@@ -83,9 +84,8 @@ def timed(label: str, work: Callable[[], Any]) -> Any:
 
 def parts(root: Path) -> None:
     """Print the seconds of each step of `measure` in this process."""
-    source = timed("samples to counts", lambda: load_source("base", Choice(root)))
-    counts = source.counts
-    timed("parsing, guess floor, observed groups", lambda: source.confounds(0.95))
+    counts = timed("samples to counts", lambda: load_counts("base", root))
+    timed("parsing, guess floor, observed groups", lambda: confounds(counts))
     timed("pass@k with its band", lambda: passk.curve(counts, passk.choose_ks(KS[:2], int(counts.n.min()))))
     timed("every problem's interval", lambda: boundary.boundary(counts))
     rates = timed("posterior of the distribution of P", lambda: RateDistribution.of(counts))

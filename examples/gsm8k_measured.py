@@ -1,28 +1,30 @@
 """GSM8K measured, not trained: 20 test problems, 32 samples each, and what 32 samples can say of a small model.
 
-    goldpanner get smollm2
-    python examples/gsm8k_measured.py models/smollm2 gsm8k_test.jsonl
+    python examples/gsm8k_measured.py smollm2 gsm8k_test.jsonl
 
-The file is yours: lines with `question` and `answer`, as GSM8K comes (Cobbe et al. 2021, arXiv 2110.14168).
-Stopped, the same call goes on. From the command line, followed by `goldpanner measure`:
-    goldpanner sample models/smollm2 gsm8k/test --data gsm8k_test.jsonl --store gsm8k --problems 20 -n 32
+The model is a folder, a name on the hub, a server's URL, or smollm2, which is fetched. The file is yours: lines with
+`question` and `answer`, as GSM8K comes (Cobbe et al. 2021, arXiv 2110.14168). Stopped, the same call goes on. From the
+command line, followed by `goldpanner measure`:
+    goldpanner sample smollm2 gsm8k/test --data gsm8k_test.jsonl --store gsm8k --problems 20 -n 32
 """
 
 import sys
 
 import goldpanner as gp
-from goldpanner.policies.local import LocalPolicy
-from goldpanner.runs import model_run
 
 model, data, *sizes = sys.argv[1:]
 n, tokens = map(int, sizes or (32, 160))
 task = gp.task("gsm8k/test", data)
-problems = task.problems(20)
-params = task.sampling(max_tokens=tokens)
-policy = LocalPolicy.from_pretrained(model, name="model")
-store = gp.Store("runs/gsm8k")
-
-counts = model_run.draw(policy, problems, n, 0, task, params, store, lambda event: print(f"{event.done}/{event.total}"))
+collection = gp.collect(
+    gp.load_policy(model),
+    task,
+    "runs/gsm8k",
+    gp.Goal(most=n),
+    problems=20,
+    params=task.sampling(max_tokens=tokens),
+    notify=lambda event: print(event.message or f"{event.done}/{event.total}"),
+)
+counts = collection.counts
 band = gp.curve(counts, sorted({1, max(1, n // 4), n}))
 for k in band.k:
     at = band.at(int(k))

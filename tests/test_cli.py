@@ -306,10 +306,10 @@ def test_every_k_asked_is_there_whatever_n(tmp_path):
 
 
 def test_a_log_that_states_another_temperature_is_held_to_it(tmp_path):
-    from goldpanner.sources import Choice, load_source
+    from goldpanner.sources import load_counts
 
     log = next((Path(__file__).parent / "interop" / "fixtures" / "lm_eval").glob("samples_toy_repeats*.jsonl"))
-    assert load_source(str(log), Choice()).params.temperature == 0.8
+    assert load_counts(log).params.temperature == 0.8
     assert "temperature = 0.8" in json.loads(call("measure", log, "--json"))["support_refused"]
     assert "temperature = 0.8" in call("compare", log, log, code=2)
 
@@ -335,10 +335,10 @@ def test_report_says_where_its_page_is(tmp_path):
         (("tasks", "world/d99"), "did you mean"),
         (("sample", "scripted:2", "world/d1", "--store", "x"), "between 0 and 1"),
         (("sample", "no-such-model", "world/d1", "--store", "x"), "config.json"),
-        (("report", "no-such-run"), "no store"),
+        (("report", "no-such-run"), "No run at no-such-run"),
         (("run", "--set", "grpo.stepz=1"), "grpo.steps"),
         (("train", "grpo", "--model", "nowhere", "--out", "x"), "config.json"),
-        (("measure", "base", "--store", "no-such-store"), "no store"),
+        (("measure", "base", "--store", "no-such-store"), "No store at no-such-store"),
     ],
 )
 def test_mistakes_say_what_happened(tmp_path, monkeypatch, arguments, says):

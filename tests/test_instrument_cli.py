@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from goldpanner.errors import InputError
-from goldpanner.sources import find_policy
 from goldpanner.store import Store
+from goldpanner.store.find import find_policy
 from test_cli import application, call, is_estimate, runner, write_counts
 
 FIXTURES = Path(__file__).parent / "interop" / "fixtures"

@@ -140,7 +140,7 @@ def test_the_base_is_looked_for_beside_the_adapters_and_then_told(base, adapter,
 
 def test_without_peft_the_extra_is_named(adapter, base, monkeypatch):
     monkeypatch.setitem(sys.modules, "peft", None)
-    monkeypatch.setattr("goldpanner.policies.load.find_spec", lambda name: None)
+    monkeypatch.setattr("goldpanner.errors.find_spec", lambda name: None)
     monkeypatch.setattr("goldpanner.train.lora.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"goldpanner\[lora\]"):
         load_pretrained(adapter)

@@ -6,8 +6,9 @@ import shlex
 import pytest
 from typer.testing import CliRunner
 
-from goldpanner.cli import application, sample
+from goldpanner.cli import application
 from goldpanner.errors import GoldpannerError, InputError
+from goldpanner.policies import resolve
 from goldpanner.policies.scripted import ScriptedPolicy
 from goldpanner.store import Store
 from goldpanner.tasks.catalog import task
@@ -47,7 +48,7 @@ def file(tmp_path, monkeypatch):
         p = float(name.removeprefix("scripted:"))
         return ScriptedPolicy.with_p(p, right=lambda x: {f"I think the answer is {x.answer}.": 1.0}, name=name)
 
-    monkeypatch.setattr(sample, "load_policy", talker)
+    monkeypatch.setattr(resolve, "load_policy", talker)
     (tmp_path / "rewards.py").write_text(REWARDS)
     return write(tmp_path / "mine.jsonl", range(2, 8))
 

@@ -471,7 +471,7 @@ def test_a_name_on_the_hub_is_a_policy_unless_it_is_a_path_here(tmp_path):
     (cache / "refs" / "main").write_text("abc")
     (tmp_path / "runs").mkdir()
     script = (
-        "from goldpanner.sources import load_policy\n"
+        "from goldpanner.policies.resolve import load_policy\n"
         "from goldpanner.errors import InputError\n"
         "policy = load_policy('someone/tiny-1.5')\n"
         "print(policy.id, policy.name)\n"
@@ -493,8 +493,8 @@ def test_a_name_on_the_hub_is_a_policy_unless_it_is_a_path_here(tmp_path):
     said = done.stdout.replace("\n", " ")
     assert said.startswith(f"{known.id} tiny-1.5 ")
     assert "no folder here, and from the hub 'someone/other' cannot be loaded" in said
-    assert "policy 'runs/other' is no model folder" in said
-    assert "policy 'someone/tiny/1' is no model folder" in said
+    assert "'runs/other' is no model folder" in said
+    assert "'someone/tiny/1' is no model folder" in said
 
 
 # --- the scripted policy ---------------------------------------------------------------------------------------------

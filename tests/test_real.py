@@ -18,7 +18,6 @@ import tiny_model
 from goldpanner.cli import application
 from goldpanner.errors import GoldpannerError, InputError
 from goldpanner.measure.corrections import parse_split
-from goldpanner.policies import fetch
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.report import build
 from goldpanner.rng import stream
@@ -183,7 +182,7 @@ def test_killed_and_interrupted_it_ends_with_the_same_weights(told, model, tmp_p
         (["--model", "{model}"], "--model and --task belong together"),
         (["--task", "arithmetic/add-1d1d"], "--model and --task belong together"),
         (["--data", "x.jsonl"], "--model and --task belong together"),
-        (["--model", "nowhere", "--task", "arithmetic/add-1d1d"], "model 'nowhere' is no model folder"),
+        (["--model", "nowhere", "--task", "arithmetic/add-1d1d"], "'nowhere' is no model folder"),
         (["--model", "{model}", "--task", "arithmetic/plus"], "no task is called 'arithmetic/plus'; did you mean"),
         (["--model", "{model}", "--task", "gsm8k/train"], "read from a file; give its path"),
         (["--model", "{model}", "--task", "countdown/3", "--data", "x.jsonl"], "made, not read"),
@@ -331,22 +330,6 @@ def test_the_docs_list_the_settings():
     assert len(own) == 5
     for key, default, text in own:
         assert f"| `{key}` | `{default}` | {text} |" in page
-
-
-def test_smollm2_is_fetched_only_where_it_is_missing(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    called = []
-
-    def pretend(kind, folder, convert=None):
-        called.append(folder)
-        folder.mkdir(parents=True)
-        (folder / "config.json").write_text("{}")
-        return True
-
-    monkeypatch.setattr(fetch, "fetch", pretend)
-    assert fetch.model_folder("smollm2") == Path("models/smollm2") == fetch.model_folder("smollm2")
-    assert called == [Path("models/smollm2")]
-    assert fetch.model_folder("some/folder") == Path("some/folder")
 
 
 @pytest.mark.slow

@@ -37,16 +37,25 @@ _HOMES = {
     "Band": "measure.passk",
     "pass_at_k": "measure.passk",
     "curve": "measure.passk",
-    "compare": "measure.compare",
+    "load_policy": "policies.resolve",
+    "collect": "sampling.collect",
+    "Goal": "sampling.goal",
+    "load_counts": "sources",
+    "compare": "instrument",
     "Comparison": "measure.compare",
-    "profile": "measure.profile",
+    "profile": "instrument",
     "plan": "measure.plan",
     "read_log": "interop",
     "build_report": "report",
 }
 """Public name -> the module it lives in."""
 
-_RENAMED = {"build_report": "build", "sample": "rollout"}
+_RENAMED = {
+    "build_report": "build",
+    "sample": "rollout",
+    "compare": "compare_sources",
+    "profile": "profile_source",
+}
 """Where the public name says more than the name at home, or would hide a module."""
 
 __all__ = ["__version__", *_HOMES]
@@ -64,16 +73,21 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:  # for type checkers and editors: the same names, imported plainly
     from goldpanner.errors import GoldpannerError, InputError, StoreError
+    from goldpanner.instrument import compare_sources as compare
+    from goldpanner.instrument import profile_source as profile
     from goldpanner.interop import read_log
-    from goldpanner.measure.compare import Comparison, compare
+    from goldpanner.measure.compare import Comparison
     from goldpanner.measure.passk import Band, curve, pass_at_k
     from goldpanner.measure.plan import plan
-    from goldpanner.measure.profile import profile
     from goldpanner.policies.local import LocalPolicy
+    from goldpanner.policies.resolve import load_policy
     from goldpanner.policies.scripted import ScriptedPolicy
     from goldpanner.report import build as build_report
+    from goldpanner.sampling.collect import collect
+    from goldpanner.sampling.goal import Goal
     from goldpanner.sampling.rollout import count
     from goldpanner.sampling.rollout import rollout as sample
+    from goldpanner.sources import load_counts
     from goldpanner.store import Store
     from goldpanner.tasks.catalog import load, task
     from goldpanner.tasks.column_addition import ColumnAddition, ColumnAdditionConfig

@@ -1,5 +1,7 @@
 """The exception tree. A message says what happened, the value, and what to do; the command line prints no traceback."""
 
+from importlib.util import find_spec
+
 
 class GoldpannerError(Exception):
     """Base of every error goldpanner raises on purpose; the command line prints its message and exits with 2."""
@@ -20,6 +22,17 @@ class MissingExtraError(GoldpannerError, ImportError):
         super().__init__(
             f"{feature} needs the '{extra}' extra, which is not installed. Run: pip install 'goldpanner[{extra}]'"
         )
+
+
+def need_extra(feature: str, extra: str, *modules: str) -> None:
+    """Raise MissingExtraError unless all the modules that a feature needs are installed; nothing is imported."""
+    if not all(map(find_spec, modules)):
+        raise MissingExtraError(feature, extra)
+
+
+def need_lab() -> None:
+    """Raise MissingExtraError when torch or transformers is not installed."""
+    need_extra("the lab (training and sampling local models)", "lab", "torch", "transformers")
 
 
 class Interrupted(GoldpannerError):

@@ -77,7 +77,10 @@ class Bars:
         self._started: dict[tuple[str, str], float] = {}
 
     def update(self, event: "Event") -> None:
-        """Take an event: move its bar; without a terminal, write a line when something begins and ends."""
+        """Take an event: move its bar; without a terminal, write a line when something ends. Show its message."""
+        if event.message:
+            show_message(event)
+            return
         key = (event.stage, event.doing)
         if key not in self._bars:
             text = f"{DOING.get(event.doing, event.doing):>11} [bold]{event.stage}[/]"
@@ -98,6 +101,12 @@ class Bars:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._progress.stop()
+
+
+def show_message(event: "Event") -> None:
+    """Print the message of an event, if it has one, on standard error."""
+    if event.message:
+        errors.print(event.message, highlight=False, markup=False, soft_wrap=True)
 
 
 def opening(folder: Path, quiet: bool = False) -> None:

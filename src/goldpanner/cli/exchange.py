@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -26,10 +26,6 @@ from goldpanner.cli.options import (
     Verifier,
 )
 from goldpanner.errors import InputError
-from goldpanner.sources import Log, find_policy, open_store
-
-if TYPE_CHECKING:
-    pass
 
 
 @app.command("import")
@@ -58,6 +54,8 @@ def import_(
     Example: goldpanner import samples_gsm8k.jsonl --counts base.jsonl
     """
     from goldpanner import interop
+    from goldpanner.sources import Log
+    from goldpanner.store.find import open_store
 
     log = Log(format_, threshold, score, filter_, step, pool_steps, rescore, torn_tail, map_).read(src)
     if store is not None:
@@ -101,6 +99,7 @@ def export(
     """
     from goldpanner import interop
     from goldpanner.interop.selection import Weight
+    from goldpanner.store.find import find_policy, open_store
 
     chosen_by_p = {"--low": low != 0, "--high": high != 1, "--weight": weight != "uniform", "--rows": rows is not None}
     if target in (Target.COUNTS, Target.INSPECT) and any(chosen_by_p.values()):
@@ -155,6 +154,8 @@ def check(
 
     Example: goldpanner store check runs/world-seed0
     """
+    from goldpanner.store.find import open_store
+
     report = open_store(store).check()
     typer.echo(json.dumps(asdict(report), default=str) if as_json else str(report))
     if not report.ok:
@@ -169,6 +170,8 @@ def compact(
 
     Example: goldpanner store compact runs/world-seed0
     """
+    from goldpanner.store.find import open_store
+
     report = open_store(store).compact()
     typer.echo(json.dumps(asdict(report), default=str) if as_json else str(report))
 
@@ -180,8 +183,11 @@ def report(folder: Annotated[Path, typer.Argument(help="Folder of a run.")], as_
     Example: goldpanner report runs/world-seed0
     """
     from goldpanner.report import build
+    from goldpanner.store.find import is_store
 
     if not (folder / "store").is_dir():
-        raise InputError(f"{folder} holds no store; give the folder of a run, e.g. runs/world-seed0")
+        if is_store(folder):
+            raise InputError(f"{folder} is a sample store, not a run; reports are drawn from runs")
+        raise InputError(f"No run at {folder}: it has no store. Pass the folder of a run, e.g. runs/world-seed0.")
     page = str(build(folder))
     typer.echo(json.dumps({"report": page}) if as_json else page)

@@ -1,8 +1,8 @@
 """`measure`, `compare` and `plan`: from counts to a verdict. Works without torch."""
 
 import json
-from dataclasses import replace
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
@@ -29,7 +29,9 @@ from goldpanner.cli.options import (
     Verifier,
 )
 from goldpanner.errors import InputError
-from goldpanner.sources import Choice, Log, load_source, origins, same_conditions
+
+if TYPE_CHECKING:
+    from goldpanner.sources import Log, Source
 
 
 def whole_numbers(text: str, option: str) -> list[int]:
@@ -46,9 +48,28 @@ def whole_numbers(text: str, option: str) -> list[int]:
     return numbers
 
 
+def load_source(
+    what: str,
+    store: Path | None,
+    tasks: list[str] | None,
+    verifier: str | None,
+    params: str | None,
+    log: "Log",
+) -> "Source":
+    """Return the counts that an argument stands for; print what was left out of a log."""
+    from goldpanner.sources import load_counts
+
+    source = load_counts(what, store, tasks=tasks or (), verifier=verifier, params=params, log=log)
+    for line in source.remarks:
+        typer.echo(f"{what}: {line}", err=True)
+    return source
+
+
 @app.command()
 def measure(
-    what: Annotated[str, typer.Argument(help="A counts file or another tool's log, or a policy of --store.")],
+    what: Annotated[
+        str, typer.Argument(help="A counts file, another tool's log, a store's folder, or a policy of --store.")
+    ],
     store: StoreOrNone = None,
     k: Ks = "",
     task: Task = None,
@@ -83,31 +104,28 @@ def measure(
     Example: goldpanner measure counts.jsonl --k 1,100,10000
     """
     from goldpanner.cli import tables
-    from goldpanner.cli.verify_check import stored_errors
-    from goldpanner.measure.profile import profile
+    from goldpanner.instrument import confounds, profile_source, stored_errors
+    from goldpanner.sources import Log
 
     log = Log(format_, threshold, score, filter_, step, pool_steps, rescore, torn_tail, map_)
-    source = load_source(what, Choice(store, tuple(task or ()), verifier, params, log))
-    found = profile(
-        source.counts,
+    source = load_source(what, store, task, verifier, params, log)
+    profile = profile_source(
+        source,
         whole_numbers(k, "--k"),
         level=level,
-        params=source.params,
         override_support=speak_of_support,
         answer_space=answer_space,
         verifier=stored_errors(source) if checked else audit(false_positive, false_negative),
     )
-    if source.distrusted:
-        found = replace(found, support_refused="; ".join(filter(None, (source.distrusted, found.support_refused))))
-    extra = source.confounds(level)
+    extra = confounds(source, level)
     if as_json:
-        typer.echo(json.dumps({**found.to_json(), **extra, "server_faults": source.faults}, allow_nan=False))
+        typer.echo(json.dumps({**profile.to_json(), **extra, "server_faults": source.faults}, allow_nan=False))
     else:
-        tables.profile(found, source.name, extra)
+        tables.profile(profile, source.name, extra)
     if html is not None:
         from goldpanner.report.pages.instrument import profile_page
 
-        profile_page(found, source.name, html, extra)
+        profile_page(profile, source.name, html, extra)
         typer.echo(str(html), err=True)
 
 
@@ -140,29 +158,25 @@ def compare(
     Example: goldpanner compare base.jsonl rl.jsonl --json
     """
     from goldpanner.cli import tables
-    from goldpanner.measure.compare import compare as compare_counts
+    from goldpanner.instrument import compare_sources
     from goldpanner.measure.passk import default_ks
+    from goldpanner.sources import Log
 
     log = Log(format_, threshold, score, filter_, step, pool_steps, rescore, torn_tail, map_)
-    choice = Choice(store, tuple(task or ()), verifier, params, log)
-    before, after = load_source(base, choice), load_source(rl, choice)
-    refused = same_conditions(before, after, speak_of_support)
-    asked = whole_numbers(k, "--k")
-    smallest = int(min(before.counts.n.min(), after.counts.n.min()))
-    ks = np.union1d(default_ks(max(smallest, 1)), asked).astype(np.int64) if asked else None
-    found = compare_counts(before.counts, after.counts, k=ks, level=level, fdr=fdr)
-    found = origins(found, before, after)
+    before, after = (load_source(what, store, task, verifier, params, log) for what in (base, rl))
+    further = whole_numbers(k, "--k")
+    smallest = int(min(before.n.min(), after.n.min()))
+    ks = np.union1d(default_ks(max(smallest, 1)), further).astype(np.int64) if further else None
+    comparison = compare_sources(before, after, k=ks, level=level, fdr=fdr, override_support=speak_of_support)
     if as_json:
         faults = {"base": before.faults, "rl": after.faults}
-        typer.echo(
-            json.dumps({**found.to_json(), "support_refused": refused, "server_faults": faults}, allow_nan=False)
-        )
+        typer.echo(json.dumps({**comparison.to_json(), "server_faults": faults}, allow_nan=False))
     else:
-        tables.comparison(found, refused)
+        tables.comparison(comparison, comparison.support_refused)
     if html is not None:
         from goldpanner.report.pages.instrument import comparison_page
 
-        comparison_page(found, before.name, after.name, html, refused)
+        comparison_page(comparison, before.name, after.name, html, comparison.support_refused)
         typer.echo(str(html), err=True)
 
 
@@ -194,14 +208,15 @@ def plan(
     """
     from goldpanner.cli import tables
     from goldpanner.measure.plan import plan as make_plan
+    from goldpanner.sources import Log
 
     log = Log(format_, threshold, score, filter_, step, pool_steps, rescore, torn_tail, map_)
-    source = load_source(base, Choice(store, tuple(task or ()), verifier, params, log))
-    found = make_plan(source.counts, steps=steps, prompts_per_step=prompts, group=group, level=level)
+    source = load_source(base, store, task, verifier, params, log)
+    result = make_plan(source, steps=steps, prompts_per_step=prompts, group=group, level=level)
     if as_json:
-        typer.echo(json.dumps(found.to_json(), allow_nan=False))
+        typer.echo(json.dumps(result.to_json(), allow_nan=False))
     else:
-        tables.plan(found, base)
+        tables.plan(result, base)
 
 
 def audit(false_positive: str | None, false_negative: str | None) -> Any:

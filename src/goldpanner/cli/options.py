@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar, cast, get_
 
 import typer
 
-from goldpanner.errors import MissingExtraError
+from goldpanner.errors import need_lab
 
 if TYPE_CHECKING:
     from goldpanner.runs.config import RunConfig
@@ -201,11 +201,3 @@ class Selection:
     task: Annotated[list[str] | None, TASK] = None
     verdicts_of: VerdictsOf = None
     params: Params = None
-
-
-def need_lab() -> None:
-    """Raise MissingExtraError when torch or transformers is not installed."""
-    from importlib.util import find_spec
-
-    if not (find_spec("torch") and find_spec("transformers")):
-        raise MissingExtraError("the lab (training and sampling local models)", "lab")

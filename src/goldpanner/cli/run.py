@@ -19,10 +19,9 @@ from goldpanner.cli.options import (
     Seed,
     Set,
     Threshold,
-    need_lab,
 )
-from goldpanner.errors import InputError
-from goldpanner.policies.fetch import model_folder
+from goldpanner.errors import InputError, need_lab
+from goldpanner.policies.resolve import model_folder
 from goldpanner.types import content_hash
 
 if TYPE_CHECKING:
@@ -130,7 +129,7 @@ def run_on_a_model(
     task = chosen_task.id  # mistakes are told before anything is fetched
     if chosen_task.note:
         typer.echo(chosen_task.note, err=True)
-    options["model"] = str(model_folder(model))
+    options["model"] = str(model_folder(model, display.show_message))
     chosen = settings.load(model_run.RealConfig, config, set_ or (), **options)
     chosen.check_model()
     name = f"{Path(options['model']).name}-{task.replace('/', '-')}-seed{chosen.seed}"

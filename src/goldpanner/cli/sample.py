@@ -1,8 +1,10 @@
-"""`sample`, `import`, `export`, `store` and `report`: samples in, samples out, and what is kept of them."""
+"""`sample` and `score`: samples of a policy into a store, and their probability under another policy."""
 
 import json
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -24,13 +26,17 @@ from goldpanner.cli.options import (
     Threshold,
 )
 from goldpanner.errors import InputError
-from goldpanner.sources import find_policy, load_base, load_policy, open_store
 
 if TYPE_CHECKING:
     from goldpanner.policies.base import Policy
-    from goldpanner.sampling.ray_workers import Held, Workers
+    from goldpanner.sampling.collect import Collection
+    from goldpanner.sampling.goal import Goal
+    from goldpanner.sampling.ray_workers import RemotePolicy, Workers
+    from goldpanner.store import Store
+    from goldpanner.types import Counts
 
-
+MOST = 4096
+"""Samples a problem gets at most where a goal decides: one beside a threshold would never settle."""
 LARGE = 50_000_000
 """Parameters from which bfloat16 pays on a processor that has it: 3.1 times as fast for SmolLM2-135M."""
 
@@ -45,7 +51,8 @@ class Dtype(StrEnum):
 
 
 HoldIn = Annotated[
-    Dtype, typer.Option("--dtype", help="Of a model folder: auto, as it was saved. Another dtype is another policy.")
+    Dtype,
+    typer.Option("--dtype", help="Weight precision (auto: as saved). In another precision a model is another policy."),
 ]
 
 
@@ -61,7 +68,8 @@ def sample(
     policy: Annotated[
         str,
         typer.Argument(
-            help="A model folder or name on the hub, a server (http://HOST:PORT/v1), or scripted:P (right with P)."
+            help="Model folder, name on the hub, smollm2 (fetched), server (http://HOST:PORT/v1), or scripted:P (right "
+            "with probability P)."
         ),
     ],
     task: Annotated[str, typer.Argument(help="A task such as world/d2, or a data file or data set's folder.")],
@@ -76,7 +84,10 @@ def sample(
     ] = None,
     against: Annotated[
         str | None,
-        typer.Option(help="Settled means: shown to be above or below this policy (or counts file), or like it."),
+        typer.Option(
+            help="Compare with this policy or counts file: stop a problem when it is shown better, worse, or equal "
+            "within --margin."
+        ),
     ] = None,
     margin: Annotated[
         float | None, typer.Option(help="With --against: what difference of P is not material (0.1).")
@@ -124,40 +135,90 @@ def sample(
     set_: Set = None,
     as_json: AsJson = False,
 ) -> None:
-    """Draw and judge samples into a store until a goal is met; interrupted, the same command goes on.
+    """Sample a policy on a task and store the judged completions. Rerun the command to resume.
 
     Example: goldpanner sample runs/world-seed0/stages/base/model world/d2 --store demo --until settled --budget 20000
     """
     from goldpanner.cli import display
     from goldpanner.cli.run import load_config
-    from goldpanner.sampling.collect import collect, command_to_measure, goal_of, why_unjudged
+    from goldpanner.sampling.collect import top_up, why_unjudged
+    from goldpanner.sources import load_base
+    from goldpanner.store.find import open_store
     from goldpanner.tasks.catalog import task as load_task
 
     if price is not None and not 0 <= price < float("inf"):
         raise InputError(f"--price is {price}; give what a million tokens cost, e.g. 0.6")
+    if margin is not None and against is None:
+        raise InputError(f"--margin {margin:g} is that of a comparison; name the other policy with --against")
     facts = None if config is None and not set_ else load_config(config, None, set_).domain
     chosen = load_task(task, data, columns, verifier, threshold, facts)
     params = chosen.sampling(temperature, top_p, top_k, max_tokens, template)
-    drawn = chosen.problems(problems, seed)
+    questions = chosen.problems(problems, seed)
     if chosen.note:
         typer.echo(chosen.note, err=True)
-    judge = chosen.verifiers()[0]
-    base = load_base(against, margin, store, params, drawn, judge)
+    base = None
+    if against is not None:
+        base = load_base(against, store, params, questions, chosen.verifiers()[0], display.show_message)
     goal = goal_of(n, until, group, budget, base, margin)
     place = open_store(store)
     server: dict[str, Any] = {"model": model, "dtype": dtype.value, "concurrency": concurrency}
     server |= {"override": speak_of_support, "timeout": timeout}
-    with _drawing(policy, engine, workers, ray_address, server) as (drawing, pool):
+    with _policy(policy, engine, workers, ray_address, server) as (drawing, pool):
         name = str(drawing.describe()["name"]) if "://" in policy else policy
         with display.Bars(quiet=as_json) as bars:
-            counts, policy_id, spent = collect(
-                drawing, name, drawn, params, goal, seed, place, bars.update, price, pool, chosen.verifiers
-            )
-    said = drawing.describe()
+            collection = top_up(
+                drawing, questions, chosen.verifiers, params, place, goal, seed=seed, name=name, notify=bars.update,
+                price=price, workers=pool,
+            )  # fmt: skip
+    result = summary(collection, goal, len(questions))
+    if as_json:
+        typer.echo(json.dumps(result))
+        return
+    record = drawing.describe()
+    typer.echo(collection.line(price), err=True)
+    if record.get("dtype") == "float32" and record.get("fast_bfloat16") and record["parameters"] >= LARGE:
+        typer.echo("note: drawn in float32, as saved; --dtype bfloat16, a policy of its own, is faster here", err=True)
+    if goal.kind == "settled":
+        typer.echo(", ".join(f"{count} {zone}" for zone, count in result["settled"].items() if count))
+        if result["undecidable"]:
+            typer.echo(f"{result['undecidable']} open because {against} has too few samples there: draw more of it")
+    typer.echo(
+        f"{result['n']:,} samples of {result['problems']} problems: {result['correct']:,} correct, "
+        f"{result['unjudged']:,} unjudged, {result['truncated']:,} cut at {params.max_tokens} tokens\n"
+        f"policy {collection.policy}, judged by {collection.verifier}"
+    )
+    if 2 * result["unjudged"] > result["n"]:
+        typer.echo(f"note: unjudged, most often: {why_unjudged(collection, place)}", err=True)
+    typer.echo(f"next: {command_to_measure(collection, place, store, questions[0].task)}")
+
+
+def goal_of(
+    n: int | None,
+    until: str | None,
+    group: int | None,
+    budget: int | None,
+    base: "Counts | None" = None,
+    margin: float | None = None,
+) -> "Goal":
+    """Return the goal that the options stand for; a budget alone is spent on settling the strata.
+
+    `base`: counts of the policy that this one is compared with, up to a difference of `margin`.
+    """
+    from goldpanner.sampling.goal import Goal
+
+    if until is None and group is None and budget is None and base is None:
+        return Goal(most=64 if n is None else n)
+    goal = Goal.read(until or "settled", MOST if n is None else n, group, budget)
+    return goal if base is None else replace(goal, base=base, margin=goal.margin if margin is None else margin)
+
+
+def summary(collection: "Collection", goal: "Goal", problems: int) -> dict[str, Any]:
+    """Return the object that `sample --json` prints; `problems` is the number that was asked for."""
+    counts = collection.counts
     result: dict[str, Any] = {
-        "policy": policy_id,
-        "params": params.hash,
-        "verifier": judge.id,
+        "policy": collection.policy,
+        "params": collection.params.hash,
+        "verifier": collection.verifier,
         "problems": len(counts),
         "n": int(counts.n.sum()),
         "correct": int(counts.c.sum()),
@@ -165,52 +226,52 @@ def sample(
         "truncated": int(counts.truncated.sum()),
     }
     if goal.kind == "settled":
-        result["settled"] = goal.zones(counts)
-        result["in_vain"] = int(goal.in_vain(counts).sum())
+        result["settled"] = goal.zone_counts(counts)
+        result["undecidable"] = int(goal.undecidable(counts).sum())
     if goal.kind != "fixed":
-        result["open"] = int(goal.unmet(counts).sum()) + len(drawn) - len(counts)
-    if as_json:
-        typer.echo(json.dumps(result))
-        return
-    typer.echo(spent.line(price), err=True)
-    if said.get("dtype") == "float32" and said.get("fast_bfloat16") and said["parameters"] >= LARGE:
-        typer.echo("note: drawn in float32, as saved; --dtype bfloat16, a policy of its own, is faster here", err=True)
-    if goal.kind == "settled":
-        typer.echo(", ".join(f"{count} {zone}" for zone, count in result["settled"].items() if count))
-        if result["in_vain"]:
-            typer.echo(f"{result['in_vain']} open because {against} has too few samples there: draw more of it")
-    typer.echo(
-        f"{result['n']:,} samples of {result['problems']} problems: {result['correct']:,} correct, "
-        f"{result['unjudged']:,} unjudged, {result['truncated']:,} cut at {params.max_tokens} tokens\n"
-        f"policy {policy_id}, judged by {judge.id}"
-    )
-    if 2 * result["unjudged"] > result["n"]:
-        typer.echo(f"note: unjudged, most often: {why_unjudged(place, policy_id, params.hash, judge.id)}", err=True)
-    typer.echo(f"next: {command_to_measure(place, store, policy_id, drawn[0].task, params.hash, judge.id)}")
+        result["open"] = int(goal.open_problems(counts).sum()) + problems - len(counts)
+    return result
+
+
+def command_to_measure(collection: "Collection", place: "Store", store: Path, task: str) -> str:
+    """Return the command that measures a collection, with what tells it from the policy's other samples there."""
+    words = ["goldpanner", "measure", collection.policy, "--store", str(store)]
+    query = "SELECT DISTINCT task, params, verifier FROM samples WHERE policy = $policy AND step IS NULL"
+    others = place.sql(query, {"policy": collection.policy}).to_pylist()
+    for name, value in (("task", task), ("params", collection.params.hash), ("verifier", collection.verifier)):
+        if any(row[name] != value for row in others):
+            words += [f"--{name}", value]
+        others = [row for row in others if row[name] == value]
+    return shlex.join(words)
 
 
 @contextmanager
-def _drawing(
+def _policy(
     policy: str, engine: Engine, workers: int | None, address: str | None, server: dict[str, Any]
-) -> "Iterator[tuple[Policy | Held, Workers | None]]":
+) -> "Iterator[tuple[Policy | RemotePolicy, Workers | None]]":
     """Give the policy that is sampled, and the workers of Ray if they draw.
 
     They load a model themselves. A server is asked what it is, and probed, in this process alone.
     """
+    from goldpanner.cli.display import show_message
+    from goldpanner.policies.fetch import MODELS
+    from goldpanner.policies.resolve import load_policy, model_folder
+
     if engine is not Engine.RAY:
         if workers is not None or address is not None:
             raise InputError("--workers and --ray-address belong to Ray; give --engine ray with them")
-        yield load_policy(policy, **server), None
+        yield load_policy(policy, **server, notify=show_message), None
         return
     from goldpanner.sampling.ray_workers import Workers
 
-    here = load_policy(policy, **server) if "://" in policy else None
-    with Workers(workers or 2, address, gpus=here is None) as pool:
-        if here is None:  # a worker on another node knows no relative path
+    on_server = load_policy(policy, **server) if "://" in policy else None
+    with Workers(workers or 2, address, gpus=on_server is None) as pool:
+        if on_server is None:  # a worker on another node knows no relative path
+            policy = str(model_folder(policy, show_message)) if policy in MODELS else policy
             policy, base = (str(Path(x).absolute()) if x and Path(x).is_dir() else x for x in (policy, server["model"]))
-            yield pool.hold(partial(load_policy, policy, model=base, dtype=server["dtype"])), pool
+            yield pool.load(partial(load_policy, policy, model=base, dtype=server["dtype"])), pool
         else:
-            yield here, pool
+            yield on_server, pool
         if pool.deaths:
             typer.echo(f"workers that died and were replaced: {pool.deaths}; their units were drawn again", err=True)
 
@@ -219,7 +280,9 @@ def _drawing(
 def score(
     scorer: Annotated[
         str,
-        typer.Argument(help="The policy that scores: a model folder, a server (http://HOST:PORT/v1), or scripted:P."),
+        typer.Argument(
+            help="Policy that scores: model folder, name on the hub, smollm2, server (http://HOST:PORT/v1), scripted:P."
+        ),
     ],
     policy: Annotated[str, typer.Argument(help="The policy of the store whose samples are scored.")],
     store: StoreFolder,
@@ -235,19 +298,21 @@ def score(
     Example: goldpanner score runs/world-seed0/stages/base/model base-grpo --store runs/world-seed0
     """
     from goldpanner.cli import display
+    from goldpanner.policies.resolve import load_policy
     from goldpanner.progress import Event
     from goldpanner.sampling.score import score_samples
+    from goldpanner.store.find import find_policy, open_store
 
     place = open_store(store)
     who = find_policy(place, policy)
-    scoring = load_policy(scorer, model=model, dtype=dtype.value, concurrency=concurrency)
+    scoring = load_policy(scorer, model=model, dtype=dtype.value, concurrency=concurrency, notify=display.show_message)
     with display.Bars(quiet=as_json) as bars:
-        drawn = place.sql(
+        sampled = place.sql(
             "SELECT DISTINCT problem FROM samples WHERE policy = $policy AND step IS NULL ORDER BY problem",
             {"policy": who},
         )
-        known = place.problems(task)
-        problems = {i: known[i] for i in drawn.column(0).to_pylist() if i in known}
+        stored = place.problems(task)
+        problems = {i: stored[i] for i in sampled.column(0).to_pylist() if i in stored}
         count = score_samples(
             scoring, who, place, problems, params, lambda done, total: bars.update(Event(who, "score", done, total))
         )

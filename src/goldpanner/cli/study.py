@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from goldpanner.cli.app import app
-from goldpanner.cli.options import AsJson, need_lab
+from goldpanner.cli.options import AsJson
 from goldpanner.cli.run import command_line
-from goldpanner.errors import InputError, Interrupted
+from goldpanner.errors import InputError, Interrupted, need_lab
 
 FOLDER, QUICK_FOLDER = Path("runs") / "studies", Path("runs") / "studies-quick"
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from goldpanner.cli.app import app
-from goldpanner.cli.options import Columns, ConfigFile, Judge, Seed, Set, Threshold, need_lab
+from goldpanner.cli.options import Columns, ConfigFile, Judge, Seed, Set, Threshold
 from goldpanner.cli.run import command_line, load_config
-from goldpanner.errors import InputError, Interrupted
-from goldpanner.policies.base import on_hub
+from goldpanner.errors import InputError, Interrupted, need_lab
+from goldpanner.policies.resolve import model_folder
 
 if TYPE_CHECKING:
     from goldpanner.progress import Notify
@@ -26,7 +26,7 @@ app.add_typer(train, name="train")
 
 Out = Annotated[Path, typer.Option(help="Folder of the stage: metrics.jsonl, checkpoint.pt and at the end model/.")]
 From = Annotated[
-    Path, typer.Option("--model", help="Model folder to start from, in the Hugging Face layout, or a name on the hub.")
+    Path, typer.Option("--model", help="Model to start from: its folder, its name on the hub, or smollm2 (fetched).")
 ]
 Task = Annotated[
     str | None,
@@ -80,27 +80,28 @@ class Given:
         chosen.check()
         return chosen
 
-    def start(self) -> Path:
-        """Return the model folder, which this stage needs."""
-        if self.model is None:
-            raise InputError("no model was given; name its folder with --model")
-        return self.model
+    def start(self) -> Path | None:
+        """Return the folder of the model to start from (`smollm2` is fetched), None for a fresh one."""
+        from goldpanner.cli.display import show_message
+
+        return None if self.model is None else model_folder(self.model, show_message)
 
 
 def _train(kind: str, given: Given, rollouts: Path | None = None, run: str | None = None) -> None:
     settings = load_config(given.config, given.seed, given.set_)
     from goldpanner.runs import stages
-    from goldpanner.sources import open_store
     from goldpanner.store import Store
+    from goldpanner.store.find import open_store
 
     task = given.chosen_task(settings)
     if (rollouts is None) != (run is None):
         raise InputError("--rollouts and --run belong together: the folder of a store, and the name of a run in it")
     stored = None if rollouts is None or run is None else stages.Stored(open_store(rollouts), run)
+    start = given.start()
 
     def work(notify: "Notify") -> Path:
         config, store = settings.for_task(task) if task else settings, Store(given.out / "store")
-        stages.train(kind, config, given.out, given.model, store, notify, task=task, rollouts=stored)
+        stages.train(kind, config, given.out, start, store, notify, task=task, rollouts=stored)
         return given.out / "model"
 
     _with_bars(given, work)
@@ -115,10 +116,12 @@ def _train_by_trl(given: Given, options: list[str], processes: int, probe: int) 
     task = given.chosen_task(settings)
     config = settings.for_task(task) if task else settings
     tasks = {task.id: task} if task else build_domain(config.domain).tasks
+    start = given.start()
+    assert start is not None
 
     def work(notify: "Notify") -> Path:
         return hand_over(
-            given.start(), tasks, config.grpo, given.out, options=options, processes=processes,
+            start, tasks, config.grpo, given.out, options=options, processes=processes,
             device=config.device, probe=probe, every=config.measure.every, notify=notify,
         )  # fmt: skip
 
@@ -130,17 +133,7 @@ def _with_bars(given: Given, work: "Callable[[Notify], Path]", *, quiet: bool = 
     import torch
 
     from goldpanner.cli import display
-    from goldpanner.policies.load import ADAPTER
 
-    marks = ("config.json", ADAPTER)
-    if (
-        given.model is not None
-        and not any((given.model / mark).is_file() for mark in marks)
-        and not on_hub(given.model)
-    ):
-        raise InputError(
-            f"--model {str(given.model)!r} has no config.json; give a model folder such as runs/.../base/model"
-        )
     torch.set_num_threads(1)
     with display.Bars(quiet=quiet) as bars:
         try:
@@ -284,11 +277,12 @@ def recipe(
     need_lab()
     from goldpanner.runs import recipe as recipes
 
-    chosen = given.chosen_task(load_config(config, seed, set_))
+    chosen, start = given.chosen_task(load_config(config, seed, set_)), given.start()
+    assert start is not None
 
     def work(notify: "Notify") -> Path:
         return recipes.run(
-            name, model, out, notify, file=config, overrides=set_ or (), seed=seed, task=chosen, command=command_line()
+            name, start, out, notify, file=config, overrides=set_ or (), seed=seed, task=chosen, command=command_line()
         )
 
     _with_bars(given, work)

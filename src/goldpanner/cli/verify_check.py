@@ -10,16 +10,10 @@ import typer
 from goldpanner.cli.app import MEASURE, app
 from goldpanner.cli.options import AsJson, Level, SettingsOptions, StoreOrNone, TaskOptions, with_options
 from goldpanner.errors import InputError
-from goldpanner.sources import open_store
 
 if TYPE_CHECKING:
-    from goldpanner.measure.corrections import VerifierErrors
-    from goldpanner.sources import Source
     from goldpanner.verify import Verifier
     from goldpanner.verify.check import Case, Check
-
-RECORDS = "verifier-checks"
-"""Kind of the store's records, one for each (task, verifier)."""
 
 PLAIN = "arithmetic/add-3d3d"
 """Task on whose problems a verifier is checked that is named by itself."""
@@ -48,6 +42,8 @@ def verify_check_command(
 
     Example: goldpanner verify-check arithmetic/add-2d2d --store demo
     """
+    from goldpanner.instrument import CHECK_RECORDS
+    from goldpanner.store.find import open_store
     from goldpanner.verify.check import Watched, check, read_cases
     from goldpanner.verify.check import cases as build_cases
     from goldpanner.verify.named import find_verifier
@@ -74,7 +70,7 @@ def verify_check_command(
         place = open_store(store)
         for each in results:
             for name in each.tasks:
-                place.put(RECORDS, f"{name} {each.verifier}", each.record())
+                place.put(CHECK_RECORDS, f"{name} {each.verifier}", each.record())
     if as_json:
         records = [{**each.record(), "unread_because": dict(why)} for each, why in zip(results, unread)]
         typer.echo(json.dumps({"checks": records}, allow_nan=False))
@@ -121,29 +117,3 @@ def lines(check: "Check", why: Sequence[tuple[str, int]] = ()) -> list[str]:
     out += [f"  forms not read: {', '.join(unread)}"] if unread else []
     out += [f"  {times:,} of these: {reason}" for reason, times in why]
     return [*out, "  rates of this corpus: cases of one form are alike, so read the forms that fail first"]
-
-
-def stored_errors(source: "Source") -> "VerifierErrors":
-    """Return the audit that verify-check left in the store for the tasks and the verifier of a policy's samples.
-
-    Raises InputError where the store has none, naming the task.
-    """
-    from goldpanner.measure.corrections import VerifierErrors
-
-    if source.store is None:
-        raise InputError(f"--checked takes verify-check's counts from a store, and {source.name} is a file")
-    query = "SELECT DISTINCT task, verifier FROM samples WHERE policy = $policy AND step IS NULL ORDER BY ALL"
-    total = dict.fromkeys(("false_positive", "wrong", "false_negative", "right"), 0)
-    for row in source.store.sql(query, {"policy": source.policy}).to_pylist():
-        if source.choice.tasks and row["task"] not in source.choice.tasks:
-            continue
-        verifier = source.choice.verifier or row["verifier"]
-        record = source.store.get(RECORDS, f"{row['task']} {verifier}")
-        if record is None:
-            raise InputError(
-                f"no check of {verifier} on {row['task']} is kept; run: goldpanner verify-check {row['task']} "
-                f"--store {source.store.root}"
-            )
-        for name in total:
-            total[name] += record["errors"][name]
-    return VerifierErrors(**total)

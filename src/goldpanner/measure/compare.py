@@ -43,6 +43,8 @@ class Comparison:
     """The paragraph."""
     origin: Mapping[str, Origin] = field(default_factory=dict)
     """Problem id -> where a gained problem came from, of those that `with_origins` was told of."""
+    support_refused: str | None = None
+    """Why nothing can be said of support, where the two are compared nevertheless."""
 
     @property
     def four_way(self) -> dict[str, int]:
@@ -85,6 +87,7 @@ class Comparison:
             "verdict": self.verdict,
             "more_per_problem": self.more_per_problem,
             "summary": self.summary,
+            "support_refused": self.support_refused,
         }
 
 

@@ -1,4 +1,4 @@
-"""`get`: a real small model without a hub, SmolLM2-135M-Instruct out of the Python package that carries it."""
+"""A real small model without a hub: SmolLM2-135M-Instruct out of the Python package that carries it."""
 
 import hashlib
 import os
@@ -11,10 +11,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-import typer
-
-from goldpanner.cli.options import need_lab
-from goldpanner.errors import InputError, MissingExtraError
+from goldpanner.errors import InputError, need_extra, need_lab
 
 
 @dataclass(frozen=True)
@@ -39,22 +36,9 @@ MODELS = {
         "SmolLM2-135M-Instruct, 4-bit weights unpacked to float32, Apache-2.0",
     )
 }
-"""By the name that `get` takes."""
+"""The models by their short names."""
 
 Convert = Callable[[Path, Path], None]
-
-
-def model_folder(name: str) -> Path:
-    """Return the folder of a model that `get` knows by name, fetched unless it is there; any other name is a folder."""
-    if name not in MODELS or (Path(name) / "config.json").is_file():
-        return Path(name)
-    folder = Path("models") / name
-    if not (folder / "config.json").is_file():
-        typer.echo(
-            f"{folder} is not there yet: fetching {MODELS[name].about} (as goldpanner get {name} does)", err=True
-        )
-        fetch(MODELS[name], folder)
-    return folder
 
 
 def fetch(model: Model, folder: Path, convert: Convert | None = None) -> bool:
@@ -70,8 +54,7 @@ def fetch(model: Model, folder: Path, convert: Convert | None = None) -> bool:
         raise InputError(f"{folder} holds something that is no model; name another folder with --out")
     if convert is None:
         need_lab()
-        if find_spec("gguf") is None:
-            raise MissingExtraError("converting a GGUF file", "smollm2")
+        need_extra("converting a GGUF file", "smollm2", "gguf")
         convert = to_hugging_face
     part = folder.with_name(folder.name + ".part")
     part.mkdir(parents=True, exist_ok=True)
@@ -101,32 +84,33 @@ def downloaded(model: Model, folder: Path) -> Path:
             raise InputError("this Python has no pip to download with; run: python -m ensurepip")
         incoming = folder / "incoming"
         shutil.rmtree(incoming, ignore_errors=True)
-        wanted = f"{model.package}=={model.version}"
-        done = subprocess.run(
+        requirement = f"{model.package}=={model.version}"
+        pip = subprocess.run(
             [
                 *(sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"),
-                *("--disable-pip-version-check", "--dest", str(incoming), wanted),
+                *("--disable-pip-version-check", "--dest", str(incoming), requirement),
             ],
+            stdout=2,  # its progress is no result
             stderr=subprocess.PIPE,
             text=True,
             check=False,
         )
-        if done.returncode:
-            errors = done.stderr.strip().splitlines()
+        if pip.returncode:
+            lines = pip.stderr.strip().splitlines()
             raise InputError(
-                f"pip cannot download {wanted}: {errors[-1] if errors else f'exit status {done.returncode}'}; try: "
-                f"{sys.executable} -m pip download --no-deps {wanted}"
+                f"pip cannot download {requirement}: {lines[-1] if lines else f'exit status {pip.returncode}'}; try: "
+                f"{sys.executable} -m pip download --no-deps {requirement}"
             )
-        for arrival in incoming.glob(wheels):
-            arrival.rename(folder / arrival.name)  # only a whole file gets its place
+        for file in incoming.glob(wheels):
+            file.rename(folder / file.name)  # only a whole file gets its place
         shutil.rmtree(incoming)
     wheel = next(folder.glob(wheels))
-    with wheel.open("rb") as file:
-        found_hash = hashlib.file_digest(file, "sha256").hexdigest()
-    if found_hash != model.sha256:
+    with wheel.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if digest != model.sha256:
         wheel.unlink()
         raise InputError(
-            f"{wheel.name} has SHA-256 {found_hash}, expected {model.sha256}: not the file that was released; it is "
+            f"{wheel.name} has SHA-256 {digest}, expected {model.sha256}: not the file that was released; it is "
             "deleted. Look at where pip downloads from, and try again"
         )
     return wheel

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import transformers
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from goldpanner.errors import InputError, MissingExtraError
+from goldpanner.errors import InputError, need_extra
 from goldpanner.policies.base import on_hub
 
 ADAPTER = "adapter_config.json"
@@ -64,8 +63,7 @@ def _load_adapted(folder: Path, dtype: str, base: Path | str | None) -> tuple[An
 
     The base that they name is looked for beside them (a relative path), then from here.
     """
-    if find_spec("peft") is None:
-        raise MissingExtraError("loading LoRA adapters", "lora")
+    need_extra("loading LoRA adapters", "lora", "peft")
     try:
         named = str(json.loads((folder / ADAPTER).read_text(encoding="utf-8"))["base_model_name_or_path"])
     except (ValueError, KeyError, TypeError) as error:

@@ -6,7 +6,7 @@ since nobody knows it.
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,14 @@ from goldpanner.errors import InputError, Interrupted
 from goldpanner.measure.compare import align
 from goldpanner.measure.plan import plan as make_plan
 from goldpanner.measure.posterior import RateDistribution
-from goldpanner.policies.base import on_hub
-from goldpanner.policies.load import ADAPTER
 from goldpanner.policies.local import LocalPolicy
+from goldpanner.policies.resolve import check_model
 from goldpanner.progress import Event, Notify
 from goldpanner.runs import before_after, stages
 from goldpanner.runs.config import RunConfig
 from goldpanner.runs.folder import STUDY, alone_in, claim, versions
+from goldpanner.sampling.collect import top_up
+from goldpanner.sampling.goal import Goal
 from goldpanner.sampling.score import score_samples
 from goldpanner.store import Store
 from goldpanner.tasks.catalog import task as load_task
@@ -101,11 +102,7 @@ class RealConfig(BaseModel):
 
     def check_model(self) -> None:
         """Raise InputError where the model is neither a folder of one, or of adapters, nor a name on the hub."""
-        if not any((self.model / name).is_file() for name in ("config.json", ADAPTER)) and not on_hub(self.model):
-            raise InputError(
-                f"model {str(self.model)!r} is no model folder (it has no config.json); give one in the Hugging Face "
-                "layout, a name on the hub, or smollm2"
-            )
+        check_model(self.model)
 
     def load_task(self) -> Task:
         """Return the task, a file's problems split. Raises InputError for an unknown one, or unfitting data."""
@@ -135,7 +132,7 @@ def run(config: RealConfig, out: Path, progress: Notify, command: str = "") -> d
     with alone_in(out):
         try:
             return _carry_out(config, task, plain, held_out, out, progress, command)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Interrupted):
             raise Interrupted(f"everything done so far is kept in {out}; run the same command again to go on") from None
 
 
@@ -280,12 +277,8 @@ def draw(
     progress: Notify,
     doing: str = "measure",
 ) -> Counts:
-    """Draw what the store lacks of the first `samples` samples of each problem; return the counts."""
-    store.put("policies", policy.id, {**policy.describe(), "run": policy.name})
-    store.put("params", params.hash, asdict(params))
-    store.put_problems(problems)
-    todo = stages.undrawn(problems, samples, store.drawn(policy.id, params.hash, seed))
-    stages.draw_missing(policy, todo, task.verifiers(), params, seed, store, progress, len(problems), doing)
+    """Top the store up to `samples` samples of each problem; return the counts, sorted by problem."""
+    top_up(policy, problems, task.verifiers, params, store, Goal(most=samples), seed=seed, doing=doing, notify=progress)
     return store.counts(policy.id, params=params.hash, seed=seed, rollouts=False)
 
 

@@ -4,7 +4,7 @@ A stage whose `model/` is there is finished and is not run again.
 """
 
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from goldpanner.policies.load import ADAPTER
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.progress import Event, Notify
 from goldpanner.runs.config import RunConfig
-from goldpanner.sampling.rollout import rollout
+from goldpanner.sampling.collect import stored_counts, top_up
+from goldpanner.sampling.goal import Goal
 from goldpanner.store import Store
 from goldpanner.tasks.catalog import build_domain, load
 from goldpanner.tasks.task import Document, Task
@@ -29,7 +30,7 @@ from goldpanner.train.rejection import keep_correct, rft, to_rows
 from goldpanner.train.rlvr import reward_verifiers, rlvr
 from goldpanner.train.rows import TokenRow
 from goldpanner.train.supervised import SupervisedConfig, epochs, fresh_text, in_template, supervised
-from goldpanner.types import Problem, SamplingParams
+from goldpanner.types import Problem
 from goldpanner.verify import Verifier
 
 
@@ -187,62 +188,36 @@ def measure(config: RunConfig, folder: Path, store: Store, notify: Notify) -> No
     What the store already holds is not drawn again.
     """
     policy = LocalPolicy.from_pretrained(folder / "model", device=config.device, name=folder.name)
-    domain, params, seed = build_domain(config.domain), config.measure.params(), config.measure.seed
-    store.put("params", params.hash, asdict(params))
-    unknown, todo = unmeasured(config, policy.id, store)
-    store.put_problems([*unknown, *(problem for problem, _ in todo)])
+    problems, sampled = problems_to_measure(config)
+    unknown = without_truth(problems, policy.id, store)
+    store.put_problems(unknown)
     if unknown:
         logp = policy.logprobs(unknown, [problem.meta["chain"] for problem in unknown])
         store.append_truth(policy.id, {p.id: float(x) for p, x in zip(unknown, logp)})
-    total = len(config.tasks.measured) * config.measure.sampled
-    draw_missing(policy, todo, domain.verifiers(), params, seed, store, notify, total)
+    top_up(
+        policy, sampled, build_domain(config.domain).verifiers, config.measure.params(), store,
+        Goal(most=config.measure.samples), seed=config.measure.seed, doing="measure", notify=notify,
+    )  # fmt: skip
 
 
-def draw_missing(
-    policy: LocalPolicy,
-    todo: Sequence[tuple[Problem, tuple[int, ...]]],
-    verifiers: Sequence[Verifier],
-    params: SamplingParams,
-    seed: int,
-    store: Store,
-    notify: Notify,
-    total: int,
-    doing: str = "measure",
-) -> None:
-    """Draw the samples of some problems that the store lacks; `total` is the number of all problems."""
-    done, indices = total - len(todo), [missing for _, missing in todo]
-    with store.writer() as sink:
-        for _ in rollout(
-            policy, [p for p, _ in todo], verifiers, params, n=indices, seed=seed, sink=sink, run=policy.name
-        ):
-            done += 1
-            notify(Event(policy.name, doing, done, total))
+def problems_to_measure(config: RunConfig) -> tuple[list[Problem], list[Problem]]:
+    """Return the held-out problems, of which exact P is computed, and those of them that are sampled."""
+    problems: list[Problem] = []
+    sampled: list[Problem] = []
+    for task in (*config.tasks.measured, *config.probes()):
+        of_task = held_out(config, task)
+        problems += of_task
+        sampled += of_task[: config.measure.sampled] if task in config.tasks.measured else []
+    return problems, sampled
 
 
-def unmeasured(
-    config: RunConfig, policy: str, store: Store
-) -> tuple[list[Problem], list[tuple[Problem, tuple[int, ...]]]]:
-    """Return the problems whose exact P is not stored, and those whose samples are not, with the missing indices."""
+def without_truth(problems: Sequence[Problem], policy: str, store: Store) -> list[Problem]:
+    """Return the problems whose exact P under a policy is not stored."""
     try:
         known = store.truth(policy)
     except (InputError, StoreError):  # none yet
         known = {}
-    drawn = store.drawn(policy, config.measure.params().hash, config.measure.seed)
-    unknown, todo = [], []
-    for task in (*config.tasks.measured, *config.probes()):
-        problems = held_out(config, task)
-        unknown += [problem for problem in problems if problem.id not in known]
-        if task in config.tasks.measured:
-            todo += undrawn(problems[: config.measure.sampled], config.measure.samples, drawn)
-    return unknown, todo
-
-
-def undrawn(
-    problems: Sequence[Problem], samples: int, drawn: Mapping[str, Collection[int]]
-) -> list[tuple[Problem, tuple[int, ...]]]:
-    """Return the problems that lack some of their first `samples` samples, with the indices of those."""
-    lacking = [(p, tuple(i for i in range(samples) if i not in drawn.get(p.id, ()))) for p in problems]
-    return [(problem, indices) for problem, indices in lacking if indices]
+    return [problem for problem in problems if problem.id not in known]
 
 
 def finished(config: RunConfig, folder: Path, store: Store) -> bool:
@@ -250,5 +225,9 @@ def finished(config: RunConfig, folder: Path, store: Store) -> bool:
     record = store.get("runs", folder.name)
     if record is None or not (folder / "model").is_dir():
         return False
-    unknown, todo = unmeasured(config, record["policy"], store)
-    return not unknown and not todo
+    problems, sampled = problems_to_measure(config)
+    if without_truth(problems, record["policy"], store):
+        return False
+    params, verifier = config.measure.params(), build_domain(config.domain).verifiers()[0].id
+    counts = stored_counts(record["policy"], sampled, params, config.measure.seed, store, verifier)
+    return not Goal(most=config.measure.samples).next(counts).any()

@@ -1,6 +1,9 @@
-"""Drawing samples of a policy into a store, going on where an earlier call stopped."""
+"""Collecting samples: a store is topped up with what it lacks until a goal is met.
 
-import shlex
+The one place that tops up: `gp.collect`, `goldpanner sample`, the runs and the lab all call `top_up`. Only what is
+stored counts, so the same call goes on wherever an earlier one stopped.
+"""
+
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,184 +12,173 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-import typer
 
 from goldpanner.errors import InputError, Interrupted
 from goldpanner.policies.base import Policy
-from goldpanner.progress import Event, Notify
-from goldpanner.sampling.goal import CarryOut, Goal, draw, here
-from goldpanner.sampling.ray_workers import Held, Job, Workers
+from goldpanner.progress import Event, Notify, silent
+from goldpanner.sampling.goal import Goal, RunRound, draw, in_process
+from goldpanner.sampling.ray_workers import Job, RemotePolicy, Workers
 from goldpanner.sampling.rollout import judge_all
 from goldpanner.store import Store
+from goldpanner.store.find import open_store
 from goldpanner.store.read import columns
 from goldpanner.store.rows import KEY
-from goldpanner.tasks.catalog import find_task
+from goldpanner.tasks.catalog import task as find_task
+from goldpanner.tasks.task import Task
 from goldpanner.types import Counts, Problem, SamplingParams
-from goldpanner.verify import Exact, Verifier
-
-MOST = 4096
-"""Samples a problem gets at most where a goal decides: one beside a threshold would never settle."""
-
-
-def goal_of(
-    n: int | None,
-    until: str | None,
-    group: int | None,
-    budget: int | None,
-    base: Counts | None = None,
-    margin: float | None = None,
-) -> Goal:
-    """Return the goal that the options stand for; a budget alone is spent on settling the strata.
-
-    `base`: counts of the policy that this one is compared with, up to a difference of `margin`.
-    """
-    if until is None and group is None and budget is None and base is None:
-        return Goal(most=64 if n is None else n)
-    found = Goal.read(until or "settled", MOST if n is None else n, group, budget)
-    return found if base is None else replace(found, base=base, margin=found.margin if margin is None else margin)
+from goldpanner.verify import Verifier
 
 
 @dataclass(frozen=True)
-class Spent:
-    """What a call of `collect` drew, and what it took."""
+class Collection:
+    """The samples that a store holds after a call of `collect`, and what the call took."""
 
-    samples: int
-    seconds: float
-    tokens: int | None
-    """None where the policy does not give its tokens."""
+    policy: str
+    """Id of the policy."""
+    params: SamplingParams
+    verifier: str
+    """Id of the verifier whose verdicts are counted."""
+    counts: Counts
+    """Every problem with samples, in the order in which they were asked, those drawn by earlier calls included."""
+    new: int = 0
+    """Samples that this call drew."""
+    seconds: float = 0.0
+    """Seconds that drawing them took."""
+    tokens: int | None = 0
+    """Tokens of their completions; None where the policy does not give them."""
     failed: int = 0
     """Samples of the counts whose request failed; the next call draws them again."""
 
     def line(self, price: float | None = None) -> str:
         """Return samples per second and cost in words; `price` is that of a million tokens."""
-        rate = f", {self.samples / self.seconds:,.0f}/s" if self.samples and self.seconds > 0 else ""
+        rate = f", {self.new / self.seconds:,.0f}/s" if self.new and self.seconds > 0 else ""
         tokens = "" if self.tokens is None else f", {self.tokens:,} tokens"
         money = "" if price is None or self.tokens is None else f", {self.tokens * price / 1e6:,.2f} at {price:g}/1M"
         failed = f"; {self.failed:,} requests failed, run the same command to ask again" if self.failed else ""
-        return f"{self.samples:,} drawn in {self.seconds:.1f} s{rate}{tokens}{money}{failed}"
+        return f"{self.new:,} drawn in {self.seconds:.1f} s{rate}{tokens}{money}{failed}"
 
 
 def collect(
-    policy: Policy | Held,
-    name: str,
+    policy: Policy,
+    task: Task | str,
+    store: Store | Path | str,
+    goal: Goal | None = None,
+    *,
+    problems: int = 64,
+    seed: int = 0,
+    params: SamplingParams | None = None,
+    name: str | None = None,
+    notify: Notify = silent,
+) -> Collection:
+    """Sample a policy on a task until a goal is met, and keep the judged samples in a store.
+
+    What the store holds already is not drawn again: stopped anywhere, the same call goes on, and with another goal it
+    draws what is lacking. A sample depends on (problem, seed, index) alone.
+
+        base = gp.load_policy("smollm2")
+        collection = gp.collect(base, "arithmetic/add-2d2d", "demo", gp.Goal(most=32))
+        print(gp.curve(collection.counts).at(32))
+
+    Args:
+        policy: what is sampled, e.g. from `gp.load_policy`.
+        task: a task, or its name (`gp.task` has more to choose: data files, verifiers).
+        store: the store, or its folder; made where there is none.
+        goal: when a problem has enough samples; 64 of each unless given.
+        problems: number of problems, of the task's test split.
+        seed: seed of the problems and of the samples.
+        params: how completions are drawn; the task's own unless given (T = 1 over the full softmax).
+        name: what the store calls the policy; its own name unless given.
+        notify: told how far it is.
+
+    Raises:
+        InputError: an unknown task, or a server that does not draw as asked.
+        Interrupted: Ctrl-C; what was drawn is kept.
+    """
+    chosen = find_task(task) if isinstance(task, str) else task
+    return top_up(
+        policy,
+        chosen.problems(problems, seed),
+        chosen.verifiers,
+        params or chosen.params,
+        store if isinstance(store, Store) else open_store(store),
+        goal or Goal(),
+        seed=seed,
+        name=name,
+        notify=notify,
+    )
+
+
+def top_up(
+    policy: Policy | RemotePolicy,
     problems: Sequence[Problem],
+    verifiers: Callable[[], Sequence[Verifier]],
     params: SamplingParams,
-    goal: Goal,
-    seed: int,
     store: Store,
-    notify: Notify,
+    goal: Goal,
+    *,
+    seed: int = 0,
+    name: str | None = None,
+    doing: str = "sample",
+    notify: Notify = silent,
     price: float | None = None,
     workers: Workers | None = None,
-    judges: Callable[[], Sequence[Verifier]] | None = None,
-) -> tuple[Counts, str, Spent]:
-    """Draw what the store lacks to meet a goal; return the counts of every problem with samples, and the policy's id.
+) -> Collection:
+    """Draw and judge what a store lacks of some problems' samples to meet a goal; return what it then holds.
 
-    It is drawn in this process, or by `workers` (which alone can draw from a policy that is `Held`). `judges` makes the
-    verifiers, by default the task's own; stored samples that the first one has not judged are judged by it, and its
-    verdicts are those that are counted. A policy that has
-    to be probed is probed first; the record is stored, and shown with what was noted in sampling. Only what is
-    stored counts: killed at any point, the same call goes on, and no sample is counted twice. Samples whose request
-    failed for good are unjudged, and drawn again by the next call.
+    Samples that the first verifier has not judged are judged by it, and its verdicts are those that are counted. A
+    policy that has to be probed is probed first, and the record stored. A sample whose request failed for good is
+    unjudged, and the next call draws it again.
+
+    Args:
+        policy: what is sampled. A `RemotePolicy` is loaded in `workers` alone.
+        problems: P problems.
+        verifiers: makes the verifiers, the one that counts first; workers call it, too.
+        params: how completions are drawn.
+        store: where the samples are kept.
+        goal: when a problem has enough samples.
+        seed: seed of the samples.
+        name: what the store calls the policy and the run; the policy's own name unless given.
+        doing: what the progress calls the work.
+        notify: told how far it is, what a probe found, and what was judged again.
+        price: price of a million tokens, shown with the progress.
+        workers: what draws in place of this process.
+
+    Raises:
+        InputError: a remote policy without workers, or a server that does not draw as asked.
+        Interrupted: Ctrl-C; what was drawn is kept.
     """
-    store.put("policies", policy.id, {**policy.describe(), "name": name})
+    record = policy.describe()
+    name = str(record.get("name") or policy.id) if name is None else name
+    store.put("policies", policy.id, {**(store.get("policies", policy.id) or {}), **record, "name": name})
     store.put("params", params.hash, asdict(params))
     store.put_problems(problems)
-    known = find_task(problems[0].task) if problems else None
-    judges = judges or (_exact if known is None else known.verifiers)
-    judge = judges()[0]
-    judge_stored(judge, policy.id, problems, params, store)
+    verifier = verifiers()[0]
+    judge_stored(verifier, policy.id, problems, params, store, notify)
+    counts = stored_counts(policy.id, problems, params, seed, store, verifier.id)
     have = store.drawn(policy.id, params.hash, seed)
-    counts = _stored(policy.id, problems, params, seed, store, judge.id)
-    todo = [problem for problem, share in zip(problems, goal.next(counts)) if share]
+    lacking = [problem for problem, share in zip(problems, goal.next(counts)) if share]
     answered = [problem for problem in problems if have.get(problem.id)]  # the others may be what a server refuses
-    probe = probed(policy, (answered or todo) if todo else [], params, store)
-    job = Job(judges, params, seed, store, name)
-    began, spent = time.monotonic(), Spent(0, 0.0, 0)
-    if todo:
-        notify(Event(name, "sample", int(counts.n.sum()), goal.forecast(counts), ""))
+    probe = _probe(policy, (answered or lacking) if lacking else [], params, store, Event(name, doing), notify)
+    job = Job(verifiers, params, seed, store, name)
+    began, now = time.monotonic(), Collection(policy.id, params, verifier.id, counts)
+    if lacking:
+        notify(Event(name, doing, int(counts.n.sum()), goal.forecast(counts)))
     try:
-        with _engine(policy, job, workers) as carry_out:
-            for at in draw(problems, goal, carry_out, counts=counts, have=have):
-                spent = Spent(at.drawn, time.monotonic() - began, at.tokens)
-                note = "" if goal.kind == "fixed" else f"{at.met}/{len(problems)} met "
-                notify(Event(name, "sample", at.samples, at.expected, note + _cost(at.tokens, price)))
+        with _engine(policy, job, workers) as run_round:
+            for at in draw(problems, goal, run_round, counts=counts, have=have):
+                now = replace(now, new=at.new, seconds=time.monotonic() - began, tokens=at.tokens)
+                met = "" if goal.kind == "fixed" else f"{at.met}/{len(problems)} met "
+                notify(Event(name, doing, at.samples, at.expected, met + _cost(at.tokens, price)))
     except KeyboardInterrupt:
-        raise Interrupted(f"{spent.line(price)}, kept in {store.root}; run the same command to go on") from None
+        raise Interrupted(f"{now.line(price)}, kept in {store.root}; run the same command to go on") from None
     finally:
-        keep_notes(policy, probe, store)
-    counts = _stored(policy.id, problems, params, seed, store, judge.id, failed=True)
-    failed = int(counts.n.sum() - _stored(policy.id, problems, params, seed, store, judge.id).n.sum())
-    return counts.select(counts.n > 0), policy.id, replace(spent, failed=failed)
+        _keep_notes(policy, probe, store, Event(name, doing), notify)
+    counts = stored_counts(policy.id, problems, params, seed, store, verifier.id, failed=True)
+    answers = stored_counts(policy.id, problems, params, seed, store, verifier.id)
+    return replace(now, counts=counts.select(counts.n > 0), failed=int(counts.n.sum() - answers.n.sum()))
 
 
-def command_to_measure(place: Store, store: Path, policy: str, task: str, params: str, verifier: str) -> str:
-    """Return the command that measures what was drawn, with what tells it from the policy's other samples there."""
-    words = ["goldpanner", "measure", policy, "--store", str(store)]
-    query = "SELECT DISTINCT task, params, verifier FROM samples WHERE policy = $policy AND step IS NULL"
-    others = place.sql(query, {"policy": policy}).to_pylist()
-    for name, value in (("task", task), ("params", params), ("verifier", verifier)):
-        if any(row[name] != value for row in others):
-            words += [f"--{name}", value]
-        others = [row for row in others if row[name] == value]
-    return shlex.join(words)
-
-
-def why_unjudged(place: Store, policy: str, params: str, verifier: str) -> str:
-    """Return the commonest reason why a verifier did not judge a policy's samples."""
-    chosen = "policy = $policy AND params = $params AND verifier = $verifier AND outcome = 'unjudged'"
-    query = f"""
-        SELECT reason, count(*) AS times
-        FROM (SELECT reason FROM samples WHERE {chosen} UNION ALL SELECT reason FROM verdicts WHERE {chosen})
-        GROUP BY reason ORDER BY times DESC, reason LIMIT 1
-    """
-    rows = place.sql(query, {"policy": policy, "params": params, "verifier": verifier}).to_pylist()
-    return str(rows[0]["reason"]) if rows else "no reason was given"
-
-
-def _exact() -> tuple[Verifier]:
-    return (Exact(),)
-
-
-@contextmanager
-def _engine(policy: Policy | Held, job: Job, workers: Workers | None) -> Iterator[CarryOut]:
-    """Give what carries out the rounds of a drawing: this process, or workers that write to the store themselves."""
-    if workers is not None:
-        yield workers.rounds(job, policy)
-    elif isinstance(policy, Held):
-        raise InputError(f"policy {policy.id} is held by workers; give them, too")
-    else:
-        with job.store.writer(block_seconds=10.0) as sink:
-            yield here(policy, job.verifiers(), job.params, seed=job.seed, sink=sink, run=job.run)
-
-
-def judge_stored(
-    verifier: Verifier, policy: str, problems: Sequence[Problem], params: SamplingParams, store: Store
-) -> None:
-    """Have a verifier judge the samples of these problems that only others have judged, and say how many they were.
-
-    Nothing is drawn for it: a sample may have several verdicts, each under its verifier's id.
-    """
-    query = f"""
-        SELECT DISTINCT s.problem FROM samples s
-        LEFT JOIN (SELECT * FROM verdicts WHERE verifier = $verifier) v USING ({columns(KEY)})
-        WHERE s.policy = $policy AND s.params = $params AND s.finish <> 'error'
-            AND s.verifier <> $verifier AND v.outcome IS NULL
-    """
-    asked = {"verifier": verifier.id, "policy": policy, "params": params.hash}
-    unseen = set(store.sql(query, asked).column("problem").to_pylist())
-    times = 0
-    for problem in problems:
-        if problem.id not in unseen:
-            continue
-        samples = store.samples(policy=policy, problem=problem.id, params=params.hash)
-        samples = [s for s in samples if s.verdict.verifier != verifier.id and s.completion.finish != "error"]
-        verdicts = judge_all(verifier, problem, [sample.completion for sample in samples])
-        times += store.append_verdicts(list(zip(samples, verdicts, strict=True)))
-    if times:
-        typer.echo(f"{times:,} stored samples of {policy}, judged by another verifier, now by {verifier.id}", err=True)
-
-
-def _stored(
+def stored_counts(
     policy: str,
     problems: Sequence[Problem],
     params: SamplingParams,
@@ -201,17 +193,89 @@ def _stored(
     """
     ids, have = [problem.id for problem in problems], store.drawn(policy, params.hash, seed, failed)
     table = np.zeros((len(Counts.COLUMNS), len(ids)), np.int64)
-    if known := [i for i in ids if have.get(i)]:
-        found = store.counts(policy, params=params.hash, problems=known, seed=seed, verifier=verifier, failed=failed)
-        place = {problem: at for at, problem in enumerate(ids)}
-        table[:, [place[i] for i in found.ids]] = found.columns
+    if sampled := [i for i in ids if have.get(i)]:
+        part = store.counts(policy, params=params.hash, problems=sampled, seed=seed, verifier=verifier, failed=failed)
+        row_of = {problem: row for row, problem in enumerate(ids)}
+        table[:, [row_of[i] for i in part.ids]] = part.columns
     return Counts(tuple(ids), *table)
+
+
+def judge_stored(
+    verifier: Verifier,
+    policy: str,
+    problems: Sequence[Problem],
+    params: SamplingParams,
+    store: Store,
+    notify: Notify = silent,
+) -> None:
+    """Have a verifier judge the samples of these problems that only others have judged.
+
+    Nothing is drawn for it: a sample may have several verdicts, each under its verifier's id.
+    """
+    query = f"""
+        SELECT DISTINCT s.problem FROM samples s
+        LEFT JOIN (SELECT * FROM verdicts WHERE verifier = $verifier) v USING ({columns(KEY)})
+        WHERE s.policy = $policy AND s.params = $params AND s.finish <> 'error'
+            AND s.verifier <> $verifier AND v.outcome IS NULL
+    """
+    values = {"verifier": verifier.id, "policy": policy, "params": params.hash}
+    unseen = set(store.sql(query, values).column("problem").to_pylist())
+    times = 0
+    for problem in problems:
+        if problem.id not in unseen:
+            continue
+        samples = store.samples(policy=policy, problem=problem.id, params=params.hash)
+        samples = [s for s in samples if s.verdict.verifier != verifier.id and s.completion.finish != "error"]
+        verdicts = judge_all(verifier, problem, [sample.completion for sample in samples])
+        times += store.append_verdicts(list(zip(samples, verdicts, strict=True)))
+    if times:
+        text = f"{times:,} stored samples of {policy}, judged by another verifier, now by {verifier.id}"
+        notify(Event(policy, "judge", message=text))
+
+
+def why_unjudged(collection: Collection, store: Store) -> str:
+    """Return the commonest reason why the verifier of a collection did not judge samples."""
+    chosen = "policy = $policy AND params = $params AND verifier = $verifier AND outcome = 'unjudged'"
+    query = f"""
+        SELECT reason, count(*) AS times
+        FROM (SELECT reason FROM samples WHERE {chosen} UNION ALL SELECT reason FROM verdicts WHERE {chosen})
+        GROUP BY reason ORDER BY times DESC, reason LIMIT 1
+    """
+    values = {"policy": collection.policy, "params": collection.params.hash, "verifier": collection.verifier}
+    rows = store.sql(query, values).to_pylist()
+    return str(rows[0]["reason"]) if rows else "no reason was given"
+
+
+@contextmanager
+def _engine(policy: Policy | RemotePolicy, job: Job, workers: Workers | None) -> Iterator[RunRound]:
+    """Give what runs the rounds: this process, or workers that write to the store themselves."""
+    if workers is not None:
+        yield workers.rounds(job, policy)
+    elif isinstance(policy, RemotePolicy):
+        raise InputError(f"policy {policy.id} is loaded in workers alone; give them, too")
+    else:
+        with job.store.writer(block_seconds=10.0) as sink:
+            yield in_process(policy, job.verifiers(), job.params, seed=job.seed, sink=sink, run=job.run)
 
 
 def _cost(tokens: int | None, price: float | None) -> str:
     if not tokens:
         return ""
     return f"{tokens:,} tokens" if price is None else f"{tokens * price / 1e6:,.2f} spent"
+
+
+class ProbeResult(Protocol):
+    """What some requests to a server have shown."""
+
+    @property
+    def faults(self) -> Sequence[str]:
+        """Why samples would not be drawn as asked; empty: they would."""
+
+    def lines(self) -> list[str]:
+        """Return the result for a person."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result for the store."""
 
 
 @runtime_checkable
@@ -223,26 +287,34 @@ class Probed(Protocol):
     override: bool
     """Whether it is sampled although the probe found faults."""
 
-    def probe(self, problem: Problem, params: SamplingParams) -> Any:
-        """Return what some requests show: `to_json()` for the store, `lines()` for a person, `faults`."""
+    def probe(self, problem: Problem, params: SamplingParams) -> ProbeResult:
+        """Return what some requests show."""
 
 
-def probed(policy: Policy | Held, problems: Sequence[Problem], params: SamplingParams, store: Store) -> str | None:
-    """Probe a policy that asks for it; store and show what was seen. Return the record's id."""
+def _probe(
+    policy: Policy | RemotePolicy,
+    problems: Sequence[Problem],
+    params: SamplingParams,
+    store: Store,
+    work: Event,
+    notify: Notify,
+) -> str | None:
+    """Probe a policy that asks for it; store and show the result. Return the record's id."""
     if not isinstance(policy, Probed) or not problems:
         return None
-    found = policy.probe(problems[0], params)
+    result = policy.probe(problems[0], params)
     record_id = f"{policy.id}-{params.hash}-{time.time_ns():x}"
-    overridden = bool(found.faults) and policy.override
-    record = {"policy": policy.id, "params": params.hash, "overridden": overridden, **found.to_json()}
+    overridden = bool(result.faults) and policy.override
+    record = {"policy": policy.id, "params": params.hash, "overridden": overridden, **result.to_json()}
     store.put("probes", record_id, record)
-    typer.echo("\n".join(found.lines()), err=True)
+    notify(replace(work, message="\n".join(result.lines())))
     return record_id
 
 
-def keep_notes(policy: Policy | Held, probe: str | None, store: Store) -> None:
+def _keep_notes(policy: Policy | RemotePolicy, probe: str | None, store: Store, work: Event, notify: Notify) -> None:
     """Store what a probed policy noted while it was sampled with its probe, and show it."""
     if probe is None or not isinstance(policy, Probed) or not policy.notes:
         return
     store.put("probes", probe, {**(store.get("probes", probe) or {}), "sampling": dict(policy.notes)})
-    typer.echo("\n".join(f"  note: {note} ({times} times)" for note, times in policy.notes.items()), err=True)
+    lines = (f"  note: {note} ({times} times)" for note, times in policy.notes.items())
+    notify(replace(work, message="\n".join(lines)))

@@ -1,14 +1,16 @@
-"""Spending samples well: draw until a goal is met, and where it is furthest from being met.
+"""Adaptive sampling: which problems get more samples, and when to stop.
 
-`Goal` says of counts which problems are open and which come first; `draw` asks it after every round. How a round is
-carried out is another matter: `here` draws through `rollout`, `cluster.Workers` does the same on many machines.
-Nothing but the stored samples is remembered: stopped anywhere, the same call goes on.
+`Goal` says of counts which problems are open and which come first; `draw` asks it after every round. `in_process` runs
+a round through `rollout` here, `ray_workers.Workers` runs it on many machines. Nothing but the stored samples is
+remembered: stopped anywhere, the same call goes on.
 """
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import count as count_up
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,23 +33,29 @@ GROWTH = 4
 class Goal:
     """When a problem needs no further samples, and which open problem is served first.
 
-    `fixed`: it has `most` samples. `halfwidth`: the confidence sequence of its P is narrower than +-`width`.
-    `settled`: that sequence lies within one stratum of the boundary, or, with `group` = G, shows groups of G to be
-    mostly mixed, all wrong or all correct; or, with `base`, it is shown that P is higher or lower than the base's, or
-    no more than `margin` away. Whatever the goal, no problem gets more than `most` samples, and all of them together no
-    more than `budget`, those stored before included.
+    `Goal(most=64)` is 64 samples of every problem. `Goal("settled", 4096, budget=20_000)` stops a problem when its
+    stratum is known, and spends 20,000 samples where least is known. `docs/sampling.md` has the rules and what they
+    save. Raises InputError for values that do not go together.
     """
 
     kind: str = "fixed"
+    """`fixed`: a problem needs `most` samples. `halfwidth`: the confidence sequence of its P must be narrower than
+    +-`width`. `settled`: that sequence must lie within one zone: a stratum of the boundary, or with `group` a state of
+    its groups, or with `base` higher than the base's P, lower, or within `margin` of it."""
     most: int = 64
+    """Samples of one problem at most, whatever the goal, those stored before included."""
     width: float = 0.05
+    """Half-width of `halfwidth`, between 0 and 0.5."""
     group: int | None = None
+    """Group size G: `settled` then means that groups of G are shown to be mostly mixed, all wrong or all correct."""
     budget: int | None = None
+    """Samples of all problems together at most, those stored before included."""
     level: float = 0.95
+    """Coverage of each problem's confidence sequence (`measure.sequential`)."""
     base: Counts | None = field(default=None, compare=False, repr=False)
-    """Counts of the policy that this one is compared with; they do not grow."""
+    """Counts of the policy that this one is compared with, on the same problems; they do not grow."""
     margin: float = 0.1
-    """Difference of two P that is not material."""
+    """Difference of two P up to which there is no material change."""
 
     def __post_init__(self) -> None:
         check_level(self.level)
@@ -63,7 +71,7 @@ class Goal:
             raise InputError("goal: a comparison goes with 'settled' alone, without a group size; leave the other out")
         if not 0 < self.margin < 1:
             raise InputError(f"goal: margin is {self.margin:g}; give a number between 0 and 1")
-        _ = self.cuts  # a group that is too small is said at once
+        _ = self.cuts  # refuses a group that is too small
 
     @classmethod
     def read(cls, text: str, most: int, group: int | None = None, budget: int | None = None) -> "Goal":
@@ -84,17 +92,17 @@ class Goal:
         """Values of P between the zones that a problem is to settle in."""
         return sequential.strata_cuts() if self.group is None else sequential.group_cuts(self.group)
 
-    def zones(self, counts: Counts) -> dict[str, int]:
+    def zone_counts(self, counts: Counts) -> dict[str, int]:
         """Return how many problems are settled in which zone, `open` last."""
-        at = self._settled(counts)[0]
+        zone_of = self._settled(counts)[0]
         names = sequential.STRATA if self.group is None else sequential.GROUPS
         names = names if self.base is None else sequential.CHANGES
-        found = dict.fromkeys(names, 0)
-        for i, name in enumerate(names):
-            found[name] += int((at == i).sum())
-        return {**found, "open": int((at < 0).sum())}
+        problems = dict.fromkeys(names, 0)
+        for zone, name in enumerate(names):
+            problems[name] += int((zone_of == zone).sum())
+        return {**problems, "open": int((zone_of < 0).sum())}
 
-    def unmet(self, counts: Counts) -> NDArray[np.bool_]:
+    def open_problems(self, counts: Counts) -> NDArray[np.bool_]:
         """Return which problems do not meet the goal yet, however many samples they have."""
         if self.kind == "fixed":
             return counts.n < self.most
@@ -103,8 +111,11 @@ class Goal:
             return (high - low) / 2 >= self.width
         return self._settled(counts)[0] < 0
 
-    def in_vain(self, counts: Counts) -> NDArray[np.bool_]:
-        """Return which problems get no more samples although they are open: it is the base that is too little known."""
+    def undecidable(self, counts: Counts) -> NDArray[np.bool_]:
+        """Return which problems stay open because the base's interval is too wide.
+
+        More samples of this policy cannot help them, so they get none.
+        """
         return self._settled(counts)[1]
 
     def next(self, counts: Counts) -> IntArray:
@@ -115,12 +126,12 @@ class Goal:
         problem beside a threshold does not eat the budget; or by the widest interval. Without one, all open problems.
         """
         n = counts.n
-        open_ = self.unmet(counts) & (n < self.most) & ~self.in_vain(counts)
+        served = self.open_problems(counts) & (n < self.most) & ~self.undecidable(counts)
         if self.kind == "fixed" and self.budget is None:
-            return np.where(open_, self.most - n, 0)
+            return np.where(served, self.most - n, 0)
         left = np.iinfo(np.int64).max if self.budget is None else max(self.budget - int(n.sum()), 0)
         urgency = self._urgency(counts)
-        order = np.argsort(np.where(open_, -urgency, np.inf), kind="stable")[: int(open_.sum())]
+        order = np.argsort(np.where(served, -urgency, np.inf), kind="stable")[: int(served.sum())]
         if self.budget is not None and (n[order] > 0).all():
             order = order[: -(-len(order) // 4)]
         add = np.zeros(len(counts), np.int64)
@@ -134,13 +145,13 @@ class Goal:
         most = np.maximum(counts.n, self.most)
         if self.kind == "settled":
             need = sequential.samples_to_settle(counts.c, counts.n, self._cuts_of(counts), self.most, self.level)
-            need = np.where(self.in_vain(counts), counts.n, need)
+            need = np.where(self.undecidable(counts), counts.n, need)
         elif self.kind == "halfwidth":  # 2.8 standard errors at 95%: wider than a fixed interval's 2
             p = (counts.c + 1) / (counts.n + 2)
             need = np.ceil(2.8**2 * p * (1 - p) / self.width**2).astype(np.int64)
         else:
             need = most
-        total = int(np.where(self.unmet(counts), np.clip(need, counts.n, most), counts.n).sum())
+        total = int(np.where(self.open_problems(counts), np.clip(need, counts.n, most), counts.n).sum())
         return total if self.budget is None else min(total, max(self.budget, int(counts.n.sum())))
 
     def _settled(self, counts: Counts) -> tuple[IntArray, NDArray[np.bool_]]:
@@ -181,26 +192,26 @@ class Goal:
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """What came of some samples, without them: they are in the store, perhaps from another machine."""
+class Portion:
+    """Counts and tokens of a portion of a round, whose samples are stored already, perhaps by another machine."""
 
     counts: Counts
     tokens: int | None
     """Of the completions, None where the policy does not give them."""
 
     @classmethod
-    def of(cls, samples: Sequence[Sample]) -> "Drawn":
-        """Count samples."""
-        given = [sample.completion.tokens for sample in samples]
-        return cls(count([samples]), None if None in given else sum(len(tokens or ()) for tokens in given))
+    def of(cls, samples: Sequence[Sample]) -> "Portion":
+        """Count samples and their tokens."""
+        tokens = [sample.completion.tokens for sample in samples]
+        return cls(count([samples]), None if None in tokens else sum(len(each or ()) for each in tokens))
 
 
-CarryOut = Callable[[Sequence[Problem], Sequence[tuple[int, ...]]], Iterator[Drawn]]
-"""Carries out a round: draws the samples with these indices of each problem, in any order, and says what came, in
-portions, each after its samples were handed to the store."""
+RunRound = Callable[[Sequence[Problem], Sequence[tuple[int, ...]]], Iterator[Portion]]
+"""Runs a round: draws the samples with these indices of each problem, in any order, and yields portions, each after its
+samples were handed to the store."""
 
 
-def here(
+def in_process(
     policy: Policy,
     verifiers: Sequence[Verifier],
     params: SamplingParams,
@@ -208,14 +219,14 @@ def here(
     seed: int = 0,
     sink: Sink | None = None,
     run: str = "",
-) -> CarryOut:
-    """Return how a round is carried out in this process: by `rollout`, whose arguments these are."""
+) -> RunRound:
+    """Return what runs a round in this process, by `rollout`, whose arguments these are."""
 
-    def carry_out(problems: Sequence[Problem], indices: Sequence[tuple[int, ...]]) -> Iterator[Drawn]:
+    def run_round(problems: Sequence[Problem], indices: Sequence[tuple[int, ...]]) -> Iterator[Portion]:
         for samples in rollout(policy, problems, verifiers, params, n=indices, seed=seed, sink=sink, run=run):
-            yield Drawn.of(samples)
+            yield Portion.of(samples)
 
-    return carry_out
+    return run_round
 
 
 @dataclass(frozen=True)
@@ -223,12 +234,12 @@ class Progress:
     """Where a drawing stands after a portion of a round."""
 
     samples: int
-    """Of all problems, those stored before included."""
+    """Samples of all problems, those stored before included."""
     expected: int
     """About how many there will be in the end."""
     met: int
     """Problems that need no more, as of the beginning of the round."""
-    drawn: int
+    new: int
     """Samples of this call."""
     tokens: int | None
     """Tokens of this call's completions, None where the policy does not give them."""
@@ -237,7 +248,7 @@ class Progress:
 def draw(
     problems: Sequence[Problem],
     goal: Goal,
-    carry_out: CarryOut,
+    run_round: RunRound,
     *,
     counts: Counts,
     have: Mapping[str, set[int]],
@@ -247,42 +258,36 @@ def draw(
     Args:
         problems: P problems.
         goal: when a problem needs no more.
-        carry_out: what draws a round, e.g. `here(policy, verifiers, params)`.
+        run_round: what draws a round, e.g. `in_process(policy, verifiers, params)`.
         counts: of the samples there are, one row per problem, in this order.
         have: the indices already drawn under this policy, params and seed, per problem id; new ones fill the gaps.
     """
     if counts.ids != tuple(problem.id for problem in problems):
         raise InputError("draw: the counts are not those of these problems, in this order")
-    place = {problem: at for at, problem in enumerate(counts.ids)}
-    indices = {problem: set(have.get(problem, ())) for problem in place}
+    row_of = {problem: row for row, problem in enumerate(counts.ids)}
+    indices = {problem: set(have.get(problem, ())) for problem in row_of}
     table = np.stack(counts.columns)
-    drawn: int = 0
+    new: int = 0
     tokens: int | None = 0
     while (share := goal.next(counts)).any():
-        wanted, met = np.flatnonzero(share).tolist(), int((~goal.unmet(counts)).sum())
+        rows, met = np.flatnonzero(share).tolist(), int((~goal.open_problems(counts)).sum())
         expected = goal.forecast(counts)
-        numbers = [_free(indices[counts.ids[i]], int(share[i])) for i in wanted]
-        for i, added in zip(wanted, numbers):
-            indices[counts.ids[i]].update(added)
-        for part in carry_out([problems[i] for i in wanted], numbers):
-            new = part.counts
-            table[:, [place[problem] for problem in new.ids]] += new.columns
-            drawn += int(new.n.sum())
-            tokens = None if tokens is None or part.tokens is None else tokens + part.tokens
+        numbers = [_free_indices(indices[counts.ids[row]], int(share[row])) for row in rows]
+        for row, added in zip(rows, numbers):
+            indices[counts.ids[row]].update(added)
+        for portion in run_round([problems[row] for row in rows], numbers):
+            part = portion.counts
+            table[:, [row_of[problem] for problem in part.ids]] += part.columns
+            new += int(part.n.sum())
+            tokens = None if tokens is None or portion.tokens is None else tokens + portion.tokens
             total = int(table[0].sum())
-            yield Progress(total, max(expected, total + 1), met, drawn, tokens)
+            yield Progress(total, max(expected, total + 1), met, new, tokens)
         counts = Counts(counts.ids, *table)
-    if drawn:
+    if new:
         total = int(table[0].sum())
-        yield Progress(total, total, int((~goal.unmet(counts)).sum()), drawn, tokens)
+        yield Progress(total, total, int((~goal.open_problems(counts)).sum()), new, tokens)
 
 
-def _free(taken: set[int], size: int) -> tuple[int, ...]:
+def _free_indices(taken: set[int], size: int) -> tuple[int, ...]:
     """Return the `size` smallest indices that are not taken."""
-    found: list[int] = []
-    index = 0
-    while len(found) < size:
-        if index not in taken:
-            found.append(index)
-        index += 1
-    return tuple(found)
+    return tuple(islice((index for index in count_up() if index not in taken), size))

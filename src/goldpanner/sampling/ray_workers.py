@@ -1,7 +1,7 @@
-"""Sampling on Ray: the rounds of `adaptive.draw` carried out by workers on one machine or many.
+"""Sampling on Ray: workers on one machine or many run the rounds of `goal.draw`.
 
 A round is cut into units, each some problems with some indices. A worker builds an ordinary policy, draws a unit by
-`rollout`, writes it to the store itself and then tells its counts: no sample passes through this process. A sample
+`rollout`, writes it to the store itself and returns its counts: no sample passes through this process. A sample
 depends on (problem, seed, index) alone, so it does not matter who draws it, how often, or what dies meanwhile.
 """
 
@@ -23,7 +23,7 @@ import numpy as np
 
 from goldpanner.errors import GoldpannerError, InputError, MissingExtraError
 from goldpanner.policies.base import Policy
-from goldpanner.sampling.goal import CarryOut, Drawn
+from goldpanner.sampling.goal import Portion, RunRound
 from goldpanner.sampling.rollout import rollout
 from goldpanner.store import Store
 from goldpanner.types import Counts, Problem, SamplingParams
@@ -78,18 +78,18 @@ class Unit:
 
 
 @dataclass(frozen=True)
-class Done:
-    """What a worker tells of a unit, which is on disk by then."""
+class UnitResult:
+    """What a worker returns of a unit, whose samples are on disk by then."""
 
-    drawn: Drawn
+    portion: Portion
     seconds: float
     notes: Mapping[str, int]
     """What a server did otherwise than asked."""
 
 
 @dataclass(frozen=True)
-class Held:
-    """A policy that the workers hold and this process does not: only what it is, as they say."""
+class RemotePolicy:
+    """Description of a policy that is loaded in the workers only."""
 
     record: Mapping[str, Any]
 
@@ -111,12 +111,12 @@ class Worker:
     def __init__(self, threads: int) -> None:
         os.environ["OMP_NUM_THREADS"] = str(threads)  # before torch is loaded, which reads it once
 
-    def hold(self, build: Callable[[], Policy]) -> tuple[dict[str, Any], str]:
+    def load(self, build: Callable[[], Policy]) -> tuple[dict[str, Any], str]:
         """Build the policy; return its record and the machine's name."""
         self.policy = build()
         return self.policy.describe(), platform.node()
 
-    def draw(self, job: Job, unit: Unit) -> Done:
+    def draw(self, job: Job, unit: Unit) -> UnitResult:
         """Draw, judge and store a unit."""
         if job.store.get("params", job.params.hash) is None:
             raise InputError(
@@ -129,8 +129,8 @@ class Worker:
         with job.store.writer(
             block_seconds=10.0
         ) as sink:  # what is stored of a unit is not lost when the run is stopped
-            parts = [
-                Drawn.of(samples)
+            portions = [
+                Portion.of(samples)
                 for samples in rollout(
                     self.policy,
                     unit.problems,
@@ -142,7 +142,7 @@ class Worker:
                     run=job.run,
                 )
             ]
-        return Done(_together(parts), time.monotonic() - began, dict(notes))
+        return UnitResult(_together(portions), time.monotonic() - began, dict(notes))
 
 
 class Workers:
@@ -152,7 +152,7 @@ class Workers:
     """
 
     def __init__(self, count: int = 2, address: str | None = None, gpus: bool = False) -> None:
-        """Say what is wanted; nothing is started yet.
+        """Set the pool up; nothing is started yet.
 
         Args:
             count: workers.
@@ -191,56 +191,58 @@ class Workers:
     ) -> None:
         self._close()
 
-    def hold(self, build: Callable[[], Policy]) -> Held:
-        """Start the workers, each with the policy that `build` returns there; return what the first one says it is.
+    def load(self, build: Callable[[], Policy]) -> RemotePolicy:
+        """Start the workers and load the policy that `build` returns in each; return the first one's description.
 
-        Raises what `build` raises, and InputError when workers turn out to hold different policies.
+        Raises what `build` raises, and InputError when the workers loaded different policies.
         """
         self._build, self._since = build, time.monotonic()
         for _ in range(self.count):
             self._start()
         while not self._record:
             self._next()
-        return Held(self._record)
+        return RemotePolicy(self._record)
 
-    def rounds(self, job: Job, policy: Policy | Held) -> CarryOut:
-        """Return how the workers carry out a round.
+    def rounds(self, job: Job, policy: Policy | RemotePolicy) -> RunRound:
+        """Return what has the workers run a round.
 
-        A policy that they do not hold yet (a server's, with what its probe has shown) is sent to them as it is.
+        A policy that is not loaded there yet (a server's, with the result of its probe) is sent to them as it is.
         """
-        if not isinstance(policy, Held):
-            self.hold(lambda: policy)
+        if not isinstance(policy, RemotePolicy):
+            self.load(lambda: policy)
         notes = _notes(policy)
 
-        def carry_out(problems: Sequence[Problem], indices: Sequence[tuple[int, ...]]) -> Iterator[Drawn]:
-            for done in self._carry_out(job, problems, indices):
-                notes.update(done.notes)
-                yield done.drawn
+        def run_round(problems: Sequence[Problem], indices: Sequence[tuple[int, ...]]) -> Iterator[Portion]:
+            for result in self._run_units(job, problems, indices):
+                notes.update(result.notes)
+                yield result.portion
 
-        return carry_out
+        return run_round
 
-    def _carry_out(self, job: Job, problems: Sequence[Problem], indices: Sequence[tuple[int, ...]]) -> Iterator[Done]:
+    def _run_units(
+        self, job: Job, problems: Sequence[Problem], indices: Sequence[tuple[int, ...]]
+    ) -> Iterator[UnitResult]:
         queue = deque(zip(problems, indices))
         again: list[Unit] = []
         left = sum(map(len, indices))
         share = max(FIRST, -(-left // (SHARES * self.count)))
         while left:
             while self._idle and (again or queue):
-                worker, given = self._idle.pop(), again.pop() if again else cut(queue, min(self._pace, share))
-                self._under_way[worker.draw.remote(job, given)] = (worker, given)
-            unit, done = self._next()
+                worker, work = self._idle.pop(), again.pop() if again else cut(queue, min(self._pace, share))
+                self._under_way[worker.draw.remote(job, work)] = (worker, work)
+            unit, result = self._next()
             if unit is None:
                 continue
-            if done is None:
+            if result is None:
                 again.append(replace(unit, attempt=unit.attempt + 1))
                 continue
             if len(unit) >= self._pace:
-                self._pace = int(np.clip(len(unit) * SECONDS / max(done.seconds, 1e-3), FIRST, 4 * self._pace))
+                self._pace = int(np.clip(len(unit) * SECONDS / max(result.seconds, 1e-3), FIRST, 4 * self._pace))
             left -= len(unit)
-            yield done
+            yield result
 
-    def _next(self) -> tuple[Unit | None, Done | None]:
-        """Wait until something comes of a worker; return the unit it had, if any, and what it tells, None if it died.
+    def _next(self) -> tuple[Unit | None, UnitResult | None]:
+        """Wait for a worker; return its unit, if it had one, and the result, None if it died.
 
         Raises what was raised in the worker.
         """
@@ -259,7 +261,7 @@ class Workers:
             cause = error.cause
             raise cause from (None if isinstance(cause, GoldpannerError) else error)
         except self._ray.exceptions.RayError as error:
-            self._bury(worker, unit, error)
+            self._replace_worker(worker, unit, error)
             return unit, None
         self._since, self._in_a_row = time.monotonic(), 0
         self._idle.append(worker)
@@ -272,27 +274,29 @@ class Workers:
         self._record = self._record or record
         if record["id"] != self._record["id"]:
             raise InputError(
-                f"a worker on {node} holds policy {record['id']}, another holds {self._record['id']}; give every node "
-                "the same model under this path"
+                f"a worker on {node} loaded policy {record['id']}, another loaded {self._record['id']}; give every "
+                "node the same model under this path"
             )
 
     def _start(self) -> None:
         worker = self._actor.remote(self._threads)
-        self._under_way[worker.hold.remote(self._build)] = (worker, None)
+        self._under_way[worker.load.remote(self._build)] = (worker, None)
 
-    def _bury(self, worker: Any, unit: Unit | None, error: Exception) -> None:
+    def _replace_worker(self, worker: Any, unit: Unit | None, error: Exception) -> None:
         """Replace a worker that is dead or out of reach. Raises WorkersLostError when that has happened too often."""
         self._ray.kill(worker, no_restart=True)
         self.deaths += 1
         self._in_a_row += 1
-        told = f"({type(error).__name__}; out of memory?). What is stored is kept; the same command goes on from there"
+        reason = (
+            f"({type(error).__name__}; out of memory?). What is stored is kept; the same command goes on from there"
+        )
         if unit is not None and unit.attempt >= ATTEMPTS:
             raise WorkersLostError(
                 f"{ATTEMPTS} workers in a row died over the same {len(unit)} samples, from problem "
-                f"{unit.problems[0].id} on {told}"
+                f"{unit.problems[0].id} on {reason}"
             )
         if self._in_a_row >= ATTEMPTS * self.count:
-            raise WorkersLostError(f"{self._in_a_row} workers in a row died before they could draw anything {told}")
+            raise WorkersLostError(f"{self._in_a_row} workers in a row died before they could draw anything {reason}")
         time.sleep(self._in_a_row - 1)  # for some seconds Ray may put new workers on a node that is gone
         self._start()
 
@@ -316,16 +320,16 @@ class Workers:
                 ray.init("local", **own, **quiet)
             else:
                 try:
-                    _knock(self.address)
+                    _check_reachable(self.address)
                     ray.init(self.address, **quiet)
                 except (OSError, RuntimeError, ValueError) as error:
                     raise InputError(
                         f"the Ray cluster {self.address!r} cannot be used: {str(error).strip()[:300]}; mend "
                         "--ray-address, or leave it out (and unset RAY_ADDRESS) for a Ray on this machine"
                     ) from None
-        there = ray.cluster_resources()
-        self._threads = int(os.environ.get("OMP_NUM_THREADS") or max(1, there.get("CPU", 1) // self.count))
-        per_gpu = math.ceil(self.count / there["GPU"]) if self.gpus and there.get("GPU", 0) >= 1 else 0
+        resources = ray.cluster_resources()
+        self._threads = int(os.environ.get("OMP_NUM_THREADS") or max(1, resources.get("CPU", 1) // self.count))
+        per_gpu = math.ceil(self.count / resources["GPU"]) if self.gpus and resources.get("GPU", 0) >= 1 else 0
         # no CPU is asked for: a worker waits for none, on however busy a cluster
         self._actor = ray.remote(Worker).options(
             num_cpus=0, num_gpus=1 / per_gpu if per_gpu else 0, max_restarts=0, scheduling_strategy="SPREAD"
@@ -345,7 +349,7 @@ class Workers:
             shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _knock(address: str) -> None:
+def _check_reachable(address: str) -> None:
     """Raise OSError where nobody listens at a cluster's HOST:PORT; Ray itself would go on asking for minutes."""
     host, _, port = address.rpartition("://")[2].rpartition(":")
     if host and port.isdecimal():
@@ -354,28 +358,28 @@ def _knock(address: str) -> None:
 
 def cut(queue: deque[tuple[Problem, tuple[int, ...]]], size: int) -> Unit:
     """Take a unit of `size` samples, or what there is, off the front of a queue of problems and indices."""
-    taken: list[tuple[Problem, tuple[int, ...]]] = []
+    pairs: list[tuple[Problem, tuple[int, ...]]] = []
     while queue and size > 0:
         problem, indices = queue.popleft()
-        taken.append((problem, indices[:size]))
+        pairs.append((problem, indices[:size]))
         if indices[size:]:
             queue.appendleft((problem, indices[size:]))
         size -= len(indices[:size])
-    return Unit(tuple(problem for problem, _ in taken), tuple(indices for _, indices in taken))
+    return Unit(tuple(problem for problem, _ in pairs), tuple(indices for _, indices in pairs))
 
 
 def _notes(policy: object) -> "Counter[str]":
     """Return what a server's policy notes while it is sampled; nothing for others."""
-    found = getattr(policy, "notes", None)
-    return found if isinstance(found, Counter) else Counter()
+    notes = getattr(policy, "notes", None)
+    return notes if isinstance(notes, Counter) else Counter()
 
 
-def _together(parts: Sequence[Drawn]) -> Drawn:
-    """Return as one what came of different problems."""
-    tokens = [part.tokens for part in parts]
-    columns = map(np.concatenate, zip(*(part.counts.columns for part in parts)))
-    ids = tuple(problem for part in parts for problem in part.counts.ids)
-    return Drawn(Counts(ids, *columns), None if None in tokens else sum(t or 0 for t in tokens))
+def _together(portions: Sequence[Portion]) -> Portion:
+    """Return the portions of different problems as one."""
+    tokens = [portion.tokens for portion in portions]
+    columns = map(np.concatenate, zip(*(portion.counts.columns for portion in portions)))
+    ids = tuple(problem for portion in portions for problem in portion.counts.ids)
+    return Portion(Counts(ids, *columns), None if None in tokens else sum(t or 0 for t in tokens))
 
 
 def _quiet(silent: bool) -> None:

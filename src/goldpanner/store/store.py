@@ -111,14 +111,15 @@ class Store:
         problems: Sequence[str] | None = None,
         verifier: str | None = None,
         run: str | None = None,
+        step: int | None = None,
         seed: int | None = None,
         rollouts: bool = True,
         failed: bool = True,
     ) -> Counts:
         """Return n, c, unjudged and truncated per problem of `policy`, sorted by problem id, each key once.
 
-        Seeds pool, they are distinct samples; `rollouts=False` leaves those of RL training out, `failed=False` those
-        whose request failed (they are unjudged). `verifier`
+        Seeds pool, they are distinct samples; `run` and `step` are those of training rollouts; `rollouts=False` leaves
+        those of RL training out, `failed=False` those whose request failed (they are unjudged). `verifier`
         (`id@version`) counts that verifier's verdicts, those stored with the samples and those of `append_verdicts`;
         samples it never saw are unjudged. Raises InputError, naming the choices, where the samples were drawn under
         several params or judged by several verifiers and none is named, and where there are none at all or none of a
@@ -126,7 +127,7 @@ class Store:
         """
         return count(
             self._existing(),
-            Selection(policy, params, tasks, problems, run, seed, rollouts=rollouts, failed=failed),
+            Selection(policy, params, tasks, problems, run, seed, step, rollouts=rollouts, failed=failed),
             verifier,
         )
 
@@ -135,13 +136,15 @@ class Store:
         *,
         policy: str | None = None,
         problem: str | None = None,
+        problems: Sequence[str] | None = None,
         run: str | None = None,
         step: int | None = None,
         params: str | None = None,
+        seed: int | None = None,
         limit: int | None = None,
     ) -> list[Sample]:
         """Return stored samples, each key once, sorted by policy, problem, params, seed and index."""
-        chosen = Selection(policy, params, None, None if problem is None else [problem], run, step=step)
+        chosen = Selection(policy, params, None, problems if problem is None else [problem], run, seed, step)
         reader, end = self._existing(), "" if limit is None else "LIMIT $limit"
         values = chosen.values | ({} if limit is None else {"limit": int(limit)})
 

@@ -21,7 +21,9 @@ from goldpanner.errors import InputError
 from goldpanner.measure.origin import Origin, origin
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.progress import Event, Notify
-from goldpanner.sampling.rollout import count, rollout
+from goldpanner.sampling.collect import top_up
+from goldpanner.sampling.goal import Goal
+from goldpanner.sampling.rollout import count
 from goldpanner.store import Store
 from goldpanner.tasks import World, WorldConfig
 from goldpanner.tasks.task import Document, Task
@@ -283,16 +285,16 @@ class Lab:
         policy = model.policy if isinstance(model, Trained) else model
         return policy.logprobs(problems, [problem.meta["chain"] for problem in problems])
 
-    def samples(
-        self, model: Trained, problems: Sequence[Problem], n: int = 256, verifiers: Sequence[Verifier] | None = None
-    ) -> list[list[Sample]]:
-        """Return n samples (at full scale) of each problem, judged by the world's verifiers; stored as drawn."""
-        judges = World(model.world).verifiers() if verifiers is None else verifiers
-        with self.store.writer() as sink:
-            draws = rollout(
-                model.policy, problems, judges, PARAMS, n=self.size(n), seed=self.seed, sink=sink, run=model.key
-            )
-            return list(draws)
+    def samples(self, model: Trained, problems: Sequence[Problem], n: int = 256) -> list[list[Sample]]:
+        """Return n samples (at full scale) of each problem, judged by the world's verifiers; the store is topped up."""
+        size, verifiers = self.size(n), World(model.world).verifiers
+        top_up(model.policy, problems, verifiers, PARAMS, self.store, Goal(most=size), seed=self.seed, name=model.key)
+        samples: dict[str, list[Sample]] = {problem.id: [] for problem in problems}
+        ids = list(samples)
+        for sample in self.store.samples(policy=model.policy.id, problems=ids, params=PARAMS.hash, seed=self.seed):
+            if sample.index < size:
+                samples[sample.problem].append(sample)
+        return [samples[problem.id] for problem in problems]
 
     def counts(self, model: Trained, problems: Sequence[Problem], n: int = 256) -> Counts:
         """Return n and c of each problem from `samples`, in the order of `problems`, by the answer verifier."""

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,12 @@ import pytest
 from typer.testing import CliRunner
 
 from goldpanner.cli import application
+from goldpanner.cli.sample import goal_of
 from goldpanner.errors import InputError
 from goldpanner.measure import sequential
 from goldpanner.policies.scripted import ScriptedPolicy
-from goldpanner.sampling.collect import Spent, collect, goal_of
-from goldpanner.sampling.goal import Goal, draw, here
+from goldpanner.sampling.collect import top_up
+from goldpanner.sampling.goal import Goal, draw, in_process
 from goldpanner.store import Store
 from goldpanner.tasks import World, load
 from goldpanner.tasks.catalog import task
@@ -48,7 +50,7 @@ def test_under_peeking_after_every_batch_at_most_alpha_of_1000_problems_settle_w
         wrong = (at >= 0) & (at != np.searchsorted(goal.cuts, p))
         assert wrong.mean() <= 0.1
         assert (at >= 0).mean() > 0.7
-        assert sum(goal.zones(counts).values()) == 1000
+        assert sum(goal.zone_counts(counts).values()) == 1000
 
 
 def test_a_comparison_is_settled_rightly_and_spends_least_where_it_is_plain():
@@ -58,18 +60,18 @@ def test_a_comparison_is_settled_rightly_and_spends_least_where_it_is_plain():
     base = Counts.of(np.full(600, 512), rng.binomial(512, base_p))
     goal = Goal("settled", 1024, base=base)
     counts, _ = simulate(goal, p, rng)
-    found, in_vain = sequential.change(counts, base, 0.1)
+    found, undecidable = sequential.change(counts, base, 0.1)
     said = np.array(["open", *sequential.CHANGES])[found + 1]
     wrong = ((said == "rose") & (p <= base_p)) | ((said == "fell") & (p >= base_p))
     wrong |= (said == "no material change") & (abs(p - base_p) > 0.1)
     assert wrong.mean() <= 0.05
     assert (said != "open").mean() > 0.8
     assert counts.n[p - base_p > 0.25].mean() < 100 < counts.n[said == "open"].mean()
-    assert (counts.n[(said == "open") & ~in_vain] == 1024).all()
-    zones = goal.zones(counts)
+    assert (counts.n[(said == "open") & ~undecidable] == 1024).all()
+    zones = goal.zone_counts(counts)
     assert list(zones) == [*sequential.CHANGES, "open"]
     assert sum(zones.values()) == 600
-    assert (goal.in_vain(counts) == in_vain).all()
+    assert (goal.undecidable(counts) == undecidable).all()
     assert counts.n.sum() <= goal.forecast(counts)
     some, _ = simulate(Goal("settled", 1024, base=base, budget=12_000), p, rng)
     assert some.n.sum() == 12_000
@@ -170,7 +172,7 @@ def test_unjudged_samples_settle_nothing_and_still_end():
     policy = ScriptedPolicy.with_p(0.0, unjudged=1.0)
     nothing = Counts.of([0] * 4, [0] * 4, [p.id for p in PROBLEMS[:4]])
     steps = list(
-        draw(PROBLEMS[:4], Goal("settled", 64), here(policy, VERIFIERS, PARAMS), counts=nothing, have={}),
+        draw(PROBLEMS[:4], Goal("settled", 64), in_process(policy, VERIFIERS, PARAMS), counts=nothing, have={}),
     )
     assert (steps[-1].samples, steps[-1].expected, steps[-1].met, steps[-1].tokens) == (256, 256, 0, None)
 
@@ -179,28 +181,29 @@ def test_stopped_topped_up_and_given_another_goal_it_draws_the_same_samples_once
     policy, store, heard = ScriptedPolicy.with_p(0.3), Store(tmp_path), []
 
     def run(goal):
-        return collect(policy, "p", PROBLEMS, PARAMS, goal, 0, store, heard.append)
+        return top_up(policy, PROBLEMS, World().verifiers, PARAMS, store, goal, notify=heard.append)
 
-    counts, policy_id, spent = run(Goal(most=5))
-    assert (counts.n.tolist(), spent.samples) == ([5] * 24, 120)
-    counts, _, spent = run(Goal("settled", 500))
-    assert counts.n.sum() == 120 + spent.samples
-    assert run(Goal("settled", 500))[2].samples == 0, "the same goal again draws nothing"
-    counts, *_ = run(Goal(most=400))
-    assert counts.n.tolist() == [400] * 24
-    whole, *_ = collect(policy, "p", PROBLEMS, PARAMS, Goal(most=400), 0, Store(tmp_path / "b"), heard.append)
-    assert counts.c.tolist() == whole.c.tolist(), "the same keys, the same samples"
+    first = run(Goal(most=5))
+    assert (first.counts.n.tolist(), first.new, first.policy) == ([5] * 24, 120, policy.id)
+    settled = run(Goal("settled", 500))
+    assert settled.counts.n.sum() == 120 + settled.new
+    assert run(Goal("settled", 500)).new == 0, "the same goal again draws nothing"
+    last = run(Goal(most=400))
+    assert last.counts.n.tolist() == [400] * 24
+    whole = top_up(policy, PROBLEMS, World().verifiers, PARAMS, Store(tmp_path / "b"), Goal(most=400))
+    assert last.counts.c.tolist() == whole.counts.c.tolist(), "the same keys, the same samples"
     assert heard[-1].done == heard[-1].total
-    assert Spent(120, 2.0, 10**6).line(2.5) == "120 drawn in 2.0 s, 60/s, 1,000,000 tokens, 2.50 at 2.5/1M"
+    spent = replace(last, new=120, seconds=2.0, tokens=10**6)
+    assert spent.line(2.5) == "120 drawn in 2.0 s, 60/s, 1,000,000 tokens, 2.50 at 2.5/1M"
 
 
 CHILD = """
 import os, signal, sys
 from goldpanner.sampling.goal import Goal
-from goldpanner.sampling.collect import collect
+from goldpanner.sampling.collect import top_up
 from goldpanner.policies.scripted import ScriptedPolicy
 from goldpanner.store import Store
-from goldpanner.tasks import load
+from goldpanner.tasks import World, load
 from goldpanner.types import SamplingParams
 
 class Eager(Store):
@@ -215,9 +218,9 @@ class Dying(ScriptedPolicy):
             yield drawn
 
 goal = Goal("settled", 200, budget=1500)
-_, _, spent = collect(Dying.with_p(0.3), "p", load("world/d2", 24), SamplingParams(max_tokens=40), goal, 0,
-                      Eager(sys.argv[1]), lambda event: None)
-print(spent.samples)
+collection = top_up(Dying.with_p(0.3), load("world/d2", 24), World().verifiers, SamplingParams(max_tokens=40),
+                    Eager(sys.argv[1]), goal)
+print(collection.new)
 """
 
 
@@ -237,4 +240,4 @@ def test_killed_in_the_middle_nothing_is_lost_or_counted_twice(tmp_path: Path):
     assert int(done.stdout) == counts.n.sum() - before
     samples = store.samples(policy=policy)
     assert len({sample.key for sample in samples}) == len(samples) == counts.n.sum()
-    assert Goal("settled", 200).unmet(counts).sum() == 0
+    assert Goal("settled", 200).open_problems(counts).sum() == 0

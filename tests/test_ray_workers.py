@@ -24,13 +24,14 @@ from goldpanner.cli import application
 from goldpanner.errors import GoldpannerError, InputError, MissingExtraError
 from goldpanner.policies.scripted import ScriptedPolicy
 from goldpanner.policies.server import ServerPolicy
-from goldpanner.sampling.collect import collect
+from goldpanner.sampling.collect import top_up
 from goldpanner.sampling.goal import Goal
 from goldpanner.sampling.ray_workers import Workers, WorkersLostError, cut
 from goldpanner.store import Store
-from goldpanner.tasks import load
+from goldpanner.tasks import World, load
 from goldpanner.train.model import ModelConfig, build_model, build_tokenizer, save_model
 from goldpanner.types import Problem, SamplingParams
+from goldpanner.verify import Exact
 
 ray = pytest.importorskip("ray")
 PARAMS = SamplingParams(max_tokens=40)
@@ -58,11 +59,10 @@ def call(*arguments, code=0):
 
 
 def ray_collect(build, goal, store, workers=2, problems=PROBLEMS, params=PARAMS):
-    """Return what `collect` gives, and how many workers died."""
+    """Return what `top_up` gives, and how many workers died."""
     with Workers(workers) as pool:
-        return *collect(
-            pool.hold(build), "p", problems, params, goal, 0, store, lambda event: None, None, pool
-        ), pool.deaths
+        policy = pool.load(build)
+        return top_up(policy, problems, World().verifiers, params, store, goal, workers=pool), pool.deaths
 
 
 def drawn(store):
@@ -101,14 +101,14 @@ def test_workers_draw_the_same_samples_as_one_process(tmp_path):
 def test_goals_are_met_as_in_one_process(tmp_path):
     goal = Goal("settled", 300, budget=3000)
     policy = ScriptedPolicy.with_p(0.3)
-    own, _, spent = collect(policy, "p", PROBLEMS, PARAMS, goal, 0, Store(tmp_path / "own"), lambda event: None)
+    own = top_up(policy, PROBLEMS, World().verifiers, PARAMS, Store(tmp_path / "own"), goal)
     for workers in (1, 2):
         store = Store(tmp_path / str(workers))
-        counts, policy_id, by_ray, _ = ray_collect(lambda: policy, goal, store, workers)
-        assert (policy_id, by_ray.samples, by_ray.tokens) == (policy.id, spent.samples, None)
+        by_ray, _ = ray_collect(lambda: policy, goal, store, workers)
+        assert (by_ray.policy, by_ray.new, by_ray.tokens) == (policy.id, own.new, None)
         assert drawn(store) == drawn(Store(tmp_path / "own"))
-        assert counts.c.tolist() == own.c.tolist()
-    assert 0 < spent.samples <= 3000
+        assert by_ray.counts.c.tolist() == own.counts.c.tolist()
+    assert 0 < own.new <= 3000
 
 
 def test_a_stopped_run_is_topped_up_by_whoever_comes(tmp_path):
@@ -214,9 +214,9 @@ def deadly(folder, deaths):
 
 def test_a_killed_worker_costs_only_its_unit(tmp_path):
     store = Eager(tmp_path / "store")
-    counts, _, spent, deaths = ray_collect(partial(deadly, tmp_path, 1), Goal(most=40), store)
-    assert (deaths, spent.samples) == (1, 40 * 24)
-    assert counts.n.tolist() == [40] * 24
+    collection, deaths = ray_collect(partial(deadly, tmp_path, 1), Goal(most=40), store)
+    assert (deaths, collection.new) == (1, 40 * 24)
+    assert collection.counts.n.tolist() == [40] * 24
     found = store.samples()
     assert len({sample.key for sample in found}) == len(found) == 40 * 24, "every row, each once"
     times = Counter((p, i) for path in tmp_path.glob("drew-*") for p, i in json.loads(path.read_text()))
@@ -236,18 +236,18 @@ def test_a_unit_that_kills_whoever_takes_it_ends_the_run_and_the_rest_is_kept(tm
 
 def test_workers_that_die_while_they_load_are_not_started_for_ever():
     with Workers(1) as pool, pytest.raises(WorkersLostError, match="3 workers in a row died before"):
-        pool.hold(lambda: os.kill(os.getpid(), signal.SIGKILL))
+        pool.load(lambda: os.kill(os.getpid(), signal.SIGKILL))
 
 
 CHILD = """
 import sys, time
 from goldpanner.sampling.goal import Goal
-from goldpanner.sampling.collect import collect
+from goldpanner.sampling.collect import top_up
 from goldpanner.sampling.ray_workers import Workers
 from goldpanner.errors import Interrupted
 from goldpanner.policies.scripted import ScriptedPolicy
 from goldpanner.store import Store
-from goldpanner.tasks import load
+from goldpanner.tasks import World, load
 from goldpanner.types import SamplingParams
 
 class Slow(ScriptedPolicy):
@@ -258,9 +258,9 @@ class Slow(ScriptedPolicy):
 
 try:
     with Workers(2, "local") as pool:
-        collect(pool.hold(lambda: Slow.with_p(0.3)), "p", load("world/d2", 24), SamplingParams(max_tokens=40),
-                Goal(most=400), 0, Store(sys.argv[1]), lambda event: event.done and print(event.done, flush=True),
-                None, pool)
+        top_up(pool.load(lambda: Slow.with_p(0.3)), load("world/d2", 24), World().verifiers,
+               SamplingParams(max_tokens=40), Store(sys.argv[1]), Goal(most=400), workers=pool,
+               notify=lambda event: event.done and print(event.done, flush=True))
 except Interrupted as stop:
     sys.exit(str(stop))
 """
@@ -294,9 +294,9 @@ def test_a_stopped_driver_leaves_no_process_and_a_store_to_go_on_with(tmp_path, 
     store = Store(tmp_path)
     before = len(store.samples())
     assert 128 <= before < 400 * 24
-    counts, _, spent, _ = ray_collect(lambda: ScriptedPolicy.with_p(0.3), Goal(most=400), store)
-    assert spent.samples == 400 * 24 - before
-    assert counts.n.tolist() == [400] * 24
+    collection, _ = ray_collect(lambda: ScriptedPolicy.with_p(0.3), Goal(most=400), store)
+    assert collection.new == 400 * 24 - before
+    assert collection.counts.n.tolist() == [400] * 24
 
 
 def at_work(mark):
@@ -346,7 +346,7 @@ def test_what_belongs_to_ray_is_not_ignored(tmp_path):
 
 def test_a_bug_in_a_worker_keeps_its_traceback():
     with Workers(1) as pool, pytest.raises(ZeroDivisionError) as caught:
-        pool.hold(lambda: 1 // 0)
+        pool.load(lambda: 1 // 0)
     assert "in <lambda>" in str(caught.value.__cause__)
 
 
@@ -383,9 +383,9 @@ def test_a_server_is_probed_once_and_drawn_from_by_all(tmp_path):
         Workers(2) as pool,
     ):
         policy, store = ServerPolicy(server.url), Store(tmp_path)
-        counts, *_ = collect(policy, "toy", problems, PARAMS, Goal(most=100), 0, store, lambda e: None, None, pool)
+        collection = top_up(policy, problems, lambda: (Exact(),), PARAMS, store, Goal(most=100), workers=pool)
         bodies = [body for body in server.bodies if body["prompt"].startswith("say")]
-    assert counts.n.tolist() == [100] * 6
+    assert collection.counts.n.tolist() == [100] * 6
     (probe,) = store.records("probes").values()
     greedy = [body["temperature"] == 0 for body in bodies]
     assert any(greedy[: probe["requests"]])

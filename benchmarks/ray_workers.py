@@ -1,8 +1,8 @@
 """Two workers on Ray against one, of one thread each, against this process; and what a killed worker costs.
 
-    python benchmarks/cluster.py MODEL world/d2 --problems 64 --samples 1024
-    python benchmarks/cluster.py MODEL arithmetic/add-2d2d --problems 8 --samples 256 --repeats 1
-    python benchmarks/cluster.py waiting world/d2 --samples 512   # waits 50 ms a problem, as for a server
+    python benchmarks/ray_workers.py MODEL world/d2 --problems 64 --samples 1024
+    python benchmarks/ray_workers.py MODEL arithmetic/add-2d2d --problems 8 --samples 256 --repeats 1
+    python benchmarks/ray_workers.py waiting world/d2 --samples 512   # waits 50 ms a problem, as for a server
 
 Ways alternate, and the median counts; starting Ray and the workers is timed apart. All must draw the same samples.
 """
@@ -21,26 +21,28 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded; workers take it o
 os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  as this process; at Ray's 15 they get what others leave
 
 from goldpanner.policies.base import Policy, Request
+from goldpanner.policies.resolve import load_policy
 from goldpanner.policies.scripted import ScriptedPolicy
 from goldpanner.progress import Event
-from goldpanner.sampling.collect import collect
+from goldpanner.sampling.collect import top_up
 from goldpanner.sampling.goal import Goal
-from goldpanner.sampling.ray_workers import Held, Workers
-from goldpanner.sources import load_policy
+from goldpanner.sampling.ray_workers import RemotePolicy, Workers
 from goldpanner.store import Store
-from goldpanner.tasks.catalog import load, task
-from goldpanner.types import Completion, Problem, SamplingParams
+from goldpanner.tasks.catalog import task
+from goldpanner.tasks.task import Task
+from goldpanner.types import Completion, SamplingParams
 
 
 class Run:
     """Draws the same samples into a fresh store each time."""
 
-    def __init__(self, folder: Path, problems: list[Problem], params: SamplingParams, samples: int) -> None:
-        self.folder, self.problems, self.params, self.samples = folder, problems, params, samples
+    def __init__(self, folder: Path, task: Task, problems: int, samples: int) -> None:
+        self.folder, self.task, self.samples = folder, task, samples
+        self.problems = task.problems(problems)
         self.found: set[int] = set()
         self.parts = 0
 
-    def __call__(self, policy: Policy | Held, pool: Workers | None = None, victim: int = 0) -> float:
+    def __call__(self, policy: Policy | RemotePolicy, pool: Workers | None = None, victim: int = 0) -> float:
         """Return the seconds for all samples; `victim` is a process to kill when a third of them is there."""
         store = Store(Path(tempfile.mkdtemp(dir=self.folder)))
         left = [victim] if victim else []
@@ -50,9 +52,10 @@ class Run:
                 os.kill(left.pop(), signal.SIGKILL)
 
         began = time.perf_counter()
-        counts, _, _ = collect(
-            policy, "m", self.problems, self.params, Goal(most=self.samples), 0, store, listen, None, pool
-        )
+        counts = top_up(
+            policy, self.problems, self.task.verifiers, self.task.params, store, Goal(most=self.samples),
+            name="m", notify=listen, workers=pool,
+        ).counts  # fmt: skip
         took = time.perf_counter() - began
         assert counts.n.tolist() == [self.samples] * len(self.problems)
         self.found.add(int(counts.c.sum()))
@@ -100,16 +103,15 @@ def main() -> None:
         for each in pids.values():
             each.mkdir()
         (folder / "0" / str(os.getpid())).touch()
-        params = task(given.task).params
-        run = Run(folder, load(given.task, given.problems, 0), params, given.samples)
+        run = Run(folder, task(given.task), given.problems, given.samples)
         own = policy_of(given.model)
         began = time.perf_counter()
         with Workers(1, "local") as one, Workers(2) as two:
             print(f"Ray started in {time.perf_counter() - began:.1f} s", end=", ")
             began = time.perf_counter()
-            alone = one.hold(partial(build, given.model, folder / "1"))
+            alone = one.load(partial(build, given.model, folder / "1"))
             print(f"a worker with its model in {time.perf_counter() - began:.1f} s")
-            held = two.hold(partial(build, given.model, folder / "2"))
+            held = two.load(partial(build, given.model, folder / "2"))
             ways = {"this process": (own, None), "Ray, one worker": (alone, one), "Ray, two workers": (held, two)}
             run(held, two)  # both are up, and their units have found their size
             seconds: dict[str, list[float]] = {what: [] for what in ways}

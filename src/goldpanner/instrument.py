@@ -1,0 +1,263 @@
+"""The instrument on what is known of counts: `gp.compare` and `gp.profile`, which refuse what these cannot say."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from goldpanner.errors import InputError
+from goldpanner.measure import corrections, groups
+from goldpanner.measure.compare import Comparison, align, compare, with_origins
+from goldpanner.measure.corrections import VerifierErrors, support_refusal
+from goldpanner.measure.profile import Profile, profile
+from goldpanner.measure.verdict import MARGIN
+from goldpanner.sources import Source, load_counts
+from goldpanner.types import Counts, IntArray, SamplingParams
+
+CHECK_RECORDS = "verifier-checks"
+"""Kind of the records that verify-check leaves in a store, one for each (task, verifier)."""
+
+
+def compare_sources(
+    base: Counts | Path | str,
+    rl: Counts | Path | str,
+    *,
+    store: Path | str | None = None,
+    k: Sequence[int] | IntArray | None = None,
+    level: float = 0.95,
+    fdr: float = 0.05,
+    margin: float = MARGIN,
+    override_support: bool = False,
+) -> Comparison:
+    """Compare two models on the same problems, paired by id: did the boundary move?
+
+        print(gp.compare("base", "grpo", store="runs/world-seed0").summary)
+
+    What is known of how the counts were drawn must agree: sampling parameters, verifier, prompts. Gained problems whose
+    RL samples were scored under the base (`goldpanner score`) get their origin. Of plain `Counts` nothing is known, and
+    nothing is refused but different problems.
+
+    Args:
+        base: the model before RL: counts, plain or from `load_counts`, or a word that `load_counts` takes.
+        rl: the model after RL, on the same problems.
+        store: folder of the store that holds the policies that words name.
+        k: values of k, by default every k up to the smallest n of each; the difference ends at the smaller of the two.
+        level: coverage of every band and interval.
+        fdr: false discovery rate of established gains and losses.
+        margin: difference of pass@k that matters (`measure.verdict.decide`).
+        override_support: compare although truncated or tempered sampling, or a server's fault, can make zeros; the
+            comparison then says so (`support_refused`).
+
+    Raises:
+        InputError: the two were not sampled, judged or asked alike, or hold different problems.
+    """
+    before, after = _source(base, store, "base"), _source(rl, store, "RL")
+    refused = same_conditions(before, after, override_support)
+    comparison = compare(before, after, k=k, level=level, fdr=fdr, margin=margin)
+    return _with_origins(replace(comparison, support_refused=refused), before, after)
+
+
+def profile_source(
+    counts: Counts | Path | str,
+    k: Sequence[int] = (),
+    *,
+    store: Path | str | None = None,
+    level: float = 0.95,
+    params: SamplingParams | None = None,
+    override_support: bool = False,
+    answer_space: float | None = None,
+    verifier: VerifierErrors | None = None,
+) -> Profile:
+    """Measure one model: pass@k with its band, P(correct) per problem, groups, and pass@k beyond the samples.
+
+    Args:
+        counts: the model's: plain or from `load_counts`, or a word that `load_counts` takes.
+        k: further k to report, beyond n too.
+        store: folder of the store that holds the policy that a word names.
+        level: coverage of every band and interval.
+        params: how the samples were drawn, where the counts do not say.
+        override_support: show the boundary although truncated or tempered sampling can make zeros.
+        answer_space: number of answers that a blind guess chooses from, at least 2.
+        verifier: audit of the verifier, to correct for its errors.
+
+    Raises:
+        InputError: no problems, a k below 1, or an answer space below 2.
+    """
+    source = _source(counts, store, "counts")
+    result = profile(
+        source,
+        k,
+        level=level,
+        params=source.params or params,
+        override_support=override_support,
+        answer_space=answer_space,
+        verifier=verifier,
+    )
+    if source.distrusted is None:
+        return result
+    return replace(result, support_refused="; ".join(filter(None, (source.distrusted, result.support_refused))))
+
+
+def same_conditions(base: Source, rl: Source, override: bool = False) -> str | None:
+    """Return why nothing can be said of support, if so.
+
+    Raises InputError where the two were sampled, judged or asked differently, naming what differs, and where their
+    problems are not the same, by the names that the logs give them.
+    """
+    if changed := [name for name in base.stated if name in rl.stated and base.stated[name] != rl.stated[name]]:
+        before, after = (", ".join(f"{name} = {x.stated[name]!r}" for name in changed) for x in (base, rl))
+        raise InputError(
+            f"base ({base.name}) was sampled with {before}, RL ({rl.name}) with {after}; sample both alike"
+        )
+    _same_verifier(base, rl)
+    _same_prompts(base, rl)
+    align(base, rl, {i: question.name for x in (base, rl) for i, question in x.questions.items() if question.name})
+    reasons = [x.distrusted for x in (base, rl)]
+    reasons += [support_refusal(x.params, override) for x in (base, rl) if x.params is not None]
+    refused = next(filter(None, reasons), None)
+    if refused and not override:
+        raise InputError(f"{refused}; or go on with --speak-of-support, and every page will say so")
+    return refused
+
+
+def stored_errors(source: Source) -> VerifierErrors:
+    """Return the audit that verify-check left in the store for the tasks and the verifier of a policy's samples.
+
+    Raises InputError where the store has none, naming the task.
+    """
+    stored = source.stored
+    if stored is None:
+        raise InputError(f"--checked takes verify-check's counts from a store, and {source.name} is a file")
+    total = dict.fromkeys(("false_positive", "wrong", "false_negative", "right"), 0)
+    for row in stored.select("DISTINCT task, verifier", "ORDER BY ALL"):
+        verifier = stored.verifier or row["verifier"]
+        record = stored.store.get(CHECK_RECORDS, f"{row['task']} {verifier}")
+        if record is None:
+            raise InputError(
+                f"no check of {verifier} on {row['task']} is kept; run: goldpanner verify-check {row['task']} "
+                f"--store {stored.store.root}"
+            )
+        for name in total:
+            total[name] += record["errors"][name]
+    return VerifierErrors(**total)
+
+
+def confounds(source: Source, level: float = 0.95) -> dict[str, Any]:
+    """Return what the texts show that counts cannot: P(parses) x P(correct | parses), and the guess floor.
+
+    Empty for counts without texts, for training rollouts, and for the verdicts of a verifier that did not judge while
+    sampling: what was read in the texts is the sampling's. `guess_floor` is the mean chance that the model's answer to
+    another problem would have been right here, `less_own_guesses` pass@k with such luck taken out problem by problem.
+    """
+    stored = source.stored
+    if stored is None or stored.verifier is not None or stored.training:
+        return {}
+    row_of = {problem: row for row, problem in enumerate(source.ids)}
+    n, c, parsed = (np.zeros(len(row_of), np.int64) for _ in range(3))
+    answers: dict[str, dict[str | None, int]] = {}
+    for answer in stored.select("problem, extracted, outcome, count(*) AS times", "GROUP BY ALL"):
+        if answer["problem"] in row_of and answer["outcome"] != "unjudged":
+            row, correct = row_of[answer["problem"]], answer["outcome"] == "correct"
+            n[row] += answer["times"]
+            c[row] += answer["times"] * correct
+            parsed[row] += answer["times"] * (correct or answer["extracted"] is not None)
+            times = answers.setdefault(answer["problem"], {})
+            times[answer["extracted"]] = times.get(answer["extracted"], 0) + answer["times"]
+    if not n.sum():
+        return {}
+    split = corrections.parse_split(n, c, parsed, level)
+    problems = stored.store.problems()
+    answers = {problem: each for problem, each in answers.items() if problem in problems}
+    floor = corrections.guess_floor(answers, {problem: problems[problem].answer for problem in answers})
+    values = [value for value in floor.values() if np.isfinite(value)]
+    corrected = {}
+    if len(values) == len(source) and max(values) < 1:
+        ks = sorted({1, int(source.n.min())})
+        own = np.array([floor[problem] for problem in source.ids])
+        corrected = corrections.chance_corrected(source, own, ks, level)
+    return {
+        "parses": split.parses.to_json(),
+        "correct_given_parsed": split.correct_given_parsed.to_json(),
+        "guess_floor": float(np.mean(values)) if values else None,
+        "less_own_guesses": {str(k): estimate.to_json() for k, estimate in corrected.items()},
+        "observed_groups": _observed_groups(source, level),
+    }
+
+
+def _observed_groups(source: Source, level: float) -> dict[str, Any]:
+    """Return the shares of the groups that RL drew from this very policy (its first step), by group size."""
+    assert source.stored is not None
+    query = """
+        SELECT count(*) AS n, count(*) FILTER (outcome = 'correct') AS c,
+            count(*) FILTER (outcome = 'unjudged' AND cause IS DISTINCT FROM 'model') AS u
+        FROM samples WHERE policy = $policy AND step IS NOT NULL AND "group" IS NOT NULL
+            AND (len($tasks::VARCHAR[]) = 0 OR list_contains($tasks::VARCHAR[], task))
+        GROUP BY run, step, "group"
+    """
+    values = {"policy": source.stored.policy, "tasks": list(source.stored.tasks)}
+    rows = source.stored.store.sql(query, values).to_pylist()
+    n, c, u = (np.array([row[name] for row in rows], np.int64) for name in ("n", "c", "u"))
+    return {str(size): shares.to_json() for size, shares in groups.observed(n, c, u, level).items()} if rows else {}
+
+
+def _source(what: Counts | Path | str, store: Path | str | None, role: str) -> Source:
+    """Return counts as a source; of plain ones nothing is known."""
+    if isinstance(what, Source):
+        return what
+    if isinstance(what, Counts):
+        return Source.of_counts(what, role)
+    return load_counts(what, store)
+
+
+def _with_origins(comparison: Comparison, base: Source, rl: Source) -> Comparison:
+    """Return the comparison with the origin of every gained problem whose RL samples were scored under the base.
+
+    The scores are those of `goldpanner score`; without them nothing is added, nor where the verdicts counted are not
+    those of the sampling: which sample was right is read there.
+    """
+    gained = comparison.changes.of("gained")
+    if not gained or base.stored is None or rl.stored is None or rl.stored.training:
+        return comparison
+    if rl.stored.verifier is not None and rl.stored.verifiers() != {rl.stored.verifier}:
+        return comparison
+    scored = rl.stored.store.scored(rl.stored.policy, base.stored.policy, gained, params=rl.stored.params)
+    return with_origins(comparison, scored, base, rl.full_softmax)
+
+
+def _same_verifier(base: Source, rl: Source) -> None:
+    """Raise InputError where two policies of a store were judged by different verifiers, and none was named."""
+    if base.stored is None or rl.stored is None or base.stored.verifier is not None:
+        return
+    before, after = base.stored.verifiers(), rl.stored.verifiers()
+    if before != after:
+        raise InputError(
+            f"base ({base.name}) was judged by {', '.join(sorted(before))}, RL ({rl.name}) by "
+            f"{', '.join(sorted(after))}; let one verifier judge what is stored of both (goldpanner sample ... "
+            "--verifier NAME, which draws nothing that is there) and name it with --verifier"
+        )
+
+
+def _same_prompts(base: Source, rl: Source) -> None:
+    """Raise InputError naming a problem that two logs ask differently: one id, or one name in both logs."""
+    named = {each.name: each for i, each in rl.questions.items() if each.name and i not in base.questions}
+    changed = []
+    for i, question in base.questions.items():
+        other = rl.questions.get(i) or named.get(question.name)
+        if other is not None and question.prompt and other.prompt and question.prompt != other.prompt:
+            changed.append((question.name or i, question.prompt, other.prompt))
+    if changed:
+        name, first, second = changed[0]
+        more = f" (and {len(changed) - 1} more problems)" if len(changed) > 1 else ""
+        at = next((k for k, (a, b) in enumerate(zip(first, second)) if a != b), min(len(first), len(second)))
+        raise InputError(
+            f"problem {name!r} is asked differently{more}: base ({base.name}) has {_around(first, at)}, RL "
+            f"({rl.name}) has {_around(second, at)}; sample both with the same prompts"
+        )
+
+
+def _around(text: str, at: int, before: int = 20, after: int = 60) -> str:
+    """Return the part of a prompt around position `at`, quoted."""
+    start, end = max(at - before, 0), at + after
+    return f"{'... ' if start else ''}{text[start:end]!r}{' ...' if end < len(text) else ''}"
