@@ -6,10 +6,14 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -21,7 +25,7 @@ from tests.test_verify_code_layouts import LAYOUTS
 from goldpanner.errors import InputError
 from goldpanner.types import Cause, Completion, Outcome, Problem
 from goldpanner.verify import Code, Limits
-from goldpanner.verify.sandbox import bubblewrap, memory, probe, sandbox
+from goldpanner.verify.sandbox import bubblewrap, memory, probe, sandbox, warm
 from goldpanner.verify.sandbox.probe import self_test
 
 WRONG, UNJUDGED = Outcome.WRONG, Outcome.UNJUDGED
@@ -78,15 +82,15 @@ def test_a_python_whose_prefix_is_the_home_folder_shows_nothing_of_it(
 def test_a_sandbox_that_shows_more_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert BUBBLEWRAP is not None
     monkeypatch.setenv("HOME", str(home))
-    files = bubblewrap.files(BUBBLEWRAP.python)
+    files, cold = bubblewrap.files(BUBBLEWRAP.python), replace(BUBBLEWRAP, warm=False)
     for shown in (home, home / ".ssh", Path("/etc"), Path.cwd()):
         more = bubblewrap.Files((*files.folders, str(shown)), files.files, files.hidden, files.version)
         monkeypatch.setattr(bubblewrap, "files", lambda *_, more=more: more)
-        leak = self_test(BUBBLEWRAP.start)
+        leak = self_test(cold.start)
         assert leak is not None
         assert "sees" in leak or "users" in leak
         sandbox.find.cache_clear()
-        monkeypatch.setattr(sandbox, "_candidates", lambda _: [BUBBLEWRAP])
+        monkeypatch.setattr(sandbox, "_candidates", lambda _: [cold])
         with pytest.raises(InputError, match="no sandbox for model-written code works here"):
             sandbox.find()
     sandbox.find.cache_clear()
@@ -155,6 +159,91 @@ def test_a_user_without_rights_has_a_sandbox_too(tmp_path: Path) -> None:
     assert done.stdout.startswith("bubblewrap (b'started"), done.stderr
 
 
+# ------------------------------------------------------------------------------------------------ a warm Python
+
+WARM = next((each for each in REAL if each.warm), None)
+needs_warm = pytest.mark.skipif(WARM is None, reason="no Python can be kept warm here")
+
+
+def the_zygote() -> warm.Zygote:
+    assert WARM is not None
+    return warm.zygote(WARM.warm_command)
+
+
+@needs_warm
+def test_forks_share_nothing() -> None:
+    assert WARM is not None
+    code = confined_by(WARM)
+    leave = "import builtins, json, os, sys, random\njson.dumps = builtins.len = None\nopen('left', 'w').write('x')\nos.environ['left'] = 'x'\nprint(7)"
+    look = "import json, os\nassert len(json.dumps([1])) == 3 and not os.path.exists('left') and 'left' not in os.environ\nprint(7)"
+    fds = "import os\nopened = []\nfor d in range(3, 300):\n    try: os.fstat(d); opened.append(d)\n    except OSError: pass\nprint(7 + len(opened))"
+    talk = "import socket\ns = socket.socket(); s.bind(('127.0.0.1', 7777)); s.listen(); c = socket.create_connection(('127.0.0.1', 7777)); print(7)"
+    lone = "import os\nassert os.getpid() == 2 and os.getppid() == 1, os.getpid()\nprint(7)"
+    with ThreadPoolExecutor(4) as pool:
+        for verdict in pool.map(lambda program: judged(code, program), [leave, look, fds, talk, lone] * 4):
+            assert verdict.correct, verdict
+    assert (
+        judged(code, "import random; print(random.random())").reason
+        != judged(code, "import random; print(random.random())").reason
+    )
+
+
+@needs_warm
+def test_a_warm_python_that_has_ended_is_started_anew_and_never_the_programs_fault() -> None:
+    assert WARM is not None
+    code = confined_by(WARM)
+    assert judged(code, "print(7)").correct
+    process = the_zygote()._process
+    assert process is not None
+    process.kill()
+    process.wait()
+    assert judged(code, "print(7)").correct
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(judged, code, "import time; time.sleep(3)")
+        time.sleep(0.5)
+        process = the_zygote()._process
+        assert process is not None
+        inside = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(int(inside[0]), signal.SIGKILL)
+        verdict = running.result()
+    assert (verdict.outcome, verdict.cause) == (UNJUDGED, Cause.OURS), verdict
+    assert judged(code, "print(7)").correct
+
+
+@needs_warm
+def test_the_thread_that_started_a_warm_python_may_end() -> None:
+    assert WARM is not None
+    the_zygote().close()
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(judged, confined_by(WARM), "print(7)").result().correct
+    process = the_zygote()._process
+    time.sleep(0.2)
+    assert process is not None
+    assert process.poll() is None
+    assert judged(confined_by(WARM), "print(7)").correct
+    assert the_zygote()._process is process
+
+
+@needs_warm
+def test_a_warm_python_ends_with_its_process() -> None:
+    script = (
+        "import os\nfrom goldpanner.verify import Code\nfrom goldpanner.verify.sandbox import warm\nc = Code()\n"
+        "print(c.sandbox.warm, warm.zygote(c.sandbox.warm_command)._process.pid, flush=True)\nos.kill(os.getpid(), 9)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    warm_there, pid = done.stdout.split()
+    assert warm_there == "True"
+    deadline = time.monotonic() + 5
+    while Path(f"/proc/{pid}/cmdline").exists() and b"bwrap" in Path(f"/proc/{pid}/cmdline").read_bytes():
+        assert time.monotonic() < deadline, "it has outlived its process"
+        time.sleep(0.02)
+
+
 # ------------------------------------------------------------------------------------------------ memory
 
 TOGETHER = """
@@ -176,7 +265,7 @@ def test_memory_is_what_is_in_use_of_all_processes_together() -> None:
     assert judged(code, "x = b'x' * (300 << 20); print(7)").reason == "more than 256 MB of memory"
     assert judged(code, TOGETHER).outcome is WRONG
     assert judged(code, "import mmap; m = mmap.mmap(-1, 2 << 30); print(7)").correct, "what is not used does not count"
-    assert judged(code, "open('f', 'wb').write(bytes(10 << 20)); x = b'x' * (240 << 20); print(7)").outcome is WRONG
+    assert judged(code, "open('f', 'wb').write(bytes(10 << 20)); x = b'x' * (250 << 20); print(7)").outcome is WRONG
     assert judged(code, "def f():\n    x = b'x' * (300 << 20)\n    return 7", ["assert f() == 7"]).outcome is WRONG
     parent = memory._parent()
     assert parent is not None
@@ -329,6 +418,13 @@ def test_every_layout_is_judged_by_a_server(far: Code, layout: str) -> None:
 def test_no_attack_on_a_server_is_paid(far: Code, program: str) -> None:
     for tests in (CALLS, ASSERTS):
         assert not judged(far, program, tests).correct
+
+
+def test_how_many_requests_a_server_gets(far: Code, server: Server) -> None:
+    for tests, most in ((CALLS, 1), (SCRIPTS, len(SCRIPTS)), (ASSERTS, 2 + 2 * len(ASSERTS))):
+        server.requests.clear()
+        judged(far, ADD + "print(sum(map(int, open(0).read().split())))" if tests is SCRIPTS else ADD, tests)
+        assert 0 < len(server.requests) <= most
 
 
 def test_expected_answers_are_not_sent_with_the_program(far: Code, server: Server) -> None:

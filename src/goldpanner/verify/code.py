@@ -135,9 +135,7 @@ class Code:
         with self._checker(tests.checker) as check:
             if tests.calls:
                 with _Served(self, program) as served:
-                    served.loaded()
-                    for test in tests.calls:
-                        served.check(test, check)
+                    served.check(tests.calls, check)
             if tests.texts:
                 self._assert(program, tests)
             for test in tests.scripts:
@@ -255,7 +253,22 @@ class _Served:
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return the program's reply, its form checked: the program may have forged it."""
+        self._say(request)
+        return self._reply(request)
+
+    def check(self, tests: Sequence[Mapping[str, Any]], check: _Check | None) -> None:
+        """Make the calls, all said at once, and compare what they return."""
+        requests = [_request(test) for test in tests]
+        for request in requests:
+            self._say(request)
+        self.loaded()
+        for test, request in zip(tests, requests, strict=True):
+            _compare(test, self._reply(request), check)
+
+    def _say(self, request: dict[str, Any]) -> None:
         self._running.send(json.dumps(request).encode() + b"\n")
+
+    def _reply(self, request: dict[str, Any]) -> dict[str, Any]:
         reply = self._read()
         try:
             if isinstance(reply.get("opaque"), str):
@@ -270,24 +283,6 @@ class _Served:
         except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError):
             _forged()
 
-    def check(self, test: Mapping[str, Any], check: _Check | None) -> None:
-        """Make one call and compare what it returns."""
-        args, kwargs = tuple(test.get("args", ())), dict(test.get("kwargs", {}))
-        request = {"do": "call", "name": str(test["call"]), "args": encode(args), "kwargs": encode(kwargs)}
-        reply = self.ask({**request, "flat": True})
-        called = f"{test['call']}({', '.join(map(repr, args))})"[:120]
-        if "opaque" in reply:
-            raise _Unjudged(f"{called} returned {reply['opaque']}, which is no plain data", Cause.MODEL)
-        if "raised" in reply:
-            raise _Wrong(f"{called} raised {': '.join(reply['raised'])}")
-        value = decode(reply["value"], _elsewhere)
-        accepted = test.get("accepts") or [test.get("returns")]
-        if check is not None:
-            if not check(args, value, test.get("returns")):
-                raise _Wrong(f"the checker refuses {called} = {value!r}"[:300])
-        elif not any(same(value, right) for right in accepted):
-            raise _Wrong(f"{called} is {' or '.join(map(repr, accepted))}, returned {value!r}"[:300])
-
     def _raised(self, reply: dict[str, Any]) -> list[str]:
         kind, message, missing = (str(part)[:300] for part in reply["raised"])
         _module_missing(self._program, missing)
@@ -298,6 +293,28 @@ class _Served:
             return json.loads(_heard(self._running.line))
         except (ValueError, RecursionError):
             _forged()
+
+
+def _request(test: Mapping[str, Any]) -> dict[str, Any]:
+    args, kwargs = tuple(test.get("args", ())), dict(test.get("kwargs", {}))
+    return {"do": "call", "name": str(test["call"]), "args": encode(args), "kwargs": encode(kwargs), "flat": True}
+
+
+def _compare(test: Mapping[str, Any], reply: dict[str, Any], check: _Check | None) -> None:
+    """Raise what a call's reply says of the program, if it is not right."""
+    args = tuple(test.get("args", ()))
+    called = f"{test['call']}({', '.join(map(repr, args))})"[:120]
+    if "opaque" in reply:
+        raise _Unjudged(f"{called} returned {reply['opaque']}, which is no plain data", Cause.MODEL)
+    if "raised" in reply:
+        raise _Wrong(f"{called} raised {': '.join(reply['raised'])}")
+    value = decode(reply["value"], _elsewhere)
+    accepted = test.get("accepts") or [test.get("returns")]
+    if check is not None:
+        if not check(args, value, test.get("returns")):
+            raise _Wrong(f"the checker refuses {called} = {value!r}"[:300])
+    elif not any(same(value, right) for right in accepted):
+        raise _Wrong(f"{called} is {' or '.join(map(repr, accepted))}, returned {value!r}"[:300])
 
 
 def _forged() -> NoReturn:

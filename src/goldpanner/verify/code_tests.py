@@ -134,7 +134,7 @@ def _fault(texts: tuple[str, ...], checker: str | None) -> str | None:
 
 
 def extract(text: str, problem: Problem) -> str | None:
-    """Return the one program that is judged, None if there is none; docs/verifiers.md states the rule.
+    """Return the one program that is judged, None if there is none; docs/programs.md states the rule.
 
     A text without a fence, or a block that begins indented, goes on from the problem's prefix. Before any other block
     only the prefix's imports are put.

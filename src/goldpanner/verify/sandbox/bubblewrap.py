@@ -93,8 +93,17 @@ def _said(command: list[str]) -> str:
     return done.stdout
 
 
-def arguments(shown: Files, root: bool, disk: int) -> Iterator[str]:
-    """Yield bwrap's arguments: every namespace of its own, the files above, one writable folder, nothing else."""
+def arguments(shown: Files, root: bool, disk: int) -> tuple[str, ...]:
+    """Return bwrap's arguments: every namespace of its own, the files above, one writable folder, nothing else."""
+    return (*_fixed(shown, root), "--perms", "0777", "--size", str(disk), "--tmpfs", "/box", "--chdir", "/box", "--")
+
+
+@lru_cache(maxsize=8)
+def _fixed(shown: Files, root: bool) -> tuple[str, ...]:
+    return tuple(_all_but_folder(shown, root))
+
+
+def _all_but_folder(shown: Files, root: bool) -> Iterator[str]:
     yield from ("--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try")
     if not root:
         yield "--unshare-user"
@@ -115,12 +124,11 @@ def arguments(shown: Files, root: bool, disk: int) -> Iterator[str]:
     for name in DEVICES:
         yield from ("--dev-bind", f"/dev/{name}", f"/dev/{name}")
     yield from ("--symlink", "/box/.stdin", "/dev/stdin", "--remount-ro", "/dev")
-    yield from ("--perms", "0777", "--size", str(disk), "--tmpfs", "/box")
     if Path("/tmp") not in parents:
         yield from ("--symlink", "box", "/tmp")
     for name, value in (("HOME", "/box"), ("TMPDIR", "/box"), ("OPENBLAS_NUM_THREADS", "1"), ("OMP_NUM_THREADS", "1")):
         yield from ("--setenv", name, value)
-    yield from ("--remount-ro", "/", "--chdir", "/box", "--")
+    yield from ("--dir", "/box", "--remount-ro", "/")
 
 
 def _placed(name: str) -> str:

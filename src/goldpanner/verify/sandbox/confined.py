@@ -31,15 +31,20 @@ INPUT = ".stdin"
 """The file in the program's folder that is its standard input."""
 
 
-def main() -> None:
-    """Read the header (12 digits of length, then JSON), give up rights, and run."""
+def main(channel: int | None = None, give_up: Callable[[], None] | None = None) -> None:
+    """Read the header (12 digits of length, then JSON), give up rights, and run.
+
+    `channel`: a socket whose other end is closed when the program is to end; `give_up` is called before it starts.
+    """
     header = json.loads(_exactly(int(_exactly(12))))
     if os.getpid() == 1:
-        _watch()
+        _watch(channel)
     if header["mode"] == "script" and header.get("stdin") is not None:
         _read_from(header["stdin"])
     sys.path += header.get("packages", ())
     _confine(header["limits"])
+    if give_up is not None:
+        give_up()
     _furnish()
     if header["mode"] == "test":
         from goldpanner.verify.sandbox.tester import test
@@ -58,26 +63,51 @@ def _exactly(size: int) -> bytes:
     return data
 
 
-def _watch() -> None:
+def _watch(channel: int | None) -> None:
     """As the first process of a namespace: go on in a child, and end with it, which ends all that it started.
 
-    It also ends when the folder holds too many files: each takes a kilobyte that the folder's size does not count.
+    It also ends when the channel is closed, and when the folder holds too many files: each takes a kilobyte that the
+    folder's size does not count.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
     child = os.fork()
     if not child:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
+        if channel is not None:
+            os.close(channel)
         return
+    wait = _waiting(child, channel)
     while True:
-        signal.sigtimedwait([signal.SIGCHLD], 0.05)
+        wait()
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:
             if ended[0] == child:
-                status = ended[1]
-                os._exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))
+                os._exit(status_of(ended[1]))
         folder = os.statvfs(".")
         if folder.f_files - folder.f_ffree > FILES:
             os.write(2, b"more than %d files\n" % FILES)
             os._exit(1)
+
+
+def _waiting(child: int, channel: int | None) -> Callable[[], object]:
+    """Return what waits for 50 ms, or until the child or the channel ends (the channel's end is this process's)."""
+    if channel is None:
+        return lambda: signal.sigtimedwait([signal.SIGCHLD], 0.05)
+    import select
+
+    poll = select.poll()
+    poll.register(channel, select.POLLIN)
+    poll.register(os.pidfd_open(child), select.POLLIN)
+
+    def wait() -> None:
+        if any(descriptor == channel for descriptor, _ in poll.poll(50)):
+            os._exit(137)
+
+    return wait
+
+
+def status_of(status: int) -> int:
+    """Return an exit status of waitpid as the shell gives it: a signal is 128 + its number."""
+    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
 
 
 def _read_from(text: str) -> None:
@@ -130,12 +160,38 @@ def _furnish() -> None:
     sys.argv[:] = ["program.py"]
 
 
-def _script(program: str) -> None:
+def _script(program: str) -> NoReturn:
     os.write(1, b"started\n")
     space = sys.modules["__main__"].__dict__
     space.clear()
     space.update(__name__="__main__", __builtins__=builtins, __file__="program.py")
-    exec(compile(program, "program.py", "exec"), space)
+    status = 0
+    try:
+        exec(compile(program, "program.py", "exec"), space)
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if not isinstance(end.code, int) and end.code is not None:
+            sys.stderr.write(f"{end.code}\n")
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+        status = 1
+    _finish(status)
+
+
+def _finish(status: int) -> NoReturn:
+    """End as Python ends: wait for threads, do what is to be done at the end, write what was printed."""
+    import atexit
+
+    try:
+        if (threading := sys.modules.get("threading")) is not None:
+            threading._shutdown()
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BaseException as error:
+        os.write(2, f"{type(error).__name__} at the end\n".encode())
+        status = status or 120
+    os._exit(status & 255)
 
 
 def _channel() -> tuple[Callable[[Any], None], Callable[[], Any]]:

@@ -4,6 +4,7 @@ Without one (most containers, users that are not root) the address space of each
 """
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -34,9 +35,13 @@ class Group:
         return self._killed() > self._kills
 
     def close(self) -> None:
-        """Remove the group; its processes must have ended."""
-        with suppress(OSError):
-            self.path.rmdir()
+        """Remove the group; its processes must have ended, which the kernel may notice a little later."""
+        for _ in range(100):
+            with suppress(OSError):
+                self.path.rmdir()
+            if not self.path.exists():
+                return
+            time.sleep(0.002)
 
     def _killed(self) -> int:
         for name in ("memory.events", "memory.oom_control"):

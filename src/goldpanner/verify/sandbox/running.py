@@ -8,9 +8,10 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -30,7 +31,7 @@ class Limits:
     """Processor time of a process. By the clock it may take three times that and two seconds more, less what a busy
     machine makes it wait."""
     memory_mb: int = 1024
-    """Memory in use, of all its processes and files together; `docs/verifiers.md` says what is limited elsewhere."""
+    """Memory in use, of all its processes and files together; `docs/programs.md` says what is limited elsewhere."""
     processes: int = 8
     """Processes and threads at once."""
     disk_mb: int = 16
@@ -84,78 +85,131 @@ class Spoken(Protocol):
         """Return in words how it came to its end. Raises Stopped where the machine, not the program, is the reason."""
 
 
+class Started(Protocol):
+    """A process that has begun."""
+
+    stdin: FileIO
+    stdout: FileIO
+    stderr: FileIO
+
+    @property
+    def first(self) -> int:
+        """Process id of its first process, 0 if not known."""
+
+    def poll(self) -> int | None:
+        """Return the exit status, None while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return the exit status, a signal as 128 + its number or as minus it. Raises TimeoutExpired."""
+
+    def kill(self) -> None:
+        """End it with all it started."""
+
+    def close(self) -> None:
+        """Free what it held, once it has ended."""
+
+
+class Spawned:
+    """A process started for one program. `confining`: bubblewrap, which says its first process's id on a pipe."""
+
+    def __init__(self, command: Sequence[str], confining: bool, scratch: bool, group: memory.Group | None) -> None:
+        self._scratch = tempfile.TemporaryDirectory() if scratch else None
+        told, info = os.pipe()
+        handed, words = [info], list(command)
+        try:
+            if confining:
+                options = ["--info-fd", str(info)]
+                if (rules := filter_program()) is not None:
+                    handed.append(_piped(rules))
+                    options += ["--seccomp", str(handed[-1])]
+                words[1:1] = options
+            pipe = subprocess.PIPE
+            self._process = subprocess.Popen(
+                words,
+                stdin=pipe,
+                stdout=pipe,
+                stderr=pipe,
+                bufsize=0,
+                cwd=self._scratch.name if self._scratch else None,
+                env={"PATH": os.environ.get("PATH", "")} if scratch or confining else None,
+                start_new_session=True,
+                pass_fds=handed if confining else (),
+            )
+        except BaseException:
+            os.close(told)
+            self.close()
+            raise
+        finally:
+            for descriptor in handed:
+                os.close(descriptor)
+        self._confined = 0
+        with os.fdopen(told, "rb") as said, suppress(ValueError, KeyError):  # bwrap failed: its end says why
+            self._confined = json.loads(said.read())["child-pid"] if confining else 0
+        streams = (self._process.stdin, self._process.stdout, self._process.stderr)
+        self.stdin, self.stdout, self.stderr = (stream for stream in streams if isinstance(stream, FileIO))
+        if self._confined and group is not None:
+            group.add(self._confined)
+
+    @property
+    def first(self) -> int:
+        """Process id of its first process."""
+        return self._confined or self._process.pid
+
+    def poll(self) -> int | None:
+        """Return the exit status, None while it runs."""
+        return self._process.poll()
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return the exit status once it has ended. Raises TimeoutExpired."""
+        return self._process.wait(timeout)
+
+    def kill(self) -> None:
+        """Kill it with all that it started."""
+        if self._confined:
+            # its first process takes the others with it, and is waited for; bwrap's own death would leave that to init
+            with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                os.kill(self._confined, signal.SIGKILL)
+                self._process.wait(2)
+                return
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Remove its folder."""
+        if self._scratch is not None:
+            self._scratch.cleanup()
+
+
 @dataclass
 class Running:
-    """A process of this machine. `confining`: it says its first process's id on a pipe, which is waited for."""
+    """A program on this machine: `start` begins its process, in the control group if there is one."""
 
-    command: Sequence[str]
+    start: Callable[[memory.Group | None], Started]
     header: bytes
     limits: Limits
-    confining: bool = False
-    scratch: bool = False
-    """Whether it runs in a new folder of its own, without the caller's environment."""
+    group: memory.Group | None = None
     error: bytes = field(default=b"", init=False)
     """What it wrote to standard error."""
 
     def __post_init__(self) -> None:
-        self._scratch = tempfile.TemporaryDirectory() if self.scratch else None
-        self._group = memory.group(self.limits.memory_mb << 20) if self.confining else None
         self._kills = _kills_of_machine()
-        self._first = 0
-        self._selector = selectors.DefaultSelector()
         try:
-            self._start()
+            self._process = self.start(self.group)
         except BaseException:
-            self._free()
+            if self.group is not None:
+                self.group.close()
             raise
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        assert self._process.stderr is not None
         self._in, self._out, self._err = self._process.stdin, self._process.stdout, self._process.stderr
         for stream in (self._in, self._out, self._err):
             os.set_blocking(stream.fileno(), False)
         self._deadline = time.monotonic() + self.limits.clock
+        self._selector = selectors.DefaultSelector()
         self._selector.register(self._out, selectors.EVENT_READ)
         self._selector.register(self._err, selectors.EVENT_READ)
         self._unsent = bytearray(b"%012d" % len(self.header) + self.header)
         self._unread = bytearray()
         self._room = self.limits.output_kb << 10
         self._granted = 0.0
-
-    def _start(self) -> None:
-        pipe = subprocess.PIPE
-        told, info = os.pipe()
-        handed, command = [info], list(self.command)
-        try:
-            if self.confining:
-                options = ["--info-fd", str(info)]
-                if (rules := filter_program()) is not None:
-                    handed.append(_piped(rules))
-                    options += ["--seccomp", str(handed[-1])]
-                command[1:1] = options
-            self._process = subprocess.Popen(
-                command,
-                stdin=pipe,
-                stdout=pipe,
-                stderr=pipe,
-                bufsize=0,
-                cwd=self._scratch.name if self._scratch else None,
-                env={"PATH": os.environ.get("PATH", "")} if self.scratch or self.confining else None,
-                start_new_session=True,
-                pass_fds=handed if self.confining else (),
-            )
-        except BaseException:
-            os.close(told)
-            raise
-        finally:
-            for descriptor in handed:
-                os.close(descriptor)
-        with os.fdopen(told, "rb") as said:
-            if self.confining:
-                with suppress(ValueError, KeyError):  # bwrap failed: its end says why
-                    self._first = json.loads(said.read())["child-pid"]
-        if self._first and self._group is not None:
-            self._group.add(self._first)
 
     def __enter__(self) -> "Running":
         return self
@@ -184,37 +238,24 @@ class Running:
     def close(self) -> None:
         """Kill it with all that it started, and free its pipes."""
         if self._process.poll() is None:
-            self._kill()
+            self._process.kill()
+        self._selector.close()
         for stream in (self._in, self._out, self._err):
             with suppress(BrokenPipeError):
                 stream.close()
-        self._process.wait()
-        self._free()
+        with suppress(OSError):  # what made it has ended, and so has it
+            self._process.wait()
+        self._process.close()
+        if self.group is not None:
+            self.group.close()
 
     def ending(self, status: int) -> str:
         """Return in words how it came to its end. Raises Stopped where the machine, not the program, is the reason."""
-        if self._group is not None and self._group.exceeded():
+        if self.group is not None and self.group.exceeded():
             return f"more than {self.limits.memory_mb} MB of memory"
         if status == 137 and _kills_of_machine() > self._kills:
             raise Stopped("failed", "killed: the machine has run out of memory")
         return ending(status, self.error, self.limits)
-
-    def _free(self) -> None:
-        self._selector.close()
-        if self._scratch is not None:
-            self._scratch.cleanup()
-        if self._group is not None:
-            self._group.close()
-
-    def _kill(self) -> None:
-        if self._first:
-            # its first process takes the others with it, and is waited for; bwrap's own death would leave that to init
-            with suppress(ProcessLookupError, subprocess.TimeoutExpired):
-                os.kill(self._first, signal.SIGKILL)
-                self._process.wait(2)
-                return
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
 
     def _pump(self) -> bool:
         """Move what can be moved until something arrives; return False at the end of its standard output."""
@@ -234,7 +275,15 @@ class Running:
                         self._selector.unregister(self._err)
                     continue
                 self._unread += data
+                if not data:
+                    self._drain()
                 return bool(data)
+
+    def _drain(self) -> None:
+        """Read what stands on standard error: it was written before standard output ended."""
+        while data := self._err.read(65536):
+            self.error += data[: max(self._room, 0)]
+            self._room -= len(data)
 
     def _offer(self) -> None:
         """Write as much of the input as its pipe takes, and ask to be told when it takes more."""
@@ -257,7 +306,7 @@ class Running:
         while True:
             with suppress(subprocess.TimeoutExpired):
                 status = self._process.wait(self._left())
-                if not status and self._group is not None and self._group.exceeded():
+                if not status and self.group is not None and self.group.exceeded():
                     return 137
                 return 128 - status if status < 0 else status
 
@@ -270,7 +319,7 @@ class Running:
         if left > 0:
             return left
         clock = self.limits.clock
-        ran, waited = _times(self._first or self._process.pid)
+        ran, waited = _times(self._process.first)
         if ran > self.limits.seconds + 1:  # it made itself wait, by processes of its own
             waited = 0.0
         more = min(waited, PATIENCE * clock) - self._granted

@@ -1,6 +1,6 @@
 """Where model-written Python runs: a server, or here bubblewrap, else WebAssembly, else (if told so) unconfined.
 
-The threat is a policy that optimises its reward, not a kernel exploit; docs/verifiers.md says what is held back and
+The threat is a policy that optimises its reward, not a kernel exploit; docs/programs.md says what is held back and
 what is not.
 """
 
@@ -11,7 +11,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import resources, util
 from itertools import count
 from pathlib import Path
@@ -21,9 +21,10 @@ from goldpanner.errors import InputError
 from goldpanner.verify.sandbox import bubblewrap, memory, wasi
 from goldpanner.verify.sandbox.probe import self_test
 from goldpanner.verify.sandbox.remote import Remote
-from goldpanner.verify.sandbox.running import Limits, Running, Spoken
+from goldpanner.verify.sandbox.running import Limits, Running, Spawned, Spoken
+from goldpanner.verify.sandbox.warm import zygote
 
-Mode = Literal["script", "serve", "test", "check"]
+Mode = Literal["script", "serve", "test", "check", "zygote"]
 Name = Literal["bubblewrap", "wasi", "unconfined", "remote"]
 
 UNCONFINED = "GOLDPANNER_UNCONFINED"
@@ -52,6 +53,8 @@ class Sandbox:
     """How many user ids there are to take."""
     packages: tuple[str, ...] = ()
     """Folders of packages that programs may import."""
+    warm: bool = False
+    """Whether programs are forked from a Python that has started already, into namespaces of their own."""
 
     @property
     def id(self) -> str:
@@ -86,25 +89,41 @@ class Sandbox:
                 "disk": limits.disk_mb << 20,
             },
         }
-        text = _text(mode)
         if self.name == "remote":
-            return Remote(self.python, text, header, limits)
+            return Remote(self.python, _text(mode), header, limits)
         encoded = json.dumps(header).encode()
-        inside = ["-I", "-S", "-B", "-X", "utf8", "-c", text]
-        if self.name == "wasi":
-            command = [*wasi.command(Path(self.python), limits.memory_mb, math.ceil(limits.seconds)), *inside]
-            return Running(command, encoded, limits)
-        if self.name == "unconfined":
-            return Running([self.python, *inside], encoded, limits, scratch=True)
+        group = memory.group(limits.memory_mb << 20) if resident else None
+        if self.warm:
+            return Running(partial(zygote(self.warm_command).fork, disk), encoded, limits, group)
+        command = self._command(mode, disk, limits)
+        confining, scratch = self.name == "bubblewrap", self.name == "unconfined"
+        return Running(partial(Spawned, command, confining, scratch), encoded, limits, group)
+
+    def warm_command(self) -> tuple[str, ...]:
+        """Return the command that starts the Python from which programs are forked."""
+        return self._command("zygote", 1 << 16)
+
+    def _command(self, mode: Mode, disk: int, limits: Limits | None = None) -> tuple[str, ...]:
+        inside = ("-I", "-S", "-B", "-X", "utf8", "-c", _text(mode))
+        if self.name == "wasi" and limits is not None:
+            return (*wasi.command(Path(self.python), limits.memory_mb, math.ceil(limits.seconds)), *inside)
+        if self.name != "bubblewrap":
+            return (self.python, *inside)
         shown = bubblewrap.files(self.python, self.packages)
-        command = ["bwrap", *bubblewrap.arguments(shown, bool(self.users), disk), self.python, *inside]
-        return Running(command, encoded, limits, confining=True)
+        rights = ("--cap-add", "ALL") if mode == "zygote" and not self.users else ()
+        return ("bwrap", *rights, *bubblewrap.arguments(shown, bool(self.users), disk), self.python, *inside)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def _text(mode: Mode) -> str:
     """Return the helper of a mode as one program: the modules that it is made of under their own names."""
-    names = ("values", "confined", *(("testcode", "layouts", "tester") if mode == "test" else ()))
+    tests, zygote = ("testcode", "layouts", "tester"), ("zygote",)
+    names = (
+        "values",
+        "confined",
+        *(tests if mode in ("test", "zygote") else ()),
+        *(zygote if mode == "zygote" else ()),
+    )
     package = "goldpanner.verify.sandbox"
     texts = {f"{package}.{name}": resources.files(package).joinpath(f"{name}.py").read_text("utf-8") for name in names}
     return (
@@ -112,7 +131,7 @@ def _text(mode: Mode) -> str:
         f"for name, text in {texts!r}.items():\n"
         "    sys.modules[name] = module = types.ModuleType(name)\n"
         "    exec(compile(text, name, 'exec'), module.__dict__)\n"
-        f"sys.modules['{package}.confined'].main()\n"
+        f"sys.modules['{package}.{'zygote' if mode == 'zygote' else 'confined'}'].main()\n"
     )
 
 
@@ -150,11 +169,11 @@ def _candidates(python: str | None) -> Iterator[Sandbox]:
             pythons = [bubblewrap.environment(python)]
         elif system := shutil.which("python3", path="/usr/bin:/usr/local/bin"):
             pythons.append((os.path.realpath(system), ()))
+        users = ((1_000_000_000, 1_000_000_000), (65534, 1), (0, 1)) if os.getuid() == 0 else ((0, 1),)
         for path, packages in dict.fromkeys(pythons):
-            if os.getuid() == 0:
-                yield Sandbox("bubblewrap", path, 1_000_000_000, 1_000_000_000, packages)
-                yield Sandbox("bubblewrap", path, 65534, packages=packages)
-            yield Sandbox("bubblewrap", path, packages=packages)
+            for first, space in users:
+                for warm in (True, False):
+                    yield Sandbox("bubblewrap", path, first, space, packages, warm)
     if python is None and util.find_spec("wasmtime") is not None:
         wasm = wasi.interpreter()
         if wasm is not None:

@@ -1,10 +1,11 @@
 """Values between processes as JSON that keeps their types. Its *text* also runs inside: it imports no goldpanner.
 
 Plain data cross by value: numbers, texts, bytes, lists, tuples, sets, dicts and their views, deques, ranges, decimals,
-fractions, dates and times, numpy's numbers and arrays. What else a program returns stays where it is; `other` may give
-a reference to it.
+fractions, dates and times, builtins (`int`, `len`), numpy's numbers and arrays. What else a program returns stays where
+it is; `other` may give a reference to it.
 """
 
+import builtins
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -60,6 +61,9 @@ def encode(value: Any, other: Other | None = None) -> Any:
 
 def _rarer(value: Any, other: Other | None) -> Any:
     kind = type(value)
+    name = getattr(value, "__name__", None) if isinstance(value, (type, type(len))) else None
+    if name is not None and getattr(builtins, name, None) is value:
+        return {"builtin": name}
     if isinstance(value, range):
         return {"range": [value.start, value.stop, value.step]}
     if kind in VIEWS:
@@ -102,6 +106,8 @@ def decode(data: Any, other: Callable[[str, Any], Any] | None = None) -> Any:
         return other(kind, content)
     if kind == "range":
         return range(*content)
+    if kind == "builtin":
+        return vars(builtins)[content]
     if kind in MADE:
         module: Any = __import__(MADE[kind][0])
         return getattr(module, kind)(*content)
