@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -147,11 +148,16 @@ def test_a_damaged_checkpoint_is_named(tmp_path, content):
         next(build(checkpoint=path))
 
 
+@dataclass
+class Step:
+    step: int
+
+
 def test_a_save_that_fails_leaves_the_last_one_whole(tmp_path, monkeypatch):
     model = torch.nn.Linear(2, 2)
     optimizer = torch.optim.AdamW(model.parameters())
     keeper = Checkpoint(tmp_path / "deep" / "checkpoint.pt", 1, {"stage": "test"})
-    keeper.save(model, [optimizer], [{"step": 0}])
+    keeper.save(model, [optimizer], [Step(0)])
     written = torch.save
 
     def half(state, file):
@@ -160,9 +166,9 @@ def test_a_save_that_fails_leaves_the_last_one_whole(tmp_path, monkeypatch):
 
     monkeypatch.setattr(torch, "save", half)
     with pytest.raises(OSError, match="disk full"):
-        keeper.save(model, [optimizer], [{"step": 0}, {"step": 1}])
+        keeper.save(model, [optimizer], [Step(0), Step(1)])
     monkeypatch.setattr(torch, "save", written)
-    assert keeper.restore(model, [optimizer]) == [{"step": 0}]
+    assert keeper.restore(model, [optimizer], Step) == [Step(0)]
     assert [p.name for p in Path(tmp_path / "deep").iterdir()] == ["checkpoint.pt"]
 
 
@@ -173,7 +179,7 @@ def test_the_random_state_is_part_of_it(tmp_path):
         keeper.save(model, [], [])
         expected = torch.rand(3)
         torch.rand(5)
-        keeper.restore(model, [])
+        keeper.restore(model, [], Step)
         assert torch.equal(torch.rand(3), expected)
 
 
@@ -181,5 +187,5 @@ def test_without_a_path_nothing_is_kept():
     model = torch.nn.Linear(2, 2)
     keeper = Checkpoint(None, 1, {})
     keeper.save(model, [], [])
-    assert keeper.restore(model, []) == []
+    assert keeper.restore(model, [], Step) == []
     assert not keeper.due(1, 1)
