@@ -65,9 +65,9 @@ def read_yaml(file: Path) -> dict[str, Any]:
 
 
 def differences(one: BaseModel, other: BaseModel) -> list[str]:
-    """Return the dotted keys whose values differ, as `key: this -> that`."""
+    """Return the dotted keys whose values differ, in the order of the fields, as `key: this -> that`."""
     left, right = dict(_leaves(one.model_dump(mode="json"))), dict(_leaves(other.model_dump(mode="json")))
-    keys = sorted(left.keys() | right.keys())
+    keys = dict.fromkeys([*left, *right])
     return [f"{k}: {left.get(k)!r} -> {right.get(k)!r}" for k in keys if left.get(k) != right.get(k)]
 
 
