@@ -11,15 +11,16 @@ import sys
 from pathlib import Path
 
 from goldpanner.report import build
-from goldpanner.runs import model_run, settings
+from goldpanner.runs.model_run import ModelRunConfig, run_model
+from goldpanner.runs.settings import load_settings
 
 model, *overrides = sys.argv[1:]
 out = Path("runs/real-model")
-config = settings.load(model_run.RealConfig, None, overrides, model=model, task="arithmetic/add-2d2d")
-record = model_run.run(config, out, lambda event: print(f"{event.doing} {event.stage}: {event.done}/{event.total}"))
+config = load_settings(ModelRunConfig, None, overrides, model=model, task="arithmetic/add-2d2d")
+record = run_model(config, out, lambda event: print(f"{event.doing} {event.stage}: {event.done}/{event.total}"))
 
-live = record["plan"]["groups"][str(record["plan"]["group_size"])]["live"]
-print(f"the pilot: {live['value']:.0%} of the groups would be live, G = {record['plan']['recommended_G']} recommended")
+mixed = record["plan"]["groups"][str(record["plan"]["group_size"])]["mixed"]
+print(f"the pilot: {mixed['value']:.0%} of the groups would be mixed, G = {record['plan']['recommended_G']} recommended")
 print(record["verdict"]["headline"])
 for stage, parts in record["form"].items():
     form, skill = (parts[name]["value"] for name in ("parses", "correct_given_parsed"))

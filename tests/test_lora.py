@@ -18,8 +18,8 @@ from goldpanner.errors import InputError, MissingExtraError
 from goldpanner.policies.base import Request
 from goldpanner.policies.load import load_pretrained
 from goldpanner.policies.local import LocalPolicy
-from goldpanner.runs import stages
-from goldpanner.runs.config import RunConfig
+from goldpanner.runs.config import fit_to_task
+from goldpanner.runs.stages import rl_stage, train_stage
 from goldpanner.store import Store
 from goldpanner.tasks.catalog import task
 from goldpanner.train import lora
@@ -162,9 +162,9 @@ def test_grpo_on_adapters_lifts_the_reward_and_leaves_the_weights_alone(base):
 
 def test_a_stage_leaves_the_merged_model_and_its_adapters(base, tmp_path):
     sums = task(tiny_model.TASK)
-    config = RunConfig.model_validate({"grpo": {**TINY, "steps": 3, "lora": 4}}).for_task(sums)
+    config = fit_to_task(RLVRConfig(**TINY, steps=3, lora=4), sums)
     store = Store(tmp_path / "store")
-    stages.train("grpo", config, tmp_path / "rl", base, store, lambda event: None, task=sums)
+    train_stage(rl_stage("grpo", {sums.id: sums}, config), tmp_path / "rl", store, lambda event: None, parent=base)
     merged = LocalPolicy.from_pretrained(tmp_path / "rl" / "model", device="cpu")
     assert merged.id == store.get("runs", "rl")["policy"]
     assert not merged.describe()["adapters"]

@@ -21,8 +21,9 @@ from goldpanner.measure.corrections import parse_split
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.report import build
 from goldpanner.rng import stream
-from goldpanner.runs import lab_run, model_run, settings
+from goldpanner.runs import model_run, settings
 from goldpanner.runs.before_after import form_paragraph
+from goldpanner.runs.folder import claim_folder
 from goldpanner.store import Store
 from goldpanner.tasks.catalog import task
 from goldpanner.train.config import RLVRConfig
@@ -44,7 +45,7 @@ def model(tmp_path_factory):
 
 def config(model, *overrides, seed=0, **given):
     options = {"model": str(model), "task": tiny_model.TASK, **given}
-    return settings.load(model_run.RealConfig, None, [*SMALL, *overrides], seed=seed, **options)
+    return settings.load_settings(model_run.ModelRunConfig, None, [*SMALL, *overrides], seed=seed, **options)
 
 
 def quiet(event):
@@ -94,7 +95,7 @@ def test_it_pilots_plans_trains_and_measures_twice(told, model):
 def test_gained_problems_are_traced_to_the_base(model, tmp_path):
     """The scores are those of the base itself, and the origin's estimate is their mean ratio."""
     few = config(model, "measure.samples=2", "measure.problems=16", "grpo.steps=1")
-    record = model_run.run(few, tmp_path, quiet)
+    record = model_run.run_model(few, tmp_path, quiet)
     store = Store(tmp_path / "store")
     ids = {stage: store.get("runs", stage)["policy"] for stage in ("base", "grpo")}
     before, after = (store.counts(policy, rollouts=False) for policy in ids.values())
@@ -142,7 +143,7 @@ def test_told_twice_it_does_nothing_again(told, model):
     out, record = told
     parts = sorted(p.name for p in (out / "store" / "samples").iterdir())
     events = []
-    again = model_run.run(config(model), out, events.append)
+    again = model_run.run_model(config(model), out, events.append)
     assert again["verdict"] == record["verdict"]
     assert again["command"] == record["command"]
     assert sorted(p.name for p in (out / "store" / "samples").iterdir()) == parts
@@ -168,7 +169,7 @@ def test_killed_and_interrupted_it_ends_with_the_same_weights(told, model, tmp_p
     assert "run the same command again" in err
     assert "Traceback" not in err
     torch.set_num_threads(1)
-    model_run.run(config(model), out, quiet)
+    model_run.run_model(config(model), out, quiet)
     one, other = weights(told[0]), weights(out)
     assert all(torch.equal(one[name], other[name]) for name in one)
     query = "SELECT count(*) FROM samples"
@@ -202,15 +203,15 @@ def test_what_cannot_be_is_told(arguments, says, model, tmp_path, monkeypatch):
 
 def test_a_folder_of_another_run_is_refused(told, model, tmp_path):
     with pytest.raises(InputError, match="grpo.steps: 4 -> 5"):
-        model_run.run(config(model, "grpo.steps=5"), told[0], quiet)
+        model_run.run_model(config(model, "grpo.steps=5"), told[0], quiet)
     from goldpanner.runs.config import RunConfig
 
-    with pytest.raises(InputError, match="run of another kind"):
-        lab_run.claim(settings.load(RunConfig), told[0])
+    with pytest.raises(InputError, match="work of another kind"):
+        claim_folder(told[0], settings.load_settings(RunConfig))
     out = tmp_path / "lab"
-    lab_run.claim(settings.load(RunConfig), out)
-    with pytest.raises(InputError, match="run of another kind"):
-        model_run.run(config(model), out, quiet)
+    claim_folder(out, settings.load_settings(RunConfig))
+    with pytest.raises(InputError, match="work of another kind"):
+        model_run.run_model(config(model), out, quiet)
 
 
 def test_another_model_in_the_same_folder_is_refused(told, model, tmp_path):
@@ -222,14 +223,14 @@ def test_another_model_in_the_same_folder_is_refused(told, model, tmp_path):
     (moved / "config.yaml").write_text(text)
     tiny_model.write(mine, steps=2)
     with pytest.raises(InputError, match="no longer the one"):
-        model_run.run(config(mine), moved, quiet)
+        model_run.run_model(config(mine), moved, quiet)
 
 
 def test_a_pilot_without_a_right_answer_stops_the_run(model, tmp_path):
     impossible = {"task": "arithmetic/mul-2d2d"}  # the model has no word for such an answer
     with pytest.raises(InputError, match="none of the pilot's 48 samples of 6 problems was right"):
-        model_run.run(config(model, **impossible), tmp_path / "out", quiet)
-    record = model_run.run(
+        model_run.run_model(config(model, **impossible), tmp_path / "out", quiet)
+    record = model_run.run_model(
         config(model, "pilot.insist=true", "grpo.steps=1", **impossible), tmp_path / "insisted", quiet
     )
     assert record["plan"]["right"] == 0
@@ -241,7 +242,7 @@ def test_a_file_is_split_and_what_the_plan_leaves_out_is_not_trained_on(model, t
     rows = [{"question": f"{a} + {b} =", "answer": f"so #### {a + b}"} for a in range(10) for b in range(10)]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     sums = config(model, task="gsm8k/mine", data=str(file)).load_task()
-    train, test = (model_run.choose(sums, 1000, split, 0) for split in ("train", "test"))
+    train, test = (model_run.split_problems(sums, 1000, split, 0) for split in ("train", "test"))
     assert len(train) + len(test) == 100
     assert 10 <= len(test) <= 30
     assert not {p.id for p in train} & {p.id for p in test}
@@ -253,7 +254,7 @@ def test_a_file_is_split_and_what_the_plan_leaves_out_is_not_trained_on(model, t
         sums.draw(90, stream("x"), "train")
     assert len(task("gsm8k/mine", file).draw(100, stream("x"))) == 100, "unless it is split"
     template = 'grpo.template="{prompt}"'
-    record = model_run.run(
+    record = model_run.run_model(
         config(model, template, "grpo.steps=1", "pilot.insist=true", task="gsm8k/mine", data=str(file)),
         tmp_path / "out",
         quiet,
@@ -281,19 +282,25 @@ def test_a_data_file_is_a_task(model, tmp_path, monkeypatch):
 
 
 def test_a_task_of_the_lab_is_a_task(model, tmp_path):
-    record = model_run.run(config(model, "grpo.steps=1", "pilot.insist=true", task="world/d1"), tmp_path / "out", quiet)
+    record = model_run.run_model(
+        config(model, "grpo.steps=1", "pilot.insist=true", task="world/d1"), tmp_path / "out", quiet
+    )
     assert (record["tasks_measured"], record["verifiers"]) == (["world/d1"], {"answer": "world-answer@1"})
 
 
 def test_lora_has_a_rate_of_its_own_and_leaves_its_adapters(model, tmp_path):
     pytest.importorskip("peft")
     options = {"model": str(model), "task": tiny_model.TASK}
-    assert settings.load(model_run.RealConfig, None, [], **options).grpo.learning_rate == 1e-5
-    assert settings.load(model_run.RealConfig, None, ["grpo.lora=16"], **options).grpo.learning_rate == 2e-4
-    told = settings.load(model_run.RealConfig, None, ["grpo.lora=16", "grpo.learning_rate=0.1"], seed=5, **options)
+    assert settings.load_settings(model_run.ModelRunConfig, None, [], **options).grpo.learning_rate == 1e-5
+    assert (
+        settings.load_settings(model_run.ModelRunConfig, None, ["grpo.lora=16"], **options).grpo.learning_rate == 2e-4
+    )
+    told = settings.load_settings(
+        model_run.ModelRunConfig, None, ["grpo.lora=16", "grpo.learning_rate=0.1"], seed=5, **options
+    )
     assert (told.grpo.learning_rate, told.grpo.seed, told.grpo.autocast) == (0.1, 5, True)
     out = tmp_path / "out"
-    record = model_run.run(config(model, "grpo.lora=4", "grpo.steps=2"), out, quiet)
+    record = model_run.run_model(config(model, "grpo.lora=4", "grpo.steps=2"), out, quiet)
     assert (out / "stages" / "grpo" / "adapter" / "adapter_model.safetensors").is_file()
     assert record["config"]["grpo"]["lora"] == 4
 
@@ -326,7 +333,7 @@ def test_autocast_computes_the_same_gradient_to_bfloat16_precision(model):
 
 def test_the_docs_list_the_settings():
     page = (Path(__file__).parent.parent / "docs" / "real-models.md").read_text(encoding="utf-8")
-    own = [row for row in settings.reference(model_run.RealConfig) if row[0].startswith(("pilot.", "measure."))]
+    own = [row for row in settings.reference(model_run.ModelRunConfig) if row[0].startswith(("pilot.", "measure."))]
     assert len(own) == 5
     for key, default, text in own:
         assert f"| `{key}` | `{default}` | {text} |" in page
@@ -339,8 +346,8 @@ def test_smollm2_learns_two_digit_sums(tmp_path):
     if not (folder / "config.json").is_file():
         pytest.skip(f"no model in {folder}; run: goldpanner get smollm2")
     options = {"model": str(folder), "task": "arithmetic/add-2d2d"}
-    chosen = settings.load(model_run.RealConfig, None, ["grpo.steps=20", "measure.samples=16"], **options)
-    record = model_run.run(chosen, tmp_path / "out", quiet)
+    chosen = settings.load_settings(model_run.ModelRunConfig, None, ["grpo.steps=20", "measure.samples=16"], **options)
+    record = model_run.run_model(chosen, tmp_path / "out", quiet)
     ends = [record["verdict"]["table"][stage][options["task"]]["pass_at_1"] for stage in ("base", "grpo")]
     assert ends[0]["high"] < 0.2
     assert ends[1]["low"] > 0.3

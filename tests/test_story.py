@@ -16,6 +16,7 @@ from goldpanner.errors import InputError
 from goldpanner.report import build
 from goldpanner.runs import lab_run, settings
 from goldpanner.runs.config import RunConfig
+from goldpanner.runs.folder import lock_folder
 from goldpanner.store import Store
 
 SMALL = (
@@ -31,14 +32,14 @@ WORLD = [  # words of one letter out of 12: easy enough for a model that has see
 
 
 def config(*overrides, seed=0):
-    return settings.load(RunConfig, None, [*WORLD, *overrides], seed=seed)
+    return settings.load_settings(RunConfig, None, [*WORLD, *overrides], seed=seed)
 
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
     out = tmp_path_factory.mktemp("story") / "out"
     events = []
-    record = lab_run.run(config(), out, events.append, command="goldpanner run")
+    record = lab_run.run_lab(config(), out, events.append, command="goldpanner run")
     return out, record, events
 
 
@@ -101,7 +102,7 @@ def test_told_twice_it_does_nothing_again(told):
     out, record, _ = told
     parts = sorted(p.name for p in (out / "store" / "samples").iterdir())
     events = []
-    again = lab_run.run(config(), out, events.append, command="goldpanner run")
+    again = lab_run.run_lab(config(), out, events.append, command="goldpanner run")
     assert again["verdict"] == record["verdict"]
     assert sorted(p.name for p in (out / "store" / "samples").iterdir()) == parts
     assert not [e for e in events if e.doing != "measure"]
@@ -109,13 +110,13 @@ def test_told_twice_it_does_nothing_again(told):
 
 def test_other_settings_are_refused_by_name(told):
     with pytest.raises(InputError, match="grpo.steps: 4 -> 5"):
-        lab_run.run(config("grpo.steps=5"), told[0], lambda event: None)
+        lab_run.run_lab(config("grpo.steps=5"), told[0], lambda event: None)
 
 
 def test_a_folder_that_is_no_story_is_left_alone(tmp_path):
     (tmp_path / "letters.txt").write_text("dear")
     with pytest.raises(InputError, match="not empty"):
-        lab_run.run(config(), tmp_path, lambda event: None)
+        lab_run.run_lab(config(), tmp_path, lambda event: None)
 
 
 def test_the_report_is_drawn_from_the_folder_alone(told):
@@ -139,7 +140,7 @@ def test_killed_anywhere_it_ends_with_the_same_weights(told, tmp_path):
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         time.sleep(1.0)  # the workers see that their parent is gone
-    lab_run.run(config(), out, lambda event: None)
+    lab_run.run_lab(config(), out, lambda event: None)
     for stage in ("base", "base-grpo", "sft", "sft-grpo"):
         one, other = weights(told[0], stage), weights(out, stage)
         assert all(torch.equal(one[name], other[name]) for name in one), stage
@@ -163,12 +164,12 @@ def test_interrupted_by_hand_it_says_how_to_go_on(tmp_path):
 
 
 def test_another_domain_tells_its_own_story(tmp_path):
-    other = settings.load(
+    other = settings.load_settings(
         RunConfig,
         None,
         [*SMALL, "domain.kind=column-addition", "tasks.measured=[column-addition/2d,column-addition/3d]"],
     )
-    record = lab_run.run(other, tmp_path / "out", lambda event: None)
+    record = lab_run.run_lab(other, tmp_path / "out", lambda event: None)
     assert set(record["verdict"]["table"]["base"]) == {"column-addition/2d", "column-addition/3d"}
     assert record["verifiers"] == {"answer": "column-addition-answer@1", "process": "column-addition-process@1"}
 
@@ -177,8 +178,7 @@ def test_a_missing_model_is_trained_again_to_the_same_one(told, tmp_path):
     out = tmp_path / "copy"
     shutil.copytree(told[0], out)
     shutil.rmtree(out / "stages" / "sft" / "model")
-    (out / "stages" / "sft" / "checkpoint.pt").unlink()
-    lab_run.run(config(), out, lambda event: None)
+    lab_run.run_lab(config(), out, lambda event: None)
     one, other = weights(told[0], "sft"), weights(out, "sft")
     assert all(torch.equal(one[name], other[name]) for name in one)
 
@@ -206,29 +206,27 @@ def test_samples_lost_to_damage_are_drawn_again(told, tmp_path):
     for part in (out / "store" / "samples").iterdir():
         part.write_bytes(part.read_bytes()[:100])
     assert not Store(out / "store").check().ok
-    again = lab_run.run(config(), out, lambda event: None)
+    again = lab_run.run_lab(config(), out, lambda event: None)
     assert again["verdict"]["table"] == told[1]["verdict"]["table"]
 
 
 def test_a_folder_is_one_process_s_at_a_time(tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    with lab_run.alone_in(out), pytest.raises(InputError, match="another process"), lab_run.alone_in(out):
+    with lock_folder(out), pytest.raises(InputError, match="another process"), lock_folder(out):
         pass
 
 
 def test_a_token_limit_below_the_worked_answers_is_told_first(tmp_path):
     with pytest.raises(InputError, match="measure.max_tokens is 3"):
-        lab_run.run(config("measure.max_tokens=3"), tmp_path / "out", lambda event: None)
+        lab_run.run_lab(config("measure.max_tokens=3"), tmp_path / "out", lambda event: None)
 
 
 def test_a_finished_stage_with_other_settings_is_not_passed_off_as_new(told, tmp_path):
-    from goldpanner.runs import stages
-
     out = tmp_path / "copy"
     shutil.copytree(told[0], out)
     other = config("sft.steps=5")
-    with pytest.raises(InputError, match="other settings"):
-        stages.train(
+    with pytest.raises(InputError, match=r"other settings \(steps: 4 -> 5\)"):
+        lab_run.train_by_settings(
             "sft", other, out / "stages" / "sft", out / "stages" / "base" / "model", Store(out / "store"), print
         )

@@ -43,7 +43,7 @@ def two_studies(monkeypatch, tmp_path):
     measured.clear()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(claims, "NAMES", tuple(TEXTS))
-    monkeypatch.setattr(claims, "load", lambda name: Study(name, measure, judge))
+    monkeypatch.setattr(claims, "load_study", lambda name: Study(name, measure, judge))
     for module in (studies, mission):
         monkeypatch.setattr(module, "read_text", TEXTS.__getitem__)
     monkeypatch.setattr(runner, "side_by_side", in_this_process)
@@ -180,7 +180,7 @@ def test_mistakes_are_told_before_anything_runs(arguments, says):
 
 def test_a_folder_of_another_scale_is_refused():
     call("alpha", "--worlds", 1)
-    assert "another scale" in call("alpha", "--quick", "--out", "runs/studies", code=2)
+    assert "other settings" in call("alpha", "--quick", "--out", "runs/studies", code=2)
 
 
 @pytest.mark.parametrize("worlds", ["0", "x", "-1"])

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+import yaml
 from transformers import GPT2Config, GPT2LMHeadModel
 from typer.testing import CliRunner
 
@@ -13,7 +14,7 @@ from goldpanner.cli import application
 from goldpanner.errors import GoldpannerError, InputError
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.rng import stream
-from goldpanner.runs import recipe, settings, stages
+from goldpanner.runs import lab_run, recipe, settings, stages
 from goldpanner.runs.config import RunConfig
 from goldpanner.store import Store
 from goldpanner.tasks.catalog import task
@@ -72,8 +73,8 @@ def r1(base, tmp_path_factory):
 
 
 def test_the_recipes_are_those_of_the_papers():
-    assert recipe.names() == ["lima", "r1", "r1-zero"]
-    zero, one, lima = (recipe.load(name) for name in ("r1-zero", "r1", "lima"))
+    assert recipe.recipe_names() == ["lima", "r1", "r1-zero"]
+    zero, one, lima = (recipe.load_recipe(name) for name in ("r1-zero", "r1", "lima"))
     assert [stage.kind for stage in zero.stages] == ["grpo"]
     assert [stage.kind for stage in lima.stages] == ["sft"]
     assert [(s.kind, s.parent, s.rollouts) for s in one.stages] == [
@@ -82,25 +83,25 @@ def test_the_recipes_are_those_of_the_papers():
         ("rft", None, "reasoning-rl"),  # the base anew, on what the RL model got right
         ("grpo", "rejection-sft", None),
     ]
-    for name in recipe.names():
-        assert recipe.configurations(recipe.load(name))
+    for name in recipe.recipe_names():
+        assert recipe.configurations(recipe.load_recipe(name))
 
 
 def test_a_recipe_s_settings_give_way_to_the_user_s(tmp_path):
     file = tmp_path / "c.yaml"
     file.write_text("sft: {learning_rate: 0.001}\n")
-    (lima,) = recipe.configurations(recipe.load("lima"), file, ["demonstrations=9"], seed=4)
+    (lima,) = recipe.configurations(recipe.load_recipe("lima"), file, ["demonstrations=9"], seed=4)
     assert (lima.sft.steps, lima.demonstrations, lima.sft.learning_rate, lima.sft.seed) == (40, 9, 0.001, 4)
     file.write_text("sft: {steps: 7}\n")
-    (lima,) = recipe.configurations(recipe.load("lima"), file)
+    (lima,) = recipe.configurations(recipe.load_recipe("lima"), file)
     assert (lima.sft.steps, lima.demonstrations, lima.sft.optimizer) == (7, 32, "adam")
 
 
 def test_a_second_rl_stage_draws_other_prompts():
-    configs = recipe.configurations(recipe.load("r1"), seed=3)
+    configs = recipe.configurations(recipe.load_recipe("r1"), seed=3)
     assert configs[1].grpo.seed == 3
     assert configs[3].grpo.seed not in (0, 3)
-    (zero,) = recipe.configurations(recipe.load("r1-zero"), seed=3)
+    (zero,) = recipe.configurations(recipe.load_recipe("r1-zero"), seed=3)
     assert zero.grpo == configs[1].grpo
 
 
@@ -120,12 +121,12 @@ def test_a_faulty_recipe_is_told(text, says, tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text(text)
     with pytest.raises(InputError, match=says):
-        recipe.configurations(recipe.load(str(file)))
+        recipe.configurations(recipe.load_recipe(str(file)))
 
 
 def test_an_unknown_recipe_names_those_there_are():
     with pytest.raises(InputError, match="no recipe is called 'r2'; there are lima, r1, r1-zero, or give a YAML file"):
-        recipe.load("r2")
+        recipe.load_recipe("r2")
 
 
 # --- run on the lab's model
@@ -156,14 +157,14 @@ def test_asked_again_it_is_there_at_once_and_other_settings_are_refused(r1, base
     def never(*args, **options):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(stages, "_steps", never)
+    monkeypatch.setattr(stages, "_train", never)
     folder = call("recipe", "r1", "--model", base, "--out", r1, overrides=WORLD)
     assert folder.endswith("stages/final-rl/model")
-    with pytest.raises(InputError, match="holds a recipe that differs in config; give another --out"):
+    with pytest.raises(InputError, match=r"other settings \(config.cold-start.grpo.steps: 3 -> 4; "):
         call("recipe", "r1", "--model", base, "--out", r1, overrides=[*WORLD, "grpo.steps=4"])
-    with pytest.raises(InputError, match="differs in title, stages, config"):
+    with pytest.raises(InputError, match="other settings .*title: 'Recipe r1.*-> 'Recipe lima"):
         call("recipe", "lima", "--model", base, "--out", r1, overrides=WORLD)
-    with pytest.raises(InputError, match="differs in start"):
+    with pytest.raises(InputError, match=r"other settings \(start: "):
         call("recipe", "r1", "--model", r1 / "stages" / "cold-start" / "model", "--out", r1, overrides=WORLD)
 
 
@@ -175,9 +176,9 @@ def test_interrupted_anywhere_it_ends_with_the_same_weights(stage, done, r1, bas
 
     given = {"overrides": WORLD}
     with pytest.raises(KeyboardInterrupt):
-        recipe.run("r1", base, tmp_path, stop, **given)
+        recipe.run_recipe("r1", base, tmp_path, stop, **given)
     assert not (tmp_path / "stages" / stage / "model").exists()
-    last = recipe.run("r1", base, tmp_path, lambda event: None, **given)
+    last = recipe.run_recipe("r1", base, tmp_path, lambda event: None, **given)
     assert same(last, r1 / "stages" / "final-rl" / "model")
 
 
@@ -218,7 +219,7 @@ def test_rft_on_stored_rollouts_and_on_its_own(base, r1, tmp_path):
     assert len(Store(tmp_path / "own" / "store").samples(run="own")) == 24 * 8
     assert not same(tmp_path / "stored" / "model", tmp_path / "process" / "model")
     assert not same(tmp_path / "stored" / "model", tmp_path / "own" / "model")
-    with pytest.raises(InputError, match=r"run 'nobody' .* has no right rollout; runs there: cold-start"):
+    with pytest.raises(InputError, match=r"run 'nobody' .* has no correct rollout; runs there: cold-start"):
         call("rft", "--model", base, "--out", tmp_path / "x", "--rollouts", r1, "--run", "nobody", overrides=WORLD)
     with pytest.raises(InputError, match="--rollouts and --run belong together"):
         call("rft", "--model", base, "--out", tmp_path / "x", "--run", "nobody", overrides=WORLD)
@@ -226,16 +227,16 @@ def test_rft_on_stored_rollouts_and_on_its_own(base, r1, tmp_path):
 
 def test_a_stage_that_an_older_version_finished_is_still_finished(base, tmp_path):
     out, store = tmp_path / "rl", Store(tmp_path / "store")
-    config = settings.load(RunConfig, None, WORLD)
-    stages.train("grpo", config, out, base, store, lambda event: None)
-    record = store.get("runs", "rl")
+    config = settings.load_settings(RunConfig, None, WORLD)
+    lab_run.train_by_settings("grpo", config, out, base, store, lambda event: None)
+    older = yaml.safe_load((out / "config.yaml").read_text(encoding="utf-8"))
     for added in ("frozen", "random_reward", "k", "gae_lambda", "stop", "template"):
-        del record["config"][added]
-    store.put("runs", "rl", record)
-    stages.train("grpo", config, out, base, store, pytest.fail)
-    other = settings.load(RunConfig, None, [*WORLD, "grpo.steps=9"])
-    with pytest.raises(InputError, match="finished stage with other settings"):
-        stages.train("grpo", other, out, base, store, pytest.fail)
+        del older[added]
+    (out / "config.yaml").write_text(yaml.safe_dump(older), encoding="utf-8")
+    lab_run.train_by_settings("grpo", config, out, base, store, pytest.fail)
+    other = settings.load_settings(RunConfig, None, [*WORLD, "grpo.steps=9"])
+    with pytest.raises(InputError, match=r"other settings \(steps: 3 -> 9\)"):
+        lab_run.train_by_settings("grpo", other, out, base, store, pytest.fail)
 
 
 def test_a_task_of_the_lab_named_by_task_is_trained_on_as_the_lab_does(base, tmp_path):
@@ -327,7 +328,7 @@ def test_a_data_file_is_a_task_and_its_verifier_belongs_to_the_settings(gpt2, tm
     call("grpo", *words, "--out", tmp_path / "own", *own, overrides=given)
     (verifier,) = {sample.verdict.verifier for sample in Store(tmp_path / "own" / "store").samples()}
     assert verifier.startswith("reward:odd>=0.5@")
-    with pytest.raises(InputError, match="holds a finished stage with other settings"):
+    with pytest.raises(InputError, match=r"other settings \(reward: "):
         call("grpo", *words, "--out", tmp_path / "usual", *own, overrides=given)
     call("sft", *words, "--out", tmp_path / "sft", overrides=["sft.steps=2", "demonstrations=8"])
 
@@ -365,7 +366,7 @@ def test_worked_answers_of_a_file_are_demonstrated_whole(gpt2, tmp_path):
 
 def test_a_task_s_template_stops_and_limit_hold_unless_given():
     sums = task("arithmetic/add-2d2d")
-    config = settings.load(RunConfig, None, ["ppo.max_tokens=5", "rft.template=chat", "rft.reward=answer"])
+    config = settings.load_settings(RunConfig, None, ["ppo.max_tokens=5", "rft.template=chat", "rft.reward=answer"])
     config, params = config.for_task(sums), sums.params
     assert (config.grpo.template, config.grpo.stop, config.grpo.max_tokens) == (params.template, ("\n",), 14)
     assert (config.ppo.max_tokens, config.rft.template) == (5, "chat")

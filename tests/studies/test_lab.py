@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 
 from goldpanner.errors import InputError
+from goldpanner.runs import stages
 from goldpanner.store import Store
 from goldpanner.studies import claims, runner
-from goldpanner.studies import lab as laboratory
 from goldpanner.studies.decide import Effect
-from goldpanner.studies.lab import Lab, Scale
+from goldpanner.studies.lab import Lab, StudyScale
 from goldpanner.studies.statistics import exact_value
 from goldpanner.studies.study import Finding, Study
+from goldpanner.train.supervised import SFT
 
-TINY = Scale(
+TINY = StudyScale(
     worlds=(0, 1),
     share=0.02,
     problems=0.05,
@@ -35,7 +36,7 @@ def base(lab):
 
 
 def test_a_stage_is_trained_once_and_shared(lab, base, monkeypatch):
-    monkeypatch.setattr(laboratory, "supervised", None)  # training again would fail
+    monkeypatch.setattr(stages, "supervised", None)  # training again would fail
     other = Lab(lab.out, 0, TINY, study="another")
     again = other.base(other.world())
     assert again.folder == base.folder
@@ -79,43 +80,37 @@ def test_an_interrupted_stage_begins_again_and_ends_the_same(lab, base, monkeypa
     whole = lab.grpo(base, ["world/d1"], steps=150, seed=7)
     here = Lab(lab.out / "again", 0, TINY)
     again = here.base(here.world())
-    stepping = laboratory.rlvr
+    stepping = stages.rlvr
 
     def broken(*args, **more):
         yield next(stepping(*args, **more))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(laboratory, "rlvr", broken)
+    monkeypatch.setattr(stages, "rlvr", broken)
     with pytest.raises(KeyboardInterrupt):
         here.grpo(again, ["world/d1"], steps=150, seed=7)
-    monkeypatch.setattr(laboratory, "rlvr", stepping)
+    monkeypatch.setattr(stages, "rlvr", stepping)
     assert here.grpo(again, ["world/d1"], steps=150, seed=7).policy.id == whole.policy.id
     assert len(here.store.samples(run=whole.key)) == 3 * 48 * 16  # the steps drawn twice are stored once
 
 
 def test_stop_ends_a_stage_early(lab, base):
-    asked = []
+    policies = []
 
     def stop(policy):
-        asked.append(policy.id)
-        return len(asked) == 2
+        policies.append(policy.id)
+        return len(policies) == 2
 
     texts = lab.demonstrations(base.world, ["world/d1"], 4)
-    from goldpanner.train.supervised import SFT, epochs, supervised
-
-    config = SFT.model_copy(update={"steps": 50, "batch": 4})
-
-    def train(model, tokenizer):
-        return supervised(model, tokenizer, epochs(texts, config), config)
-
-    stage = lab.stage("sft", base.world, base, ["stopped"], train, steps=50, every=3, stop=stop)
-    assert len(stage.records) == 6
-    assert asked[-1] == stage.policy.id
+    stage = stages.sft_stage(texts, SFT.model_copy(update={"steps": 50, "batch": 4}))
+    early = lab.train(stage, base.world, base, ["stopped"], every=3, stop=stop)
+    assert len(early.records) == 6
+    assert policies[-1] == early.policy.id
 
 
 def test_a_stage_needs_a_beginning(lab):
-    with pytest.raises(InputError, match="neither a parent nor a start"):
-        lab.stage("sft", lab.world(), None, [], lambda model, tokenizer: [], steps=1)
+    with pytest.raises(InputError, match="neither a parent nor a fresh model"):
+        lab.train(stages.sft_stage([], SFT), lab.world(), None)
 
 
 def test_origins_of_nothing_are_nothing(lab, base):
@@ -163,7 +158,7 @@ def fake(monkeypatch):
 
     study = Study("fake", measure, judge)
     monkeypatch.setattr(Study, "text", StudyText.model_validate(text))
-    monkeypatch.setattr(claims, "load", lambda name: study)
+    monkeypatch.setattr(claims, "load_study", lambda name: study)
     monkeypatch.setattr(runner, "import_module", lambda name: SimpleNamespace())
     monkeypatch.setattr(runner, "getsource", lambda module: "the method")
     CALLS.clear()
@@ -191,7 +186,7 @@ def test_a_job_that_another_process_holds_is_left_to_it(fake, tmp_path):
     Store(out / "store")
     with (out / "locks" / "fake-0").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        runner.work(lambda event: None, [("fake", 0), ("fake", 1)], out, TINY)
+        runner.take_jobs(lambda event: None, [("fake", 0), ("fake", 1)], out, TINY)
     assert CALLS == [1]
 
 
@@ -210,8 +205,8 @@ def test_another_scale_in_the_same_folder_is_refused(fake, tmp_path, monkeypatch
         runner, "side_by_side", lambda jobs, progress: [function(progress, *rest) for function, rest in jobs]
     )
     runner.conduct(["fake"], tmp_path / "s", TINY, lambda event: None)
-    with pytest.raises(InputError, match="another scale"):
-        runner.conduct(["fake"], tmp_path / "s", Scale(share=0.5), lambda event: None)
+    with pytest.raises(InputError, match=r"other settings \(share: 0.02 -> 0.5\)"):
+        runner.conduct(["fake"], tmp_path / "s", TINY.model_copy(update={"share": 0.5}), lambda event: None)
 
 
 def test_results_are_json(lab, base):

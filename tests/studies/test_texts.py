@@ -31,7 +31,7 @@ def test_texts_are_whole_in_both_languages(name):
 def test_a_study_reads_in_one_go(name):
     lines = (FOLDER / f"{name.replace('-', '_')}.py").read_text(encoding="utf-8").splitlines()
     assert len(lines) <= 200
-    assert claims.load(name).name == name
+    assert claims.load_study(name).name == name
 
 
 @pytest.mark.parametrize("name", THERE)
@@ -42,7 +42,7 @@ def test_predictions_bear_on_something(name):
 
 def test_an_unknown_study_names_those_there_are():
     with pytest.raises(InputError, match="sharpen-or-expand"):
-        claims.load("no-such")
+        claims.load_study("no-such")
 
 
 @pytest.mark.parametrize(

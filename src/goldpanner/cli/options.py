@@ -161,10 +161,10 @@ class SettingsOptions:
     def load(self) -> "RunConfig":
         """Return the settings: defaults, then the file, then the seed, then the overrides."""
         need_lab()
-        from goldpanner.runs import settings
         from goldpanner.runs.config import RunConfig
+        from goldpanner.runs.settings import load_settings
 
-        return settings.load(RunConfig, self.config, self.overrides or (), seed=self.seed)
+        return load_settings(RunConfig, self.config, self.overrides or (), seed=self.seed)
 
     def facts(self) -> "DomainConfig | None":
         """Return the facts of the lab's tasks, None where no setting was given: those of the default knobs."""

@@ -34,7 +34,7 @@ def load_config(config: Path | None, seed: int | None, overrides: list[str] | No
     from goldpanner.runs import settings
     from goldpanner.runs.config import RunConfig
 
-    return settings.load(RunConfig, config, overrides or (), seed=seed)
+    return settings.load_settings(RunConfig, config, overrides or (), seed=seed)
 
 
 @app.command()
@@ -83,7 +83,7 @@ def run(
         folder = out or Path("runs") / default_name(settings, config, set_)
         display.opening(folder, quiet=as_json)
         with display.Bars(quiet=as_json) as bars:
-            record = lab_run.run(settings, folder, bars.update, command=command_line())
+            record = lab_run.run_lab(settings, folder, bars.update, command=command_line())
     page = build(folder)
     if as_json:
         sys.stdout.write(json.dumps({**record, "folder": str(folder), "report": str(page)}) + "\n")
@@ -125,12 +125,12 @@ def run_on_a_model(
 
     options: dict[str, Any] = {"model": model, "task": task, "data": None if data is None else str(data), "seed": seed}
     options |= judged
-    chosen_task = settings.load(model_run.RealConfig, config, set_ or (), **options).load_task()
+    chosen_task = settings.load_settings(model_run.ModelRunConfig, config, set_ or (), **options).load_task()
     task = chosen_task.id  # mistakes are told before anything is fetched
     if chosen_task.note:
         typer.echo(chosen_task.note, err=True)
     options["model"] = str(model_folder(model, display.show_message))
-    chosen = settings.load(model_run.RealConfig, config, set_ or (), **options)
+    chosen = settings.load_settings(model_run.ModelRunConfig, config, set_ or (), **options)
     chosen.check_model()
     name = f"{Path(options['model']).name}-{task.replace('/', '-')}-seed{chosen.seed}"
     changed = config is not None or bool(set_) or any(value is not None for value in judged.values())
@@ -138,4 +138,4 @@ def run_on_a_model(
     folder = out or Path("runs") / named
     display.opening_real(folder, Path(options["model"]).name, task, quiet=quiet)
     with display.Bars(quiet=quiet) as bars:
-        return model_run.run(chosen, folder, bars.update, command=command), folder
+        return model_run.run_model(chosen, folder, bars.update, command=command), folder

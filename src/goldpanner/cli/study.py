@@ -2,7 +2,6 @@
 
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -61,9 +60,9 @@ def _conduct(names: list[str], folder: Path, quick: bool, worlds: int | None, la
 
     scale = QUICK if quick else FULL
     if worlds is not None:
-        scale = replace(scale, worlds=tuple(range(worlds)))
+        scale = scale.model_copy(update={"worlds": tuple(range(worlds))})
     store = Store(folder / "store")
-    done = [result(store, (name, world), scale) is not None for name in names for world in scale.worlds]
+    done = [result(store, (name, world)) is not None for name in names for world in scale.worlds]
     with display_study.Bars(len(done), sum(done), quiet=as_json) as bars:
         records = conduct(names, folder, scale, bars.update)
     concluded = mission.conclude(store, command_line())

@@ -89,19 +89,20 @@ class Given:
 
 def _train(kind: str, given: Given, rollouts: Path | None = None, run: str | None = None) -> None:
     settings = load_config(given.config, given.seed, given.set_)
-    from goldpanner.runs import stages
+    from goldpanner.runs.lab_run import train_by_settings
+    from goldpanner.runs.stages import StoredRollouts
     from goldpanner.store import Store
     from goldpanner.store.find import open_store
 
     task = given.chosen_task(settings)
     if (rollouts is None) != (run is None):
         raise InputError("--rollouts and --run belong together: the folder of a store, and the name of a run in it")
-    stored = None if rollouts is None or run is None else stages.Stored(open_store(rollouts), run)
+    stored = None if rollouts is None or run is None else StoredRollouts(open_store(rollouts), run)
     start = given.start()
 
     def work(notify: "Notify") -> Path:
         config, store = settings.for_task(task) if task else settings, Store(given.out / "store")
-        stages.train(kind, config, given.out, start, store, notify, task=task, rollouts=stored)
+        train_by_settings(kind, config, given.out, start, store, notify, task=task, rollouts=stored)
         return given.out / "model"
 
     _with_bars(given, work)
@@ -275,13 +276,13 @@ def recipe(
     """
     given = Given(out, model, config, seed, set_, task, data, examples, columns, verifier, threshold)
     need_lab()
-    from goldpanner.runs import recipe as recipes
+    from goldpanner.runs.recipe import run_recipe
 
     chosen, start = given.chosen_task(load_config(config, seed, set_)), given.start()
     assert start is not None
 
     def work(notify: "Notify") -> Path:
-        return recipes.run(
+        return run_recipe(
             name, start, out, notify, file=config, overrides=set_ or (), seed=seed, task=chosen, command=command_line()
         )
 

@@ -1,6 +1,6 @@
-"""Everything the story can be told with, in one tree: `goldpanner run --set KEY=VALUE` reaches each field."""
+"""The settings of the lab and its trainers in one tree: `goldpanner run --set KEY=VALUE` reaches each field."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -30,7 +30,7 @@ CURRICULUM: dict[str, dict[str, list[str]]] = {
         ],
     },
 }
-"""Which tasks a domain's story uses unless told otherwise."""
+"""Which tasks the run of a domain uses unless others are named."""
 
 
 class TasksConfig(BaseModel):
@@ -62,10 +62,21 @@ class MeasureConfig(BaseModel):
         return SamplingParams(max_tokens=self.max_tokens)
 
 
+RolloutSettings = TypeVar("RolloutSettings", RLVRConfig, RFTConfig)
+
+
+def fit_to_task(config: RolloutSettings, task: Task) -> RolloutSettings:
+    """Return settings that train on a task alone; its template, stops, limit and verifier are used unless given."""
+    own: dict[str, object] = {name: getattr(task.params, name) for name in ("template", "stop", "max_tokens")}
+    own["reward"] = task.verifiers()[0].id.split("@")[0]
+    changes = {name: value for name, value in own.items() if name not in config.model_fields_set}
+    return config.model_copy(update={**changes, "tasks": {task.id: 1.0}})
+
+
 class RunConfig(BaseModel):
     """A domain, a model, the trainers, and how it is measured. One seed sets every seed not given.
 
-    The story uses `pretrain`, `sft` and `grpo`; `ppo` and `rft` are for stages trained by themselves and for recipes.
+    The lab's run uses `pretrain`, `sft` and `grpo`; `ppo` and `rft` are for `goldpanner train` and for recipes.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -132,15 +143,8 @@ class RunConfig(BaseModel):
         return self
 
     def for_task(self, task: Task) -> "RunConfig":
-        """Return the settings with this task in every stage: its template, stops, limit and reward unless given."""
-        own: dict[str, object] = {name: getattr(task.params, name) for name in ("template", "stop", "max_tokens")}
-        own["reward"] = task.verifiers()[0].id.split("@")[0]
-        changes = {}
-        for name in ("grpo", "ppo", "rft"):
-            part = getattr(self, name)
-            new = {key: value for key, value in own.items() if key not in part.model_fields_set}
-            changes[name] = part.model_copy(update={**new, "tasks": {task.id: 1.0}})
-        return self.model_copy(update=changes)
+        """Return the settings with this task in every stage."""
+        return self.model_copy(update={name: fit_to_task(getattr(self, name), task) for name in ("grpo", "ppo", "rft")})
 
     def probes(self) -> tuple[str, ...]:
         """Return the tasks measured exactly and not sampled: those named, else every task with an exposure."""

@@ -1,4 +1,4 @@
-"""The folder of a run: held by one process at a time, bound to one set of settings."""
+"""The folder of a run, a recipe, a study or a single stage: bound to one set of settings, held by one process."""
 
 import fcntl
 from collections.abc import Iterator
@@ -12,45 +12,61 @@ from pydantic import BaseModel
 
 from goldpanner import __version__
 from goldpanner.errors import InputError
-from goldpanner.runs import settings
+from goldpanner.files import replacing
+from goldpanner.runs.settings import differences, load_settings
 
 STUDY = "story"
+"""Id of the record of a whole run, the lab's or a model's."""
+
+SETTINGS = "config.yaml"
+
+
+def claim_folder(folder: Path, config: BaseModel) -> None:
+    """Bind a folder to settings: write them into a new one, or check that they are those of the work that lies there.
+
+    Args:
+        folder: made where there is none.
+        config: settings that determine what comes to lie in the folder.
+
+    Raises:
+        InputError: a file, a folder of something else, or of work with other settings (they are named).
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; give --out the name of a folder")
+    file = folder / SETTINGS
+    if file.exists():
+        try:
+            earlier = load_settings(type(config), file)
+        except InputError as error:
+            raise InputError(f"{folder} holds work of another kind ({error}); give another --out") from None
+        if changes := differences(earlier, config):
+            shown = "; ".join(changes[:5]) + (f"; and {len(changes) - 5} more" if len(changes) > 5 else "")
+            raise InputError(f"{folder} holds work with other settings ({shown}); give another --out, or delete it")
+        return
+    if folder.exists() and any(not path.name.startswith(".writing-") for path in folder.iterdir()):
+        raise InputError(f"{folder} is not empty, and no {SETTINGS} says what it holds; give another --out")
+    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    with replacing(file) as scratch:
+        scratch.write_text(text, encoding="utf-8")
 
 
 @contextmanager
-def alone_in(out: Path) -> Iterator[None]:
-    """Hold the folder for this process; raises InputError when another one is telling its story there."""
-    with (out / ".lock").open("w") as file:
+def lock_folder(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Hold a folder for this process while the block runs.
+
+    Args:
+        folder: an existing folder.
+        wait: wait until another process has left it.
+
+    Raises:
+        InputError: another process holds it, and `wait` is False.
+    """
+    with (folder / ".lock").open("w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except OSError:
-            raise InputError(f"another process is at work in {out}; wait for it, or give another --out") from None
+            raise InputError(f"another process is at work in {folder}; wait for it, or give another --out") from None
         yield
-
-
-def claim(config: BaseModel, out: Path) -> None:
-    """Write the settings into `out`, or check that they are those of the story that is there."""
-    file = out / "config.yaml"
-    if file.exists():
-        try:
-            there = settings.load(type(config), file)
-        except InputError as error:
-            raise InputError(f"{out} holds a run of another kind ({error}); give another --out") from None
-        changed = settings.differences(there, config)
-        if changed:
-            shown = "; ".join(changed[:5]) + (f"; and {len(changed) - 5} more" if len(changed) > 5 else "")
-            raise InputError(f"{out} holds a story with other settings ({shown}); give another --out, or delete it")
-        return
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file; give --out the name of a folder")
-    if out.exists() and any(out.iterdir()):
-        raise InputError(f"{out} is not empty and holds no story; give another --out")
-    out.mkdir(parents=True, exist_ok=True)
-    scratch = out / ".config.yaml"
-    scratch.write_text(
-        yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True), encoding="utf-8"
-    )
-    scratch.replace(file)
 
 
 def versions() -> dict[str, str]:

@@ -1,6 +1,6 @@
 """`goldpanner run --model --task`: pilot, plan, GRPO, and the boundary before and after, for any Hugging Face model.
 
-What the lab's story does for a model of its own, with the same stages, store and report; P(correct) is sampled here,
+What the lab's run does for a model of its own, with the same stages, store and report; P(correct) is sampled here,
 since nobody knows it.
 """
 
@@ -20,9 +20,10 @@ from goldpanner.measure.posterior import RateDistribution
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.policies.resolve import check_model
 from goldpanner.progress import Event, Notify
-from goldpanner.runs import before_after, stages
-from goldpanner.runs.config import RunConfig
-from goldpanner.runs.folder import STUDY, alone_in, claim, versions
+from goldpanner.runs import before_after
+from goldpanner.runs.config import fit_to_task
+from goldpanner.runs.folder import STUDY, claim_folder, lock_folder, versions
+from goldpanner.runs.stages import rl_stage, train_stage
 from goldpanner.sampling.collect import top_up
 from goldpanner.sampling.goal import Goal
 from goldpanner.sampling.score import score_samples
@@ -37,7 +38,7 @@ from goldpanner.types import Counts, Problem, SamplingParams
 BASE, RL = "base", "grpo"
 """The stages: the model as it is given, and what GRPO made of it."""
 
-REAL = RLVRConfig(
+TUNING = RLVRConfig(
     tasks={"(the task)": 1.0}, steps=40, prompts_per_step=8, group_size=8, learning_rate=1e-5, autocast=True
 )
 """Full fine-tuning of a model of 135M parameters: measured with SmolLM2 on sums of two-digit numbers."""
@@ -65,7 +66,7 @@ class HeldOutConfig(BaseModel):
     samples: int = Field(default=32, ge=2, description="Samples of each, before and after.")
 
 
-class RealConfig(BaseModel):
+class ModelRunConfig(BaseModel):
     """A model, a task, and how it is trained and measured. One seed sets every seed not given."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -80,21 +81,21 @@ class RealConfig(BaseModel):
     device: str = Field(default="auto", description="auto: CUDA or MPS where present, else cpu.")
     pilot: PilotConfig = Field(default_factory=PilotConfig)
     measure: HeldOutConfig = Field(default_factory=HeldOutConfig)
-    grpo: RLVRConfig = REAL
+    grpo: RLVRConfig = TUNING
 
     @model_validator(mode="before")
     @classmethod
     def _fill_in(cls, given: Any) -> Any:
-        """Take GRPO's settings that are not given from `REAL`, and hand the one seed down."""
+        """Take GRPO's settings that are not given from `TUNING`, and hand the one seed down."""
         if not isinstance(given, dict) or not isinstance(given.get("grpo", {}), dict):
             return given
-        preset = {name: getattr(REAL, name) for name in REAL.model_fields_set} | {"seed": given.get("seed", 0)}
+        preset = {name: getattr(TUNING, name) for name in TUNING.model_fields_set} | {"seed": given.get("seed", 0)}
         rl = given.get("grpo", {})
         preset |= {"learning_rate": LORA_RATE} if rl.get("lora") else {}
         return {**given, "grpo": {**preset, **rl}}
 
     @model_validator(mode="after")
-    def _sensible(self) -> "RealConfig":
+    def _sensible(self) -> "ModelRunConfig":
         self.grpo.resolve_variant()  # refuses a group of one, say
         if self.grpo.variant == "ppo":
             raise ValueError("grpo.variant is 'ppo'; train it by itself, goldpanner train ppo")
@@ -111,13 +112,8 @@ class RealConfig(BaseModel):
         task.check()
         return task
 
-    def stage(self, task: Task) -> RunConfig:
-        """Return the settings in the form that `stages` takes: the task's template, stops and token limit in them."""
-        rl = {name: getattr(self.grpo, name) for name in self.grpo.model_fields_set - {"tasks"}}
-        return RunConfig.model_validate({"seed": self.seed, "device": self.device, "grpo": rl}).for_task(task)
 
-
-def run(config: RealConfig, out: Path, progress: Notify, command: str = "") -> dict[str, Any]:
+def run_model(config: ModelRunConfig, out: Path, progress: Notify, command: str = "") -> dict[str, Any]:
     """Pilot, plan, train and measure (or go on with it) in folder `out`; return the study's record with its verdict.
 
     Raises InputError for a task without problems, a folder that holds another run, and a pilot without a right sample;
@@ -125,49 +121,48 @@ def run(config: RealConfig, out: Path, progress: Notify, command: str = "") -> d
     """
     config.check_model()
     task = config.load_task()
-    held_out = choose(task, config.measure.problems, "test", config.seed)
-    plain = config.stage(task)
-    step_problems({task.id: task}, plain.grpo, 0, plain.grpo.prompts_per_step)  # too few are told now
-    claim(config, out)
-    with alone_in(out):
+    held_out = split_problems(task, config.measure.problems, "test", config.seed)
+    rl = fit_to_task(config.grpo, task)
+    step_problems({task.id: task}, rl, 0, rl.prompts_per_step)  # too few are refused now
+    claim_folder(out, config)
+    with lock_folder(out):
         try:
-            return _carry_out(config, task, plain, held_out, out, progress, command)
+            return _carry_out(config, task, rl, held_out, out, progress, command)
         except (KeyboardInterrupt, Interrupted):
             raise Interrupted(f"everything done so far is kept in {out}; run the same command again to go on") from None
 
 
 def _carry_out(
-    config: RealConfig,
+    config: ModelRunConfig,
     task: Task,
-    plain: RunConfig,
+    rl: RLVRConfig,
     held_out: Sequence[Problem],
     out: Path,
     progress: Notify,
     command: str,
 ) -> dict[str, Any]:
     store, started = Store(out / "store"), time.time()
-    params = plain.grpo.sampling() if plain.grpo.temperature == 1 else replace(plain.grpo.sampling(), temperature=1.0)
+    params = replace(rl.sampling(), temperature=1.0)
     base = _load(config.model, config, BASE)
     earlier = store.get("runs", BASE)
     if earlier is not None and earlier["policy"] != base.id:
         raise InputError(f"the model in {config.model} is no longer the one that {out} began with; give another --out")
-    store.put("runs", BASE, _given(base, config))
-    planned = pilot(config, base, task, params, out, progress)
-    measure(base, held_out, config, task, params, store, progress)
+    store.put("runs", BASE, _start(base, config))
+    plan = pilot(config, base, task, params, out, progress)
+    measure_held_out(base, held_out, config, task, params, store, progress)
     base_id = base.id
     del base  # the next one takes its memory
-    taught = replace(task, left_out=frozenset(planned["left_out"]))
-    folder = out / "stages" / RL
-    stages.train(RL, plain, folder, config.model, store, progress, task=taught)
-    (folder / "checkpoint.pt").unlink(missing_ok=True)  # three times the model's size, and no longer needed
+    folder, lessons = out / "stages" / RL, replace(task, left_out=frozenset(plan["left_out"]))
+    stage = rl_stage(RL, {task.id: lessons}, rl)
+    train_stage(stage, folder, store, progress, parent=config.model, device=config.device)
     record = store.get("runs", RL) or {}
     store.put("runs", RL, {**record, "parent": BASE, "parent_policy": base_id})
     after = _load(folder / "model", config, RL)
-    measure(after, held_out, config, task, params, store, progress)
+    measure_held_out(after, held_out, config, task, params, store, progress)
     del after
     score_gained(config, params, store, progress)
     store.compact()
-    told = store.get("studies", STUDY) or {}
+    earlier = store.get("studies", STUDY) or {}
     study = {
         "title": f"What GRPO did to {config.model.name} on {task.id}",
         "stages": [BASE, RL],
@@ -178,11 +173,11 @@ def _carry_out(
         "problems": len(held_out),
         "params": params.hash,
         "verifiers": {"answer": task.verifiers()[0].id},
-        "group_size": plain.grpo.group_size,
+        "group_size": rl.group_size,
         "seed": config.seed,
-        "plan": planned,
-        "command": told.get("command", command),
-        "seconds": told.get("seconds", round(time.time() - started, 1)),
+        "plan": plan,
+        "command": earlier.get("command", command),
+        "seconds": earlier.get("seconds", round(time.time() - started, 1)),
         "versions": versions(),
         "config": config.model_dump(mode="json"),
     }
@@ -191,7 +186,7 @@ def _carry_out(
     return study
 
 
-def choose(task: Task, n: int, split: Split, seed: int) -> list[Problem]:
+def split_problems(task: Task, n: int, split: Split, seed: int) -> list[Problem]:
     """Return n problems of a split, the same ones for a seed; of a file as many as it has, at least two."""
     if task.read is not None:
         n = min(n, len(task.pool(split)))
@@ -201,7 +196,7 @@ def choose(task: Task, n: int, split: Split, seed: int) -> list[Problem]:
 
 
 def pilot(
-    config: RealConfig, base: LocalPolicy, task: Task, params: SamplingParams, out: Path, progress: Notify
+    config: ModelRunConfig, base: LocalPolicy, task: Task, params: SamplingParams, out: Path, progress: Notify
 ) -> dict[str, Any]:
     """Sample the base on problems of the training split, plan the run from it, store and return the plan.
 
@@ -209,8 +204,8 @@ def pilot(
     InputError when none of them was right: GRPO would have nothing to go by.
     """
     store = Store(out / "pilot")
-    problems = choose(task, config.pilot.problems, "train", config.seed)
-    counts = draw(base, problems, config.pilot.samples, config.seed, task, params, store, progress, "pilot")
+    problems = split_problems(task, config.pilot.problems, "train", config.seed)
+    counts = sample_problems(base, problems, config.pilot.samples, config.seed, task, params, store, progress, "pilot")
     if not counts.c.sum() and not config.pilot.insist:
         raise InputError(
             f"none of the pilot's {counts.n.sum():,} samples of {len(counts)} problems was right: every group would be "
@@ -221,52 +216,52 @@ def pilot(
     rates = RateDistribution.of(counts, config.seed)
     free = make_plan(counts, steps=rl.steps, prompts_per_step=rl.prompts_per_step, rates=rates)
     ours = make_plan(counts, steps=rl.steps, prompts_per_step=rl.prompts_per_step, group=rl.group_size, rates=rates)
-    said = ours.to_json()
+    described = ours.to_json()
     fresh = task.read is None
     left_out = [] if fresh else [*ours.ids("needs SFT first"), *ours.ids("solved")]
-    planned = {
+    plan = {
         "problems": len(counts),
         "samples": config.pilot.samples,
         "right": int(counts.c.sum()),
         "recommended_G": free.recommended,
         "group_size": rl.group_size,
-        "groups": said["groups"],
-        "assigned": said["assigned"],
+        "groups": described["groups"],
+        "assigned": described["assigned"],
         "left_out": left_out if len(left_out) < len(counts) else [],
         "fresh": fresh,
     }
-    Store(out / "store").put("studies", "plan", {**planned, "problems": said["problems"]})
-    return planned
+    Store(out / "store").put("studies", "plan", {**plan, "problems": described["problems"]})
+    return plan
 
 
-def measure(
+def measure_held_out(
     policy: LocalPolicy,
     problems: Sequence[Problem],
-    config: RealConfig,
+    config: ModelRunConfig,
     task: Task,
     params: SamplingParams,
     store: Store,
     progress: Notify,
 ) -> None:
     """Sample the held-out problems."""
-    draw(policy, problems, config.measure.samples, config.seed, task, params, store, progress)
+    sample_problems(policy, problems, config.measure.samples, config.seed, task, params, store, progress)
 
 
-def score_gained(config: RealConfig, params: SamplingParams, store: Store, progress: Notify) -> None:
+def score_gained(config: ModelRunConfig, params: SamplingParams, store: Store, progress: Notify) -> None:
     """Store log P under the base of what the RL model said to the problems it gained: `compare` tells their origin."""
     ids = {stage: (store.get("runs", stage) or {})["policy"] for stage in (BASE, RL)}
     before, after = (store.counts(ids[stage], params=params.hash, rollouts=False) for stage in (BASE, RL))
     gained = [i for i, old, new in zip(before.ids, before.c, align(before, after).c) if new and not old]
     todo = [i for i in gained if i not in store.scored(ids[RL], ids[BASE], gained, params=params.hash)]
     if todo:
-        base, known = _load(config.model, config, BASE), store.problems()
-        problems = {i: known[i] for i in todo}
+        base, texts = _load(config.model, config, BASE), store.problems()
+        problems = {i: texts[i] for i in todo}
         score_samples(
             base, ids[RL], store, problems, params.hash, lambda done, n: progress(Event(BASE, "score", done, n))
         )
 
 
-def draw(
+def sample_problems(
     policy: LocalPolicy,
     problems: Sequence[Problem],
     samples: int,
@@ -282,12 +277,12 @@ def draw(
     return store.counts(policy.id, params=params.hash, seed=seed, rollouts=False)
 
 
-def _load(folder: Path, config: RealConfig, name: str) -> LocalPolicy:
+def _load(folder: Path, config: ModelRunConfig, name: str) -> LocalPolicy:
     """Return a model as it is trained: in float32, whatever it was saved in."""
     return LocalPolicy.from_pretrained(folder, device=config.device, dtype="float32", name=name)
 
 
-def _given(base: LocalPolicy, config: RealConfig) -> dict[str, Any]:
+def _start(base: LocalPolicy, config: ModelRunConfig) -> dict[str, Any]:
     return {
         "stage": "given",
         "parent": None,

@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from goldpanner import rng
 from goldpanner.errors import InputError
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.progress import Notify
-from goldpanner.runs import settings, stages
 from goldpanner.runs.config import RunConfig
-from goldpanner.runs.folder import alone_in, versions
+from goldpanner.runs.folder import claim_folder, lock_folder, versions
+from goldpanner.runs.lab_run import train_by_settings, trained_tasks
+from goldpanner.runs.settings import load_settings, read_yaml
 from goldpanner.store import Store
-from goldpanner.tasks.catalog import build_domain
 from goldpanner.tasks.task import Task
 from goldpanner.train.config import RFTConfig, RLVRConfig
 from goldpanner.train.rlvr import step_problems
@@ -50,34 +50,48 @@ class TrainingRecipe(BaseModel):
     stages: tuple[RecipeStage, ...] = Field(min_length=1)
 
 
-def names() -> list[str]:
+class RecipeSettings(BaseModel):
+    """What determines every model that a recipe makes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str
+    stages: tuple[RecipeStage, ...]
+    start: str
+    """Id of the policy that it starts from."""
+    task: str | None
+    config: dict[str, dict[str, JsonValue]]
+    """Stage -> its settings."""
+
+
+def recipe_names() -> list[str]:
     """Return the recipes that come with the package."""
     return sorted(file.name.removesuffix(".yaml") for file in _folder().iterdir() if file.name.endswith(".yaml"))
 
 
-def load(name: str) -> TrainingRecipe:
+def load_recipe(name: str) -> TrainingRecipe:
     """Return a recipe by its name, or from a YAML file. Raises InputError for an unknown or a faulty one."""
-    if name in names():
+    if name in recipe_names():
         text, place = (_folder() / f"{name}.yaml").read_text(encoding="utf-8"), name
         tree = yaml.safe_load(text)
     elif name.endswith((".yaml", ".yml")):
-        place, tree = name, settings.read_yaml(Path(name))
+        place, tree = name, read_yaml(Path(name))
     else:
-        raise InputError(f"no recipe is called {name!r}; there are {', '.join(names())}, or give a YAML file")
+        raise InputError(f"no recipe is called {name!r}; there are {', '.join(recipe_names())}, or give a YAML file")
     try:
         recipe = TrainingRecipe.model_validate(tree)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         raise InputError(f"recipe {place}: {key} = {first['input']!r} cannot be used: {first['msg']}") from error
-    known: list[str] = []
+    earlier: list[str] = []
     for stage in recipe.stages:
         for other in (stage.parent, stage.rollouts):
-            if other is not None and other not in known:
+            if other is not None and other not in earlier:
                 raise InputError(f"recipe {place}: stage {stage.name} names {other!r}, which is no stage before it")
-        if stage.name in known:
+        if stage.name in earlier:
             raise InputError(f"recipe {place}: two stages are called {stage.name}")
-        known.append(stage.name)
+        earlier.append(stage.name)
     return recipe
 
 
@@ -92,19 +106,19 @@ def configurations(
 
     A second stage of a kind draws other prompts than the first: its seed is made from the first one's and its name.
     """
-    found, kinds = [], set()
+    configs, kinds = [], set()
     for stage in recipe.stages:
-        config = settings.load(RunConfig, file, overrides, preset=stage.set, seed=seed)
+        config = load_settings(RunConfig, file, overrides, preset=stage.set, seed=seed)
         part = getattr(config, stage.kind)
         if stage.kind in kinds:
             again = rng.seed_for("recipe/again", part.seed, stage.name)
             config = config.model_copy(update={stage.kind: part.model_copy(update={"seed": again})})
         kinds.add(stage.kind)
-        found.append(config.for_task(task) if task else config)
-    return found
+        configs.append(config.for_task(task) if task else config)
+    return configs
 
 
-def run(
+def run_recipe(
     name: str,
     model: Path,
     out: Path,
@@ -116,36 +130,45 @@ def run(
     task: Task | None = None,
     command: str = "",
 ) -> Path:
-    """Train (or go on with) a recipe's stages from the model in folder `model`; return the last one's model folder.
+    """Train (or go on with) a recipe's stages one after the other; return the folder of the last one's model.
 
-    Raises InputError when `out` holds another recipe, or the same one with another model or other settings.
+    Args:
+        name: one of the package's recipes, or a YAML file.
+        model: folder of the model to start from.
+        out: folder of everything that is kept.
+        notify: told of every step.
+        file: YAML file of settings, over the recipe's.
+        overrides: `KEY=VALUE`, over the file's.
+        seed: sets every seed not set by itself.
+        task: takes the place of the domain's tasks.
+        command: the command line, for the record.
+
+    Raises:
+        InputError: `out` holds other work, or the same recipe with another model or other settings.
     """
-    recipe = load(name)
+    recipe = load_recipe(name)
     configs = configurations(recipe, file, overrides, seed, task)
     for stage, config in zip(recipe.stages, configs):
         check_prompts(stage, config, task)
-    out.mkdir(parents=True, exist_ok=True)
-    with alone_in(out):
+    settings = RecipeSettings(
+        title=f"Recipe {name}: {recipe.about}",
+        stages=recipe.stages,
+        start=LocalPolicy.from_pretrained(model, device="cpu").id,
+        task=task.id if task else None,
+        config={stage.name: config.model_dump(mode="json") for stage, config in zip(recipe.stages, configs)},
+    )
+    claim_folder(out, settings)
+    with lock_folder(out):
         store = Store(out / "store")
-        record = {
-            "title": f"Recipe {name}: {recipe.about}",
-            "stages": [stage.model_dump(mode="json") for stage in recipe.stages],
-            "start": LocalPolicy.from_pretrained(model, device="cpu").id,
-            "task": task.id if task else None,
-            "config": [config.model_dump(mode="json") for config in configs],
-        }
-        there = store.get("studies", "recipe")
-        differing = [] if there is None else [key for key, value in record.items() if there.get(key) != value]
-        if differing:
-            raise InputError(f"{out} holds a recipe that differs in {', '.join(differing)}; give another --out")
-        if there is None:
-            store.put("studies", "recipe", {**record, "command": command, "versions": versions()})
+        if store.get("studies", "recipe") is None:
+            record = {**settings.model_dump(mode="json"), "command": command, "versions": versions()}
+            store.put("studies", "recipe", record)
         folders: dict[str | None, Path] = {None: model}
         folders |= {stage.name: out / "stages" / stage.name / "model" for stage in recipe.stages}
         for stage, config in zip(recipe.stages, configs):
-            drawn_by = None if stage.rollouts is None else folders[stage.rollouts]
+            rollouts = None if stage.rollouts is None else folders[stage.rollouts]
             folder, parent = out / "stages" / stage.name, folders[stage.parent]
-            stages.train(stage.kind, config, folder, parent, store, notify, task=task, rollouts=drawn_by)
+            train_by_settings(stage.kind, config, folder, parent, store, notify, task=task, rollouts=rollouts)
         store.compact()
     return folders[recipe.stages[-1].name]
 
@@ -155,8 +178,7 @@ def check_prompts(stage: RecipeStage, config: RunConfig, task: Task | None) -> N
     if stage.kind != "sft":
         part: RLVRConfig | RFTConfig = getattr(config, stage.kind)
         rollouts = part.rollouts() if isinstance(part, RFTConfig) else part
-        tasks = {task.id: task} if task else build_domain(config.domain).tasks
-        step_problems(tasks, rollouts, 0, rollouts.prompts_per_step)
+        step_problems(trained_tasks(config, task), rollouts, 0, rollouts.prompts_per_step)
 
 
 def _folder() -> Any:

@@ -1,4 +1,4 @@
-"""YAML files and `--set KEY=VALUE` onto a pydantic configuration; a mistake is told with the key and the near ones."""
+"""YAML files and `--set KEY=VALUE` onto a pydantic configuration; a mistake is named with its key and the near ones."""
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from goldpanner.errors import InputError
 Config = TypeVar("Config", bound=BaseModel)
 
 
-def load(
+def load_settings(
     kind: type[Config],
     file: Path | None = None,
     overrides: Sequence[str] = (),
@@ -65,9 +65,9 @@ def read_yaml(file: Path) -> dict[str, Any]:
 
 
 def differences(one: BaseModel, other: BaseModel) -> list[str]:
-    """Return the dotted keys whose values differ, as `key: this -> that`."""
+    """Return the dotted keys whose values differ, in the order of the fields, as `key: this -> that`."""
     left, right = dict(_leaves(one.model_dump(mode="json"))), dict(_leaves(other.model_dump(mode="json")))
-    keys = sorted(left.keys() | right.keys())
+    keys = dict.fromkeys([*left, *right])
     return [f"{k}: {left.get(k)!r} -> {right.get(k)!r}" for k in keys if left.get(k) != right.get(k)]
 
 
@@ -134,13 +134,13 @@ def _leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
-    known = [key for key, _ in _leaves(_tree_of(kind))]
+    keys = [key for key, _ in _leaves(_tree_of(kind))]
     lines = []
     for item in error.errors():
         key = ".".join(str(part) for part in item["loc"] if part not in ("world", "column-addition"))
         if item["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(key, known, n=3, cutoff=0.5)
-            hint = f"; did you mean {' or '.join(near)}?" if near else f"; known keys: {', '.join(known[:12])} ..."
+            near = difflib.get_close_matches(key, keys, n=3, cutoff=0.5)
+            hint = f"; did you mean {' or '.join(near)}?" if near else f"; known keys: {', '.join(keys[:12])} ..."
             lines.append(f"unknown setting {key!r}{hint}")
         else:
             message = item["msg"].removeprefix("Value error, ")

@@ -1,178 +1,273 @@
-"""One stage of a study in one folder: `checkpoint.pt`, `metrics.jsonl`, and at the end `model/` (Hugging Face layout).
+"""One stage of training in one folder: `config.yaml`, `metrics.jsonl`, `checkpoint.pt`, and at the end `model/`.
 
-A stage whose `model/` is there is finished and is not run again.
+A stage whose `model/` is there is finished and is not trained again. The lab's run, a model's run, recipes, studies and
+`goldpanner train` all call `train_stage`; what differs between kinds of stages stands in a `Stage`.
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from goldpanner import rng
-from goldpanner.errors import InputError, StoreError
+from goldpanner.errors import InputError
 from goldpanner.policies.load import ADAPTER
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.progress import Event, Notify
-from goldpanner.runs.config import RunConfig
-from goldpanner.sampling.collect import stored_counts, top_up
-from goldpanner.sampling.goal import Goal
+from goldpanner.runs.folder import claim_folder, lock_folder
 from goldpanner.store import Store
-from goldpanner.tasks.catalog import build_domain, load
+from goldpanner.tasks.domain import Domain
 from goldpanner.tasks.task import Document, Task
 from goldpanner.train import lora
 from goldpanner.train.config import RFTConfig, RLVRConfig
 from goldpanner.train.metrics import Metrics
-from goldpanner.train.model import build_model, build_tokenizer, load_model, save_model
+from goldpanner.train.model import ModelConfig, build_model, build_tokenizer, load_model, save_model
 from goldpanner.train.rejection import keep_correct, rft, to_rows
-from goldpanner.train.rlvr import reward_verifiers, rlvr
-from goldpanner.train.rows import TokenRow
+from goldpanner.train.rlvr import RolloutSink, reward_verifiers, rlvr
 from goldpanner.train.supervised import SupervisedConfig, epochs, fresh_text, in_template, supervised
 from goldpanner.types import Problem
-from goldpanner.verify import Verifier
+
+StageSettings = SupervisedConfig | RLVRConfig | RFTConfig
 
 
 @dataclass(frozen=True)
-class Stored:
-    """Rollouts that a run stored: what RFT is given instead of drawing its own."""
+class Workplace:
+    """Where a stage keeps what it makes while it is trained."""
+
+    run: str
+    """Name under which its rollouts are stored."""
+    sink: RolloutSink
+    """Takes the rollouts."""
+    on_problems: Callable[[Sequence[Problem]], object]
+    """Takes the problems that are sampled."""
+    checkpoint: Path | None
+    """File from which it goes on after a kill; None: it begins again."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a stage does to a model. The functions below make one of each kind; studies make their own."""
+
+    kind: str
+    """`pretrain`, `sft`, `grpo`, `ppo`, `rft`, or a study's own word."""
+    settings: StageSettings
+    """What determines it, its examples and tasks aside."""
+    steps: Callable[[LocalPolicy, Workplace], Iterable[Any]]
+    """Trains the policy in place; gives the record of each step, a dataclass with a field `step`."""
+    total: int
+    """Steps, or rounds, at most."""
+    fresh: Callable[[], tuple[Any, Any]] | None = None
+    """Makes the model and the tokenizer of a stage without a parent."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is measured of a policy while it is trained."""
+
+    name: str
+    """Field of the step's record in `metrics.jsonl`."""
+    measure: Callable[[LocalPolicy], Mapping[str, Any]]
+    every: int
+    """Steps between two looks."""
+    ends: bool = False
+    """Whether to look before the first step (then the record's step is -1) and after the last one, too."""
+    stop: Callable[[LocalPolicy], bool] | None = None
+    """Asked after each look: whether the training ends here."""
+
+    def due(self, done: int, total: int) -> bool:
+        """Whether to look after `done` of `total` steps."""
+        return done % self.every == 0 or (self.ends and done == total)
+
+
+@dataclass(frozen=True)
+class StoredRollouts:
+    """Rollouts that a run stored, for rejection fine-tuning."""
 
     store: Store
     run: str
 
-    def rows(self, config: RFTConfig, verifier: Verifier | None, policy: LocalPolicy) -> list[TokenRow]:
-        """Return the right ones as token rows. Raises InputError where there is none."""
-        problems = self.store.problems()
-        kept = keep_correct(
-            self.store.samples(run=self.run),
+
+def pretrain_stage(domain: Domain, config: SupervisedConfig, shape: ModelConfig, seed: int) -> Stage:
+    """Return the training of a fresh model on the documents of a domain; `seed` is that of its first weights."""
+
+    def fresh() -> tuple[Any, Any]:
+        tokenizer = build_tokenizer(domain.vocabulary())
+        return build_model(shape, len(tokenizer), seed), tokenizer
+
+    def steps(policy: LocalPolicy, place: Workplace) -> Iterable[Any]:
+        text = fresh_text(domain, config)
+        return supervised(
+            policy.model, policy.tokenizer, text, config, checkpoint=place.checkpoint, checkpoint_every=25
+        )
+
+    return Stage("pretrain", config, steps, config.steps, fresh)
+
+
+def sft_stage(examples: Sequence[Document], config: SupervisedConfig, template: str | None = None) -> Stage:
+    """Return fine-tuning on worked examples; with a template their prompts are put in it."""
+
+    def steps(policy: LocalPolicy, place: Workplace) -> Iterable[Any]:
+        rows = examples if template is None else in_template(policy, examples, template)
+        return supervised(policy.model, policy.tokenizer, epochs(rows, config), config, checkpoint=place.checkpoint)
+
+    return Stage("sft", config, steps, config.steps)
+
+
+def rl_stage(kind: str, tasks: Mapping[str, Task], config: RLVRConfig) -> Stage:
+    """Return training with verifiable rewards (`grpo`, `ppo`) on the tasks that the settings name."""
+
+    def steps(policy: LocalPolicy, place: Workplace) -> Iterable[Any]:
+        return rlvr(
+            policy.model, policy.tokenizer, tasks, config, sink=place.sink, run=place.run, checkpoint=place.checkpoint,
+            on_problems=place.on_problems,
+        )  # fmt: skip
+
+    return Stage(kind, config, steps, config.steps)
+
+
+def rft_stage(
+    tasks: Mapping[str, Task], config: RFTConfig, rollouts: Path | StoredRollouts | None = None, device: str = "auto"
+) -> Stage:
+    """Return rejection fine-tuning: training on correct completions.
+
+    Args:
+        tasks: what the settings name.
+        config: its settings.
+        rollouts: None: the model that is trained draws them; a model's folder: that one does; or those of a run.
+        device: of the model in that folder.
+    """
+    if isinstance(rollouts, StoredRollouts):
+        return Stage("rft", config, _on_stored(tasks, config, rollouts), config.training.steps)
+
+    def steps(policy: LocalPolicy, place: Workplace) -> Iterable[Any]:
+        sampler = None if rollouts is None else LocalPolicy.from_pretrained(rollouts, device=device)
+        return rft(
+            policy.model, policy.tokenizer, tasks, config, sink=place.sink, run=place.run, checkpoint=place.checkpoint,
+            on_problems=place.on_problems, sampler=sampler,
+        )  # fmt: skip
+
+    return Stage("rft", config, steps, config.rounds)
+
+
+def _on_stored(
+    tasks: Mapping[str, Task], config: RFTConfig, rollouts: StoredRollouts
+) -> Callable[[LocalPolicy, Workplace], Iterable[Any]]:
+    """Return the steps of fine-tuning on the correct completions that a run stored."""
+
+    def steps(policy: LocalPolicy, place: Workplace) -> Iterable[Any]:
+        store, training = rollouts.store, config.training
+        verifier = None if config.reward is None else reward_verifiers(tasks, config)[0]
+        problems = store.problems()
+        samples = keep_correct(
+            store.samples(run=rollouts.run),
             distinct=config.distinct,
             per_problem=config.per_problem,
             verifier=verifier,
             problems=problems,
             seed=config.seed,
         )
-        if not kept:
-            runs = ", ".join(self.store.records("runs")) or "none"
-            raise InputError(f"run {self.run!r} of {self.store.root} has no right rollout; runs there: {runs}")
-        return to_rows(kept, problems, policy, config.template)
+        if not samples:
+            runs = ", ".join(store.records("runs")) or "none"
+            raise InputError(f"run {rollouts.run!r} of {store.root} has no correct rollout; runs there: {runs}")
+        rows = to_rows(samples, problems, policy, config.template)
+        return supervised(policy.model, policy.tokenizer, epochs(rows, training), training, checkpoint=place.checkpoint)
+
+    return steps
 
 
-def train(
-    kind: str,
-    config: RunConfig,
+def train_stage(
+    stage: Stage,
     folder: Path,
-    parent: Path | None,
     store: Store,
     notify: Notify,
     *,
-    task: Task | None = None,
-    rollouts: Path | Stored | None = None,
+    parent: Path | None = None,
+    device: str = "auto",
+    look: Look | None = None,
+    resume: bool = True,
 ) -> None:
-    """Run a stage (`pretrain`, `sft`, `grpo`, `ppo`, `rft`) in `folder`, from the model in `parent`, unless its model
-    is there.
+    """Train a stage in a folder unless its model is there; keep the model, the metrics and the record of the run.
 
-    `task` takes the place of the domain's tasks. RFT draws its rollouts from the model it trains, or takes them from
-    `rollouts`: those of another model (its folder), or stored ones.
+    Args:
+        stage: what is done.
+        folder: the stage's own; its name is the run's.
+        store: where its rollouts and records are kept.
+        notify: told of every step.
+        parent: folder of the model that it starts from; None: a fresh one.
+        device: where it is trained; `auto`: CUDA or MPS where present, else the CPU.
+        look: what is measured meanwhile.
+        resume: go on from a checkpoint after a kill; False: write none and begin again.
+
+    Raises:
+        InputError: the folder holds a stage with other settings, or there is neither a parent nor a fresh model.
     """
-    started, name = time.perf_counter(), folder.name
-    settings: SupervisedConfig | RLVRConfig | RFTConfig = getattr(config, kind)
-    if (folder / "model").is_dir():
-        earlier = (store.get("runs", name) or {}).get("config")
-        if earlier is not None and type(settings).model_validate(earlier) != settings:
-            raise InputError(f"{folder} holds a finished stage with other settings; give another --out, or delete it")
-        return
-    domain = build_domain(config.domain)
-    if parent is None:
-        tokenizer = build_tokenizer(domain.vocabulary())
-        model = build_model(config.model, len(tokenizer), config.seed)
-    else:
-        model, tokenizer = load_model(parent, dtype="float32")  # in half precision, small updates would be lost
-    policy = LocalPolicy(model, tokenizer, device=config.device, name=name)
-    before = policy.id
-    heldout = {} if task else {t: held_out(config, t)[: config.measure.sampled] for t in config.tasks.measured}
-    metrics = Metrics(folder / "metrics.jsonl")
-    with store.writer() as sink:
-        for step in _steps(kind, config, policy, task, folder, store, sink, rollouts):
-            record = asdict(step)
-            looks = heldout and kind in ("grpo", "ppo") and step.step not in metrics.steps
-            if looks and (step.step + 1) % config.measure.every == 0:
-                record["heldout"] = {task: exact_pass_at_1(policy, problems) for task, problems in heldout.items()}
-            metrics.add(record)
-            notify(Event(name, kind, step.step + 1, _total(settings, rollouts), progress_note(record)))
-    if getattr(settings, "lora", 0) and parent is not None:
-        if not (parent / ADAPTER).is_file():  # peft adapters name one whole model as their base
-            lora.save_adapter(model, tokenizer, folder / "adapter", parent)
-        lora.merge(model)
-    record = {
-        "stage": kind,
-        "parent": parent.parent.name if parent else None,
-        "policy": policy.id,
-        "parent_policy": before if parent else None,
-        "label": name,
-        "seed": settings.seed,
-        "seconds": round(time.perf_counter() - started, 2),
-        "config": settings.model_dump(mode="json"),
-    }
-    store.put("policies", policy.id, {**policy.describe(), "run": name})
-    store.put("runs", name, record)
-    save_model(model.cpu(), tokenizer, folder / "model")  # last: a stage with a model is finished
+    claim_folder(folder, stage.settings)
+    with lock_folder(folder, wait=True):
+        if (folder / "model").is_dir():
+            return
+        if parent is None and stage.fresh is None:
+            raise InputError(f"stage {stage.kind} has neither a parent nor a fresh model; give one")
+        start = time.perf_counter()
+        if parent is None:
+            assert stage.fresh is not None
+            model, tokenizer = stage.fresh()
+        else:
+            model, tokenizer = load_model(parent, dtype="float32")  # in half precision, small updates would be lost
+        policy = LocalPolicy(model, tokenizer, device=device, name=folder.name)
+        parent_policy = None if parent is None else policy.id
+        _train(stage, policy, folder, store, notify, look, resume)
+        if getattr(stage.settings, "lora", 0) and parent is not None:
+            if not (parent / ADAPTER).is_file():  # peft adapters name one whole model as their base
+                lora.save_adapter(model, tokenizer, folder / "adapter", parent)
+            lora.merge(model)
+        store.put("policies", policy.id, {**policy.describe(), "run": folder.name})
+        record = {
+            "stage": stage.kind,
+            "parent": parent.parent.name if parent else None,
+            "policy": policy.id,
+            "parent_policy": parent_policy,
+            "label": folder.name,
+            "seed": stage.settings.seed,
+            "seconds": round(time.perf_counter() - start, 2),
+            "config": stage.settings.model_dump(mode="json"),
+        }
+        store.put("runs", folder.name, record)
+        save_model(model.cpu(), tokenizer, folder / "model")  # last: a stage with a model is finished
+        (folder / "checkpoint.pt").unlink(missing_ok=True)  # three times the model's size, and no longer needed
 
 
-def _steps(
-    kind: str,
-    config: RunConfig,
+def _train(
+    stage: Stage,
     policy: LocalPolicy,
-    task: Task | None,
     folder: Path,
     store: Store,
-    sink: Any,
-    rollouts: Path | Stored | None,
-) -> Iterable[Any]:
-    """Return the stage's generator of step records; it goes on from its checkpoint if there is one."""
-    model, tokenizer, checkpoint = policy.model, policy.tokenizer, folder / "checkpoint.pt"
-    domain = build_domain(config.domain)
-    tasks = domain.tasks if task is None else {task.id: task}
-    if kind == "pretrain":
-        source = fresh_text(domain, config.pretrain)
-        return supervised(model, tokenizer, source, config.pretrain, checkpoint=checkpoint, checkpoint_every=25)
-    if kind == "sft":
-        stream, n = rng.stream("sft/demonstrations", config.seed), config.demonstrations
-        examples: Sequence[Document] | Sequence[TokenRow] = (
-            domain.demonstrations(config.tasks.demonstrated, n, stream)
-            if task is None
-            else in_template(policy, task.demonstrations(n, stream), config.grpo.template)
-        )
-        return supervised(model, tokenizer, epochs(examples, config.sft), config.sft, checkpoint=checkpoint)
-    if isinstance(rollouts, Stored):
-        verifier = None
-        if config.rft.reward is not None:
-            verifier = reward_verifiers(tasks, config.rft)[0]
-        rows, training = rollouts.rows(config.rft, verifier, policy), config.rft.training
-        return supervised(model, tokenizer, epochs(rows, training), training, checkpoint=checkpoint)
-    keep: dict[str, Any] = {"sink": sink, "run": folder.name, "checkpoint": checkpoint}
-    keep["on_problems"] = store.put_problems  # the store knows every question that was asked
-    if kind == "rft":
-        sampler = None if rollouts is None else LocalPolicy.from_pretrained(rollouts, device=config.device)
-        return rft(model, tokenizer, tasks, config.rft, sampler=sampler, **keep)
-    return rlvr(model, tokenizer, tasks, config.grpo if kind == "grpo" else config.ppo, **keep)
-
-
-def _total(settings: SupervisedConfig | RLVRConfig | RFTConfig, rollouts: Path | Stored | None) -> int:
-    if isinstance(settings, RFTConfig):
-        return settings.training.steps if isinstance(rollouts, Stored) else settings.rounds
-    return settings.steps
-
-
-def held_out(config: RunConfig, task: str) -> list[Problem]:
-    """Return the held-out problems of a task, the same ones for every stage."""
-    return load(task, config.measure.problems, config.measure.seed, config=config.domain)
-
-
-def exact_pass_at_1(policy: LocalPolicy, problems: list[Problem]) -> float:
-    """Return the mean exact probability of the worked answer."""
-    logp = policy.logprobs(problems, [problem.meta["chain"] for problem in problems])
-    return float(np.exp(logp).mean())
+    notify: Notify,
+    look: Look | None,
+    resume: bool,
+) -> None:
+    """Go through the steps: records into the metrics, rollouts and problems into the store."""
+    checkpoint, problems = folder / "checkpoint.pt", list[Problem]()
+    if not resume:
+        (folder / "metrics.jsonl").unlink(missing_ok=True)
+    metrics = Metrics(folder / "metrics.jsonl")
+    if look is not None and look.ends and -1 not in metrics.steps:
+        metrics.add({"step": -1, look.name: look.measure(policy)})
+    try:
+        with store.writer() as sink:
+            # one batch of problems where nothing is resumed: a batch a step would be thousands of files in a study
+            keep = store.put_problems if resume else problems.extend
+            place = Workplace(folder.name, sink, keep, checkpoint if resume else None)
+            for step in stage.steps(policy, place):
+                record, done = asdict(step), step.step + 1
+                due = look is not None and look.due(done, stage.total)
+                if look is not None and due and step.step not in metrics.steps:
+                    record[look.name] = look.measure(policy)
+                metrics.add(record)
+                notify(Event(folder.name, stage.kind, done, stage.total, progress_note(record)))
+                if look is not None and due and look.stop is not None and look.stop(policy):
+                    break
+    finally:  # whoever stops early has asked, too
+        store.put_problems(problems)
 
 
 def progress_note(record: Mapping[str, Any]) -> str:
@@ -180,54 +275,3 @@ def progress_note(record: Mapping[str, Any]) -> str:
     if "reward" in record:
         return f"reward {record['reward']:.2f}  mixed {record['mixed']:.0%}"
     return f"loss {record['loss']:.3f}"
-
-
-def measure(config: RunConfig, folder: Path, store: Store, notify: Notify) -> None:
-    """Measure the boundary of a finished stage: exact P of every problem, and samples of the first of each task.
-
-    What the store already holds is not drawn again.
-    """
-    policy = LocalPolicy.from_pretrained(folder / "model", device=config.device, name=folder.name)
-    problems, sampled = problems_to_measure(config)
-    unknown = without_truth(problems, policy.id, store)
-    store.put_problems(unknown)
-    if unknown:
-        logp = policy.logprobs(unknown, [problem.meta["chain"] for problem in unknown])
-        store.append_truth(policy.id, {p.id: float(x) for p, x in zip(unknown, logp)})
-    top_up(
-        policy, sampled, build_domain(config.domain).verifiers, config.measure.params(), store,
-        Goal(most=config.measure.samples), seed=config.measure.seed, doing="measure", notify=notify,
-    )  # fmt: skip
-
-
-def problems_to_measure(config: RunConfig) -> tuple[list[Problem], list[Problem]]:
-    """Return the held-out problems, of which exact P is computed, and those of them that are sampled."""
-    problems: list[Problem] = []
-    sampled: list[Problem] = []
-    for task in (*config.tasks.measured, *config.probes()):
-        of_task = held_out(config, task)
-        problems += of_task
-        sampled += of_task[: config.measure.sampled] if task in config.tasks.measured else []
-    return problems, sampled
-
-
-def without_truth(problems: Sequence[Problem], policy: str, store: Store) -> list[Problem]:
-    """Return the problems whose exact P under a policy is not stored."""
-    try:
-        known = store.truth(policy)
-    except (InputError, StoreError):  # none yet
-        known = {}
-    return [problem for problem in problems if problem.id not in known]
-
-
-def finished(config: RunConfig, folder: Path, store: Store) -> bool:
-    """Whether a stage has its model and the store holds everything that measuring it takes."""
-    record = store.get("runs", folder.name)
-    if record is None or not (folder / "model").is_dir():
-        return False
-    problems, sampled = problems_to_measure(config)
-    if without_truth(problems, record["policy"], store):
-        return False
-    params, verifier = config.measure.params(), build_domain(config.domain).verifiers()[0].id
-    counts = stored_counts(record["policy"], sampled, params, config.measure.seed, store, verifier)
-    return not Goal(most=config.measure.samples).next(counts).any()

@@ -4,32 +4,31 @@ Studies ask for stages (`lab.grpo(base, ...)`); two studies that ask for the sam
 was trained first. A stage that was interrupted begins again; a finished one is never trained twice.
 """
 
-import fcntl
 import json
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from goldpanner import rng
-from goldpanner.errors import InputError
 from goldpanner.measure.origin import Origin, origin
 from goldpanner.policies.local import LocalPolicy
-from goldpanner.progress import Event, Notify
+from goldpanner.progress import Notify
+from goldpanner.runs.stages import Look, Stage, pretrain_stage, rl_stage, sft_stage, train_stage
 from goldpanner.sampling.collect import top_up
 from goldpanner.sampling.goal import Goal
 from goldpanner.sampling.rollout import count
 from goldpanner.store import Store
 from goldpanner.tasks import World, WorldConfig
-from goldpanner.tasks.task import Document, Task
-from goldpanner.train.model import ModelConfig, build_model, build_tokenizer, load_model, save_model
-from goldpanner.train.rlvr import RLVRConfig, RolloutRecord, rlvr
-from goldpanner.train.supervised import SFT, SupervisedConfig, epochs, fresh_text, supervised
+from goldpanner.tasks.task import Document
+from goldpanner.train.model import ModelConfig
+from goldpanner.train.rlvr import RLVRConfig
+from goldpanner.train.supervised import SFT, SupervisedConfig
 from goldpanner.types import Counts, FloatArray, Problem, Sample, SamplingParams, content_hash
 from goldpanner.verify import Verifier
 
@@ -37,24 +36,25 @@ PARAMS = SamplingParams(max_tokens=48)
 """T = 1 over the full softmax; the deepest worked answer has 33 tokens."""
 
 
-@dataclass(frozen=True)
-class Scale:
+class StudyScale(BaseModel):
     """How large the studies are."""
 
-    worlds: tuple[int, ...] = (0, 1, 2)
-    """Seeds of the worlds, in order from 0: they are not chosen."""
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    worlds: tuple[int, ...] = Field(default=(0, 1, 2), exclude=True)
+    """Seeds of the worlds, in order from 0: they are not chosen. A folder may be given more of them later."""
     share: float = 1.0
     """Share of the full number of steps."""
     problems: float = 1.0
     """Share of the full number of problems and samples."""
-    world: Mapping[str, Any] | None = None
+    world: dict[str, JsonValue] = {}
     """What differs from the default world."""
-    model: Mapping[str, Any] | None = None
+    model: dict[str, JsonValue] = {}
     """What differs from the default model."""
 
 
-FULL = Scale()
-QUICK = Scale(
+FULL = StudyScale()
+QUICK = StudyScale(
     worlds=(0, 1),
     share=0.06,
     problems=0.1,
@@ -63,8 +63,8 @@ QUICK = Scale(
 )
 """A smoke run: it shows that everything works and says nothing about the claims."""
 
-Watch = Mapping[str, Sequence[Problem]]
-"""Sets of problems whose exact P is followed during training."""
+ProblemSets = Mapping[str, Sequence[Problem]]
+"""Sets of problems by name, whose exact P is followed during training."""
 
 
 @dataclass(frozen=True)
@@ -100,15 +100,11 @@ class Trained:
         return [json.loads(line) for line in text.splitlines()]
 
 
-Train = Callable[[Any, Any], Iterable[Any]]
-"""(model, tokenizer) -> step records; trains the model in place."""
-
-
 class Lab:
     """One world's laboratory; `study` names who asks, for the progress display."""
 
     def __init__(
-        self, out: Path, seed: int, scale: Scale = FULL, notify: Notify = lambda event: None, study: str = ""
+        self, out: Path, seed: int, scale: StudyScale = FULL, notify: Notify = lambda event: None, study: str = ""
     ) -> None:
         self.out, self.seed, self.scale, self.notify, self.study = out, seed, scale, notify, study
         self.store = Store(out / "store")
@@ -128,16 +124,17 @@ class Lab:
 
     def world(self, **changes: Any) -> WorldConfig:
         """Return this world's config; `gap=False` for the one whose rare facts can be found."""
-        return WorldConfig(**{"seed": self.seed, **(self.scale.world or {}), **changes})
+        return WorldConfig(**{"seed": self.seed, **self.scale.world, **changes})
 
     def problems(
         self, world: WorldConfig, task: str, n: int = 256, split: str = "test", seed: int | None = None
     ) -> list[Problem]:
         """Return the held-out problems of a task (n at full scale), the same ones for every study."""
         key = self.seed if seed is None else seed
-        found = World(world).problems(task, self.size(n), rng.stream("studies/problems", key, task, split), split)  # type: ignore[arg-type]
-        self.store.put_problems(found)
-        return found
+        stream = rng.stream("studies/problems", key, task, split)
+        problems = World(world).problems(task, self.size(n), stream, split)  # type: ignore[arg-type]
+        self.store.put_problems(problems)
+        return problems
 
     def demonstrations(self, world: WorldConfig, tasks: Sequence[str], n: int) -> list[Document]:
         """Return n worked examples (not scaled) over `tasks`; `world.demonstrations` says what they state."""
@@ -148,29 +145,13 @@ class Lab:
     def base(self, world: WorldConfig, steps: int = 500) -> Trained:
         """Return the model pretrained on the world's documents for `steps` (at full scale)."""
         config = SupervisedConfig(steps=self.steps(steps), warmup_steps=self.steps(50), seed=self.seed)
-        shape = ModelConfig(**(self.scale.model or {}))
-        domain = World(world)
-
-        def train(model: Any, tokenizer: Any) -> Iterable[Any]:
-            return supervised(model, tokenizer, fresh_text(domain, config), config)
-
-        def fresh() -> tuple[Any, Any]:
-            tokenizer = build_tokenizer(domain.vocabulary())
-            return build_model(shape, len(tokenizer), self.seed), tokenizer
-
-        return self.stage("pretrain", world, None, [config, shape], train, steps=config.steps, start=fresh)
+        shape = ModelConfig.model_validate(self.scale.model)
+        return self.train(pretrain_stage(World(world), config, shape, self.seed), world, None, [shape])
 
     def sft(self, parent: Trained, texts: Sequence[Document], steps: int = 30, **changes: Any) -> Trained:
         """Return `parent` fine-tuned on texts for `steps` (at full scale); `changes` are SupervisedConfig's."""
-        given = {"steps": self.steps(steps), "batch": 64, "seed": self.seed, **changes}
-        config = SFT.model_copy(update=given)
-
-        def train(model: Any, tokenizer: Any) -> Iterable[Any]:
-            return supervised(model, tokenizer, epochs(texts, config), config)
-
-        return self.stage(
-            "sft", parent.world, parent, [config, [text.text for text in texts]], train, steps=config.steps
-        )
+        config = SFT.model_copy(update={"steps": self.steps(steps), "batch": 64, "seed": self.seed, **changes})
+        return self.train(sft_stage(texts, config), parent.world, parent, [[text.text for text in texts]])
 
     def grpo(
         self,
@@ -178,7 +159,7 @@ class Lab:
         tasks: Sequence[str] | Mapping[str, float],
         steps: int = 60,
         *,
-        watch: Watch | None = None,
+        watch: ProblemSets | None = None,
         every: int = 5,
         verifiers: Sequence[Verifier] | None = None,
         **changes: Any,
@@ -189,94 +170,75 @@ class Lab:
         exact log P is kept before training, every `every` steps and at the end. `verifiers` replace the world's.
         """
         weights = dict(tasks) if isinstance(tasks, Mapping) else dict.fromkeys(tasks, 1.0)
-        given = {"tasks": weights, "steps": self.steps(steps), "seed": self.seed, "max_tokens": PARAMS.max_tokens}
-        config = RLVRConfig(**{**given, **changes})
+        preset = {"tasks": weights, "steps": self.steps(steps), "seed": self.seed, "max_tokens": PARAMS.max_tokens}
+        config = RLVRConfig(**{**preset, **changes})
         domain = World(parent.world)
         judges = domain.verifiers() if verifiers is None else verifiers
-        trained = {name: replace(domain.tasks[name], verifiers=lambda: judges) for name in weights}
-        identity = [config, [verifier.id for verifier in judges]]
+        stage = rl_stage("grpo", {t: replace(domain.tasks[t], verifiers=lambda: judges) for t in weights}, config)
+        return self.train(stage, parent.world, parent, [[v.id for v in judges]], watch=watch, every=every)
 
-        def train(model: Any, tokenizer: Any) -> Iterable[Any]:
-            run = self._folder("grpo", parent.world, parent, identity, watch, every).name
-            return self.rollouts(model, tokenizer, trained, config, run)
-
-        return self.stage("grpo", parent.world, parent, identity, train, steps=config.steps, watch=watch, every=every)
-
-    def rollouts(
-        self, model: Any, tokenizer: Any, tasks: Mapping[str, Task], config: RLVRConfig, run: str
-    ) -> Generator[RolloutRecord, None, None]:
-        """Train with `rlvr`; yield its records. Every rollout is stored under `run`, and every problem asked."""
-        problems: list[Problem] = []
-        try:
-            with self.store.writer() as sink:
-                yield from rlvr(model, tokenizer, tasks, config, sink=sink, run=run, on_problems=problems.extend)
-        finally:  # whoever stops early has asked, too
-            self.store.put_problems(problems)  # one batch a run: a batch a step would be thousands of files
-
-    def stage(
+    def train(
         self,
-        kind: str,
+        stage: Stage,
+        world: WorldConfig,
+        parent: Trained | None,
+        identity: Sequence[Any] = (),
+        *,
+        watch: ProblemSets | None = None,
+        every: int = 5,
+        stop: Callable[[LocalPolicy], bool] | None = None,
+    ) -> Trained:
+        """Return what a stage makes of `parent`; train it unless it is there.
+
+        Args:
+            stage: what is done.
+            world: what its problems are about.
+            parent: the stage that it starts from; None: a fresh model.
+            identity: what determines it beside its kind, settings, world and parent: texts, other configs, numbers.
+            watch: sets of problems whose exact log P is kept before training, every `every` steps and at the end.
+            every: steps between two looks.
+            stop: asked every `every` steps; ends the training (name what it depends on in `identity`).
+        """
+        sets = watch or {}
+
+        def measure(policy: LocalPolicy) -> dict[str, list[float]]:
+            return {name: self.logp(policy, problems).tolist() for name, problems in sets.items()}
+
+        folder = self._folder(stage, world, parent, identity, sets, every)
+        look = Look("watched", measure, every, ends=bool(sets), stop=stop) if sets or stop else None
+        name = f"{self.study} w{self.seed}"
+        train_stage(
+            stage,
+            folder,
+            self.store,
+            lambda event: self.notify(replace(event, stage=name)),
+            parent=parent.folder / "model" if parent else None,
+            device="cpu",
+            look=look,
+            resume=False,
+        )
+        return Trained(folder, world)
+
+    def _folder(
+        self,
+        stage: Stage,
         world: WorldConfig,
         parent: Trained | None,
         identity: Sequence[Any],
-        train: Train,
-        *,
-        steps: int,
-        watch: Watch | None = None,
-        every: int = 5,
-        start: Callable[[], tuple[Any, Any]] | None = None,
-        stop: Callable[[LocalPolicy], bool] | None = None,
-    ) -> Trained:
-        """Return the stage that `identity` (configs, texts: all that determines it, its parent and world aside)
-        describes; train it unless it is there.
-
-        `train` yields a record per step; `start` makes the model where there is no parent. `stop` is asked every
-        `every` steps and ends the training early (name what it depends on in `identity`).
-        """
-        folder = self._folder(kind, world, parent, identity, watch, every)
-        with _locked(folder.with_suffix(".lock")):
-            if not (folder / "model").is_dir():
-                if start is None and parent is None:
-                    raise InputError(f"stage {kind} has neither a parent nor a start; give one")
-                model, tokenizer = start() if start else load_model(parent.folder / "model")  # type: ignore[union-attr]
-                self._train(kind, folder, model, tokenizer, train, steps, watch or {}, every, stop)
-                self.store.put("runs", folder.name, {"stage": kind, "parent": parent.key if parent else None,
-                    "policy": LocalPolicy(model, tokenizer).id, "seed": self.seed, "label": folder.name})  # fmt: skip
-                save_model(model, tokenizer, folder / "model")  # last: a stage with a model is finished
-        return Trained(folder, world)
-
-    def _train(
-        self, kind: str, folder: Path, model: Any, tokenizer: Any, train: Train, steps: int, watch: Watch, every: int,
-        stop: Callable[[LocalPolicy], bool] | None,
-    ) -> None:  # fmt: skip
-        policy = LocalPolicy(model, tokenizer, name=folder.name)
-
-        def look() -> dict[str, list[float]]:
-            return {name: self.logp(policy, problems).tolist() for name, problems in watch.items()}
-
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "metrics.jsonl").open("w", encoding="utf-8") as file:
-            if watch:
-                file.write(json.dumps({"step": -1, "watched": look()}) + "\n")
-            for i, step in enumerate(train(model, tokenizer), 1):
-                record = asdict(step)
-                due = i % every == 0 or i == steps
-                if watch and due:
-                    record["watched"] = look()
-                file.write(json.dumps(record) + "\n")
-                note = f"reward {record['reward']:.2f}" if "reward" in record else f"loss {record['loss']:.3f}"
-                self.notify(Event(f"{self.study} w{self.seed}", kind, i, steps, note))
-                if stop is not None and due and stop(policy):
-                    break
-
-    def _folder(
-        self, kind: str, world: WorldConfig, parent: Trained | None, identity: Sequence[Any], watch: Watch | None,
+        sets: ProblemSets,
         every: int,
-    ) -> Path:  # fmt: skip
-        seen = {name: [p.id for p in problems] for name, problems in (watch or {}).items()}
+    ) -> Path:
+        ids = {name: [p.id for p in problems] for name, problems in sets.items()}
         parts = [part.model_dump(mode="json") if hasattr(part, "model_dump") else part for part in identity]
-        whole = [kind, world.model_dump(mode="json"), parent.key if parent else None, parts, seen, every if seen else 0]
-        return self.out / "stages" / f"{kind}-{content_hash(whole, 12)}"
+        whole = [
+            stage.kind,
+            world.model_dump(mode="json"),
+            parent.key if parent else None,
+            [stage.settings.model_dump(mode="json"), *parts],
+            ids,
+            every if ids else 0,
+        ]
+        return self.out / "stages" / f"{stage.kind}-{content_hash(whole, 12)}"
 
     # -- measuring
 
@@ -306,27 +268,18 @@ class Lab:
         """
         if not problems:
             return []
-        found = []
+        origins = []
         counts = self.counts(base, problems, n)
-        for i, (problem, drawn) in enumerate(zip(problems, self.samples(rl, problems, n))):
-            tokens = [sample.completion.tokens or () for sample in drawn]
-            logp_base = base.policy.logprobs([problem] * len(drawn), tokens)
-            logp_rl = np.array([sample.completion.logprob for sample in drawn], np.float64)
-            correct = np.array([sample.verdict.correct for sample in drawn])
+        for i, (problem, samples) in enumerate(zip(problems, self.samples(rl, problems, n))):
+            tokens = [sample.completion.tokens or () for sample in samples]
+            logp_base = base.policy.logprobs([problem] * len(samples), tokens)
+            logp_rl = np.array([sample.completion.logprob for sample in samples], np.float64)
+            correct = np.array([sample.verdict.correct for sample in samples])
             own_n, own_c = int(counts.n[i]), int(counts.c[i])
-            found.append(origin(correct, logp_base, np.minimum(logp_rl, 0.0), base_n=own_n, base_c=own_c))
-        return found
+            origins.append(origin(correct, logp_base, np.minimum(logp_rl, 0.0), base_n=own_n, base_c=own_c))
+        return origins
 
     def forecast(self, name: str, record: Mapping[str, Any]) -> None:
         """Store a prediction about a run before it is made; one that is there already is never replaced."""
         if self.store.get("forecasts", name) is None:
             self.store.put("forecasts", name, {**record, "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())})
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold `path` for this process; another one waits for it (and then finds the stage finished)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -7,7 +7,6 @@ first, because everything starts from them.
 import fcntl
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from importlib import import_module
 from inspect import getsource
 from pathlib import Path
@@ -15,12 +14,12 @@ from typing import Any
 
 from goldpanner.errors import InputError, Interrupted
 from goldpanner.progress import Event, Notify
-from goldpanner.runs.folder import versions
+from goldpanner.runs.folder import claim_folder, versions
 from goldpanner.runs.workers import side_by_side
 from goldpanner.store import Store
 from goldpanner.studies import claims, decide, statistics
 from goldpanner.studies import study as words
-from goldpanner.studies.lab import Lab, Scale
+from goldpanner.studies.lab import Lab, StudyScale
 from goldpanner.studies.study import Study, record
 from goldpanner.types import content_hash
 
@@ -35,25 +34,26 @@ Job = tuple[str, int]
 """(study or `bases`, world)."""
 
 
-def conduct(names: Sequence[str], out: Path, scale: Scale, progress: Notify) -> dict[str, dict[str, Any]]:
+def conduct(names: Sequence[str], out: Path, scale: StudyScale, progress: Notify) -> dict[str, dict[str, Any]]:
     """Run (or go on with) the studies in folder `out`; return their records by name, in the order asked.
 
     Raises InputError where `out` holds studies of another scale, Interrupted on Ctrl-C: what was done is kept.
     """
-    studies = [claims.load(name) for name in names]
-    store = _claim(out, scale)
+    studies = [claims.load_study(name) for name in names]
+    claim_folder(out, scale)
+    store = Store(out / "store")
     jobs: list[Job] = [(BASES, world) for world in scale.worlds] if len(names) > 1 else []
     jobs += [(name, world) for name in names for world in scale.worlds]
-    left = [job for job in jobs if job[0] == BASES or result(store, job, scale) is None]
+    left = [job for job in jobs if job[0] == BASES or result(store, job) is None]
     if any(job[0] != BASES for job in left):
         try:
-            side_by_side([(work, (tuple(left), out, scale))] * PROCESSES, progress)
+            side_by_side([(take_jobs, (tuple(left), out, scale))] * PROCESSES, progress)
         except KeyboardInterrupt:
             raise Interrupted(f"what was done is kept in {out}; run the same command again to go on") from None
-    return {study.name: conclude(study, store, scale) for study in studies}
+    return {study.name: judge_study(study, store, scale) for study in studies}
 
 
-def work(notify: Notify, jobs: Sequence[Job], out: Path, scale: Scale) -> None:
+def take_jobs(notify: Notify, jobs: Sequence[Job], out: Path, scale: StudyScale) -> None:
     """Take one job after the other that nobody else has taken."""
     store = Store(out / "store")
     locks = out / "locks"
@@ -68,63 +68,49 @@ def work(notify: Notify, jobs: Sequence[Job], out: Path, scale: Scale) -> None:
                 lab = Lab(out, world, scale, notify, BASES)
                 for gap in (True, False):
                     lab.base(lab.world(gap=gap))
-            elif result(store, (name, world), scale) is None:
+            elif result(store, (name, world)) is None:
                 begun = time.perf_counter()
-                found = claims.load(name).measure(Lab(out, world, scale, notify, name))
+                outcome = claims.load_study(name).measure(Lab(out, world, scale, notify, name))
                 seconds = round(time.perf_counter() - begun, 1)
-                kept = {"study": name, "world": world, "seconds": seconds, "method": method(name), "result": found}
-                store.put("results", _key((name, world)), {**kept, "versions": versions()})
+                row = {"study": name, "world": world, "seconds": seconds, "method": method(name), "result": outcome}
+                store.put("results", _key((name, world)), {**row, "versions": versions()})
                 notify(Event(f"{name} w{world}", "measure", 1, 1, f"{seconds:.0f} s"))
 
 
-def conclude(study: Study, store: Store, scale: Scale) -> dict[str, Any]:
+def judge_study(study: Study, store: Store, scale: StudyScale) -> dict[str, Any]:
     """Judge the results of every world, keep the record and return it; what was judged alike already is returned."""
-    kept = {world: result(store, (study.name, world), scale) for world in scale.worlds}
-    missing = [world for world, found in kept.items() if found is None]
+    rows = {world: result(store, (study.name, world)) for world in scale.worlds}
+    missing = [world for world, row in rows.items() if row is None]
     if missing:
         raise InputError(f"study {study.name} has no result of world {missing[0]}; run it again")
-    results = [found["result"] for found in kept.values() if found is not None]
+    done = {world: row for world, row in rows.items() if row is not None}
+    results = [row["result"] for row in done.values()]
     rule = content_hash([results, method(study.name), study.text.model_dump(mode="json"), *map(getsource, RULES)])
-    there = store.get("findings", study.name)
-    if there is not None and there.get("rule") == rule and there["worlds"] == list(kept):
-        return there
+    earlier = store.get("findings", study.name)
+    if earlier is not None and earlier.get("rule") == rule and earlier["worlds"] == list(done):
+        return earlier
     outcome = {
         **record(study, results),
         "rule": rule,
-        "worlds": list(kept),
-        "seconds": {str(world): found["seconds"] for world, found in kept.items() if found is not None},
+        "worlds": list(done),
+        "seconds": {str(world): row["seconds"] for world, row in done.items()},
         "quick": scale.share < 1,
-        "versions": next((found.get("versions", {}) for found in kept.values() if found is not None), {}),
+        "versions": next((row.get("versions", {}) for row in done.values()), {}),
     }
     store.put("findings", study.name, outcome)
     return outcome
 
 
-def result(store: Store, job: Job, scale: Scale) -> dict[str, Any] | None:
+def result(store: Store, job: Job) -> dict[str, Any] | None:
     """Return what a job gave, None where it was not done or was done by another method than today's."""
-    found = store.get("results", _key(job))
-    return found if found is not None and found["method"] == method(job[0]) else None
+    row = store.get("results", _key(job))
+    return row if row is not None and row["method"] == method(job[0]) else None
 
 
 def method(name: str) -> str:
     """Return a hash of a study's source: results of a method that has changed are measured anew."""
-    return content_hash(getsource(import_module(claims.load(name).measure.__module__)))
+    return content_hash(getsource(import_module(claims.load_study(name).measure.__module__)))
 
 
 def _key(job: Job) -> str:
     return f"{job[0]}-w{job[1]}"
-
-
-def _claim(out: Path, scale: Scale) -> Store:
-    """Return the store of `out`; raise InputError where it holds studies of another scale."""
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file; give --out the name of a folder")
-    store = Store(out / "store")
-    mine = {k: v for k, v in asdict(scale).items() if k != "worlds"}
-    there = store.get("studies", "scale") if out.exists() else None
-    if there is not None and there != mine:
-        raise InputError(f"{out} holds studies of another scale ({there}); give another --out, or delete it")
-    if there is None and out.exists() and any(out.iterdir()):
-        raise InputError(f"{out} is not empty and holds no studies; give another --out")
-    store.put("studies", "scale", mine)
-    return store

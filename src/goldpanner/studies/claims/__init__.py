@@ -24,7 +24,7 @@ NAMES = (
 """Every study, in the order of the mission page."""
 
 
-def load(name: str) -> Study:
+def load_study(name: str) -> Study:
     """Return a study by name. Raises InputError naming those there are."""
     if name not in NAMES:
         raise InputError(f"no study is called {name!r}; there are {', '.join(NAMES)}")

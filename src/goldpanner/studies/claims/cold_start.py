@@ -14,12 +14,14 @@ import numpy as np
 
 from goldpanner import rng
 from goldpanner.policies.local import LocalPolicy
+from goldpanner.runs.stages import Stage, Workplace
 from goldpanner.studies.decide import Effect
 from goldpanner.studies.lab import Lab, Trained
 from goldpanner.studies.statistics import exact_change, mean, pass_at, share
 from goldpanner.studies.study import Finding, Plot, Result, Study
 from goldpanner.tasks import World, WorldConfig
-from goldpanner.train.supervised import SFT, supervised
+from goldpanner.tasks.task import Document
+from goldpanner.train.supervised import SFT, StepRecord, supervised
 from goldpanner.types import Estimate, FloatArray, Problem
 
 TASKS = ("world/d1", "world/d2")
@@ -53,17 +55,17 @@ def cold(lab: Lab, world: WorldConfig, level: int) -> Trained:
     given = {"steps": lab.steps(CAP), "batch": 80, "learning_rate": RATES[level], "seed": lab.seed}
     config = SFT.model_copy(update=given)
 
-    def train(model: Any, tokenizer: Any) -> Iterable[Any]:
-        def text(step: int) -> Any:
+    def steps(policy: LocalPolicy, place: Workplace) -> Iterable[StepRecord]:
+        def text(step: int) -> Sequence[Document]:
             return silent.documents(config.batch, rng.stream("studies/silent", lab.seed, level, step))
 
-        return supervised(model, tokenizer, text, config)
+        return supervised(policy.model, policy.tokenizer, text, config)
 
     def stop(policy: LocalPolicy) -> bool:
         return bool(style(policy, judged).mean() <= np.log(LEVELS[level]))
 
-    identity = [config, silent.config, LEVELS[level], [problem.id for problem in judged]]
-    return lab.stage("pretrain", world, parent, identity, train, steps=config.steps, every=1, stop=stop)
+    identity = [silent.config, LEVELS[level], [problem.id for problem in judged]]
+    return lab.train(Stage("pretrain", config, steps, config.steps), world, parent, identity, every=1, stop=stop)
 
 
 def _measure(lab: Lab) -> Result:

@@ -12,14 +12,16 @@ from typing import Any
 
 import numpy as np
 
+from goldpanner.policies.local import LocalPolicy
+from goldpanner.runs.stages import Stage, Workplace, rft_stage
 from goldpanner.studies.decide import Effect
 from goldpanner.studies.lab import Lab, Trained
 from goldpanner.studies.statistics import bootstrap, exact_change
 from goldpanner.studies.study import Finding, Plot, Result, Study
 from goldpanner.tasks import World
 from goldpanner.train.config import RFTConfig
-from goldpanner.train.rejection import keep_correct, rft, to_rows
-from goldpanner.train.supervised import SFT, epochs, supervised
+from goldpanner.train.rejection import keep_correct, to_rows
+from goldpanner.train.supervised import SFT, StepRecord, epochs, supervised
 from goldpanner.types import Estimate
 
 SPECTRA = ("gap", "no-gap")
@@ -49,14 +51,14 @@ def imitation(lab: Lab, base: Trained, rl: Trained) -> Trained:
     """Return `base` fine-tuned on the distinct right answers among the rollouts that `rl` stored while it trained."""
     config = SFT.model_copy(update={"steps": lab.steps(TUNING), "seed": lab.seed})
 
-    def train(model: Any, tokenizer: Any) -> Iterable[Any]:
+    def steps(policy: LocalPolicy, place: Workplace) -> Iterable[StepRecord]:
         right = keep_correct(lab.store.samples(run=rl.key))
         if not right:
             return
         rows = to_rows(right, lab.store.problems("world/d2"), base.policy)
-        yield from supervised(model, tokenizer, epochs(rows, config), config)
+        yield from supervised(policy.model, policy.tokenizer, epochs(rows, config), config)
 
-    return lab.stage("rft", base.world, base, ["imitation", config, rl.key], train, steps=config.steps)
+    return lab.train(Stage("rft", config, steps, config.steps), base.world, base, ["imitation", rl.key])
 
 
 def own_imitation(lab: Lab, base: Trained) -> Trained:
@@ -64,11 +66,7 @@ def own_imitation(lab: Lab, base: Trained) -> Trained:
     tuning = SFT.model_copy(update={"steps": lab.steps(TUNING)})
     prompts = lab.steps(STEPS) * PROMPTS
     config = RFTConfig(tasks={"world/d2": 1.0}, prompts=prompts, group_size=GROUP, seed=lab.seed, training=tuning)
-
-    def train(model: Any, tokenizer: Any) -> Iterable[Any]:
-        return rft(model, tokenizer, World(base.world).tasks, config)
-
-    return lab.stage("rft", base.world, base, [config], train, steps=config.rounds)
+    return lab.train(rft_stage(World(base.world).tasks, config), base.world, base)
 
 
 def log_mean_ratio(before: Any, after: Any) -> float:

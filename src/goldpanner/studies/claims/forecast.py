@@ -10,18 +10,20 @@ whose weakest fact the base states right with probability 2% or more, once it wo
 problem: its draws, its exact log P, its weakest fact. Then 40 steps of GRPO each, and exact P on the same problems.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from goldpanner.measure.posterior import RateDistribution
+from goldpanner.policies.local import LocalPolicy
+from goldpanner.runs.stages import Stage, Workplace
 from goldpanner.studies.decide import Effect
 from goldpanner.studies.lab import Lab, Trained
 from goldpanner.studies.statistics import bootstrap, exact_curve, spearman
 from goldpanner.studies.study import Finding, Plot, Result, Study
 from goldpanner.tasks import World, WorldConfig
-from goldpanner.train.supervised import SupervisedConfig, fresh_text, supervised
+from goldpanner.train.supervised import StepRecord, SupervisedConfig, fresh_text, supervised
 from goldpanner.types import Estimate, Problem
 
 TRAINED = ("world/d1", "world/d2")
@@ -75,10 +77,10 @@ def made(lab: Lab, knowing: str, steps: int, style: dict[str, float]) -> Trained
     config = SupervisedConfig(**settings)  # type: ignore[arg-type]
     text: WorldConfig = base.world.model_copy(update=style)
 
-    def train(model: Any, tokenizer: Any) -> Any:
-        return supervised(model, tokenizer, fresh_text(World(text), config), config)
+    def restyle(policy: LocalPolicy, place: Workplace) -> Iterable[StepRecord]:
+        return supervised(policy.model, policy.tokenizer, fresh_text(World(text), config), config)
 
-    return lab.stage("restyle", base.world, base, [config, text], train, steps=config.steps)
+    return lab.train(Stage("restyle", config, restyle, config.steps), base.world, base, [text])
 
 
 def foretold(lab: Lab, base: Trained, problems: Sequence[Problem]) -> dict[str, Any]:

@@ -9,13 +9,13 @@ passed over included. They differ from it in nothing else: dynamic sampling keep
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from goldpanner.policies.local import LocalPolicy
+from goldpanner.runs.stages import Stage, Workplace, rl_stage
 from goldpanner.studies.decide import Effect
 from goldpanner.studies.lab import PARAMS, Lab, Trained
 from goldpanner.studies.statistics import exact_change, mean, pass_at
@@ -69,22 +69,22 @@ def _train(lab: Lab, base: Trained, name: str, changes: dict[str, Any], problems
     )
     tasks, budget = World(base.world).tasks, steps * prompts * GROUP
 
-    def run(model: Any, tokenizer: Any) -> Iterator[Foreseen]:
-        policy, total = LocalPolicy(model, tokenizer), 0
-        with closing(lab.rollouts(model, tokenizer, tasks, config, f"one-sided-groups-{name}-w{lab.seed}")) as records:
-            for step in range(steps):
-                batch = step_problems(tasks, config, step, config.prompts_per_step)
-                exact = np.exp(lab.logp(policy, batch)).tolist() if name == "plain" else None
-                record = next(records)
-                yield Foreseen(**asdict(record), exact=exact)
-                total += record.groups * config.group_size
-                if total >= budget:
-                    break
+    def run(policy: LocalPolicy, place: Workplace) -> Iterator[Foreseen]:
+        total = 0
+        records = iter(rl_stage("grpo", tasks, config).steps(policy, place))
+        for step in range(steps):
+            batch = step_problems(tasks, config, step, config.prompts_per_step)
+            exact = np.exp(lab.logp(policy, batch)).tolist() if name == "plain" else None
+            record = next(records)
+            yield Foreseen(**asdict(record), exact=exact)
+            total += record.groups * config.group_size
+            if total >= budget:
+                break
 
     every = 1 if name == "dynamic" else 5  # its steps are few and long
-    identity = [config, "exact P of the prompts, rollouts stored", budget]
-    watch = {"held-out": problems}
-    return lab.stage("grpo", base.world, base, identity, run, steps=steps, watch=watch, every=every)
+    identity = ["exact P of the prompts, rollouts stored", budget]
+    stage = Stage("grpo", config, run, steps)
+    return lab.train(stage, base.world, base, identity, watch={"held-out": problems}, every=every)
 
 
 def expected_shares(p: FloatArray, size: int = GROUP) -> dict[str, float]:
