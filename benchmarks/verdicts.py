@@ -1,4 +1,4 @@
-"""Verdicts a second: numbers, formulas through math-verify's workers, math-verify alone, programs in a sandbox.
+"""Verdicts a second: numbers, formulas, integrals by math-verify's workers, math-verify alone, programs in a sandbox.
 
     python benchmarks/verdicts.py [--answers 20000] [--formulas 1000] [--programs 40] [--workers 1] [--data FOLDER]
 
@@ -18,6 +18,8 @@ from goldpanner.errors import InputError
 from goldpanner.rng import stream
 from goldpanner.types import Completion, Problem, Verdict
 from goldpanner.verify import Code, Limits, Math, Number
+from goldpanner.verify.references import right_answer
+from goldpanner.verify.rewritings import near_misses, spellings
 
 Pair = tuple[Problem, Completion]
 FORMS = (
@@ -52,16 +54,31 @@ def word_problems(count: int, data: Path | None) -> list[Pair]:
 
 
 def formulas(count: int, data: Path | None) -> list[Pair]:
-    """Return `count` formulas that take computer algebra, half of them right."""
+    """Return `count` spellings of right answers that are no rational numbers, half of them of near misses."""
     if data is not None:
         golds = [json.loads(line)["answer"] for line in (data / "math500_test.jsonl").read_text().splitlines()]
     else:
         golds = [f"\\frac{{{n}\\sqrt{{{n + 2}}}}}{{7}}" for n in range(3, 400)]
-    golds = [gold for gold in golds if "\\sqrt" in gold or "\\pi" in gold or "x" in gold]
-    said = [f"{golds[i % len(golds)]} + {i}{' - ' + str(i) if i % 2 else ''}" for i in range(count)]
-    return [
-        (Problem("math", "q", golds[i % len(golds)]), Completion(f"\\boxed{{{text}}}")) for i, text in enumerate(said)
+    hard = [a.text for a in map(right_answer, golds) if a is not None and a.type not in ("number", "option", "text")]
+    right = [(gold, text) for gold in hard for _, text in spellings(gold)]
+    wrong = [(gold, text) for gold in hard for _, near in near_misses(gold) for _, text in spellings(near)]
+    half = (count + 1) // 2
+    mixed = [
+        pair
+        for both in zip(right[:: max(1, len(right) // half)], wrong[:: max(1, len(wrong) // half)])
+        for pair in both
     ]
+    return [(Problem("math", "q", gold), Completion(f"\\boxed{{{text}}}")) for gold, text in mixed[:count]]
+
+
+def algebra(count: int) -> list[Pair]:
+    """Return `count` integrals and sums, half of them right: what is left to math-verify's workers."""
+    pairs = []
+    for i in range(count):
+        gold = f"\\frac{{{(i % 9 + 1) ** 2}}}{{2}}"
+        text = f"\\int_0^{{{i % 9 + 1 + i % 2}}} {'xtuv'[i // 9 % 4]} \\, d{'xtuv'[i // 9 % 4]}"
+        pairs.append((Problem("math", "q", gold), Completion(f"\\boxed{{{text}}}")))
+    return pairs
 
 
 def bare(pairs: Sequence[Pair]) -> list[bool]:
@@ -99,7 +116,7 @@ def main() -> None:
     asked = options.parse_args()
     numbers, hard = word_problems(asked.answers, asked.data), formulas(asked.formulas, asked.data)
     maths = Math(workers=asked.workers)
-    maths(*hard[0])  # the workers are up
+    maths(*algebra(1)[0])  # the workers are up
     bare(hard[:1])
 
     def timed(name: str, judge: object, pairs: Sequence[Pair], base: float | None = None) -> float:
@@ -112,7 +129,10 @@ def main() -> None:
     timed("word problems, Number", Number().judge_many, numbers, alone)
     timed("word problems, Math", maths.judge_many, numbers, alone)
     alone = timed("formulas, math-verify alone", bare, hard)
-    timed(f"formulas, Math with {asked.workers} worker(s)", maths.judge_many, hard, alone)
+    timed("formulas, Math", maths.judge_many, hard, alone)
+    integrals = algebra(min(72, asked.formulas))
+    alone = timed("integrals, math-verify alone", bare, integrals)
+    timed(f"integrals, Math with {asked.workers} worker(s)", maths.judge_many, integrals, alone)
     mixed = numbers[: 19 * len(hard)] + hard
     timed("mixed (formulas the rest), Math", maths.judge_many, mixed)
     try:

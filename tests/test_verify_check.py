@@ -168,7 +168,7 @@ def test_the_record_is_ready_for_the_store_and_the_instrument(tmp_path: Path) ->
 def test_a_corpus_of_ones_own(tmp_path: Path) -> None:
     file = tmp_path / "cases.jsonl"
     rows = [
-        {"answer": "4", "text": "four", "right": True},
+        {"answer": "4", "text": "quatre", "right": True},
         {"answer": "4", "text": "\\boxed{4}", "right": True, "form": "box"},
     ]
     file.write_text("\n".join(json.dumps(row) for row in rows) + "\n\n")

@@ -79,6 +79,7 @@ Judge = Annotated[
 Columns = Annotated[
     str | None, typer.Option(help="Columns of a data file where they have other names: question=NAME,answer=NAME.")
 ]
+SetAside = Annotated[bool, typer.Option(help="Leave out rows whose right answer the verifier cannot judge.")]
 Params = Annotated[str | None, typer.Option(help="Hash of the sampling parameters, where there are several.")]
 
 Format = Annotated[str | None, typer.Option("--format", help="Format of a log, where it is not found by itself.")]
@@ -139,12 +140,13 @@ class TaskOptions(DataOptions):
 
     verifier: Judge = None
     threshold: Threshold = None
+    set_aside: SetAside = False
 
     def load(self, name: str, facts: "DomainConfig | None" = None, examples: Path | None = None) -> "OneTask":
         """Return the task; the choice of its verifier is printed where the task says so."""
         from goldpanner.tasks.catalog import task
 
-        chosen = task(name, self.data, self.columns, self.verifier, self.threshold, facts, examples)
+        chosen = task(name, self.data, self.columns, self.verifier, self.threshold, facts, examples, self.set_aside)
         if chosen.note:
             typer.echo(chosen.note, err=True)
         return chosen

@@ -20,6 +20,7 @@ from goldpanner.cli.options import (
     Judge,
     Params,
     Set,
+    SetAside,
     Speak,
     StoreFolder,
     Task,
@@ -114,6 +115,7 @@ def sample(
     columns: Columns = None,
     verifier: Judge = None,
     threshold: Threshold = None,
+    set_aside: SetAside = False,
     model: Annotated[
         str, typer.Option(help="Model on a server, needed where it has several; of adapters, their base's folder.")
     ] = "",
@@ -151,7 +153,7 @@ def sample(
     if margin is not None and against is None:
         raise InputError(f"--margin {margin:g} is that of a comparison; name the other policy with --against")
     facts = None if config is None and not set_ else load_config(config, None, set_).domain
-    chosen = load_task(task, data, columns, verifier, threshold, facts)
+    chosen = load_task(task, data, columns, verifier, threshold, facts, set_aside=set_aside)
     params = chosen.sampling(temperature, top_p, top_k, max_tokens, template)
     questions = chosen.problems(problems, seed)
     if chosen.note:

@@ -24,6 +24,7 @@ from goldpanner.tasks.world import World, WorldConfig
 from goldpanner.types import Problem, SamplingParams
 from goldpanner.verify.base import Verifier
 from goldpanner.verify.named import absolute, default_verifier, named_verifier
+from goldpanner.verify.references import count_types
 
 DomainConfig = Annotated[WorldConfig | ColumnAdditionConfig, Field(discriminator="kind")]
 """Config of any domain, told apart by its field `kind`."""
@@ -95,6 +96,7 @@ def task(
     threshold: float | None = None,
     config: WorldConfig | ColumnAdditionConfig | None = None,
     examples: Path | str | None = None,
+    set_aside: bool = False,
 ) -> Task:
     """Return the task of a name: an id such as `world/d3` or `gsm8k/test`, or the path of a data file or folder.
 
@@ -106,6 +108,7 @@ def task(
         threshold: reward from which a completion is right, of a verifier that is a function.
         config: the facts of a task of the lab; None: those of its domain's default knobs.
         examples: file of worked examples for `demonstrations`, columns `prompt` and `response`.
+        set_aside: leave out a file's problems whose right answer the verifier cannot judge, instead of an error.
 
     Raises:
         InputError: an unknown name (the near ones are named), an unknown verifier, or an argument that the task has no
@@ -121,6 +124,7 @@ def task(
         answer = read_columns(columns).get("answer", "answer")
         chosen = replace(chosen, verifiers=_verifiers(verifier, threshold, answer))
         chosen.verifiers()  # an unknown one is refused now
+    chosen = replace(chosen, set_aside=set_aside)
     return chosen if examples is None else replace(chosen, examples=Path(examples))
 
 
@@ -195,8 +199,10 @@ def _of_file(path: Path, columns: str | None, verifier: str | None, data: Path |
     answer = names.get("answer", "answer")
     note = ""
     if verifier is None:
-        verifier, why = default_verifier(answers(path, name, answer))
+        right = list(answers(path, name, answer))
+        verifier, why = default_verifier(right)
         note = f"judged by {verifier} ({why}); --verifier math, or file.py:function, judges otherwise"
+        note += f"\nright answers: {count_types(right)}"
 
     def read(path: Path, n: int | None) -> list[Problem]:
         try:

@@ -5,6 +5,7 @@ A folder is what `save_to_disk` of the library `datasets` wrote, or a data set a
 """
 
 import json
+import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -81,7 +82,9 @@ def rows(path: Path, task: str = "") -> Iterator[tuple[str, Row]]:
 def answers(path: Path, task: str, column: str = "answer") -> Iterator[str]:
     """Yield the answer of each row as it stands there, "" where there is none: `read_problems` says what is wrong."""
     for part in parts(path, task):
-        yield from (str(record.get(column, "")) for _, record in _rows(part))
+        for _, record in _rows(part):
+            value = record.get(column)
+            yield "" if value is None or value != value else str(value)
 
 
 def read_columns(text: str | None) -> dict[str, str]:
@@ -211,8 +214,8 @@ def _value(record: Row, column: str, place: str) -> object:
 
 def _text(record: Row, column: str, place: str) -> str:
     value = _value(record, column, place)
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        value = str(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+        value = str(value)  # NaN is how some tools write a missing value
     if not isinstance(value, str) or not value.strip():
         raise InputError(f"{place}: column {column!r} holds {value!r}; it must hold text")
     return value

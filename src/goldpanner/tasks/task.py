@@ -3,17 +3,19 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from goldpanner.errors import InputError
+from goldpanner.errors import GoldpannerError, InputError
 from goldpanner.rng import stream
-from goldpanner.tasks.files import read_problems
+from goldpanner.tasks.files import read_problems, rows
 from goldpanner.tasks.splits import Split, in_test
 from goldpanner.types import Completion, Problem, SamplingParams
 from goldpanner.verify.base import Verifier
+from goldpanner.verify.references import unsound
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,8 @@ class Task:
     """Share of a file's problems, by a hash of their text, that the test split holds; 0: the file is not split."""
     left_out: frozenset[str] = frozenset()
     """Ids of a file's problems that are left out."""
+    set_aside: bool = False
+    """Whether a file's problems that the verifier cannot judge are left out; else the first of them is an error."""
     note: str = ""
     """What the caller should know of the choice of the verifier; empty: nothing."""
 
@@ -158,7 +162,32 @@ class Task:
         assert self.read is not None
         if self.data is None:
             raise InputError(f"{self.id}: its problems are read from a file; give its path (--data FILE)")
-        return self.read(self.data, n)
+        return self._sound(self.read(self.data, n))
+
+    def _sound(self, problems: list[Problem]) -> list[Problem]:
+        """Return the problems of a file whose right answers the headline verifier can judge.
+
+        Raises InputError naming the row of the first that it cannot, unless these are set aside. A verifier that is
+        missing here says so itself where it is needed.
+        """
+        if not problems or "tests" in problems[0].meta:  # of programs: their reader looks at the tests
+            return problems
+        try:
+            verifier = self.verifiers()[0]
+        except GoldpannerError:
+            return problems
+        broken = unsound(problems, verifier)
+        if broken and (not self.set_aside or len(broken) == len(problems)):
+            first = broken[0]
+            assert self.data is not None
+            place = next(islice(rows(self.data, self.id), first.place, None))[0]
+            more = f", and {len(broken) - 1} more" if len(broken) > 1 else ""
+            raise InputError(
+                f"{place}: {verifier.id} cannot judge the right answer {first.problem.answer[-60:]!r} "
+                f"({first.reason}){more}; mend it, name another --verifier, or leave such rows out: --set-aside"
+            )
+        places = {each.place for each in broken}
+        return [problem for i, problem in enumerate(problems) if i not in places]
 
     def _right_answer(self, problem: Problem) -> str:
         """Return the worked answer of a problem that the verifier holds for right."""

@@ -7,6 +7,7 @@ takes time linear in the text.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from goldpanner.types import Completion
 
@@ -29,13 +30,21 @@ def split_thought(text: str, tags: Tags = TAGS) -> tuple[str | None, str | None]
     No thought: (None, text). A thought that was begun after the last end, or never ended, has no answer: (text, None).
     An end without a beginning ends a thought that the prompt's template began.
     """
-    if not any(mark in text for mark in ("<", "[THINK]", "[/THINK]", "◁")):
+    if not any(tag in text for pair in tags for tag in pair):
         return None, text
-    end = max((at + len(tag) for _, tag in tags if (at := text.rfind(tag)) >= 0), default=0)
-    begin = max((text.rfind(tag) for tag, _ in tags), default=-1)
-    if begin >= end and begin >= 0:
+    end, begun = 0, False
+    for match in _pattern(tags).finditer(text):
+        begun = match.lastgroup == "begin"
+        end = end if begun else match.end()
+    if begun:
         return text, None
     return (text[:end], text[end:]) if end else (None, text)
+
+
+@lru_cache(maxsize=64)
+def _pattern(tags: Tags) -> re.Pattern[str]:
+    begins, ends = ("|".join(re.escape(tag) for tag in side) for side in zip(*tags))
+    return re.compile(f"(?P<begin>{begins})|(?P<end>{ends})")
 
 
 def begins_thought(prompt: str, tags: Tags = TAGS) -> bool:

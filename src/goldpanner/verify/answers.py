@@ -43,7 +43,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One of several choices, by its letter."""
+    """One of several choices by its letter, or some of them by theirs, in order."""
 
     letter: str
     more: bool = False

@@ -21,6 +21,15 @@ class Verifier(Protocol):
         ...
 
 
+@runtime_checkable
+class Answering(Protocol):
+    """A verifier that says how an answer is given to it."""
+
+    def stated(self, answer: str) -> str | None:
+        """Return a completion that gives an answer in the form that is read; None where the form is not known."""
+        ...
+
+
 def counted(verifier: str, completion: Completion, tags: Tags = TAGS) -> str | Verdict:
     """Return the part of a completion that counts as its answer, or the verdict where there is none.
 

@@ -57,8 +57,9 @@ def declared(text: str, flexible: bool = False) -> Declared:
         return Declared(without_emphasis(text[start + len("<answer>") : end]))
     if (line := _hashed(text)) is not None:
         return Declared(line)
-    phrase = _last(_PHRASE, text)
-    heading = _last(_HEADING, text)
+    mentioned = "nswer" in text or "NSWER" in text
+    phrase = _last(_PHRASE, text) if mentioned else None
+    heading = _last(_HEADING, text) if mentioned else None
     if heading is not None and (phrase is None or heading.start() > phrase.start()):
         return _first_answer(text[heading.end() : heading.end() + LONGEST])
     if phrase is not None:

@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from goldpanner.types import Cause
-from goldpanner.verify import evaluate
+from goldpanner.verify import evaluate, units
 from goldpanner.verify.answers import (
     Algebra,
     Answer,
@@ -27,7 +27,7 @@ from goldpanner.verify.answers import (
 )
 from goldpanner.verify.formula import Node, rational, variables
 from goldpanner.verify.reading import other_readings, read_answer
-from goldpanner.verify.tex import plain, tokens, written
+from goldpanner.verify.tex import tokens, written
 from goldpanner.verify.texts import option, same_moment, words_of
 
 
@@ -50,22 +50,23 @@ TOLERANCE = 1e-6
 
 def compare_answers(expected: Answer, right: str, text: str, tolerance: float = TOLERANCE) -> Equality:
     """Return whether the answer `text` is the expected one, which stands as `right` in the problem."""
+    if written(tokens(text)) == written(tokens(right)):
+        return SAME
     if isinstance(expected, Option):
         return _option(expected, text)
     if isinstance(expected, Text):
         return _words(expected, text)
-    if written(tokens(text)) == written(tokens(right)):
-        return SAME
     answer = read_answer(text, isinstance(expected, Equation))
     if answer is None or isinstance(answer, Text):
         return _unread(expected, text, answer, tolerance)
     if isinstance(answer, Algebra) or isinstance(expected, Algebra):
         return Equality(None, "it takes a computer algebra system", algebra=True)
     decision = same_answer(expected, answer, tolerance)
-    if decision.equal is False and isinstance(expected, Value):
-        for reading in other_readings(text):
-            if same_answer(expected, reading, tolerance).equal:
-                return Equality(None, f"{text[:40]!r} can be read as two numbers")
+    if decision.equal is False and isinstance(answer, Value | Items):
+        for one in (expected, *other_readings(right)):
+            for other in (answer, *other_readings(text)):
+                if same_answer(one, other, tolerance).equal:
+                    return Equality(None, "a number can be read in two ways")
     return decision
 
 
@@ -97,40 +98,52 @@ def same_answer(expected: Answer, answer: Answer, tolerance: float = TOLERANCE) 
 def _option(expected: Option, text: str) -> Equality:
     answer = option(text)
     if answer is None:
-        several = len(set(re.findall(r"(?<![A-Za-z\\])[A-Z](?![A-Za-z])", plain(text)))) > 1
-        return DIFFERENT if several else Equality(None, "no single option is named", Cause.MODEL)
+        return Equality(None, "no option is named", Cause.MODEL)
     return Equality(answer.letter == expected.letter)
 
 
-_EMPTY = ({"no", "solution"}, {"no", "solutions"}, {"none"}, {"no", "real", "solutions"}, {"no", "real", "solution"})
-_SYNONYMS = ({"yes", "true", "correct"}, {"no", "false", "incorrect"})
+_ALIKE = (
+    ("no solution", "no solutions", "none", "no real solution", "no real solutions", "empty set"),
+    ("dne", "does not exist", "undefined", "not defined"),
+    ("yes", "true", "correct"),
+    ("no", "false", "incorrect"),
+    ("infinity", "infinite", "unbounded", "infinitely many"),
+)
+"""Phrases that may stand for one another."""
+_DENIALS = frozenset({"not", "never", "no", "neither", "isn't"})
+_BOUNDS = frozenset({"or", "more", "less", "least", "most", "over", "under", "between", "than"})
 
 
 def _words(expected: Text, text: str) -> Equality:
     said = words_of(text)
     if said == expected.words:
         return SAME
-    one, other = set(expected.words), set(said)
-    if not other and read_answer(text) is None:
+    answer = read_answer(text)
+    if not said and answer is None:
         return Equality(None, "the declared answer is empty", Cause.MODEL)
-    empty = {*_EMPTY[0]} if read_answer(text) == Items((), "{}") else other
-    if one <= other or (other and other <= one) or (one in _EMPTY and empty in _EMPTY):
-        return Equality(None, f"expected the words {' '.join(expected.words)!r} alone")
-    if any(one <= group and other <= group for group in _SYNONYMS):
+    phrases = {" ".join(expected.words), "no solution" if answer == Items((), "{}") else " ".join(said)}
+    if any(phrases <= set(group) for group in _ALIKE):
         return Equality(None, "another word for it")
-    return DIFFERENT
+    one, other = set(expected.words), set(said)
+    if (other - one) & _DENIALS or not other or not (one <= other or other <= one):
+        values = any(word.isdigit() for word in one) and isinstance(answer, Value | Items)
+        return Equality(None, "a value where words are expected") if values else DIFFERENT
+    more = len(said) - len(expected.words) > 3 or re.search(r"[,;/|]|\b(?:and|or)\b", text)
+    reason = f"expected the words {' '.join(expected.words)!r} alone"
+    return Equality(None, reason, Cause.MODEL if more else Cause.OURS)
 
 
 def _unread(expected: Answer, text: str, answer: Text | None, tolerance: float) -> Equality:
     """Judge what is no value: right if it can be no other, ours if the one number in it is the expected one."""
-    if isinstance(expected, Items) and not expected.items and answer is not None and set(answer.words) in _EMPTY:
+    if expected == Items((), "{}") and answer is not None and " ".join(answer.words) in _ALIKE[0]:
         return Equality(None, "words for the empty set")
     if isinstance(expected, Value) and any(
         same_answer(expected, each, tolerance).equal for each in other_readings(text)
     ):
         return Equality(None, f"{text[:40]!r} can be read as two numbers")
     numbers = [token.text for token in tokens(text) if token.kind == "number"]
-    if isinstance(expected, Value) and answer is not None and len(numbers) == 1:
+    words = set(answer.words) if answer is not None else set()
+    if isinstance(expected, Value) and words and len(numbers) == 1 and not words & (_DENIALS | _BOUNDS):
         only = read_answer(numbers[0])
         if only is not None and same_answer(expected, only, tolerance).equal:
             return Equality(None, "words around the right number")
@@ -169,6 +182,10 @@ def _one_reading(expected: Value, answer: Value, tolerance: float) -> Equality:
             return Equality(None, "another unit") if found.equal else found
         if one.factor != other.factor:
             return _numbers(_times(expected, one.factor), _times(answer, other.factor), tolerance)
+    if units.DEGREES in (one, other) and None in (one, other):
+        radians = [_times(v, Node("degree", (rational(1),))) if v.unit else v for v in (expected, answer)]
+        if _numbers(radians[0], radians[1], tolerance).equal:
+            return SAME
     if expected.percent != answer.percent:
         return _per_cent(expected, answer, tolerance)
     return _numbers(expected, answer, tolerance)
@@ -182,14 +199,15 @@ def _in_base(node: Node, based: Node) -> bool:
         return False
 
 
-def _times(value: Value, factor: Fraction) -> Value:
-    return replace_node(value, Node("*", (rational(factor), value.node)))
+def _times(value: Value, factor: Fraction | Node) -> Value:
+    node = factor if isinstance(factor, Node) else rational(factor)
+    return replace_node(value, Node("*", (node, value.node)))
 
 
 def _per_cent(expected: Value, answer: Value, tolerance: float) -> Equality:
     """Compare where one side has a per cent sign: it is a hundredth, or a unit that is set aside (not below 1)."""
-    hundredths = [_times(v, Fraction(1, 100)) if v.percent else v for v in (expected, answer)]
-    exactly = _numbers(hundredths[0], hundredths[1], tolerance)
+    in_percent = [v if v.percent else _times(v, Fraction(100)) for v in (expected, answer)]
+    exactly = _numbers(in_percent[0], in_percent[1], tolerance)
     aside = _numbers(expected, answer, tolerance)
     if exactly.equal or not aside.equal:
         return exactly
@@ -285,6 +303,9 @@ def _all(decisions: Iterable[Equality]) -> Equality:
 def _in_any_order(expected: Sequence[Answer], answer: Sequence[Answer], tolerance: float) -> Equality:
     if max(len(expected), len(answer)) > 30:
         return Equality(None, "more than 30 values")
+    names = [[_name(item) for item in items] for items in (expected, answer)]
+    if sorted(names[0]) == sorted(names[1]) and len(set(names[0])) == len(names[0]) and all(names[0]):
+        return _in_order(sorted(expected, key=_name), sorted(answer, key=_name), tolerance)
     table = [[same_answer(one, other, tolerance) for other in answer] for one in expected]
     rows = [[decision.equal for decision in row] for row in table]
     columns = list(zip(*rows)) if rows else []
@@ -297,6 +318,10 @@ def _in_any_order(expected: Sequence[Answer], answer: Sequence[Answer], toleranc
             return DIFFERENT
         return next(d for row in table for d in row if d.equal is None)
     return Equality(None, "a value is repeated")
+
+
+def _name(answer: Answer) -> str:
+    return answer.name if isinstance(answer, Value) else ""
 
 
 def _matched(rows: Sequence[Sequence[bool | None]], fits: Callable[[bool | None], bool]) -> bool:

@@ -31,9 +31,13 @@ class TooLarge(Undefined):
 # --- exactly
 
 
-@lru_cache(maxsize=65536)
 def exact_value(node: Node) -> Fraction | None:
     """Return the value of a formula without variables where it is rational and this shows it; else None."""
+    return node.value if node.op in ("number", "based") else _rational(node)
+
+
+@lru_cache(maxsize=65536)
+def _rational(node: Node) -> Fraction | None:
     try:
         return _exact(node)
     except (Undefined, ZeroDivisionError, OverflowError):
@@ -335,29 +339,30 @@ def _with_names(node: Node, names: Mapping[str, str]) -> Node:
     return replace(node, args=tuple(_with_names(arg, names) for arg in node.args))
 
 
-def close(expected: Node, answer: Node, tolerance: float) -> bool | None:
-    """Return whether values without variables are equal within a relative tolerance, None where there is no value."""
-    one, other = exact_value(expected), exact_value(answer)
-    if one is not None and other is not None:
-        return abs(one - other) <= Fraction(tolerance) * abs(one)
+def _real(node: Node) -> Fraction | None:
+    """Return a real value without variables, to 50 digits if it is not rational; None where it is none."""
+    if (rational := exact_value(node)) is not None:
+        return rational
     try:
-        a, b = value_at(expected, {}, DIGITS), value_at(answer, {}, DIGITS)
+        found = value_at(node, {}, DIGITS)
     except (Undefined, KeyError):
         return None
-    return bool(abs(a - b) <= tolerance * abs(a))
+    return None if found.imag else Fraction(_context(DIGITS).nstr(found.real, DIGITS))
+
+
+def close(expected: Node, answer: Node, tolerance: float) -> bool:
+    """Return whether real values are equal within a relative tolerance."""
+    one, other = _real(expected), _real(answer)
+    return one is not None and other is not None and abs(one - other) <= Fraction(tolerance) * abs(one)
 
 
 def rounds_to(precise: Node, rounded: Node, places: int) -> bool:
-    """Return whether a value, rounded to so many places after the point, is a decimal number."""
-    half = Fraction(1, 2 * 10**places)
-    one, other = exact_value(precise), exact_value(rounded)
-    if one is not None and other is not None:
-        return abs(one - other) <= half
-    try:
-        a, b = value_at(precise, {}, DIGITS), value_at(rounded, {}, DIGITS)
-    except (Undefined, KeyError):
+    """Return whether a decimal number is a value rounded to, or cut after, so many places after the point."""
+    one, other = _real(precise), _real(rounded)
+    if one is None or other is None or (one > 0) != (other > 0):
         return False
-    return bool(abs(a - b) <= 0.5 * 10.0**-places)
+    unit = Fraction(1, 10**places)
+    return -unit / 2 <= abs(one) - abs(other) < unit
 
 
 # --- curves

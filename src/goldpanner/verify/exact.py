@@ -70,6 +70,10 @@ class Exact:
             return Verdict(Outcome.CORRECT, self.id, extracted)
         return Verdict(Outcome.WRONG, self.id, extracted, f"expected {expected!r}")
 
+    def stated(self, answer: str) -> str | None:
+        """Return the answer itself; None where a pattern says where it stands."""
+        return answer if self.pattern is None else None
+
     def extract(self, text: str) -> str | None:
         """Return the answer found in `text`, not normalised, or None."""
         if self.pattern is None:

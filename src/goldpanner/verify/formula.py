@@ -29,6 +29,8 @@ _GREEK = frozenset(
         varphi chi psi omega Gamma Delta Theta Lambda Phi Psi Omega ell""",
     )
 )
+_MARKS = frozenset(re.findall(r"\w+", "overline bar vec hat angle triangle widehat overrightarrow tilde dot"))
+"""Marks on a name: what they say is not computed."""
 _TIMES, _BARE = ("*", "times", "cdot"), frozenset({"displaystyle", "mathbf", "mathrm", "boldsymbol", "bm", "mathit"})
 _SHORT_WORDS = frozenset(re.findall(r"\w+", "no or if is it to up by of at as on an we he so"))
 _BASES = dict(
@@ -229,7 +231,10 @@ class Parser:
     def _number(self) -> Node:
         text = self.peek()
         self.at += 1
-        if text.isdigit() and self.peek() == "_":
+        if text.isdigit() and self.peek().isupper() and self.peek(1) == "_" and not self.tokens[self.at].gap:
+            text += self.peek()  # 1A_{16}
+            self.at += 1
+        if text.isalnum() and self.peek() == "_":
             self.at += 1
             return _based(text, self._base())
         node = rational(number_value(text), "." in text and "(" not in text)
@@ -253,10 +258,12 @@ class Parser:
         return None
 
     def _base(self) -> int:
-        braces = self._take("{")
+        braces = 0
+        while self._take("{"):
+            braces += 1
         text = self.peek().lower()
         self.at += 1
-        if braces:
+        for _ in range(braces):
             self._need("}")
         base = int(text) if text.isdigit() and len(text) < 3 else _BASES.get(text, 0)
         if not 2 <= base <= 36:
@@ -314,12 +321,16 @@ class Parser:
         return Node("variable", name=f"{node.name}_{''.join(parts)}")
 
     def _command(self, name: str) -> Node:
+        if name == "ldots":
+            return Node("variable", name="...")
         if name in _CONSTANTS:
             return Node("constant", name=_CONSTANTS[name])
         if name in _GREEK:
             return self._subscript(Node("variable", name=name))
         if name in _BARE:
             return self._atom()
+        if name in _MARKS:
+            return Node("call", (self._argument(),), name=name)
         if name == "frac":
             return Node("/", (self._argument(), self._argument()))
         if name == "binom":

@@ -57,6 +57,10 @@ class Number:
             return unjudged(self.id, verdict.reason, extracted=verdict.answer)
         return _answered(verdict, self.missing)
 
+    def stated(self, answer: str) -> str:
+        """Return the answer in a box."""
+        return f"\\boxed{{{answer}}}"
+
     def judge_many(self, pairs: Sequence[Pair]) -> list[Verdict]:
         """Return the verdict on each pair."""
         return [self(problem, completion) for problem, completion in pairs]
@@ -97,6 +101,10 @@ class Math:
     def __call__(self, problem: Problem, completion: Completion) -> Verdict:
         """Judge; never raises, and ends within the time limit."""
         return self.judge_many([(problem, completion)])[0]
+
+    def stated(self, answer: str) -> str:
+        """Return the answer in a box."""
+        return f"\\boxed{{{answer}}}"
 
     def judge_many(self, pairs: Sequence[Pair]) -> list[Verdict]:
         """Return the verdict on each pair; equal questions to math-verify are put once."""

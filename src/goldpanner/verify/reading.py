@@ -34,7 +34,7 @@ from goldpanner.verify.tex import (
     tokens,
     without_braces,
 )
-from goldpanner.verify.texts import bare, is_prose, moment, words_of
+from goldpanner.verify.texts import bare, count_in_words, is_prose, moment, words_of
 
 Tokens = Sequence[Token]
 
@@ -47,6 +47,7 @@ _ALGEBRA = re.compile(
 _MATRICES = ("pmatrix", "bmatrix", "matrix", "Bmatrix", "smallmatrix", "array")
 _RELATIONS = ("=", "<", ">", "le", "ge", "ne", "in", "approx")
 _JOINED = ("or", "and")
+_REALS = (("all", "real", "numbers"), ("all", "reals"), ("any", "real", "number"), ("all", "real", "number"))
 _DENIALS = frozenset({"not", "never", "no", "isn", "neither", "nor", "false", "wrong"})
 
 
@@ -58,7 +59,7 @@ def read_answer(text: str, equations: bool = False) -> Answer | None:
     """
     if len(text) > LONGEST or INVISIBLE.search(text):
         return None
-    if re.search(r"[A-Za-z]{2}|:", text) and (when := moment(bare(text).lower())) is not None:
+    if re.search(r"[A-Za-z]{2}|:|[0-9]{4}-", text) and (when := moment(bare(text).lower())) is not None:
         return When(when)
     found = tokens(text)
     try:
@@ -68,7 +69,10 @@ def read_answer(text: str, equations: bool = False) -> Answer | None:
     if answer is None and _ALGEBRA.search(text):
         return Algebra(plain(text))
     if answer is None and (said := words_of(text)) and is_prose(said):
-        return Text(said)
+        if said in _REALS:
+            return _everything()
+        counted = count_in_words(said)
+        return Text(said) if counted is None else Value(rational(counted))
     return answer
 
 
@@ -83,6 +87,8 @@ def _read(found: Tokens, equations: bool = False) -> Answer | None:
     if len(parts) > 1:
         return _union(parts)
     parts = _alternatives(found)
+    if len(parts) > 1 and re.fullmatch(r"\w+ in mathbb \{ [ZNRQ] \}", " ".join(token.text for token in parts[-1])):
+        return _read(found[: -len(parts[-1]) - 1])  # x = 2k\pi, k \in \mathbb{Z}
     related = [part for part in parts if len(split(part, _RELATIONS)) > 1]
     if len(parts) > 1 and (len(related) > 1 or (related and related[0] is not parts[0])):
         return _several([_read(part) for part in parts], found)
@@ -109,7 +115,7 @@ def _several(items: Sequence[Answer | None], found: Tokens) -> Answer | None:
         if all(isinstance(item, Spans) for item in known) and len(split(found, ("or",))) == len(known):
             return Spans(tuple(span for item in known if isinstance(item, Spans) for span in item.spans))
         return None
-    return Items(tuple(part for item in known for part in _members(item)))
+    return _compound(known) or Items(tuple(part for item in known for part in _members(item)))
 
 
 def _members(answer: Answer) -> tuple[Answer, ...]:
@@ -225,7 +231,7 @@ def _whole(found: Tokens) -> Answer | None:
     if [t.text for t in found] in (["mathbb", "{", "R", "}"], ["mathbb", "R"], ["reals"], ["R"]) and found[
         0
     ].kind == "command":
-        return Spans((Span(Node("-", (INFINITY,)), INFINITY, (False, False)),))
+        return _everything()
     if any(token.text == "begin" for token in found):
         return _matrix(found)
     if found[0].text in PAIRS and closes(found, 0) == len(found) - 1:
@@ -234,6 +240,10 @@ def _whole(found: Tokens) -> Answer | None:
         if len(parts) > 1 or found[0].text in ("\\{", "langle") or (found[0].text == "[" and _is_matrix(parts)):
             return _bracketed(found[0].text, found[-1].text, parts)
     return _value(found)
+
+
+def _everything() -> Spans:
+    return Spans((Span(Node("-", (INFINITY,)), INFINITY, (False, False)),))
 
 
 def _ratio(terms: Sequence[Tokens]) -> Answer | None:
@@ -331,7 +341,7 @@ def _value(found: Tokens) -> Answer | None:
     node = parser.sum()
     said = units.after(found[parser.at :] if parser.tokens == found else parser.tokens[parser.at :])
     if said is None:
-        return None
+        return _compound(_measured(found))
     others: tuple[Node, ...] = ()
     if parser.loose:
         tight = Parser(found, tight=True)
@@ -350,6 +360,31 @@ def _value(found: Tokens) -> Answer | None:
     if len(signs) > 4:
         return None
     return Items(tuple(replace(value, node=_signed(value.node, upper)) for upper in (True, False)))
+
+
+def _measured(found: Tokens) -> list[Answer]:
+    """Return the values of `2 hours 30 minutes`, each with its unit; [] where they are none."""
+    starts = [i for i, token in enumerate(found) if token.kind == "number" and (not i or found[i - 1].kind != "sign")]
+    parts = (
+        [found[a:b] for a, b in zip(starts, [*starts[1:], len(found)])] if starts[:1] == [0] and len(starts) > 1 else []
+    )
+    values = [_read_or_none(part) for part in parts]
+    return [value for value in values if value is not None] if None not in values else []
+
+
+def _compound(parts: Sequence[Answer]) -> Value | None:
+    """Return the sum of a quantity in several units of one kind, the largest first; None for anything else."""
+    values = [part for part in parts if isinstance(part, Value) and part.unit is not None and part.unit.known]
+    measures = [value.unit for value in values if value.unit is not None]
+    factors = [unit.factor for unit in measures]
+    if len(parts) < 2 or len(values) < len(parts) or len({unit.kinds for unit in measures}) > 1:
+        return None
+    if factors != sorted(set(factors), reverse=True):
+        return None
+    node = values[0].node
+    for value, factor, last in zip(values[1:], factors[1:], factors):
+        node = Node("+", (Node("*", (rational(last / factor), node)), value.node))
+    return Value(node, measures[-1])
 
 
 def _signed(node: Node, upper: bool) -> Node:

@@ -1,17 +1,17 @@
 """Right answers: typed, counted by type, and found sound before anything is drawn."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from goldpanner.errors import InputError
 from goldpanner.types import Completion, Problem
 from goldpanner.verify.answers import Answer
-from goldpanner.verify.base import Verifier
+from goldpanner.verify.base import Answering, Verifier
 from goldpanner.verify.declared import declared
-from goldpanner.verify.reading import read_answer
-from goldpanner.verify.texts import option
+from goldpanner.verify.reading import other_readings, read_answer
+from goldpanner.verify.texts import bare, option
 
 PLURALS = {"text": "texts", "date or time": "dates or times", "matrix": "matrices"}
 
@@ -43,15 +43,15 @@ def right_answer(text: str) -> Reference | None:
         if found is not None and found.strip() != final:
             final, worked = found.strip(), True
     choice = option(final)
-    if choice is not None and not choice.more and any(letter.isupper() for letter in final if letter.isalpha()):
+    if choice is not None and not choice.more and re.search("[A-Z]", bare(final)):
         return Reference(final, choice, worked)
-    answer = read_answer(final, equations=True)
+    answer = read_answer(final, equations=True) or next(iter(other_readings(final)), None)
     return None if answer is None else Reference(final, answer, worked)
 
 
-def count_types(problems: Iterable[Problem]) -> str:
+def count_types(answers: Iterable[str]) -> str:
     """Return how many right answers are of which type, in words: `312 numbers, 180 formulas, 8 options`."""
-    found = [right_answer(problem.answer) for problem in problems]
+    found = [right_answer(answer) for answer in answers]
     counts = Counter("unread" if each is None else each.type for each in found)
     parts = [
         f"{n:,} {name if n == 1 or name == 'unread' else PLURALS.get(name, name + 's')}"
@@ -64,46 +64,25 @@ def count_types(problems: Iterable[Problem]) -> str:
 class Unsound(NamedTuple):
     """A problem that a verifier cannot judge, and why."""
 
-    row: int
-    """Its place among the problems, from 1."""
+    place: int
+    """Its place among the problems, from 0."""
     problem: Problem
     reason: str
 
 
 def unsound(problems: Sequence[Problem], verifier: Verifier) -> list[Unsound]:
-    r"""Return the problems whose right answer the verifier does not find CORRECT when it is given as the answer.
+    """Return the problems whose right answer the verifier does not find CORRECT when it is given as the answer.
 
-    It is given in a box, and, where that is not what the verifier reads, alone.
+    Nothing is said of a verifier that reads completions in a form of its own (it is no `base.Answering`).
     """
-    waiting = list(enumerate(problems, 1))
-    reasons: dict[int, str] = {}
-    for form in ("\\boxed{{{}}}", "{}"):
-        pairs = [(problem, Completion(form.format(_final(problem)))) for _, problem in waiting]
-        many = getattr(verifier, "judge_many", None)
-        verdicts = many(pairs) if many is not None else [verifier(*pair) for pair in pairs]
-        for (row, _), verdict in zip(waiting, verdicts):
-            reasons.setdefault(row, verdict.reason or f"{verdict.outcome} of itself")
-        waiting = [each for each, verdict in zip(waiting, verdicts) if not verdict.correct]
-    return [Unsound(row, problem, reasons[row]) for row, problem in waiting]
-
-
-def _final(problem: Problem) -> str:
-    found = right_answer(problem.answer)
-    return problem.answer if found is None else found.text
-
-
-def sound(problems: Sequence[Problem], verifier: Verifier, set_aside: bool = False) -> list[Problem]:
-    """Return the problems that the verifier can judge.
-
-    Raises InputError naming the first row that it cannot judge and the reason, unless these are to be `set_aside`.
-    """
-    found = unsound(problems, verifier)
-    if found and (not set_aside or len(found) == len(problems)):
-        first = found[0]
-        more = f" ({len(found)} of {len(problems)} rows)" if len(found) > 1 else ""
-        raise InputError(
-            f"row {first.row}: {verifier.id} cannot judge the right answer {first.problem.answer[-80:]!r}: "
-            f"{first.reason}{more}; mend the answer, name another verifier, or set such rows aside"
-        )
-    bad = {each.row for each in found}
-    return [problem for row, problem in enumerate(problems, 1) if row not in bad]
+    if not isinstance(verifier, Answering):
+        return []
+    finals = [right_answer(problem.answer) for problem in problems]
+    texts = [verifier.stated(p.answer if final is None else final.text) for p, final in zip(problems, finals)]
+    asked = [(i, p, Completion(text)) for i, (p, text) in enumerate(zip(problems, texts)) if text is not None]
+    many = getattr(verifier, "judge_many", None)
+    pairs = [(problem, completion) for _, problem, completion in asked]
+    verdicts = many(pairs) if many is not None else [verifier(*pair) for pair in pairs]
+    return [
+        Unsound(i, problem, verdict.reason) for (i, problem, _), verdict in zip(asked, verdicts) if not verdict.correct
+    ]

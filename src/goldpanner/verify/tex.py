@@ -61,7 +61,7 @@ _LEX = re.compile(
         |[0-9]{{1,3}}(?:{_THIN}[0-9]{{3}})+(?![0-9])
         |[0-9]{{1,3}}(?:,[0-9]{{3}})+(?![0-9])
         |[0-9]+)(?:\{{,\}}(?P<comma>[0-9]+))?(?P<point>\.[0-9]*(?P<repeat>{_REPEAT})?)?|(?P<bare>\.[0-9]+))
-        (?P<power>[eE][-+]?[0-9]{{1,4}}(?![A-Za-z0-9.]))?)
+        (?P<power>[eE][-+]?[0-9]{{1,4}}(?![A-Za-z0-9]|\.[0-9]))?)
     |{_TEXT}\s*\{{(?P<text>[^{{}}]*)\}}
     |\\(?P<command>[A-Za-z]+|.)
     |(?P<letters>[A-Za-z]+)
@@ -69,6 +69,7 @@ _LEX = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _MATHS = re.compile(r"\$\$(.+?)\$\$|\$(?=\S)([^$]*[^$\s])\$(?![0-9])|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
+_ALONE = re.compile(r"\$((?:[^$\\]|\\.)*)\$", re.DOTALL)
 _ALIASES = {
     "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "leq": "le", "leqslant": "le", "geq": "ge", "geqslant": "ge",
     "neq": "ne", "lt": "<", "gt": ">", "varnothing": "emptyset", "lbrace": "{", "rbrace": "}", "lbrack": "[",
@@ -79,10 +80,14 @@ _ALIASES = {
 
 def plain(text: str) -> str:
     """Return the text in ordinary characters, without the signs that begin and end a formula."""
-    text = text.translate(_FORMS)
+    text = text.translate(_FORMS).replace("<=", "\\le ").replace(">=", "\\ge ")
     while (without := _MATHS.sub(lambda m: " " + next(g for g in m.groups() if g is not None) + " ", text)) != text:
         text = without
-    return text.strip()
+    text = text.strip()
+    if len(text) > 2 and text[0] == text[-1] and text[0] in "`\"'" and text[0] not in text[1:-1]:
+        text = text[1:-1].strip()
+    alone = _ALONE.fullmatch(text)
+    return alone[1].strip() if alone else text
 
 
 @lru_cache(maxsize=8192)
@@ -133,6 +138,8 @@ _OPEN, _CLOSE = ("(", "[", "\\{", "langle"), (")", "]", "\\}", "rangle")
 def _of_text(inside: str, gap: bool) -> list[Token]:
     """Return the tokens of a `\\text{...}`: words as one, what is no word as if it stood there."""
     words = " ".join(inside.replace("\\", " ").split())
+    if re.match(r"[-+$]?[0-9.]", words) and re.search(r"[^\W\d_]", words):
+        return _lex(words)  # 18 apples
     if re.search(r"[^\W\d_]", words) and not re.fullmatch(r"[eid]|\(?[A-Z]\)?", words):
         return [Token("text", words, gap)]
     return [Token("sign", "{", gap), *_lex(words), Token("sign", "}")] if words else []
@@ -143,6 +150,8 @@ def _number(match: re.Match[str]) -> str:
     whole = re.sub(r"[^0-9]", "", match["whole"] or "0")
     point, _, repeat = (match["point"] or match["bare"] or "." * bool(match["comma"])).partition("\\")
     repeat = re.sub(r"[^0-9]", "", repeat)
+    if point == "." and not repeat and not match["comma"]:
+        point = ""  # a full stop
     return whole + point + (match["comma"] or "") + (f"({repeat})" if repeat else "") + (match["power"] or "").lower()
 
 

@@ -75,9 +75,36 @@ def words_of(text: str) -> tuple[str, ...]:
 
 
 def bare(text: str) -> str:
-    r"""Return a text without its `\text{...}`, braces, formula signs and emphasis."""
-    text = re.sub(r"\\(?:text|mbox|math)[a-z]*\s*", " ", plain(text))
-    return " ".join(re.sub(r"\\[ ,;:!]|[{}$*_~]|\\(?=[%$&#])", " ", text).split())
+    r"""Return a text without its `\text{...}`, braces, formula signs, emphasis, and a label before it."""
+    text = re.sub(r"\\(?:text|mbox|math|displaystyle|q?quad)[a-z]*\s*", " ", plain(text))
+    text = re.sub(r"\\[ ,;:!]|[{}$*_~]|\\(?=[%$&#])", " ", text)
+    return " ".join(re.sub(r"\A\s*(?:final )?answer\s*:", " ", text, flags=re.IGNORECASE).split())
+
+
+_ONES = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
+)
+_COUNTS = {word: n for n, word in enumerate(re.findall(r"\w+", _ONES + " eighteen nineteen"))}
+_COUNTS |= {
+    word: 10 * n
+    for n, word in enumerate(re.findall(r"\w+", "twenty thirty forty fifty sixty seventy eighty ninety"), 2)
+}
+_SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9}
+
+
+def count_in_words(said: Sequence[str]) -> int | None:
+    """Return the number that words count: `twenty-one`, `two hundred and five`; None for other words."""
+    total = part = 0
+    for word in (piece for each in said for piece in each.split("-")):
+        if word in _COUNTS:
+            part += _COUNTS[word]
+        elif word == "hundred" and 0 < part < 10:
+            part *= 100
+        elif word in _SCALES and part:
+            total, part = total + part * _SCALES[word], 0
+        elif word != "and" or not part:
+            return None
+    return total + part if said else None
 
 
 def is_prose(said: Sequence[str]) -> bool:
@@ -85,18 +112,22 @@ def is_prose(said: Sequence[str]) -> bool:
     return any(re.search(r"[^\W\d_]{2}|[^\x00-\x7f]", word) for word in said) and not any("\\" in word for word in said)
 
 
+_LETTERS = re.compile(r"\(?[A-Z]\)?(?: ?(?:,|;|&|and)? ?\(?[A-Z]\)?){1,6}")
+
+
 def option(text: str) -> Option | None:
-    r"""Return the option that a text names: `C`, `(C)`, `\text{C. } 12`; None where it names none, or several."""
-    alone = bare(text)
-    match = _OPTION.fullmatch(re.sub(r"\(\s*([A-Za-z])\s*\)", r"(\1)", alone).rstrip("."))
+    r"""Return the option that a text names, `C`, `(C)`, `\text{C. } 12`, or several, `A, C`; else None."""
+    if "mathbb" in text:
+        return None
+    alone = re.sub(r"\(\s*([A-Za-z])\s*\)", r"(\1)", bare(text)).rstrip(".")
+    if _LETTERS.fullmatch(alone):
+        return Option("".join(sorted(set(re.findall("[A-Z]", alone)))))
+    match = _OPTION.fullmatch(alone)
     if match is None:
         return None
     letter, rest = match[1].upper(), match[2].strip()
+    if not rest:
+        return Option(letter)
     marked = re.search(rf"{match[1]}\s*[.:)]", alone) is not None
-    if rest and (
-        not marked
-        or rest[0] in "+-*/^=<>&"
-        or re.search(r"(?<![A-Za-z\\])\(?[B-Z]\)?(?![A-Za-z])|\b(?:or|and)\b", rest)
-    ):
-        return None
-    return Option(letter, bool(rest))
+    more = rest[0] in "+-*/^=<>&" or re.search(r"(?<![A-Za-z\\])\(?[B-Z]\)?(?![A-Za-z])|\b(?:or|and)\b", rest)
+    return Option(letter, more=True) if marked and not more else None
