@@ -20,7 +20,9 @@ config = load_settings(ModelRunConfig, None, overrides, model=model, task="arith
 record = run_model(config, out, lambda event: print(f"{event.doing} {event.stage}: {event.done}/{event.total}"))
 
 mixed = record["plan"]["groups"][str(record["plan"]["group_size"])]["mixed"]
-print(f"the pilot: {mixed['value']:.0%} of the groups would be mixed, G = {record['plan']['recommended_G']} recommended")
+print(
+    f"the pilot: {mixed['value']:.0%} of the groups would be mixed, G = {record['plan']['recommended_G']} recommended"
+)
 print(record["verdict"]["headline"])
 for stage, parts in record["form"].items():
     form, skill = (parts[name]["value"] for name in ("parses", "correct_given_parsed"))
