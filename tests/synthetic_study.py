@@ -111,6 +111,6 @@ def write_studies(
     store = Store(root / "store")
     for name, found in findings.items():
         store.put("findings", name, found)
-    judged = {**mission.judge(findings, texts), "command": "goldpanner study all"}
+    judged = {**mission.judge_sentences(findings, texts), "command": "goldpanner study all"}
     store.put("studies", "mission", judged)
     return judged

@@ -13,7 +13,7 @@ from goldpanner.measure import passk
 from goldpanner.measure.changes import SupportChange, changes, entry_p, support
 from goldpanner.measure.compare import align, compare, crossover, difference, equivalent_k, with_origins
 from goldpanner.measure.passk import Band
-from goldpanner.measure.verdict import FEWEST, decide
+from goldpanner.measure.verdict import FEWEST, verdict_of
 from goldpanner.types import Counts, Estimate
 
 UNDECIDED = "cannot be decided from these samples"
@@ -324,7 +324,7 @@ def test_same_policy_shows_no_difference(m):
     for _ in range(150):
         p = generator.beta(0.2, 5, m)
         first, second = (Counts.of([64] * m, generator.binomial(64, p)) for _ in range(2))
-        words[decide(difference(first, second, k), changes(first, second))] += 1
+        words[verdict_of(difference(first, second, k), changes(first, second))] += 1
     assert words["no difference shown"] + words[UNDECIDED] >= 133  # 95% of 150, less 3.5 standard errors
 
 
@@ -351,7 +351,7 @@ def test_a_few_established_changes_of_hundreds_are_no_verdict(gained, lost, word
     rl = [200] * gained + [0] * lost + [128] * (400 - gained - lost)
     found = changes(Counts.of([256] * 400, base), Counts.of([256] * 400, rl))
     assert (found.count("gained", established=True), found.count("lost", established=True)) == (gained, lost)
-    assert decide(flat(400), found) == word
+    assert verdict_of(flat(400), found) == word
 
 
 def test_a_lone_gain_is_named_though_it_gives_no_verdict():

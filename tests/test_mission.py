@@ -61,7 +61,9 @@ class Reader(HTMLParser):
 
 
 def draw(found, language="en"):
-    return Reader(study.page(found, {"reweights": {"en": "R.", "zh": "重。"}}, language, {"command": "goldpanner x"}))
+    return Reader(
+        study.study_page(found, {"reweights": {"en": "R.", "zh": "重。"}}, language, {"command": "goldpanner x"})
+    )
 
 
 # --- sentences
@@ -96,7 +98,7 @@ def judged(*findings, texts=()):
     found = {f"s{i}": f for i, f in enumerate(findings)}
     told = {name: StudyText.model_validate(f["text"]) for name, f in found.items()}
     told |= {f"t{i}": t for i, t in enumerate(texts)}
-    return {s["id"]: s["word"] for s in mission.judge(found, told)["sentences"]}
+    return {s["id"]: s["word"] for s in mission.judge_sentences(found, told)["sentences"]}
 
 
 @pytest.mark.parametrize(
@@ -301,7 +303,7 @@ def root(tmp_path) -> Path:
 
 
 def test_pages_link_to_each_other_and_nothing_else_is_fetched(root):
-    paths = pages.build(root)
+    paths = pages.build_studies(root)
     assert set(paths) == {"mission", "lima", "relay"}
     read = {path.name: Reader(path.read_text(encoding="utf-8")) for path in paths.values()}
     for name, page in read.items():
@@ -317,7 +319,7 @@ def test_pages_link_to_each_other_and_nothing_else_is_fetched(root):
 
 
 def test_the_mission_page_gives_each_sentence_its_word_evidence_and_figures(root):
-    page = Reader(pages.build(root)["mission"].read_text(encoding="utf-8"))
+    page = Reader(pages.build_studies(root)["mission"].read_text(encoding="utf-8"))
     for sentence in mission.sentences().values():
         assert page.text.count(sentence.text.en) == 2  # overview, and its own part
         assert sentence.change.en in page.text
@@ -332,7 +334,7 @@ def test_the_mission_page_gives_each_sentence_its_word_evidence_and_figures(root
 
 def test_conditions_change_sides_with_a_prediction_that_is_against(root):
     found = {"relay": finding("conditional", supports=["reweights"], against=["composes"])}
-    record = mission.judge(found, {"relay": StudyText.model_validate(found["relay"]["text"])})
+    record = mission.judge_sentences(found, {"relay": StudyText.model_validate(found["relay"]["text"])})
     titles = {"relay": "T"}
     by_id = {s["id"]: s["evidence"] for s in record["sentences"]}
 
@@ -344,13 +346,13 @@ def test_conditions_change_sides_with_a_prediction_that_is_against(root):
 
 
 def test_same_records_same_bytes(root):
-    first = {name: path.read_bytes() for name, path in pages.build(root).items()}
-    assert {name: path.read_bytes() for name, path in pages.build(root).items()} == first
+    first = {name: path.read_bytes() for name, path in pages.build_studies(root).items()}
+    assert {name: path.read_bytes() for name, path in pages.build_studies(root).items()} == first
 
 
 def test_the_chinese_pages_have_no_english_words_left(root):
     english = {value for key, value in words("en").items() if len(value) > 3 and key != "language"}
-    for path in pages.build(root, "zh").values():
+    for path in pages.build_studies(root, "zh").values():
         page = Reader(path.read_text(encoding="utf-8"))
         assert path.name.endswith(".zh.html")
         assert page.language == "zh-Hans"
@@ -383,9 +385,9 @@ def test_fixed_words_are_there_in_both_languages_and_all_used():
 
 def test_an_unknown_language_and_an_empty_folder_are_told(tmp_path):
     with pytest.raises(InputError, match="en or zh"):
-        pages.build(tmp_path, "fr")
+        pages.build_studies(tmp_path, "fr")
     with pytest.raises(InputError, match="study all"):
-        pages.build(tmp_path)
+        pages.build_studies(tmp_path)
 
 
 def test_a_page_without_plots_or_published_figures(tmp_path):

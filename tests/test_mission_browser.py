@@ -18,7 +18,7 @@ def root(tmp_path_factory):
     }
     write_studies(folder, found, {name: StudyText.model_validate(f["text"]) for name, f in found.items()})
     for language in LANGUAGES:
-        pages.build(folder, language)
+        pages.build_studies(folder, language)
     return folder
 
 

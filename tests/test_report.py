@@ -176,7 +176,7 @@ def test_spectrum_draws_every_problem_once_in_its_zone():
     rng = np.random.default_rng(0)
     log10_P = np.concatenate([rng.uniform(-40, 0, 500), [0.0, -20.0, -9.0, -2.0]])
     look = Look("base", "#000000")
-    chart = charts.spectrum([charts.Spectrum(look, log10_P)], 0.01, "t", "d")
+    chart = charts.spectrum_chart([charts.Spectrum(look, log10_P)], 0.01, "t", "d")
     rows = [row for data in chart.spec["datasets"].values() for row in data if "problems" in row]
     drawn = {
         zone: sum(row["problems"] for row in rows if row["zone"].startswith(zone))
@@ -202,7 +202,7 @@ def test_group_map_stacks_to_one():
 
 def test_agreement_draws_zero_apart_from_small():
     inside = np.array([True, True, False])
-    chart = charts.agreement(np.array([-30.0, -2.0, -0.01]), np.array([0, 1, 0]), 64, inside, "t", "d", ["s"])
+    chart = charts.agreement_chart(np.array([-30.0, -2.0, -0.01]), np.array([0, 1, 0]), 64, inside, "t", "d", ["s"])
     dots = [row for data in chart.spec["datasets"].values() for row in data if "where" in row]
     assert [d["where"] for d in dots] == ["inside", "inside", "outside"]
     assert dots[0]["y"] < dots[1]["y"] == pytest.approx(1 / 64)
@@ -299,7 +299,7 @@ def test_a_task_that_was_not_sampled_shows_its_exact_median(run):
         "world/d1 · trained",
         "world/d3 · held out",
     ]
-    table = run_sections.spectrum(run).blocks[-1]
+    table = run_sections.spectrum_section(run).blocks[-1]
     (row,) = table.groups[0][1]
     assert row.cells[0] == "world/exposure-0.1%"
     p = np.exp(np.median(run.logp(run.stages[1], "world/exposure-0.1%")))
@@ -329,7 +329,7 @@ def test_prediction_of_groups_follows_the_law(run):
 
 
 def test_agreement_counts_what_lies_inside(run):
-    section = run_sections.agreement(run)
+    section = run_sections.agreement_section(run)
     for row, stage in zip(section.blocks[1].groups[0][1], run.stages):
         inside, of = (int(x) for x in row.cells[1].split(" of "))
         assert of == len(stage.counts)
@@ -410,12 +410,14 @@ def test_any_command_can_make_a_page():
     band = passk.curve(counts, np.array([1, 8]))
     look = Look("a model", "#0072b2")
     curve = charts.Curve(look, band.k, band.value, band.low, band.high)
-    figure = page.Figure("pass@k", "How to read it.", [charts.pass_at_k([curve], "gsm8k/test", "pass@k against k.")])
-    table = page.Table(
+    figure = page.Figure(
+        "pass@k", "How to read it.", [charts.pass_at_k_chart([curve], "gsm8k/test", "pass@k against k.")]
+    )
+    table = page.PageTable(
         "Figures", "Sampled.", ["Model", "pass@1"], [("", [page.Row(["a model", page.Interval(band.at(1))])])]
     )
     undefined = page.Interval(Estimate.undefined("k > n"))
-    more = page.Table("More", "None.", ["Model", "pass@99"], [("", [page.Row(["a model", undefined])])])
+    more = page.PageTable("More", "None.", ["Model", "pass@99"], [("", [page.Row(["a model", undefined])])])
     text = render([Section("measured", "Measured", [page.Prose(["One."]), figure, table, more])], "gsm8k/test")
     assert len(chart_specs(text)) == 1
     assert "gsm8k/test" in text

@@ -156,7 +156,7 @@ def test_an_interruption_while_pages_are_drawn_is_told_alike(monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(mission, "conclude", stop)
+    monkeypatch.setattr(mission, "conclude_mission", stop)
     assert "runs/studies" in call("alpha", "--worlds", 1, code=130)
 
 
@@ -193,7 +193,7 @@ def test_help_has_an_example():
 
 
 def test_plain_progress_is_a_line_a_job(monkeypatch, capsys):
-    bars = display_study.Bars(3, 1)
+    bars = display_study.StudyBars(3, 1)
     with bars:
         bars.update(Event("alpha w0", "grpo", 1, 2))
         bars.update(Event("alpha w0", "measure", 1, 1, "12 s"))
@@ -205,7 +205,7 @@ def test_plain_progress_is_a_line_a_job(monkeypatch, capsys):
 
 
 def test_bars_keep_one_line_a_worker():
-    bars = display_study.Bars(9, 0, quiet=True)
+    bars = display_study.StudyBars(9, 0, quiet=True)
     for stage in ("bases w0", "bases w1", "alpha w0", "alpha w1"):
         bars.update(Event(stage, "grpo", 1, 2))
     assert list(bars._active) == ["alpha w0", "alpha w1"]

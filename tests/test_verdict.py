@@ -108,6 +108,6 @@ def test_agreement_is_found_and_its_absence_too():
 def test_difference_is_paired():
     rng = np.random.default_rng(0)
     p = 0.98 * rng.beta(0.5, 0.5, 400)
-    found = conclude.difference(np.log(p), np.log(p + 0.01 * rng.uniform(0.5, 1.5, 400)), 1)
+    found = conclude.exact_gap(np.log(p), np.log(p + 0.01 * rng.uniform(0.5, 1.5, 400)), 1)
     assert found.low <= 0.01 <= found.high
     assert found.high - found.low < 0.003, "the same problems before and after: their spread cancels"

@@ -82,8 +82,8 @@ class Source(Counts):
     @property
     def params(self) -> SamplingParams | None:
         """How the samples were drawn, what is not known at its neutral value; None: nothing of the softmax is known."""
-        known = {name: value for name, value in self.stated.items() if name in ("temperature", "top_p", "top_k")}
-        return SamplingParams(**known) if known else None
+        cuts = {name: value for name, value in self.stated.items() if name in ("temperature", "top_p", "top_k")}
+        return SamplingParams(**cuts) if cuts else None
 
     @property
     def faults(self) -> list[str]:

@@ -12,7 +12,7 @@ from goldpanner.store import Store
 from goldpanner.studies import claims, runner
 from goldpanner.studies.decide import Effect
 from goldpanner.studies.lab import Lab, StudyScale
-from goldpanner.studies.statistics import exact_value
+from goldpanner.studies.statistics import computed
 from goldpanner.studies.study import Finding, Study
 from goldpanner.train.supervised import SFT
 
@@ -140,7 +140,7 @@ def measure(lab):
 
 
 def judge(results):
-    return Finding({"rises": [Effect("here", [exact_value(r["value"]) for r in results], low=-1)]})
+    return Finding({"rises": [Effect("here", [computed(r["value"]) for r in results], low=-1)]})
 
 
 @pytest.fixture

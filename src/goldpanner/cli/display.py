@@ -146,8 +146,8 @@ def stage_table(cells: dict[str, Any], stages: list[str], tasks: list[str], trai
     """Return the table of pass@1 and pass@k by task and stage: sampled with its interval, and exact where known."""
     first = cells[stages[0]][tasks[0]]
     exact = "exact_at_1" in first
-    told = "* held out: RL never saw the task. Sampled: the answer is right; exact: P of the worked answer."
-    table = Table(box=None, padding=(0, 2, 0, 0), caption=told if exact else None, caption_justify="left")
+    legend = "* held out: RL never saw the task. Sampled: the answer is right; exact: P of the worked answer."
+    table = Table(box=None, padding=(0, 2, 0, 0), caption=legend if exact else None, caption_justify="left")
     table.add_column("task", no_wrap=True)
     table.add_column("stage", no_wrap=True)
     for end in ("1", str(first["k"])):

@@ -18,7 +18,7 @@ STYLES = {"held": "green", "false": "red", "conditional": "yellow", "undecided":
 VERDICTS = ("held", "false", "conditional", "undecided")
 
 
-class Bars:
+class StudyBars:
     """All jobs on one bar, and under it what each worker is doing; plain lines where there is no terminal."""
 
     def __init__(self, total: int, done: int, workers: int = 2, quiet: bool = False) -> None:
@@ -83,8 +83,8 @@ def outcome(
     for column in table.columns[2:]:
         column.justify, column.no_wrap = "right", True
     for name, record in records.items():
-        found = [prediction["word"] for prediction in record["predictions"].values()]
-        counts = [str(found.count(verdict) or "·") for verdict in VERDICTS]
+        verdicts = [prediction["word"] for prediction in record["predictions"].values()]
+        counts = [str(verdicts.count(verdict) or "·") for verdict in VERDICTS]
         minutes = sum(record["seconds"].values()) / 60
         table.add_row(name, _verdict(record["word"], word), *counts, f"{minutes:.1f}")
     console.print()
@@ -99,7 +99,7 @@ def outcome(
                   highlight=False, soft_wrap=True)  # fmt: skip
 
 
-def listing(rows: Sequence[Mapping[str, Any]], folder: Path, language: str) -> None:
+def print_studies(rows: Sequence[Mapping[str, Any]], folder: Path, language: str) -> None:
     """Print every study's name and title, and the verdict of those that are done in `folder`."""
     word = words(language)
     table = _table(word["study"], "", word["verdict"])

@@ -77,8 +77,8 @@ class Target(StrEnum):
     VERL = "verl"
 
 
-@app.command()
-def export(
+@app.command("export")
+def export_command(
     policy: Annotated[str, typer.Argument(help="A policy in the store: a run's name, or an id.")],
     out: Annotated[Path, typer.Argument(help="File to write.")],
     store: StoreFolder,
@@ -117,8 +117,8 @@ def export(
     who = find_policy(place, policy)
     if target is Target.INSPECT:
         samples = [s for s in place.samples(policy=who, params=params) if not task or s.task in task]
-        drawn = place.get("params", params or samples[0].params) if samples else None
-        interop.write_inspect(samples, place.problems(), out, model=policy, params=drawn)
+        stated = place.get("params", params or samples[0].params) if samples else None
+        interop.write_inspect(samples, place.problems(), out, model=policy, params=stated)
         typer.echo(f"{len(samples):,} samples: {out}")
         return
     counts = place.counts(who, params=params, tasks=task, verifier=verifier)
@@ -146,8 +146,8 @@ stores = typer.Typer(help="Look after a sample store.", no_args_is_help=True)
 app.add_typer(stores, name="store")
 
 
-@stores.command()
-def check(
+@stores.command("check")
+def check_command(
     store: Annotated[Path, typer.Argument(help="Folder of the store, or of a run.")], as_json: AsJson = False
 ) -> None:
     """Read every file through, set damaged ones aside, clear what dead writers left. Exits with 1 on damage.
@@ -162,8 +162,8 @@ def check(
         raise typer.Exit(1)
 
 
-@stores.command()
-def compact(
+@stores.command("compact")
+def compact_command(
     store: Annotated[Path, typer.Argument(help="Folder of the store, or of a run.")], as_json: AsJson = False
 ) -> None:
     """Merge the parts of a store into one, sorted and without duplicates.
@@ -176,8 +176,8 @@ def compact(
     typer.echo(json.dumps(asdict(report), default=str) if as_json else str(report))
 
 
-@app.command()
-def report(folder: Annotated[Path, typer.Argument(help="Folder of a run.")], as_json: AsJson = False) -> None:
+@app.command("report")
+def report_command(folder: Annotated[Path, typer.Argument(help="Folder of a run.")], as_json: AsJson = False) -> None:
     """Draw report.html anew from what a run kept.
 
     Example: goldpanner report runs/world-seed0

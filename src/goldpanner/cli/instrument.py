@@ -65,8 +65,8 @@ def load_source(
     return source
 
 
-@app.command()
-def measure(
+@app.command("measure")
+def measure_command(
     what: Annotated[
         str, typer.Argument(help="A counts file, another tool's log, a store's folder, or a policy of --store.")
     ],
@@ -121,7 +121,7 @@ def measure(
     if as_json:
         typer.echo(json.dumps({**profile.to_json(), **extra, "server_faults": source.faults}, allow_nan=False))
     else:
-        tables.profile(profile, source.name, extra)
+        tables.print_profile(profile, source.name, extra)
     if html is not None:
         from goldpanner.report.pages.instrument import profile_page
 
@@ -129,8 +129,8 @@ def measure(
         typer.echo(str(html), err=True)
 
 
-@app.command()
-def compare(
+@app.command("compare")
+def compare_command(
     base: Annotated[str, typer.Argument(help="The model before RL: a counts file, a log, or a policy of --store.")],
     rl: Annotated[str, typer.Argument(help="The model after RL, on the same problems.")],
     store: StoreOrNone = None,
@@ -172,7 +172,7 @@ def compare(
         faults = {"base": before.faults, "rl": after.faults}
         typer.echo(json.dumps({**comparison.to_json(), "server_faults": faults}, allow_nan=False))
     else:
-        tables.comparison(comparison, comparison.support_refused)
+        tables.print_comparison(comparison, comparison.support_refused)
     if html is not None:
         from goldpanner.report.pages.instrument import comparison_page
 
@@ -180,8 +180,8 @@ def compare(
         typer.echo(str(html), err=True)
 
 
-@app.command()
-def plan(
+@app.command("plan")
+def plan_command(
     base: Annotated[str, typer.Argument(help="The pilot: a counts file, a log, or a policy of --store.")],
     store: StoreOrNone = None,
     steps: Annotated[int, typer.Option(help="RL steps you could pay for.", min=1)] = 100,
@@ -216,7 +216,7 @@ def plan(
     if as_json:
         typer.echo(json.dumps(result.to_json(), allow_nan=False))
     else:
-        tables.plan(result, base)
+        tables.print_plan(result, base)
 
 
 def audit(false_positive: str | None, false_negative: str | None) -> Any:

@@ -196,7 +196,7 @@ class LogOptions:
 
 
 @dataclass(frozen=True)
-class Selection:
+class StoreSelection:
     """Which samples of a store are counted."""
 
     store: StoreOrNone = None

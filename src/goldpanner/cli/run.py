@@ -37,8 +37,8 @@ def load_config(config: Path | None, seed: int | None, overrides: list[str] | No
     return settings.load_settings(RunConfig, config, overrides or (), seed=seed)
 
 
-@app.command()
-def run(
+@app.command("run")
+def run_command(
     model: Annotated[
         str | None,
         typer.Option(

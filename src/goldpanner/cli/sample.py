@@ -57,15 +57,15 @@ HoldIn = Annotated[
 ]
 
 
-class Engine(StrEnum):
+class SamplingEngine(StrEnum):
     """What draws."""
 
     OWN = "goldpanner"
     RAY = "ray"
 
 
-@app.command()
-def sample(
+@app.command("sample")
+def sample_command(
     policy: Annotated[
         str,
         typer.Argument(
@@ -125,8 +125,8 @@ def sample(
         float, typer.Option(help="Seconds that a request to a server may take; it is tried five times.", min=1)
     ] = 600,
     engine: Annotated[
-        Engine, typer.Option(help="goldpanner: this process; ray: workers, here or on a cluster.")
-    ] = Engine.OWN,
+        SamplingEngine, typer.Option(help="goldpanner: this process; ray: workers, here or on a cluster.")
+    ] = SamplingEngine.OWN,
     workers: Annotated[int | None, typer.Option(help="ray: worker processes (2).", min=1)] = None,
     ray_address: Annotated[
         str | None,
@@ -249,7 +249,7 @@ def command_to_measure(collection: "Collection", place: "Store", store: Path, ta
 
 @contextmanager
 def _policy(
-    policy: str, engine: Engine, workers: int | None, address: str | None, server: dict[str, Any]
+    policy: str, engine: SamplingEngine, workers: int | None, address: str | None, server: dict[str, Any]
 ) -> "Iterator[tuple[Policy | RemotePolicy, Workers | None]]":
     """Give the policy that is sampled, and the workers of Ray if they draw.
 
@@ -259,7 +259,7 @@ def _policy(
     from goldpanner.policies.fetch import MODELS
     from goldpanner.policies.resolve import load_policy, model_folder
 
-    if engine is not Engine.RAY:
+    if engine is not SamplingEngine.RAY:
         if workers is not None or address is not None:
             raise InputError("--workers and --ray-address belong to Ray; give --engine ray with them")
         yield load_policy(policy, **server, notify=show_message), None
@@ -278,8 +278,8 @@ def _policy(
             typer.echo(f"workers that died and were replaced: {pool.deaths}; their units were drawn again", err=True)
 
 
-@app.command()
-def score(
+@app.command("score")
+def score_command(
     scorer: Annotated[
         str,
         typer.Argument(

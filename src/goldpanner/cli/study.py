@@ -15,8 +15,8 @@ from goldpanner.errors import InputError, Interrupted, need_lab
 FOLDER, QUICK_FOLDER = Path("runs") / "studies", Path("runs") / "studies-quick"
 
 
-@app.command()
-def study(
+@app.command("study")
+def study_command(
     names: Annotated[list[str], typer.Argument(metavar="NAME...|all|list", help="Studies by name.")],
     out: Annotated[
         Path | None, typer.Option(help="Folder of everything kept; runs/studies, with --quick runs/studies-quick.")
@@ -63,10 +63,10 @@ def _conduct(names: list[str], folder: Path, quick: bool, worlds: int | None, la
         scale = scale.model_copy(update={"worlds": tuple(range(worlds))})
     store = Store(folder / "store")
     done = [result(store, (name, world)) is not None for name in names for world in scale.worlds]
-    with display_study.Bars(len(done), sum(done), quiet=as_json) as bars:
+    with display_study.StudyBars(len(done), sum(done), quiet=as_json) as bars:
         records = conduct(names, folder, scale, bars.update)
-    concluded = mission.conclude(store, command_line())
-    paths = pages.build(folder, lang)
+    concluded = mission.conclude_mission(store, command_line())
+    paths = pages.build_studies(folder, lang)
     if as_json:
         sys.stdout.write(json.dumps(_json(records, concluded, folder, paths), allow_nan=False) + "\n")
     else:
@@ -91,17 +91,17 @@ def _list(folder: Path, lang: str, as_json: bool) -> None:
     from goldpanner.studies import claims
     from goldpanner.studies.study import read_text
 
-    found = Store(folder / "store").records("findings") if (folder / "store").is_dir() else {}
+    findings = Store(folder / "store").records("findings") if (folder / "store").is_dir() else {}
     rows = [
         {
             "name": name,
             "title": getattr(read_text(name).title, lang),
-            "verdict": found[name]["word"] if name in found else None,
-            "worlds": found[name]["worlds"] if name in found else [],
+            "verdict": findings[name]["word"] if name in findings else None,
+            "worlds": findings[name]["worlds"] if name in findings else [],
         }
         for name in claims.NAMES
     ]
     if as_json:
         typer.echo(json.dumps({"folder": str(folder), "studies": rows}, ensure_ascii=False))
     else:
-        display_study.listing(rows, folder, lang)
+        display_study.print_studies(rows, folder, lang)

@@ -18,7 +18,7 @@ SHOWN = 12
 """Problems that a table lists; the JSON has all of them."""
 
 
-def profile(found: Profile, name: str, extra: dict[str, Any]) -> None:
+def print_profile(found: Profile, name: str, extra: dict[str, Any]) -> None:
     """Print one model's boundary."""
     counts, strata, states = found.counts, found.boundary.strata, found.boundary.states
     largest = int(counts.n.max())
@@ -54,8 +54,10 @@ def profile(found: Profile, name: str, extra: dict[str, Any]) -> None:
         for k, estimate in corrected.items():
             console.print(f"pass@{k} {label}: {estimate}", highlight=False)
     if found.rogan_gladen is not None:
-        told = str(found.rogan_gladen)
-        console.print(f"share of right samples as a perfect verifier sees it (Rogan-Gladen): {told}", highlight=False)
+        corrected_share = str(found.rogan_gladen)
+        console.print(
+            f"share of right samples as a perfect verifier sees it (Rogan-Gladen): {corrected_share}", highlight=False
+        )
     if extra:
         factors = (extra["parses"]["value"], extra["correct_given_parsed"]["value"], extra["guess_floor"])
         parses, given, floor = map(_plain, factors)
@@ -76,8 +78,8 @@ def _truncated(counts: Counts) -> str:
 
 def _observed(extra: dict[str, Any]) -> None:
     for size, shares in extra["observed_groups"].items():
-        told = ", ".join(f"{name.replace('_', '-')} {_plain(shares[name]['value'])}" for name in shares)
-        console.print(f"observed in RL, groups of {size}: {told}", highlight=False)
+        summary = ", ".join(f"{name.replace('_', '-')} {_plain(shares[name]['value'])}" for name in shares)
+        console.print(f"observed in RL, groups of {size}: {summary}", highlight=False)
 
 
 def _ratio(x: float, sign: str = "") -> str:
@@ -113,7 +115,7 @@ def _curve_table(found: Profile) -> Table:
     return table
 
 
-def comparison(found: Comparison, refused: str | None) -> None:
+def print_comparison(found: Comparison, refused: str | None) -> None:
     """Print the verdict first, then the numbers it rests on."""
     console.print(found.summary, highlight=False, soft_wrap=False)
     if refused:
@@ -146,7 +148,7 @@ def comparison(found: Comparison, refused: str | None) -> None:
         console.print(f"{_line(problem)}: {origin.label}: {origin.summary}", highlight=False, markup=False)
 
 
-def plan(found: Plan, name: str) -> None:
+def print_plan(found: Plan, name: str) -> None:
     """Print the recommended group size, the problems by class, and how sure that is."""
     console.print(
         f"[bold]{escape(_line(name))}[/]: groups of [bold]{found.recommended}[/]; then each problem gets about "

@@ -38,7 +38,7 @@ Examples = Annotated[
 ]
 
 
-class Engine(StrEnum):
+class Trainer(StrEnum):
     """What trains."""
 
     OWN = "goldpanner"
@@ -147,8 +147,8 @@ def _with_bars(given: Given, work: "Callable[[Notify], Path]", *, quiet: bool = 
         typer.echo(f"{folder}")
 
 
-@train.command()
-def pretrain(out: Out, config: ConfigFile = None, seed: Seed = None, set_: Set = None) -> None:
+@train.command("pretrain")
+def pretrain_command(out: Out, config: ConfigFile = None, seed: Seed = None, set_: Set = None) -> None:
     """Train a fresh model on the domain's documents.
 
     Example: goldpanner train pretrain --out runs/base
@@ -156,8 +156,8 @@ def pretrain(out: Out, config: ConfigFile = None, seed: Seed = None, set_: Set =
     _train("pretrain", Given(out, None, config, seed, set_))
 
 
-@train.command()
-def sft(
+@train.command("sft")
+def sft_command(
     model: From,
     out: Out,
     task: Task = None,
@@ -177,8 +177,8 @@ def sft(
     _train("sft", Given(out, model, config, seed, set_, task, data, examples, columns, verifier, threshold))
 
 
-@train.command()
-def grpo(
+@train.command("grpo")
+def grpo_command(
     model: From,
     out: Out,
     task: Task = None,
@@ -189,7 +189,7 @@ def grpo(
     config: ConfigFile = None,
     seed: Seed = None,
     set_: Set = None,
-    engine: Annotated[Engine, typer.Option(help="goldpanner: our own loop; trl: TRL's GRPOTrainer.")] = Engine.OWN,
+    engine: Annotated[Trainer, typer.Option(help="goldpanner: our own loop; trl: TRL's GRPOTrainer.")] = Trainer.OWN,
     trl: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="trl: an option of TRL's own, e.g. bf16=true.")
     ] = None,
@@ -203,7 +203,7 @@ def grpo(
     Example: goldpanner train grpo --model runs/base/model --out runs/rl --set grpo.variant=dr-grpo
     """
     given = Given(out, model, config, seed, set_, task, data, None, columns, verifier, threshold)
-    if engine is Engine.TRL:
+    if engine is Trainer.TRL:
         _train_by_trl(given, trl or [], processes, probe)
         return
     if trl or processes != 1:
@@ -211,8 +211,8 @@ def grpo(
     _train("grpo", given)
 
 
-@train.command()
-def ppo(
+@train.command("ppo")
+def ppo_command(
     model: From,
     out: Out,
     task: Task = None,
@@ -231,8 +231,8 @@ def ppo(
     _train("ppo", Given(out, model, config, seed, set_, task, data, None, columns, verifier, threshold))
 
 
-@train.command()
-def rft(
+@train.command("rft")
+def rft_command(
     model: From,
     out: Out,
     rollouts: Annotated[
@@ -255,8 +255,8 @@ def rft(
     _train("rft", Given(out, model, config, seed, set_, task, data, None, columns, verifier, threshold), rollouts, run)
 
 
-@train.command()
-def recipe(
+@train.command("recipe")
+def recipe_command(
     name: Annotated[str, typer.Argument(help="r1-zero, r1, lima, or a YAML file of your own.")],
     model: From,
     out: Annotated[Path, typer.Option(help="Folder of the recipe: stages/NAME/model, and the store.")],

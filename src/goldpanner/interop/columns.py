@@ -74,7 +74,7 @@ def table_chunks(path: Path, names: Sequence[str], torn: Callable[[str], None] |
         raise InputError(f"{path}, after row {first - 1}: {reason}; the table is damaged, write it again") from None
 
 
-def encode(column: Column) -> Codes:
+def encoded(column: Column) -> Codes:
     """Return a column by its distinct values, in the order in which they come first."""
     if isinstance(column, pa.Array) and not pa.types.is_nested(column.type):
         flat = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()

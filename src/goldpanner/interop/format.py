@@ -107,7 +107,7 @@ def open_arrow(handle: IO[bytes], magic: bytes) -> pa.RecordBatchReader:
     return pa.ipc.open_stream(handle)
 
 
-def ending(path: Path) -> str:
+def suffix_of(path: Path) -> str:
     """Return the ending of a file's name, below that of a compression."""
     return Path(path.stem).suffix.lower() if path.suffix.lower() in _PACKED else path.suffix.lower()
 
@@ -123,11 +123,13 @@ def _text_head(path: Path, handle: IO[bytes]) -> Head:
     handle.seek(0)
     start = prefix.removeprefix(b"\xef\xbb\xbf").lstrip()
     line = prefix.split(b"\n", 1)[0]
-    if ending(path) in (".csv", ".tsv") or (start[:1] not in b"{[" and b"\x00" not in line and _delimiter(path, line)):
+    if suffix_of(path) in (".csv", ".tsv") or (
+        start[:1] not in b"{[" and b"\x00" not in line and _delimiter(path, line)
+    ):
         return _csv_head(path, line)
     if start[:1] == b"[":
         return _array_head(path, handle, start)
-    if ending(path) != ".json":
+    if suffix_of(path) != ".json":
         return _first_line(path, handle)
     try:
         return _first_line(path, handle)  # JSON lines under another name
@@ -173,7 +175,7 @@ def _csv_head(path: Path, line: bytes) -> Head:
 
 def _delimiter(path: Path, line: bytes) -> str:
     """Return what separates the columns of a table's first line; empty where nothing does."""
-    if ending(path) == ".tsv":
+    if suffix_of(path) == ".tsv":
         return "\t"
     return next((mark for mark in ("\t", ",", ";") if mark.encode() in line), "")
 

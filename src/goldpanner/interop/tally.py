@@ -7,7 +7,7 @@ import numpy as np
 
 from goldpanner.errors import InputError
 from goldpanner.interop.cells import finish_of
-from goldpanner.interop.columns import Chunk, Codes, encode, flatten
+from goldpanner.interop.columns import Chunk, Codes, encoded, flatten
 from goldpanner.interop.lines import message_text
 from goldpanner.interop.records import Record, problem_of
 from goldpanner.interop.table_rows import Key, Table
@@ -49,7 +49,7 @@ def _add(table: Table, chunk: Chunk, number: int, sums: dict[Key, _Tally]) -> No
     outcomes, rows = _outcomes(table, chunk)
     ends = _ends(table, chunk, rows)
     roles = [role for role in ("id", "prompt", "answer", "policy", "step") if role in table.layout.columns]
-    columns = {role: encode(chunk.columns[table.layout.columns[role]]) for role in roles}
+    columns = {role: encoded(chunk.columns[table.layout.columns[role]]) for role in roles}
     group = np.zeros(len(chunk.places), np.int64) if {"id", "prompt"} & set(roles) else np.arange(len(chunk.places))
     for role in ("policy", "step", *(("id",) if "id" in columns else ("prompt", "answer"))):
         if role in columns:
@@ -71,12 +71,12 @@ def _outcomes(table: Table, chunk: Chunk) -> tuple[IntArray, IntArray]:
     """Return the outcome of each sample of a chunk (0 wrong, 1 correct, 2 unjudged), and its row."""
     every = np.arange(len(chunk.places))
     if table.layout.samples:
-        parts = [_column_outcomes(table, chunk, encode(chunk.columns[s]), every, s) for s in table.layout.samples]
+        parts = [_column_outcomes(table, chunk, encoded(chunk.columns[s]), every, s) for s in table.layout.samples]
         return np.concatenate(parts), np.tile(every, len(parts))
     name = table.layout.columns["correct"]
     lists = flatten(chunk.columns[name])
     column, rows = (chunk.columns[name], every) if lists is None else lists
-    return _column_outcomes(table, chunk, encode(column), rows, name), rows
+    return _column_outcomes(table, chunk, encoded(column), rows, name), rows
 
 
 def _column_outcomes(table: Table, chunk: Chunk, codes: Codes, rows: IntArray, name: str) -> IntArray:
@@ -94,7 +94,7 @@ def _ends(table: Table, chunk: Chunk, rows: IntArray) -> IntArray:
     if name is None:
         return np.full(len(rows), 2)
     lists = flatten(chunk.columns[name])
-    codes = encode(chunk.columns[name] if lists is None else lists[0])
+    codes = encoded(chunk.columns[name] if lists is None else lists[0])
     ends = np.array([_ENDS.get(finish_of(value), 0) for value in codes.values], np.int64)[codes.at]
     if lists is None:
         return ends[rows]

@@ -14,7 +14,7 @@ from goldpanner.measure.intervals import check_level
 from goldpanner.measure.origin import LABELS, Origin, origin
 from goldpanner.measure.passk import Band, smallest_n
 from goldpanner.measure.thresholds import SAME
-from goldpanner.measure.verdict import MARGIN, Verdict, decide, more_samples, rose_first, summarise, within_reach
+from goldpanner.measure.verdict import MARGIN, Verdict, more_samples, rose_first, summarise, verdict_of, within_reach
 from goldpanner.types import Counts, Estimate, FloatArray, IntArray
 
 
@@ -122,7 +122,7 @@ def compare(
     gap = difference(base, rl, ks, level)
     found = changes(base, rl, fdr)
     crossing, equivalent = crossover(gap), equivalent_k(base, rl, level)
-    verdict, reach = decide(gap, found, margin), None
+    verdict, reach = verdict_of(gap, found, margin), None
     if verdict == "expanded":
         reach = within_reach(base, of_rl, gap.largest)
         if reach is not None:
@@ -158,14 +158,14 @@ def with_origins(
             )
     if not origins:
         return found
-    told = []
+    weights = []
     for label in LABELS:
         these = [o for o in origins.values() if o.label == label]
-        known = [o.p_base.value for o in these if o.diagnostics.reliable]
-        had = f" (the base had them at P = {min(known):.2g} to {max(known):.2g}, or more)" if known else ""
+        reliable = [o.p_base.value for o in these if o.diagnostics.reliable]
+        had = f" (the base had them at P = {min(reliable):.2g} to {max(reliable):.2g}, or more)" if reliable else ""
         if these:
-            told.append(f"{len(these)} {label}{had if label == 'amplified' else ''}")
-    sentence = f"Origin of {len(origins)} of the gained problems, by importance sampling: {', '.join(told)}."
+            weights.append(f"{len(these)} {label}{had if label == 'amplified' else ''}")
+    sentence = f"Origin of {len(origins)} of the gained problems, by importance sampling: {', '.join(weights)}."
     return replace(found, origin=origins, summary=f"{found.summary} {sentence}")
 
 
@@ -182,12 +182,12 @@ def align(base: Counts, rl: Counts, names: Mapping[str, str] | None = None) -> C
 
     only = [(name, sorted(set(a) - set(b))) for name, a, b in (("base", base.ids, rl.ids), ("RL", rl.ids, base.ids))]
     if any(ids for _, ids in only):
-        said = "; ".join(
+        differences = "; ".join(
             f"only in {name}: {', '.join(map(called, ids[:5]))}{f' and {len(ids) - 5} more' if len(ids) > 5 else ''}"
             for name, ids in only
             if ids
         )
-        raise InputError(f"base and RL do not hold the same problems ({said}); keep the ids that both have")
+        raise InputError(f"base and RL do not hold the same problems ({differences}); keep the ids that both have")
     where = {i: at for at, i in enumerate(rl.ids)}
     return rl.select([where[i] for i in base.ids])
 

@@ -156,12 +156,12 @@ def _estimate(
     The interval joins, on the logarithm, the exact interval of the share and Student's of the mean weight as the root
     of the sum of their squared arms (Zou & Donner 2008): it does not vanish where all samples are correct and alike.
     """
-    found = len(log_w)
-    if found < MIN_CORRECT:
-        reasons.append(f"{found} correct RL samples, fewer than {MIN_CORRECT}")
-    if not found or np.isneginf(log_w).all():
+    n_right = len(log_w)
+    if n_right < MIN_CORRECT:
+        reasons.append(f"{n_right} correct RL samples, fewer than {MIN_CORRECT}")
+    if not n_right or np.isneginf(log_w).all():
         nothing = Estimate(0.0, 0.0, 1.0, level, "importance-sampling", samples)
-        return nothing, Diagnostics(samples, found, 0.0, np.inf, np.nan, np.nan, tuple(reasons))
+        return nothing, Diagnostics(samples, n_right, 0.0, np.inf, np.nan, np.nan, tuple(reasons))
     total = logsumexp(log_w)
     share = np.exp(log_w - total)
     effective = float(1 / np.sum(share**2))
@@ -178,15 +178,15 @@ def _estimate(
     log_value = float(total) - np.log(samples)
     every = np.exp(np.minimum(np.concatenate([log_w, log_w_wrong[np.isfinite(log_w_wrong)]]), 50.0))
     mean, error = float(every.sum() / samples), float(every.std() / np.sqrt(samples))
-    if mean - 5 * error > 1.001 and found:
+    if mean - 5 * error > 1.001 and n_right:
         reasons.append(f"the weights average {mean:.3g}, above 1: the log-probabilities do not belong to these samples")
-    spread = np.sqrt(max(1 / effective - 1 / found, 0.0) * found / max(found - 1, 1))
+    spread = np.sqrt(max(1 / effective - 1 / n_right, 0.0) * n_right / max(n_right - 1, 1))
     half = float(stdtrit(max(effective - 1, 1), (1 + level) / 2)) * max(float(spread), expected)
-    least, most = (float(end) for end in proportion(found, samples, level=level))
-    arms = (0.0, -np.hypot(half, np.log(found / samples / least)), np.hypot(half, np.log(most * samples / found)))
+    least, most = (float(end) for end in proportion(n_right, samples, level=level))
+    arms = (0.0, -np.hypot(half, np.log(n_right / samples / least)), np.hypot(half, np.log(most * samples / n_right)))
     value, low, high = (float(np.exp(min(log_value + arm, 0.0))) for arm in arms)
     estimate = Estimate(value, min(low, value), max(high, value), level, "importance-sampling", samples)
-    return estimate, Diagnostics(samples, found, effective, relative, float(share.max()), tail, tuple(reasons))
+    return estimate, Diagnostics(samples, n_right, effective, relative, float(share.max()), tail, tuple(reasons))
 
 
 def _lognormal_error(log_w: FloatArray, share: FloatArray) -> tuple[float, float]:
@@ -196,12 +196,12 @@ def _lognormal_error(log_w: FloatArray, share: FloatArray) -> tuple[float, float
     The weights that matter are the largest ones that carry 99.9% of the sum: a route of negligible weight is no spread.
     """
     order = np.argsort(-share)
-    kept = log_w[order[: int(np.searchsorted(np.cumsum(share[order]), 0.999)) + 1]]
-    if len(kept) < 2:
+    body = log_w[order[: int(np.searchsorted(np.cumsum(share[order]), 0.999)) + 1]]
+    if len(body) < 2:
         return 0.0, np.inf
-    variance = float(kept.var(ddof=1))
-    highest = variance * (len(kept) - 1) / float(chdtri(len(kept) - 1, 0.95))
-    plain, upper = (float(np.sqrt(np.expm1(min(v, 50.0)) / len(kept))) for v in (variance, highest))
+    variance = float(body.var(ddof=1))
+    highest = variance * (len(body) - 1) / float(chdtri(len(body) - 1, 0.95))
+    plain, upper = (float(np.sqrt(np.expm1(min(v, 50.0)) / len(body))) for v in (variance, highest))
     return plain, upper
 
 

@@ -33,7 +33,7 @@ MARGIN = 0.1
 """A difference of pass@k that goes unseen matters from here on: wider bands cannot decide."""
 
 
-def decide(gap: Band, found: Changes, margin: float = MARGIN) -> Verdict:
+def verdict_of(gap: Band, found: Changes, margin: float = MARGIN) -> Verdict:
     """Return the verdict. The rule, in this order; K is the largest k of the difference's simultaneous band.
 
     Gains (losses) are *material* if the established ones are at least 5% (`MATERIAL`) of the problems that either
@@ -118,10 +118,10 @@ def more_samples(base: Counts, rl: Counts, gap: Band, found: Changes, margin: fl
     spread = float(np.var(rl.c / rl.n - base.c / base.n, ddof=1)) / m
     share = min(1.0, within / spread) if spread > 0 else 0.0  # alike in all problems: what is left is their number
     if half > margin and (not wide_at_last(gap, margin) or abs(gap.value[0]) > margin / 2):
-        kept = (1 - share) * half**2
-        if kept >= margin**2:
+        remaining = (1 - share) * half**2
+        if remaining >= margin**2:
             return None
-        needs.append(n * (share * half**2 / (margin**2 - kept) - 1))
+        needs.append(n * (share * half**2 / (margin**2 - remaining) - 1))
     noise = ((found.change == "gained") | (found.change == "lost")) & ~found.established
     tilt = sorted(int((noise & (found.change == name)).sum()) for name in ("gained", "lost"))
     if noise.any() and tilt[1] >= EXCHANGE * tilt[0]:

@@ -107,21 +107,21 @@ async def run_probe(ask: Ask, prompt: str, seeds: bool) -> Probe:
         notes.append("it refuses T = 0, so whether it obeys the temperature cannot be seen")
     given = together.completions
     copies = False
-    if same(given) and not same(singles):  # four of a likely answer, or copies? A prompt without one will tell
-        copies = same((await _several(ask, OPEN_PROMPT, temperature=hot)).completions)
+    if all_same(given) and not all_same(singles):  # four of a likely answer, or copies? A prompt without one will tell
+        copies = all_same((await _several(ask, OPEN_PROMPT, temperature=hot)).completions)
     if len(given) != 4:
         notes.append(f"n is not honoured: 4 samples asked for, {len(given)} given; they are asked for one by one")
     elif copies:
         notes.append("n > 1 gives copies of one draw; samples are asked for one by one")
-    distinct = not same([*given, *singles])
-    if same(singles) and coincidence(singles) < CHANCE:
-        if same(await _singles(ask, OPEN_PROMPT, 3, temperature=hot)):
+    distinct = not all_same([*given, *singles])
+    if all_same(singles) and coincidence(singles) < CHANCE:
+        if all_same(await _singles(ask, OPEN_PROMPT, 3, temperature=hot)):
             faults.append(
                 f"all draws are equal, even at T = {hot:g}: it ignores the temperature, or always uses one seed"
             )
         else:
             notes.append("draws at T = 1 are equal: the model seems all but certain of the first prompt")
-    if not same(greedy):
+    if not all_same(greedy):
         greedy += await _singles(ask, prompt, 2, temperature=0.0)
         if len(_kinds(greedy)) > 2:
             faults.append(f"{len(_kinds(greedy))} of 4 draws at T = 0 differ: it ignores the temperature")
@@ -136,7 +136,7 @@ async def run_probe(ask: Ask, prompt: str, seeds: bool) -> Probe:
     return Probe(
         n_honoured=len(given) == 4 and not copies,
         draws_distinct=distinct,
-        greedy_equal=bool(greedy) and same(greedy),
+        greedy_equal=bool(greedy) and all_same(greedy),
         logprobs=all(c.logprob is not None for c in [*given, *singles]),
         token_ids=all(c.tokens is not None for c in everything),
         seeds=tried,
@@ -148,7 +148,7 @@ async def run_probe(ask: Ask, prompt: str, seeds: bool) -> Probe:
     )
 
 
-def same(drawn: Sequence[Completion]) -> bool:
+def all_same(drawn: Sequence[Completion]) -> bool:
     """Return whether all completions are one text."""
     return len(_kinds(drawn)) <= 1
 
@@ -221,4 +221,4 @@ async def _try_seeds(ask: Ask, prompt: str) -> str:
     except FailedError:
         await ask(prompt, 1, temperature=1.0)
         return "failed"
-    return "honoured" if same([first.completions[0], again.completions[0]]) else "ignored"
+    return "honoured" if all_same([first.completions[0], again.completions[0]]) else "ignored"

@@ -66,11 +66,11 @@ def model_folder(name: Path | str, notify: Notify = silent, or_else: str = "") -
     `or_else` is what else the caller would have taken.
     """
     if str(name) in MODELS and not is_model(name):
-        known = MODELS[str(name)]
+        release = MODELS[str(name)]
         folder = Path("models") / name
         if not is_model(folder):
-            notify(Event(str(name), "fetch", message=f"{folder} is not there yet; fetching {known.about}"))
-            fetch(known, folder)
+            notify(Event(str(name), "fetch", message=f"{folder} is not there yet; fetching {release.about}"))
+            fetch(release, folder)
         return folder
     check_model(name, or_else)
     return Path(name)

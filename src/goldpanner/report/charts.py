@@ -39,7 +39,7 @@ class Curve:
     exact: FloatArray | None = None
 
 
-def pass_at_k(
+def pass_at_k_chart(
     curves: Sequence[Curve],
     title: str,
     description: str,
@@ -144,7 +144,7 @@ def _zone_masks(log10_P: FloatArray, limit: float) -> tuple[Any, Any, Any]:
     return reach, ~reach & ~absent, absent
 
 
-def spectrum(
+def spectrum_chart(
     spectra: Sequence[Spectrum], limit: float, title: str, description: str, floor: float = FLOOR_LOG10
 ) -> Chart:
     """Return one histogram of log10 P(correct) per stage, one above the other, bins half a decade wide.
@@ -289,7 +289,7 @@ class Trace:
     points: bool = True
 
 
-def training(
+def training_chart(
     traces: Sequence[Trace], title: str, description: str, y_title: str, *, unit_range: bool = True, height: int = 220
 ) -> Chart:
     """Return lines over steps, each named at its right end; `unit_range` fixes the y axis to [0, 1]."""
@@ -318,7 +318,7 @@ def training(
     return finish(alt.layer(*layers), title, description, height)
 
 
-def agreement(
+def agreement_chart(
     log10_P: FloatArray,
     c: IntArray,
     n: int,

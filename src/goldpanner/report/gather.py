@@ -38,7 +38,7 @@ class Groups:
 
 
 @dataclass(frozen=True)
-class Stage:
+class StageView:
     """One stage with everything measured of it; parts that are not there are empty or None."""
 
     id: str
@@ -63,8 +63,8 @@ class Run:
     """Everything the page is drawn from."""
 
     study: Mapping[str, Any]
-    stages: Sequence[Stage]
-    arms: Sequence[tuple[Stage, Stage]]
+    stages: Sequence[StageView]
+    arms: Sequence[tuple[StageView, StageView]]
     """(before RL, after RL)."""
     tasks: Sequence[str]
     """Tasks with problems of which something is known, measured ones first."""
@@ -107,7 +107,7 @@ class Run:
         """Tasks that RL was rewarded on."""
         return tuple(self.study.get("tasks_trained", ()))
 
-    def counts(self, stage: Stage, task: str, process: bool = False) -> Counts | None:
+    def counts(self, stage: StageView, task: str, process: bool = False) -> Counts | None:
         """Return the counts of one stage on one task, None where nothing was sampled."""
         counts = stage.process if process else stage.counts
         if counts is None:
@@ -116,7 +116,7 @@ class Run:
         keep = np.array([i for i, problem in enumerate(counts.ids) if problem in wanted], np.int64)
         return counts.select(keep) if len(keep) else None
 
-    def logp(self, stage: Stage, task: str) -> FloatArray | None:
+    def logp(self, stage: StageView, task: str) -> FloatArray | None:
         """Return log P (nats) of every problem of a task under a stage, None where none is known."""
         values = [stage.truth[i] for i in self.by_task[task] if i in stage.truth]
         return np.array(values) if values else None
@@ -179,12 +179,12 @@ class _Source:
     def _distinct(self, query: str) -> set[str]:
         return set(self.store.sql(query).column(0).to_pylist())
 
-    def stage(self, name: str) -> Stage:
+    def stage(self, name: str) -> StageView:
         """Return everything known of one stage."""
         record = self.runs[name]
         policy = str(record["policy"])
         folder = self.root / "stages" / name
-        return Stage(
+        return StageView(
             id=name,
             kind=str(record.get("stage", "")),
             label=self._label(name),
@@ -220,7 +220,7 @@ class _Source:
         verifier = verifier or self.study.get("verifiers", {}).get("answer")
         return self.store.counts(policy, params=self.params, problems=sorted(sampled), verifier=verifier)
 
-    def responses(self, stage: Stage, most: int) -> dict[str, list[Response]]:
+    def responses(self, stage: StageView, most: int) -> dict[str, list[Response]]:
         """Return the distinct responses of a stage to each problem: of every verdict the `most` frequent ones."""
         if stage.policy not in self.sampled:
             return {}

@@ -65,7 +65,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Table:
+class PageTable:
     """Rows under headings, in named groups."""
 
     kind: ClassVar[str] = "table"
@@ -92,7 +92,7 @@ class Card:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Ruling:
     """What the data say, in words."""
 
     kind: ClassVar[str] = "verdict"
@@ -137,7 +137,7 @@ class Part:
     values: Mapping[str, Any]
 
 
-Block = Verdict | Prose | Figure | Table | Explorer | Facts | Part
+Block = Ruling | Prose | Figure | PageTable | Explorer | Facts | Part
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def data(value: Any) -> Markup:
     return Markup(text)
 
 
-def pack(value: Any) -> str:
+def pack_data(value: Any) -> str:
     """Return `value` as JSON, gzipped, in base64: a tenth of the size, and no text a browser could mistake."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return base64.b64encode(gzip.compress(text.encode("utf-8", "replace"), 9, mtime=0)).decode("ascii")
@@ -210,7 +210,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"data": data, "pack": pack}
+    environment.filters |= {"data": data, "pack": pack_data}
     return environment
 
 

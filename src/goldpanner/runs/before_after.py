@@ -13,23 +13,25 @@ from goldpanner.store import Store
 from goldpanner.types import Counts, Estimate, SamplingParams
 
 
-def conclude(store: Store, study: Mapping[str, Any]) -> dict[str, Any]:
+def conclude_model(store: Store, study: Mapping[str, Any]) -> dict[str, Any]:
     """Return the study's `verdict` (headline, paragraphs, arm, table), its `form` and its `comparison`."""
     (base, rl), (task,) = study["arms"][0], study["tasks_measured"]
-    counts = {stage: read(store, stage, study) for stage in (base, rl)}
-    found = traced(store, study, compare(counts[base], counts[rl]), counts[base])
+    counts = {stage: read_counts(store, stage, study) for stage in (base, rl)}
+    comparison = traced(store, study, compare(counts[base], counts[rl]), counts[base])
     form = {stage: form_and_skill(store, stage, study, counts[stage]) for stage in (base, rl)}
-    k = found.difference.largest
-    ends = [[found.base.at(x).value, found.rl.at(x).value] for x in (1, k)]
+    k = comparison.difference.largest
+    ends = [[comparison.base.at(x).value, comparison.rl.at(x).value] for x in (1, k)]
     headline = (
-        f"From {base}, RL {SAID.get(found.verdict, UNDECIDED)}: pass@1 {ends[0][0]:.2f} → {ends[0][1]:.2f}, "
+        f"From {base}, RL {SAID.get(comparison.verdict, UNDECIDED)}: pass@1 {ends[0][0]:.2f} → {ends[0][1]:.2f}, "
         f"pass@{k} {ends[1][0]:.2f} → {ends[1][1]:.2f}."
     )
-    if had := sum(origin.label == "amplified" for origin in found.origin.values()):
-        headline += f" Of {found.four_way['gained']} gained problems the base had {had}, too rarely for {k} samples."
-    arm = {"base": base, "rl": rl, "tasks": [task], "word": found.verdict, "summary": found.summary}
-    paragraphs = [found.summary, form_paragraph(form[base], form[rl]), plan_paragraph(store, rl, study)]
-    table = {stage: {task: cell(counts[stage], k)} for stage in (base, rl)}
+    if had := sum(origin.label == "amplified" for origin in comparison.origin.values()):
+        headline += (
+            f" Of {comparison.four_way['gained']} gained problems the base had {had}, too rarely for {k} samples."
+        )
+    arm = {"base": base, "rl": rl, "tasks": [task], "word": comparison.verdict, "summary": comparison.summary}
+    paragraphs = [comparison.summary, form_paragraph(form[base], form[rl]), plan_paragraph(store, rl, study)]
+    table = {stage: {task: model_cell(counts[stage], k)} for stage in (base, rl)}
     parts = {
         stage: {"parses": split.parses.to_json(), "correct_given_parsed": split.correct_given_parsed.to_json()}
         for stage, split in form.items()
@@ -38,11 +40,11 @@ def conclude(store: Store, study: Mapping[str, Any]) -> dict[str, Any]:
         "verdict": {"headline": headline, "paragraphs": paragraphs, "arms": [arm], "table": table},
         "form": parts,
         "comparison": {
-            "verdict": found.verdict,
-            "pass_at_1": found.difference.at(1).to_json(),
-            f"pass_at_{k}": found.difference.at(k).to_json(),
-            "four_way": found.four_way,
-            "origin": {problem: origin.to_json() for problem, origin in found.origin.items()},
+            "verdict": comparison.verdict,
+            "pass_at_1": comparison.difference.at(1).to_json(),
+            f"pass_at_{k}": comparison.difference.at(k).to_json(),
+            "four_way": comparison.four_way,
+            "origin": {problem: origin.to_json() for problem, origin in comparison.origin.items()},
         },
     }
 
@@ -56,7 +58,7 @@ def traced(store: Store, study: Mapping[str, Any], found: Comparison, base: Coun
     return with_origins(found, scored, base, params is not None and SamplingParams(**params).full_softmax)
 
 
-def read(store: Store, stage: str, study: Mapping[str, Any]) -> Counts:
+def read_counts(store: Store, stage: str, study: Mapping[str, Any]) -> Counts:
     """Return a stage's counts on the held-out problems: its rollouts in training are no part of them."""
     policy = (store.get("runs", stage) or {})["policy"]
     return store.counts(policy, params=study["params"], tasks=study["tasks_measured"], rollouts=False)
@@ -110,7 +112,7 @@ def plan_paragraph(store: Store, rl: str, study: Mapping[str, Any]) -> str:
     )
 
 
-def cell(counts: Counts, k: int) -> dict[str, Any]:
+def model_cell(counts: Counts, k: int) -> dict[str, Any]:
     """Return pass@1 and pass@k of one stage."""
     band = passk.curve(counts, [1, k])
     return {"k": k, "pass_at_1": band.at(1).to_json(), "pass_at_k": band.at(k).to_json()}

@@ -122,12 +122,12 @@ def arm_paragraph(
     """Say what happened on the trained tasks: exact curves first, then what the samples alone support."""
     old, new = before.exact(tasks), after.exact(tasks)
     k = largest_k(before, tasks)
-    first, last = difference(old, new, 1), difference(old, new, k)
+    first, last = exact_gap(old, new, 1), exact_gap(old, new, k)
     rose = (np.exp(new) >= MASTERED) & (np.exp(old) < MASTERED)
     rare = old < np.log(RARE)
     return (
         f"{base} → {rl}, trained tasks ({', '.join(tasks)}). Exact, over {len(old)} held-out problems: pass@1 "
-        f"{change(old, new, 1)} ({signed(first)}), pass@{k} {change(old, new, k)} ({signed(last)}). "
+        f"{change_text(old, new, 1)} ({signed(first)}), pass@{k} {change_text(old, new, k)} ({signed(last)}). "
         f"{equivalent_sentence(old, new, base)} RL lifted {rose.sum()} problems above P = {MASTERED:g}; "
         f"{(rose & rare).sum()} of the {rare.sum()} problems that stood below P = {RARE:g} were among them. "
         f"What {k} samples of {comparison.problems} problems say without knowing the truth: {comparison.verdict}."
@@ -199,7 +199,8 @@ def held_out_paragraph(base: str, rl: str, tasks: Sequence[str], before: Measure
         old, new = before.exact([task]), after.exact([task])
         k = largest_k(before, [task])
         parts.append(
-            f"{task} pass@1 {change(old, new, 1)}, pass@{k} {change(old, new, k)} ({signed(difference(old, new, k))})"
+            f"{task} pass@1 {change_text(old, new, 1)}, pass@{k} {change_text(old, new, k)} "
+            f"({signed(exact_gap(old, new, k))})"
         )
     return f"Held-out tasks, {base} → {rl}, exact: {'; '.join(parts)}." if parts else ""
 
@@ -258,7 +259,7 @@ def largest_k(measured: Measured, tasks: Sequence[str]) -> int:
     return int(min(measured.counts[task].n.min() for task in tasks))
 
 
-def difference(old: FloatArray, new: FloatArray, k: int, level: float = 0.95) -> Estimate:
+def exact_gap(old: FloatArray, new: FloatArray, k: int, level: float = 0.95) -> Estimate:
     """Return exact pass@k after minus before with a paired t interval over problems."""
     gain = (passk.exact_rows(new, [k]) - passk.exact_rows(old, [k]))[:, 0]
     mean, error = float(gain.mean()), float(stats.sem(gain))
@@ -266,7 +267,7 @@ def difference(old: FloatArray, new: FloatArray, k: int, level: float = 0.95) ->
     return Estimate(mean, mean - half, mean + half, level, "paired t over problems", len(gain))
 
 
-def change(old: FloatArray, new: FloatArray, k: int) -> str:
+def change_text(old: FloatArray, new: FloatArray, k: int) -> str:
     """Return `before → after` of exact pass@k."""
     values = [float(passk.exact(x, [k])[0]) for x in (old, new)]
     return f"{values[0]:.3g} → {values[1]:.3g}"

@@ -18,8 +18,8 @@ from goldpanner.runs.conclude import conclude
 from goldpanner.runs.config import RunConfig
 from goldpanner.runs.folder import STUDY, claim_folder, lock_folder, versions
 from goldpanner.runs.stages import (
-    Look,
     Stage,
+    StageLook,
     StoredRollouts,
     pretrain_stage,
     rft_stage,
@@ -146,7 +146,7 @@ def train_by_settings(
         def measure(policy: LocalPolicy) -> dict[str, float]:
             return {name: exact_pass_at_1(policy, of_task) for name, of_task in problems.items()}
 
-        look = Look("heldout", measure, config.measure.every)
+        look = StageLook("heldout", measure, config.measure.every)
     stage = KINDS[kind](kind, config, task, rollouts)
     train_stage(stage, folder, store, notify, parent=parent, device=config.device, look=look)
 
@@ -234,10 +234,10 @@ def problems_to_measure(config: RunConfig) -> tuple[list[Problem], list[Problem]
 def without_truth(problems: Sequence[Problem], policy: str, store: Store) -> list[Problem]:
     """Return the problems whose exact P under a policy is not stored."""
     try:
-        known = store.truth(policy)
+        truth = store.truth(policy)
     except (InputError, StoreError):  # none yet
-        known = {}
-    return [problem for problem in problems if problem.id not in known]
+        truth = {}
+    return [problem for problem in problems if problem.id not in truth]
 
 
 def is_measured(config: RunConfig, folder: Path, store: Store) -> bool:

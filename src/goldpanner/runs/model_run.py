@@ -181,7 +181,7 @@ def _carry_out(
         "versions": versions(),
         "config": config.model_dump(mode="json"),
     }
-    study |= before_after.conclude(store, study)
+    study |= before_after.conclude_model(store, study)
     store.put("studies", STUDY, study)
     return study
 

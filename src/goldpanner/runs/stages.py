@@ -61,7 +61,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Look:
+class StageLook:
     """What is measured of a policy while it is trained."""
 
     name: str
@@ -183,7 +183,7 @@ def train_stage(
     *,
     parent: Path | None = None,
     device: str = "auto",
-    look: Look | None = None,
+    look: StageLook | None = None,
     resume: bool = True,
 ) -> None:
     """Train a stage in a folder unless its model is there; keep the model, the metrics and the record of the run.
@@ -242,7 +242,7 @@ def _train(
     folder: Path,
     store: Store,
     notify: Notify,
-    look: Look | None,
+    look: StageLook | None,
     resume: bool,
 ) -> None:
     """Go through the steps: records into the metrics, rollouts and problems into the store."""

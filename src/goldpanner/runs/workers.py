@@ -80,8 +80,8 @@ def _child(queue: Any, parent: int, function: Callable[..., None], arguments: tu
         function(queue.put, *arguments)
         queue.put(None)
     except Exception as error:
-        known = error if isinstance(error, GoldpannerError) else None
-        queue.put((known, traceback.format_exc()))
+        own_error = error if isinstance(error, GoldpannerError) else None
+        queue.put((own_error, traceback.format_exc()))
     queue.close()
     queue.join_thread()
     sys.exit(0)

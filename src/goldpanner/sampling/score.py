@@ -38,21 +38,21 @@ def score_samples(
     """
     query = 'SELECT problem, policy, params, seed, "index" FROM scores WHERE policy = $policy AND scorer = $scorer'
     rows = store.sql(query, {"policy": policy, "scorer": scorer.id}).to_pylist()
-    known = {tuple(row.values()) for row in rows}
+    scored = {tuple(row.values()) for row in rows}
     total = 0
     for done, (i, problem) in enumerate(problems.items(), 1):
         samples = store.samples(policy=policy, problem=i, params=params)
-        kept = [s for s in samples if s.step is None and s.completion.finish != "error" and s.key not in known]
-        for drawn, each in itertools.groupby(kept, lambda s: s.params):
+        unscored = [s for s in samples if s.step is None and s.completion.finish != "error" and s.key not in scored]
+        for params_hash, each in itertools.groupby(unscored, lambda s: s.params):
             group = list(each)
-            record = store.get("params", drawn) or {}
+            record = store.get("params", params_hash) or {}
             stops = bool(record.get("stop")) and not isinstance(scorer, ScriptedPolicy)
-            said = [_response(s, stops) for s in group]
-            distinct = list(dict.fromkeys(said))  # samples that say the same are scored once
+            responses = [_response(s, stops) for s in group]
+            distinct = list(dict.fromkeys(responses))  # samples that say the same are scored once
             same_tokenizer(scorer, group)
-            found = scorer.logprobs([problem] * len(distinct), distinct, record.get("template", "{prompt}"))
-            logp = {response: min(float(x), 0.0) for response, x in zip(distinct, found, strict=True)}
-            total += store.append_scores(scorer.id, [(s, logp[response]) for s, response in zip(group, said)])
+            values = scorer.logprobs([problem] * len(distinct), distinct, record.get("template", "{prompt}"))
+            logp = {response: min(float(x), 0.0) for response, x in zip(distinct, values, strict=True)}
+            total += store.append_scores(scorer.id, [(s, logp[response]) for s, response in zip(group, responses)])
         progress(done, len(problems))
     return total
 
@@ -76,13 +76,13 @@ def same_tokenizer(scorer: Any, samples: Sequence[Sample]) -> None:
     that are not shown, must not matter.
     """
     decode = getattr(scorer, "decode", None) or getattr(getattr(scorer, "tokenizer", None), "decode", None)
-    told = [s for s in samples if s.completion.tokens is not None and s.completion.text.strip()]
-    if decode is None or not told:
+    texts = [s for s in samples if s.completion.tokens is not None and s.completion.text.strip()]
+    if decode is None or not texts:
         return
-    read = decode(list(told[0].completion.tokens or ()))
-    words = told[0].completion.text.split()
+    read = decode(list(texts[0].completion.tokens or ()))
+    words = texts[0].completion.text.split()
     if read is not None and 2 * sum(word in read for word in words) < len(words):
         raise InputError(
-            f"the scorer reads a completion's tokens as {read[:60]!r}, but it says {told[0].completion.text[:60]!r}: "
+            f"the scorer reads a completion's tokens as {read[:60]!r}, but it says {texts[0].completion.text[:60]!r}: "
             "its tokenizer is another one; score with a model of the same family"
         )

@@ -72,7 +72,7 @@ class Selection:
         )
 
 
-def count(reader: Reader, selection: Selection, verifier: str | None) -> Counts:
+def count_rows(reader: Reader, selection: Selection, verifier: str | None) -> Counts:
     """Return the Counts of a selection; see `Store.counts`."""
 
     return reader.answer(("samples", "verdicts"), lambda ask: _count(reader, ask, selection, verifier))

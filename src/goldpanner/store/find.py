@@ -56,8 +56,8 @@ class StoredSamples:
         """Return the fields of the sampling parameters that are known."""
         hashes = [row["params"] for row in self.select("DISTINCT params")]
         record = (self.store.get("params", hashes[0]) or {}) if len(hashes) == 1 else {}
-        known = {name: value for name, value in record.items() if name in SamplingParams.__dataclass_fields__}
-        return {name: tuple(value) if name == "stop" else value for name, value in known.items()}
+        values = {name: value for name, value in record.items() if name in SamplingParams.__dataclass_fields__}
+        return {name: tuple(value) if name == "stop" else value for name, value in values.items()}
 
     def verifiers(self) -> set[str]:
         """Return the verifiers that judged the samples when they were drawn."""

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from goldpanner.errors import InputError, StoreError
 from goldpanner.store import upkeep
-from goldpanner.store.counts import Selection, count
+from goldpanner.store.counts import Selection, count_rows
 from goldpanner.store.read import Ask, Reader
 from goldpanner.store.records import Problems, Records
 from goldpanner.store.rows import (
@@ -125,7 +125,7 @@ class Store:
         several params or judged by several verifiers and none is named, and where there are none at all or none of a
         problem asked for.
         """
-        return count(
+        return count_rows(
             self._existing(),
             Selection(policy, params, tasks, problems, run, seed, step, rollouts=rollouts, failed=failed),
             verifier,
@@ -192,8 +192,8 @@ class Store:
             )
             if not len(table):
                 runs = ask("SELECT DISTINCT run FROM samples_rows WHERE step IS NOT NULL ORDER BY run")
-                known = ", ".join(map(repr, runs.column(0).to_pylist())) or "none"
-                raise InputError(f"run {run!r} has no RL rollouts in {self.root}; runs that have some: {known}")
+                names = ", ".join(map(repr, runs.column(0).to_pylist())) or "none"
+                raise InputError(f"run {run!r} has no RL rollouts in {self.root}; runs that have some: {names}")
             return table
 
         return reader.answer(("samples",), work)
@@ -225,12 +225,12 @@ class Store:
         table = reader.answer(("samples", "scores"), work)
         names = np.array(table.column("problem").to_pylist(), dtype=object)
         columns = {name: table.column(name).to_numpy() for name in ("correct", "own", "logp")}
-        found: dict[str, dict[str, Any]] = {}
+        by_problem: dict[str, dict[str, Any]] = {}
         for problem in dict.fromkeys(names.tolist()):
             at = names == problem
             if not np.isnan(columns["logp"][at]).any():
-                found[problem] = {name: values[at] for name, values in columns.items()}
-        return found
+                by_problem[problem] = {name: values[at] for name, values in columns.items()}
+        return by_problem
 
     def truth(self, policy: str, kind: str = "chain") -> dict[str, float]:
         """Return the exact log P(correct), in nats, per problem id, sorted. Raises InputError where none is stored."""
@@ -240,8 +240,8 @@ class Store:
             rows = reader.once("truth", "policy = $policy AND kind = $kind")
             table = ask(f"SELECT problem, logp FROM {rows} ORDER BY problem", {"policy": policy, "kind": kind})
             if not len(table):
-                known = ask("SELECT DISTINCT policy, kind FROM truth_rows ORDER BY ALL LIMIT 8").to_pylist()
-                there = ", ".join(f"{row['policy']} ({row['kind']})" for row in known) or "none"
+                names = ask("SELECT DISTINCT policy, kind FROM truth_rows ORDER BY ALL LIMIT 8").to_pylist()
+                there = ", ".join(f"{row['policy']} ({row['kind']})" for row in names) or "none"
                 raise InputError(f"no exact truth of kind {kind!r} for policy {policy!r}; stored: {there}")
             return table
 

@@ -19,7 +19,7 @@ from goldpanner import rng
 from goldpanner.measure.origin import Origin, origin
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.progress import Notify
-from goldpanner.runs.stages import Look, Stage, pretrain_stage, rl_stage, sft_stage, train_stage
+from goldpanner.runs.stages import Stage, StageLook, pretrain_stage, rl_stage, sft_stage, train_stage
 from goldpanner.sampling.collect import top_up
 from goldpanner.sampling.goal import Goal
 from goldpanner.sampling.rollout import count
@@ -205,7 +205,7 @@ class Lab:
             return {name: self.logp(policy, problems).tolist() for name, problems in sets.items()}
 
         folder = self._folder(stage, world, parent, identity, sets, every)
-        look = Look("watched", measure, every, ends=bool(sets), stop=stop) if sets or stop else None
+        look = StageLook("watched", measure, every, ends=bool(sets), stop=stop) if sets or stop else None
         name = f"{self.study} w{self.seed}"
         train_stage(
             stage,

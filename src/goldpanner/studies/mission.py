@@ -49,15 +49,15 @@ def sentences() -> Mapping[str, Sentence]:
         raise InputError(f"the text of the mission ({file}) cannot be used: {error}") from error
 
 
-def conclude(store: Store, command: str = "") -> dict[str, Any]:
+def conclude_mission(store: Store, command: str = "") -> dict[str, Any]:
     """Judge every sentence by the findings in `store`, keep the record and return it."""
-    record = judge(store.records("findings"), {name: read_text(name) for name in claims.NAMES})
+    record = judge_sentences(store.records("findings"), {name: read_text(name) for name in claims.NAMES})
     record["command"] = command
     store.put("studies", "mission", record)
     return record
 
 
-def judge(findings: Mapping[str, Mapping[str, Any]], texts: Mapping[str, StudyText]) -> dict[str, Any]:
+def judge_sentences(findings: Mapping[str, Mapping[str, Any]], texts: Mapping[str, StudyText]) -> dict[str, Any]:
     """Return the record of the mission from the findings there are, by study, and the texts of all studies.
 
     A study that was not run leaves its predictions undecided; a sentence none of whose studies was run has no verdict.
@@ -81,9 +81,9 @@ def judge(findings: Mapping[str, Mapping[str, Any]], texts: Mapping[str, StudyTe
 
 def _bearing(study: str, text: StudyText, finding: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     """Return a row for each pair of a prediction and a sentence it bears on; words are None where it was not run."""
-    known = text.model_dump(mode="json") if finding is None else finding["text"]
+    texts = text.model_dump(mode="json") if finding is None else finding["text"]
     rows = []
-    for name, prediction in known["predictions"].items():
+    for name, prediction in texts["predictions"].items():
         word = None if finding is None else finding["predictions"][name]["word"]
         for side in ("supports", "against"):
             says = contrary(word) if side == "against" and word is not None else word

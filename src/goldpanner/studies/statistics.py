@@ -93,12 +93,12 @@ def spearman(x: ArrayLike, y: ArrayLike) -> float:
     return float(np.corrcoef(a, b)[0, 1])
 
 
-def exact_value(value: float, level: float = 0.95) -> Estimate:
+def computed(value: float, level: float = 0.95) -> Estimate:
     """Return a computed number as an estimate without width: there is nothing that sampling left open."""
     return Estimate(value, value, value, level, "computed")
 
 
-def exact_curve(logp: ArrayLike, ks: Sequence[int]) -> FloatArray:
+def exact_pass_curve(logp: ArrayLike, ks: Sequence[int]) -> FloatArray:
     """Return exact mean pass@k at each k, shape (K,)."""
     return passk.exact(logp, list(ks))
 

@@ -96,7 +96,7 @@ def blocks(text: str) -> list[Block]:
     that it stands in; a line of as many or more of the same sign alone closes it, or the end of the item or the text.
     What is indented more is no fence: those in a program's docstring are its text.
     """
-    found: list[Block] = []
+    result: list[Block] = []
     containers: list[int] = []
     """The quotations (0) and list items (columns of indentation) that the line may lie in."""
     fence: tuple[str, int, str] | None = None
@@ -112,13 +112,13 @@ def blocks(text: str) -> list[Block]:
             sign, indent, info = fence
             bare = rest.strip()
             if len(bare) >= len(sign) and not bare.strip(sign[0]) and _indent(rest) <= 3:
-                found.append(Block(info, "".join(lines), True))
+                result.append(Block(info, "".join(lines), True))
                 fence = None
             else:
                 lines.append(rest[min(indent, _indent(rest)) :])
             continue
         if fence is not None:
-            found.append(Block(fence[2], "".join(lines), False))
+            result.append(Block(fence[2], "".join(lines), False))
             fence = None
         if rest.strip():
             containers = containers[:depth]
@@ -129,8 +129,8 @@ def blocks(text: str) -> list[Block]:
         if opening is not None:
             fence, lines = (opening[2], len(opening[1]), opening[3]), []
     if fence is not None:
-        found.append(Block(fence[2], "".join(lines), False))
-    return found
+        result.append(Block(fence[2], "".join(lines), False))
+    return result
 
 
 def _enter(line: str, container: int) -> str | None:

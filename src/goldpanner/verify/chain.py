@@ -31,11 +31,11 @@ class ChainAnswer:
         answer = _tokens(problem.answer)
         if not answer or last_state(answer) != answer:
             return Verdict(Outcome.UNJUDGED, self.id, reason="the problem has no answer made of one-character symbols")
-        found = last_state(text.split())
-        if not found:
+        state = last_state(text.split())
+        if not state:
             return Verdict(Outcome.WRONG, self.id, reason="no state at the end")
-        extracted = " ".join(found)
-        if found == answer:
+        extracted = " ".join(state)
+        if state == answer:
             return Verdict(Outcome.CORRECT, self.id, extracted)
         return Verdict(Outcome.WRONG, self.id, extracted, f"expected {' '.join(answer)!r}")
 
@@ -120,10 +120,10 @@ def _steps(tokens: list[str]) -> list[str]:
 
 def _first_difference(chain: list[str], tokens: list[str]) -> str:
     """Say where `tokens` first leaves `chain`; they must differ."""
-    right, found = _steps(chain), _steps(tokens)
-    for number, (expected, got) in enumerate(zip(right, found), 1):
+    right, steps = _steps(chain), _steps(tokens)
+    for number, (expected, got) in enumerate(zip(right, steps), 1):
         if expected != got:
             return f"step {number}: expected {expected!r}, found {got!r}"
-    if len(found) < len(right):
-        return f"stopped after step {len(found)} of {len(right)}"
+    if len(steps) < len(right):
+        return f"stopped after step {len(steps)} of {len(right)}"
     return f"went on after step {len(right)}, the last"

@@ -196,7 +196,7 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class FormTally:
     """Verdicts on the cases of one form."""
 
     form: str
@@ -218,7 +218,7 @@ class Check:
 
     verifier: str
     tasks: tuple[str, ...]
-    tallies: tuple[Tally, ...]
+    tallies: tuple[FormTally, ...]
     examples: tuple[dict[str, str], ...]
     """The first case of each form that failed: form, answer, text, what the verifier said."""
     level: float = 0.95
@@ -235,11 +235,11 @@ class Check:
         """Return the share of right cases that are UNJUDGED."""
         return self._rate(True, lambda tally: tally.unjudged, lambda tally: tally.n)
 
-    def failing(self) -> tuple[Tally, ...]:
+    def failing(self) -> tuple[FormTally, ...]:
         """Return the forms with an error, the worst first."""
         return tuple(sorted((t for t in self.tallies if t.errors), key=lambda t: -t.errors / t.n))
 
-    def rate(self, tally: Tally) -> Estimate:
+    def rate(self, tally: FormTally) -> Estimate:
         """Return the share of errors among the cases of one form (for right cases: among those judged)."""
         return self._share(tally.errors, tally.n - tally.unjudged if tally.right else tally.n)
 
@@ -263,7 +263,7 @@ class Check:
             "examples": list(self.examples),
         }
 
-    def _rate(self, right: bool, hits: Callable[[Tally], int], size: Callable[[Tally], int]) -> Estimate:
+    def _rate(self, right: bool, hits: Callable[[FormTally], int], size: Callable[[FormTally], int]) -> Estimate:
         tallies = [tally for tally in self.tallies if tally.right is right]
         return self._share(sum(map(hits, tallies)), sum(map(size, tallies)))
 
@@ -320,18 +320,18 @@ def check(verifier: Verifier, cases: Iterable[Case], level: float = 0.95) -> Che
     pairs = [(case.problem, Completion(case.text)) for case in listed]
     many = getattr(verifier, "judge_many", None)
     verdicts: list[Verdict] = many(pairs) if many is not None else [verifier(*pair) for pair in pairs]
-    found: dict[tuple[str, bool], list[int]] = {}
+    outcomes: dict[tuple[str, bool], list[int]] = {}
     examples: dict[tuple[str, bool], dict[str, str]] = {}
     for case, verdict in zip(listed, verdicts, strict=True):
         key = (case.form, case.right)
-        tally = found.setdefault(key, [0, 0, 0, 0])
+        tally = outcomes.setdefault(key, [0, 0, 0, 0])
         place = [Outcome.CORRECT, Outcome.WRONG, Outcome.UNJUDGED].index(verdict.outcome)
         tally[0] += 1
         tally[1 + place] += 1
         if verdict.outcome is (Outcome.WRONG if case.right else Outcome.CORRECT) and key not in examples:
-            said = f"{verdict.outcome.value}: {verdict.reason}".rstrip(": ")
-            examples[key] = {"form": case.form, "answer": case.problem.answer, "text": case.text[:300], "said": said}
-    tallies = tuple(Tally(*key, *tally) for key, tally in found.items())
+            summary = f"{verdict.outcome.value}: {verdict.reason}".rstrip(": ")
+            examples[key] = {"form": case.form, "answer": case.problem.answer, "text": case.text[:300], "said": summary}
+    tallies = tuple(FormTally(*key, *tally) for key, tally in outcomes.items())
     tasks = tuple(sorted({case.problem.task for case in listed}))
     return Check(verifier.id, tasks, tallies, tuple(examples.values()), level)
 
@@ -376,7 +376,7 @@ def _variants(answer: str) -> dict[str, str]:
     if rational is None or rational.denominator != 1 or not answer.replace(",", "").lstrip("-").isdecimal():
         return {}
     value = int(rational)
-    found = {
+    variants = {
         "fraction": f"\\frac{{{3 * value}}}{{3}}",
         "decimal": f"{value}.00",
         "sum": f"{value - 7} + 7",
@@ -385,14 +385,14 @@ def _variants(answer: str) -> dict[str, str]:
         "near": f"{value}.000001",
     }
     if value:
-        found["minus"] = str(-value)
+        variants["minus"] = str(-value)
     if abs(value) > 1:
-        found["many"] = answer
+        variants["many"] = answer
     if abs(value) >= 1000:
-        found["thousands"] = f"{value:,}"
+        variants["thousands"] = f"{value:,}"
     if set(str(value)) & set("01"):
-        found["alike"] = str(value).translate(str.maketrans("01", "\u041el"))
-    return found
+        variants["alike"] = str(value).translate(str.maketrans("01", "\u041el"))
+    return variants
 
 
 def _worked(problem: Problem, other: Problem, worked: Callable[[Problem], str]) -> Iterator[Case]:
@@ -426,7 +426,7 @@ def read_cases(path: Path | str, task: str = "corpus") -> list[Case]:
 
     Raises InputError naming the line that is none.
     """
-    found = []
+    cases_read = []
     for row, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
         if not line.strip():
             continue
@@ -435,7 +435,7 @@ def read_cases(path: Path | str, task: str = "corpus") -> list[Case]:
             problem = Problem(task, str(record.get("prompt", "")), str(record["answer"]), record.get("meta", {}))
             if not isinstance(record["right"], bool):
                 raise TypeError("'right' must be true or false")
-            found.append(Case(problem, str(record.get("form", "given")), str(record["text"]), record["right"]))
+            cases_read.append(Case(problem, str(record.get("form", "given")), str(record["text"]), record["right"]))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path}, row {row}: no case: {error!r}; give answer, text and right") from None
-    return found
+    return cases_read

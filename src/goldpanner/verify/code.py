@@ -171,27 +171,27 @@ class Code:
         ):
             served.loaded()
             _started(tester, b'"started"')
-            asked = 0
+            questions = 0
             while True:
                 try:
-                    said = json.loads(tester.line())
+                    reply = json.loads(tester.line())
                 except Stopped as stop:
-                    ours = stop.kind in ("busy", "failed") or not asked
+                    ours = stop.kind in ("busy", "failed") or not questions
                     raise _Unjudged(f"the test did not end: {stop}", Cause.OURS if ours else Cause.MODEL) from None
-                if "do" not in said:
+                if "do" not in reply:
                     break
-                asked += 1
-                tester.send(json.dumps(served.ask(said)).encode() + b"\n")
-        if "passed" in said:
+                questions += 1
+                tester.send(json.dumps(served.ask(reply)).encode() + b"\n")
+        if "passed" in reply:
             return
-        if "broken" in said:
-            lacks = _NO_MODULE.search(said["broken"])
-            raise _Unjudged(f"the test is broken: {said['broken']}" + (f"; {HINT}" if lacks else ""))
-        if "hidden" in said:
-            raise _Unjudged(f"the program returned {said['hidden']}", Cause.MODEL)
-        if said["changed"] and not in_place:
+        if "broken" in reply:
+            lacks = _NO_MODULE.search(reply["broken"])
+            raise _Unjudged(f"the test is broken: {reply['broken']}" + (f"; {HINT}" if lacks else ""))
+        if "hidden" in reply:
+            raise _Unjudged(f"the program returned {reply['hidden']}", Cause.MODEL)
+        if reply["changed"] and not in_place:
             self._assert_in_place(program, tests)
-        raise _Wrong(f"test failed: {said['failed']}")
+        raise _Wrong(f"test failed: {reply['failed']}")
 
     def _assert_in_place(self, program: str, tests: Tests) -> None:
         """Raise what the test says if it depends on whether it sees what the program does to its arguments."""
@@ -220,12 +220,12 @@ class _Check:
     def __call__(self, given: Any, got: Any, expected: Any) -> bool:
         self._running.send(json.dumps(encode((given, got, expected))).encode() + b"\n")
         try:
-            said = json.loads(self._running.line())
+            reply = json.loads(self._running.line())
         except Stopped as stop:
             raise _Unjudged(f"the checker did not end: {stop}") from None
-        if "broken" in said:
-            raise _Unjudged(f"the checker is broken: {said['broken']}")
-        return bool(said["right"])
+        if "broken" in reply:
+            raise _Unjudged(f"the checker is broken: {reply['broken']}")
+        return bool(reply["right"])
 
 
 class _Served:

@@ -140,11 +140,11 @@ def extract(text: str, problem: Problem) -> str | None:
     only the prefix's imports are put.
     """
     prefix = prefix_of(problem)
-    found = _programs(text)
-    if found is None:
+    candidates = _programs(text)
+    if candidates is None:
         return prefix + text if text.strip() else None
     imports = "".join(line + "\n" for line in prefix.splitlines() if line.startswith(("import ", "from ")))
-    programs = [(prefix if code.lstrip("\r\n")[:1] in " \t" else imports) + code for code in found if code.strip()]
+    programs = [(prefix if code.lstrip("\r\n")[:1] in " \t" else imports) + code for code in candidates if code.strip()]
     meta = problem.meta if isinstance(problem.meta, Mapping) else {}
     names = "|".join(map(re.escape, wanted(meta.get("tests"))))
     defines = re.compile(rf"^(?:(?:async +)?def +|class +)(?:{names})\b|^(?:{names}) *=(?!=)", re.MULTILINE)
@@ -160,10 +160,10 @@ def _programs(text: str) -> list[str] | None:
     bare = _BARE.search(text)
     if bare and text.count("```") == 1:
         return [text[: bare.start()], text[bare.end() :]]
-    found = blocks(text)
-    if not found:
+    fenced = blocks(text)
+    if not fenced:
         return [] if "```" in text else None
-    tags = [(block.info.lower().split()[:1], block.text) for block in found]
+    tags = [(block.info.lower().split()[:1], block.text) for block in fenced]
     return [code for tag, code in tags if tag and tag[0].strip("{.}") in _PYTHON] or [c for tag, c in tags if not tag]
 
 

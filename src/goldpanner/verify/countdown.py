@@ -41,14 +41,14 @@ class Countdown:
             numbers, target = Counter(int(x) for x in problem.meta["numbers"]), int(problem.meta["target"])
         except (KeyError, TypeError, ValueError):
             return unjudged(self.id, "the problem has no meta['numbers'] and meta['target']")
-        found = declared(text)
-        if found.answer is None:
-            return unjudged(self.id, found.reason, Cause.MODEL)
-        text = _expression(found.answer)
+        declaration = declared(text)
+        if declaration.answer is None:
+            return unjudged(self.id, declaration.reason, Cause.MODEL)
+        text = _expression(declaration.answer)
         sides = [side.strip() for side in text.split("=")]
         expression = next((side for side in sides if re.search(r"[-+*/]", side)), sides[0])
         if len(text) > 200 or len(sides) > 2 or not re.fullmatch(r"[0-9+*/() -]+", expression):
-            return unjudged(self.id, "the answer is no expression of numbers", Cause.MODEL, found.answer[:200])
+            return unjudged(self.id, "the answer is no expression of numbers", Cause.MODEL, declaration.answer[:200])
         try:
             used: Counter[int] = Counter()
             value = _value(ast.parse(expression, mode="eval").body, used)

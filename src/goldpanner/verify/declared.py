@@ -76,10 +76,10 @@ def declared(text: str, flexible: bool = False) -> Declared:
 
 
 def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
-    found = None
-    for found in pattern.finditer(text):  # noqa: B007  the last one counts
+    last = None
+    for last in pattern.finditer(text):  # noqa: B007  the last one counts
         pass
-    return found
+    return last
 
 
 def _hashed(text: str) -> str | None:
@@ -87,9 +87,9 @@ def _hashed(text: str) -> str | None:
     matches = list(_HASHES.finditer(text))[-_HASHES_READ:]
     for match in reversed(matches):
         line = match[1].strip()
-        found = read_answer(line) if len(line) < LONGEST else None
+        answer = read_answer(line) if len(line) < LONGEST else None
         ends = match is matches[-1] and not text[match.end() :].strip()
-        if (found is not None and not isinstance(found, Text)) or ends:
+        if (answer is not None and not isinstance(answer, Text)) or ends:
             return line
     return None
 

@@ -79,8 +79,8 @@ def same_answer(expected: Answer, answer: Answer, tolerance: float = TOLERANCE) 
     if isinstance(expected, When):
         if not isinstance(answer, When):
             return DIFFERENT
-        found = same_moment(expected.moment, answer.moment)
-        return Equality(found, "" if found is not None else "one leaves open what the other says")
+        decision = same_moment(expected.moment, answer.moment)
+        return Equality(decision, "" if decision is not None else "one leaves open what the other says")
     if isinstance(expected, Matrix) or isinstance(answer, Matrix):
         return _matrices(expected, answer, tolerance)
     if isinstance(expected, Spans) or isinstance(answer, Spans):
@@ -115,20 +115,20 @@ _BOUNDS = frozenset({"or", "more", "less", "least", "most", "over", "under", "be
 
 
 def _words(expected: Text, text: str) -> Equality:
-    said = words_of(text)
-    if said == expected.words:
+    words = words_of(text)
+    if words == expected.words:
         return SAME
     answer = read_answer(text)
-    if not said and answer is None:
+    if not words and answer is None:
         return Equality(None, "the declared answer is empty", Cause.MODEL)
-    phrases = {" ".join(expected.words), "no solution" if answer == Items((), "{}") else " ".join(said)}
+    phrases = {" ".join(expected.words), "no solution" if answer == Items((), "{}") else " ".join(words)}
     if any(phrases <= set(group) for group in _ALIKE):
         return Equality(None, "another word for it")
-    one, other = set(expected.words), set(said)
+    one, other = set(expected.words), set(words)
     if (other - one) & _DENIALS or not other or not (one <= other or other <= one):
         values = any(word.isdigit() for word in one) and isinstance(answer, Value | Items)
         return Equality(None, "a value where words are expected") if values else DIFFERENT
-    more = len(said) - len(expected.words) > 3 or re.search(r"[,;/|]|\b(?:and|or)\b", text)
+    more = len(words) - len(expected.words) > 3 or re.search(r"[,;/|]|\b(?:and|or)\b", text)
     reason = f"expected the words {' '.join(expected.words)!r} alone"
     return Equality(None, reason, Cause.MODEL if more else Cause.OURS)
 
@@ -158,10 +158,10 @@ def _values(expected: Value, answer: Value, tolerance: float) -> Equality:
                  for one in (expected.node, *expected.others) for other in (answer.node, *answer.others)]  # fmt: skip
     if len({decision.equal for decision in decisions}) > 1:
         return Equality(None, "it can be read in two ways")
-    found = decisions[0]
-    if found.equal and expected.name and answer.name and expected.name != answer.name:
+    result = decisions[0]
+    if result.equal and expected.name and answer.name and expected.name != answer.name:
         return Equality(None, f"the value of {answer.name}, not of {expected.name}")
-    return found
+    return result
 
 
 def replace_node(value: Value, node: Node) -> Value:
@@ -178,8 +178,8 @@ def _one_reading(expected: Value, answer: Value, tolerance: float) -> Equality:
     one, other = expected.unit, answer.unit
     if one and other and one.known and other.known:
         if one.kinds != other.kinds:
-            found = _numbers(expected, answer, tolerance)
-            return Equality(None, "another unit") if found.equal else found
+            decision = _numbers(expected, answer, tolerance)
+            return Equality(None, "another unit") if decision.equal else decision
         if one.factor != other.factor:
             return _numbers(_times(expected, one.factor), _times(answer, other.factor), tolerance)
     if units.DEGREES in (one, other) and None in (one, other):
@@ -234,7 +234,7 @@ def _numbers(expected: Value, answer: Value, tolerance: float) -> Equality:
         and _finer(answer, expected.places)
     ):
         return Equality(None, "the expected number may be this one, rounded")
-    whole = (known := evaluate.exact_value(expected.node)) is not None and known.denominator == 1
+    whole = (exact := evaluate.exact_value(expected.node)) is not None and exact.denominator == 1
     rounded_answer = answer.places and not whole and _digits(answer) > 1
     if rounded_answer and evaluate.rounds_to(expected.node, answer.node, answer.places or 0):
         return Equality(None, "it may be the expected number, rounded")
@@ -276,14 +276,14 @@ def _items(expected: Answer, answer: Answer, tolerance: float) -> Equality:
         return DIFFERENT
     ordered = (expected.type == "tuple", answer.type == "tuple")
     if all(ordered):
-        found = _in_order(expected.items, answer.items, tolerance)
-        if found.equal and expected.brackets != answer.brackets and len(expected.items) == 2:
+        decision = _in_order(expected.items, answer.items, tolerance)
+        if decision.equal and expected.brackets != answer.brackets and len(expected.items) == 2:
             return Equality(None, "other brackets: a pair, or an interval?")
-        return found
-    found = _in_any_order(expected.items, answer.items, tolerance)
-    if found.equal is not False and any(ordered):
+        return decision
+    decision = _in_any_order(expected.items, answer.items, tolerance)
+    if decision.equal is not False and any(ordered):
         return Equality(None, "in brackets, or not?")
-    return found
+    return decision
 
 
 def _in_order(expected: Sequence[Answer], answer: Sequence[Answer], tolerance: float) -> Equality:
@@ -294,10 +294,10 @@ def _in_order(expected: Sequence[Answer], answer: Sequence[Answer], tolerance: f
 
 def _all(decisions: Iterable[Equality]) -> Equality:
     """Return SAME if all are, DIFFERENT if one is, else the first that is neither."""
-    found = list(decisions)
-    if any(decision.equal is False for decision in found):
+    results = list(decisions)
+    if any(decision.equal is False for decision in results):
         return DIFFERENT
-    return next((decision for decision in found if decision.equal is None), SAME)
+    return next((decision for decision in results if decision.equal is None), SAME)
 
 
 def _in_any_order(expected: Sequence[Answer], answer: Sequence[Answer], tolerance: float) -> Equality:
@@ -349,8 +349,8 @@ def _matrices(expected: Answer, answer: Answer, tolerance: float) -> Equality:
     assert isinstance(matrix, Matrix)
     entries = [entry for row in matrix.rows for entry in row]
     if 1 in (len(matrix.rows), len(matrix.rows[0])) and isinstance(other, Items) and other.type == "tuple":
-        found = _in_order(entries, other.items, tolerance)
-        return Equality(None, "a vector in another notation") if found.equal else found
+        decision = _in_order(entries, other.items, tolerance)
+        return Equality(None, "a vector in another notation") if decision.equal else decision
     return same_answer(entries[0], other, tolerance) if len(entries) == 1 else DIFFERENT
 
 
@@ -385,13 +385,13 @@ def _ordered(spans: Sequence[Span]) -> list[Span] | None:
     if any(variables(span.low) | variables(span.high) for span in spans):
         return None
     try:
-        known = sorted(
+        places = sorted(
             ((_place(s.low), _place(s.high), s) for s in spans), key=lambda each: (each[0], not each[2].closed[0])
         )
     except evaluate.Undefined:
         return None
     joined: list[tuple[float, float, Span]] = []
-    for low, high, span in known:
+    for low, high, span in places:
         if high < low or (high == low and not all(span.closed)):
             continue
         if joined and (joined[-1][1] > low or (joined[-1][1] == low and (joined[-1][2].closed[1] or span.closed[0]))):
@@ -410,10 +410,10 @@ def _place(node: Node) -> float:
         return sign * float("inf")
     if (value := evaluate.exact_value(node)) is not None:
         return float(value)
-    found = evaluate.value_at(node, {}, evaluate.DIGITS)
-    if abs(found.imag) > 0:
+    point = evaluate.value_at(node, {}, evaluate.DIGITS)
+    if abs(point.imag) > 0:
         raise evaluate.Undefined("an end that is not real")
-    return float(found.real)
+    return float(point.real)
 
 
 # --- equations
@@ -422,8 +422,8 @@ def _place(node: Node) -> float:
 def _equations(expected: Equation, answer: Answer) -> Equality:
     if not isinstance(answer, Equation):
         if isinstance(answer, Value) and expected.left.op == "variable":
-            found = evaluate.equal(expected.right, answer.node)
-            return Equality(None, "one side of the equation") if found else DIFFERENT
+            decision = evaluate.equal(expected.right, answer.node)
+            return Equality(None, "one side of the equation") if decision else DIFFERENT
         return DIFFERENT
     one, other = (Node("+", (each.left, Node("-", (each.right,)))) for each in (expected, answer))
     both = [evaluate.vanishes_on(one, other), evaluate.vanishes_on(other, one)]

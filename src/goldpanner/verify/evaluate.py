@@ -129,11 +129,11 @@ _contexts = threading.local()
 
 def _context(digits: int) -> Any:
     """Return this thread's arithmetic of so many digits (mpmath, which has no types)."""
-    known: dict[int, Any] = _contexts.__dict__.setdefault("known", {})
-    if digits not in known:
-        known[digits] = import_module("mpmath").ctx_mp.MPContext()
-        known[digits].dps = digits
-    return known[digits]
+    contexts: dict[int, Any] = _contexts.__dict__.setdefault("known", {})
+    if digits not in contexts:
+        contexts[digits] = import_module("mpmath").ctx_mp.MPContext()
+        contexts[digits].dps = digits
+    return contexts[digits]
 
 
 def value_at(node: Node, point: Mapping[str, Fraction], digits: int, logarithm: int = 10) -> Any:
@@ -143,12 +143,12 @@ def value_at(node: Node, point: Mapping[str, Fraction], digits: int, logarithm: 
     """
     ctx = _context(digits)
     try:
-        found = _value(node, {name: _number(ctx, at) for name, at in point.items()}, ctx, logarithm)
+        value = _value(node, {name: _number(ctx, at) for name, at in point.items()}, ctx, logarithm)
     except _ERRORS as error:
         raise Undefined(str(error)) from None
-    if not ctx.isfinite(found):
+    if not ctx.isfinite(value):
         raise Undefined("no finite value")
-    return found
+    return value
 
 
 _ERRORS = (ZeroDivisionError, ValueError, OverflowError, TypeError, NotImplementedError)
@@ -279,8 +279,8 @@ def equal(one: Node, other: Node) -> bool | None:
     logs = any(
         each.op == "call" and each.name == "log" and len(each.args) == 1 for n in (one, other) for each in n.walk()
     )
-    found = {_at_points(one, other, base) for base in ((10, 0) if logs else (10,))}
-    return found.pop() if len(found) == 1 else None
+    results = {_at_points(one, other, base) for base in ((10, 0) if logs else (10,))}
+    return results.pop() if len(results) == 1 else None
 
 
 def beyond(node: Node) -> bool:
@@ -304,13 +304,13 @@ def _at_points(one: Node, other: Node, logarithm: int) -> bool | None:
     names = sorted(variables(one) | variables(other))
 
     def relations(kinds: Sequence[Callable[[int], Fraction]]) -> list[bool | None]:
-        found: list[bool | None] = []
+        results: list[bool | None] = []
         for at in kinds[: len(kinds) if names else 1]:
             try:
-                found.append(relation(one, other, {name: at(i) for i, name in enumerate(names)}, logarithm))
+                results.append(relation(one, other, {name: at(i) for i, name in enumerate(names)}, logarithm))
             except Undefined:
                 continue
-        return found
+        return results
 
     positive = relations(POSITIVE)
     if not positive or None in positive:
@@ -344,10 +344,10 @@ def _real(node: Node) -> Fraction | None:
     if (rational := exact_value(node)) is not None:
         return rational
     try:
-        found = value_at(node, {}, DIGITS)
+        value = value_at(node, {}, DIGITS)
     except (Undefined, KeyError):
         return None
-    return None if found.imag else Fraction(_context(DIGITS).nstr(found.real, DIGITS))
+    return None if value.imag else Fraction(_context(DIGITS).nstr(value.real, DIGITS))
 
 
 def close(expected: Node, answer: Node, tolerance: float) -> bool:
@@ -375,9 +375,9 @@ def vanishes_on(curve: Node, other: Node) -> bool | None:
     """
     names = sorted(variables(curve))
     for name in names:
-        found = [_vanishes(curve, other, name, at) for at in POSITIVE]
-        if None not in found:
-            return all(found)
+        results = [_vanishes(curve, other, name, at) for at in POSITIVE]
+        if None not in results:
+            return all(results)
     return None
 
 

@@ -62,10 +62,10 @@ class Exact:
             return text
         if not isinstance(problem.answer, str) or not self.normalise(problem.answer):
             return unjudged(self.id, "the problem has no answer to compare with")
-        found = self.extract(text)
-        if found is None:
+        answer = self.extract(text)
+        if answer is None:
             return unjudged(self.id, f"nothing in the completion matches {self.pattern!r}", Cause.MODEL)
-        extracted, expected = self.normalise(found), self.normalise(problem.answer)
+        extracted, expected = self.normalise(answer), self.normalise(problem.answer)
         if extracted == expected:
             return Verdict(Outcome.CORRECT, self.id, extracted)
         return Verdict(Outcome.WRONG, self.id, extracted, f"expected {expected!r}")

@@ -272,8 +272,8 @@ class Parser:
 
     def _letters(self) -> Node:
         text = self.peek()
-        known = text in _FUNCTIONS or text in ("sqrt", "infinity", "pi") or text in _GREEK
-        if known:
+        named = text in _FUNCTIONS or text in ("sqrt", "infinity", "pi") or text in _GREEK
+        if named:
             self.at += 1
             return self._command(text)
         token = self.tokens[self.at]

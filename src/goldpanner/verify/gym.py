@@ -62,8 +62,8 @@ class ReasoningGym:
         """Return the verdict on each pair; equal answers to one problem are scored once."""
         from goldpanner.verify import pool
 
-        asked = [self._question(problem, completion) for problem, completion in pairs]
-        tasks = list(dict.fromkeys(each for each in asked if not isinstance(each, Verdict)))
+        questions = [self._question(problem, completion) for problem, completion in pairs]
+        tasks = list(dict.fromkeys(each for each in questions if not isinstance(each, Verdict)))
         replies: dict[tuple[str, str], pool.Reply] = {}
         if tasks:
             try:
@@ -77,7 +77,7 @@ class ReasoningGym:
             each
             if isinstance(each, Verdict)
             else Verdict(outcomes[replies[each].equal], self.id, each[1], replies[each].reason)
-            for each in asked
+            for each in questions
         ]
 
     def _question(self, problem: Problem, completion: Completion) -> tuple[str, str] | Verdict:

@@ -15,21 +15,21 @@ from goldpanner.verify.math_worker import work
 
 def main() -> None:
     """Serve until standard input ends."""
-    work(score, lambda: import_module("reasoning_gym"))
+    work(score_answer, lambda: import_module("reasoning_gym"))
 
 
-def score(gold: str, answer: str) -> dict[str, Any]:
+def score_answer(gold: str, answer: str) -> dict[str, Any]:
     """Return {"equal": whether the score reaches the threshold, None where there is none, "reason": why}."""
     name, seed, size, index, question, right_answer, threshold = json.loads(gold)
     dataset, entry = _entry(name, seed, size, index)
     # verl's reward function is not told the question: then the answer alone is compared
     if (question and entry["question"] != question) or (right_answer and entry["answer"] != right_answer):
         return {"equal": None, "reason": "this version of reasoning-gym makes another question of that seed"}
-    found = dataset.score_answer(answer, deepcopy(entry))
-    if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
-        return {"equal": None, "reason": f"reasoning-gym scored it {found!r}"[:200]}
-    right = bool(found >= threshold)
-    return {"equal": right, "reason": "" if right else f"scored {found:.3g}; {threshold:g} or more is right"}
+    reward = dataset.score_answer(answer, deepcopy(entry))
+    if isinstance(reward, bool) or not isinstance(reward, int | float) or not math.isfinite(reward):
+        return {"equal": None, "reason": f"reasoning-gym scored it {reward!r}"[:200]}
+    right = bool(reward >= threshold)
+    return {"equal": right, "reason": "" if right else f"scored {reward:.3g}; {threshold:g} or more is right"}
 
 
 @lru_cache(maxsize=4096)

@@ -151,10 +151,10 @@ def at_once(
     right = right_answer(problem.answer) if isinstance(problem.answer, str) else None
     if right is None:
         return unjudged(verifier, "the problem has no answer that can be read")
-    found = declared(text, flexible)
-    if found.answer is None:
-        return unjudged(verifier, found.reason, Cause.MODEL)
-    answer = found.answer
+    declaration = declared(text, flexible)
+    if declaration.answer is None:
+        return unjudged(verifier, declaration.reason, Cause.MODEL)
+    answer = declaration.answer
     if _PLAIN.fullmatch(answer) and _PLAIN.fullmatch(right.text):
         return _judged(verifier, Equality(int(answer) == int(right.text)), answer, right.text)
     if not answer.strip() or len(answer) > max(LONGEST, 2 * len(right.text)):

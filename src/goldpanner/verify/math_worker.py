@@ -70,14 +70,14 @@ def equal_by_math_verify(gold: str, answer: str) -> dict[str, Any]:
     math-verify's own word is not enough: it takes any two numbers below 1e-17 for equal, and says False of what it
     reads as something else. What it read must be equal, or differ, at several points, too.
     """
-    right, found = _gold(gold), _parse(answer)
-    if not right or not found:
+    right, parsed = _gold(gold), _parse(answer)
+    if not right or not parsed:
         return {"equal": None, "reason": f"math-verify cannot read the {'answer' if right else 'right answer'}"}
-    said = bool(math_verify().verify(right, found, timeout_seconds=None, raise_on_error=True))
-    seen = _second_look(right[0], found[0])
-    if seen is said:
-        return {"equal": said, "reason": ""}
-    return {"equal": None, "reason": f"math-verify says {said}, which its reading does not confirm"}
+    agreed = bool(math_verify().verify(right, parsed, timeout_seconds=None, raise_on_error=True))
+    seen = _second_look(right[0], parsed[0])
+    if seen is agreed:
+        return {"equal": agreed, "reason": ""}
+    return {"equal": None, "reason": f"math-verify says {agreed}, which its reading does not confirm"}
 
 
 def _second_look(right: Any, found: Any) -> bool | None:
@@ -102,7 +102,7 @@ def math_verify() -> Any:
 
 
 def _parse(formula: str) -> list[Any]:
-    found: list[Any] = math_verify().parse(
+    parsed: list[Any] = math_verify().parse(
         f"${formula}$",
         [math_verify().LatexExtractionConfig()],
         fallback_mode="no_fallback",
@@ -110,7 +110,7 @@ def _parse(formula: str) -> list[Any]:
         parsing_timeout=None,
         raise_on_error=True,
     )
-    return found
+    return parsed
 
 
 _gold = lru_cache(maxsize=256)(_parse)

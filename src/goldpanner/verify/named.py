@@ -65,8 +65,8 @@ def default_verifier(answers: Iterable[str]) -> tuple[str, str]:
     Each row is judged by its own answer's type: by `number` where none is a formula, else by `math`. A finished text
     that declares no answer is then wrong. If every answer is text, the whole text counts: `exact`.
     """
-    found = [right_answer(answer) for answer in answers if answer.strip()]
-    types = {"text" if each is None else each.type for each in found}
+    typed = [right_answer(answer) for answer in answers if answer.strip()]
+    types = {"text" if each is None else each.type for each in typed}
     if types <= {"text"}:
         return "exact", "every answer is text: the whole text counts"
     if types & {"formula", "equation"}:

@@ -61,18 +61,18 @@ def read_answer(text: str, equations: bool = False) -> Answer | None:
         return None
     if re.search(r"[A-Za-z]{2}|:|[0-9]{4}-", text) and (when := moment(bare(text).lower())) is not None:
         return When(when)
-    found = tokens(text)
+    stream = tokens(text)
     try:
-        answer = _read(found, equations) if found else None
+        answer = _read(stream, equations) if stream else None
     except (Unreadable, IndexError):
         answer = None
     if answer is None and _ALGEBRA.search(text):
         return Algebra(plain(text))
-    if answer is None and (said := words_of(text)) and is_prose(said):
-        if said in _REALS:
+    if answer is None and (words := words_of(text)) and is_prose(words):
+        if words in _REALS:
             return _everything()
-        counted = count_in_words(said)
-        return Text(said) if counted is None else Value(rational(counted))
+        counted = count_in_words(words)
+        return Text(words) if counted is None else Value(rational(counted))
     return answer
 
 
@@ -110,12 +110,12 @@ def _alternatives(found: Tokens) -> list[list[Token]]:
 def _several(items: Sequence[Answer | None], found: Tokens) -> Answer | None:
     if any(item is None for item in items):
         return None
-    known = [item for item in items if item is not None]
-    if any(isinstance(item, Spans) for item in known):
-        if all(isinstance(item, Spans) for item in known) and len(split(found, ("or",))) == len(known):
-            return Spans(tuple(span for item in known if isinstance(item, Spans) for span in item.spans))
+    members = [item for item in items if item is not None]
+    if any(isinstance(item, Spans) for item in members):
+        if all(isinstance(item, Spans) for item in members) and len(split(found, ("or",))) == len(members):
+            return Spans(tuple(span for item in members if isinstance(item, Spans) for span in item.spans))
         return None
-    return _compound(known) or Items(tuple(part for item in known for part in _members(item)))
+    return _compound(members) or Items(tuple(part for item in members for part in _members(item)))
 
 
 def _members(answer: Answer) -> tuple[Answer, ...]:
@@ -152,19 +152,19 @@ def _inequality(sides: Sequence[Tokens], signs: Sequence[str]) -> Spans | None:
     nodes = [_formula(side) for side in sides]
     if any(sign not in ("<", ">", "le", "ge") for sign in signs) or any(node is None for node in nodes):
         return None
-    known = [node for node in nodes if node is not None]
+    parts = [node for node in nodes if node is not None]
     if len({sign in ("<", "le") for sign in signs}) > 1:
         return None
     if signs[0] in (">", "ge"):
-        known, signs = known[::-1], signs[::-1]
+        parts, signs = parts[::-1], signs[::-1]
     closed = [sign in ("le", "ge") for sign in signs]
-    bare = [node.op == "variable" for node in known]
-    if len(known) == 3 and bare[1]:
-        return Spans((Span(known[0], known[2], (closed[0], closed[1])),))
-    if len(known) == 2 and bare[0] != bare[1]:
+    bare = [node.op == "variable" for node in parts]
+    if len(parts) == 3 and bare[1]:
+        return Spans((Span(parts[0], parts[2], (closed[0], closed[1])),))
+    if len(parts) == 2 and bare[0] != bare[1]:
         if bare[0]:
-            return Spans((Span(Node("-", (INFINITY,)), known[1], (False, closed[0])),))
-        return Spans((Span(known[0], INFINITY, (closed[0], False)),))
+            return Spans((Span(Node("-", (INFINITY,)), parts[1], (False, closed[0])),))
+        return Spans((Span(parts[0], INFINITY, (closed[0], False)),))
     return None
 
 
@@ -249,10 +249,10 @@ def _everything() -> Spans:
 def _ratio(terms: Sequence[Tokens]) -> Answer | None:
     """Return `3:2` as 3/2, `1:2:3` as a tuple."""
     nodes = [_formula(term) for term in terms]
-    known = [node for node in nodes if node is not None]
-    if len(known) < len(nodes):
+    sides = [node for node in nodes if node is not None]
+    if len(sides) < len(nodes):
         return None
-    return Value(Node("/", (known[0], known[1]))) if len(known) == 2 else Items(tuple(map(Value, known)), "()")
+    return Value(Node("/", (sides[0], sides[1]))) if len(sides) == 2 else Items(tuple(map(Value, sides)), "()")
 
 
 def _is_matrix(parts: Sequence[Tokens]) -> bool:
@@ -266,18 +266,18 @@ def _bracketed(opening: str, closing: str, parts: Sequence[Tokens]) -> Answer | 
     items = [_read(part) if part else None for part in parts]
     if any(item is None for item in items):
         return None
-    known = [member for item in items if item is not None for member in _members(item)]
-    if opening == "[" and all(isinstance(item, Items) and item.brackets == "[]" for item in known):
-        rows = tuple(item.items for item in known if isinstance(item, Items))
+    members = [member for item in items if item is not None for member in _members(item)]
+    if opening == "[" and all(isinstance(item, Items) and item.brackets == "[]" for item in members):
+        rows = tuple(item.items for item in members if isinstance(item, Items))
         return Matrix(rows) if len(set(map(len, rows))) == 1 else None
-    endless = any(isinstance(item, Value) and any(n.name == "inf" for n in item.node.walk()) for item in known)
-    ends = [item.node for item in known if isinstance(item, Value)]
-    if opening in "([" and len(ends) == len(known) == 2 and (endless or opening + closing not in ("()", "[]")):
+    endless = any(isinstance(item, Value) and any(n.name == "inf" for n in item.node.walk()) for item in members)
+    ends = [item.node for item in members if isinstance(item, Value)]
+    if opening in "([" and len(ends) == len(members) == 2 and (endless or opening + closing not in ("()", "[]")):
         return Spans((Span(ends[0], ends[1], (opening == "[", closing == "]")),))
     if opening == "\\{":
-        return Items(tuple(known), "{}") if closing == "\\}" else None
+        return Items(tuple(members), "{}") if closing == "\\}" else None
     if opening + closing in ("()", "[]") or opening == "langle":
-        return Items(tuple(known), "[]" if opening == "[" else "()")
+        return Items(tuple(members), "[]" if opening == "[" else "()")
     return None
 
 
@@ -339,16 +339,16 @@ def _value(found: Tokens) -> Answer | None:
         return None
     parser = Parser(found)
     node = parser.sum()
-    said = units.after(found[parser.at :] if parser.tokens == found else parser.tokens[parser.at :])
-    if said is None:
+    unit = units.after(found[parser.at :] if parser.tokens == found else parser.tokens[parser.at :])
+    if unit is None:
         return _compound(_measured(found))
     others: tuple[Node, ...] = ()
     if parser.loose:
         tight = Parser(found, tight=True)
         others = (tight.sum(),)
-    value = Value(node, said.unit or units.MONEY.get(sign), said.percent, others=others)
-    if said.times != 1:
-        value = replace(value, node=Node("*", (rational(said.times), node)))
+    value = Value(node, unit.unit or units.MONEY.get(sign), unit.percent, others=others)
+    if unit.times != 1:
+        value = replace(value, node=Node("*", (rational(unit.times), node)))
     outer = value.node.args[0] if value.node.op == "-" else value.node
     if outer.op in ("percent", "degree"):  # a sign at the end is a unit
         inner = outer.args[0] if outer is value.node else Node("-", outer.args)
@@ -416,7 +416,7 @@ def other_readings(text: str) -> list[Value]:
     `3,5` may be 3.5, `1.234` may be 1234, `12,34,567` and `1_000` are grouped otherwise than in threes or by a comma.
     """
     text = re.sub(r"\{,\}", ",", plain(text)).strip(" $%")
-    found = [
+    readings = [
         read_answer(write(match)) for pattern, write in _READINGS if (match := pattern.fullmatch(text)) is not None
     ]
-    return [value for value in found if isinstance(value, Value)]
+    return [value for value in readings if isinstance(value, Value)]

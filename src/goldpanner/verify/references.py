@@ -39,9 +39,9 @@ def right_answer(text: str) -> Reference | None:
     """
     final, worked = text.strip(), False
     if "####" in text or "boxed" in text:
-        found = declared(text).answer
-        if found is not None and found.strip() != final:
-            final, worked = found.strip(), True
+        declaration = declared(text).answer
+        if declaration is not None and declaration.strip() != final:
+            final, worked = declaration.strip(), True
     choice = option(final)
     if choice is not None and not choice.more and re.search("[A-Z]", bare(final)):
         return Reference(final, choice, worked)
@@ -51,13 +51,13 @@ def right_answer(text: str) -> Reference | None:
 
 def count_types(answers: Iterable[str]) -> str:
     """Return how many right answers are of which type, in words: `312 numbers, 180 formulas, 8 options`."""
-    found = [right_answer(answer) for answer in answers]
-    counts = Counter("unread" if each is None else each.type for each in found)
+    typed = [right_answer(answer) for answer in answers]
+    counts = Counter("unread" if each is None else each.type for each in typed)
     parts = [
         f"{n:,} {name if n == 1 or name == 'unread' else PLURALS.get(name, name + 's')}"
         for name, n in counts.most_common()
     ]
-    worked = sum(each is not None and each.worked for each in found)
+    worked = sum(each is not None and each.worked for each in typed)
     return ", ".join(parts) + (f"; {worked:,} taken from worked solutions" if worked else "")
 
 
@@ -79,10 +79,10 @@ def unsound(problems: Sequence[Problem], verifier: Verifier) -> list[Unsound]:
         return []
     finals = [right_answer(problem.answer) for problem in problems]
     texts = [verifier.stated(p.answer if final is None else final.text) for p, final in zip(problems, finals)]
-    asked = [(i, p, Completion(text)) for i, (p, text) in enumerate(zip(problems, texts)) if text is not None]
+    cases = [(i, p, Completion(text)) for i, (p, text) in enumerate(zip(problems, texts)) if text is not None]
     many = getattr(verifier, "judge_many", None)
-    pairs = [(problem, completion) for _, problem, completion in asked]
+    pairs = [(problem, completion) for _, problem, completion in cases]
     verdicts = many(pairs) if many is not None else [verifier(*pair) for pair in pairs]
     return [
-        Unsound(i, problem, verdict.reason) for (i, problem, _), verdict in zip(asked, verdicts) if not verdict.correct
+        Unsound(i, problem, verdict.reason) for (i, problem, _), verdict in zip(cases, verdicts) if not verdict.correct
     ]

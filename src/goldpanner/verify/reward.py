@@ -69,8 +69,10 @@ class Reward:
     def judge_many(self, pairs: Sequence[tuple[Problem, Completion]]) -> list[Verdict]:
         """Return the verdict on each pair, in one call of the function."""
         parts = [counted(self.id, completion, () if self.whole else TAGS) for _, completion in pairs]
-        asked = [(problem, replace(c, text=part)) for (problem, c), part in zip(pairs, parts) if isinstance(part, str)]
-        verdicts = iter(self._rewarded(asked))
+        pending = [
+            (problem, replace(c, text=part)) for (problem, c), part in zip(pairs, parts) if isinstance(part, str)
+        ]
+        verdicts = iter(self._rewarded(pending))
         return [part if isinstance(part, Verdict) else next(verdicts) for part in parts]
 
     def _rewarded(self, pairs: Sequence[tuple[Problem, Completion]]) -> list[Verdict]:

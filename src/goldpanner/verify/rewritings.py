@@ -161,11 +161,11 @@ def _texts(text: str) -> Iterator[tuple[str, str | None]]:
 
 def spellings(text: str) -> Iterator[tuple[str, str]]:
     """Yield (name, text) for spellings of a right answer, each once; none for one that cannot be read."""
-    found = right_answer(text)
-    if found is None:
+    answer = right_answer(text)
+    if answer is None:
         return
     seen = set()
-    for name, spelled in _spellings(found):
+    for name, spelled in _spellings(answer):
         if spelled is not None and spelled not in seen:
             seen.add(spelled)
             yield name, spelled
@@ -230,11 +230,11 @@ def _listed(text: str, answer: Items) -> Iterator[tuple[str, str | None]]:
 
 def near_misses(text: str, others: Sequence[str] = ()) -> Iterator[tuple[str, str]]:
     """Yield (name, text) for wrong answers near to a right one; `others` are right answers of other problems."""
-    found = right_answer(text)
-    if found is None:
+    answer = right_answer(text)
+    if answer is None:
         return
-    for name, near in _near(found, others):
-        if near is not None and near != found.text:
+    for name, near in _near(answer, others):
+        if near is not None and near != answer.text:
             yield name, near
 
 

@@ -97,14 +97,14 @@ def tokens(text: str) -> tuple[Token, ...]:
     `\text{18}` and `\mathbf{x}` stand for what is in them; a number is one token, `1,234`, `1{,}234` and `1\,234` too.
     A comma within brackets separates: `(1,234)` is a pair.
     """
-    found = _lex(plain(text))
-    while found and found[-1].text in (".", ",", ";") and found[-1].kind == "sign":
-        found.pop()
-    return tuple(found)
+    stream = _lex(plain(text))
+    while stream and stream[-1].text in (".", ",", ";") and stream[-1].kind == "sign":
+        stream.pop()
+    return tuple(stream)
 
 
 def _lex(text: str) -> list[Token]:
-    found: list[Token] = []
+    stream: list[Token] = []
     gap, at, depth = False, 0, 0
     while (match := _LEX.match(text, at)) is not None:
         at = match.end()
@@ -112,24 +112,24 @@ def _lex(text: str) -> list[Token]:
             gap = True
             continue
         if match["text"] is not None:
-            found += _of_text(match["text"], gap)
+            stream += _of_text(match["text"], gap)
         elif match["command"] is not None:
             name = _ALIASES.get(match["command"], match["command"])
             kind = "command" if len(name) > 1 or name == "\\" else "sign"
-            found.append(Token(kind, "\\" + name if name in "{}" else name, gap))
+            stream.append(Token(kind, "\\" + name if name in "{}" else name, gap))
         elif match["number"] is not None and depth and re.search(r"[0-9],[0-9]", match["number"]):
             digits = match["number"].partition(",")[0]
-            found.append(Token("number", digits, gap))
+            stream.append(Token("number", digits, gap))
             at = match.start() + len(digits)
         elif match["number"] is not None:
-            found.append(Token("number", _number(match), gap))
+            stream.append(Token("number", _number(match), gap))
         else:
             kind = "letters" if match["letters"] else "sign"
-            found.append(Token(kind, match[0], gap))
-        last = found[-1].text if found else ""
+            stream.append(Token(kind, match[0], gap))
+        last = stream[-1].text if stream else ""
         depth = max(0, depth + (last in _OPEN) - (last in _CLOSE))
         gap = False
-    return found
+    return stream
 
 
 _OPEN, _CLOSE = ("(", "[", "\\{", "langle"), (")", "]", "\\}", "rangle")

@@ -32,18 +32,18 @@ def moment(text: str) -> Moment | None:
     """Return the date or time that a text, in lower case, is; None for any other."""
     if len(text) > 40:
         return None
-    match = next((found for pattern in _PATTERNS if (found := pattern.fullmatch(text.strip(" .")))), None)
+    match = next((hit for pattern in _PATTERNS if (hit := pattern.fullmatch(text.strip(" .")))), None)
     if match is None:
         return None
-    said = match.groupdict()
-    if "hour" in said:
-        hour, minute = int(said["hour"]), int(said.get("minute") or 0)
-        if hour > (12 if said["half"] else 24) or (said["half"] and not hour):
+    parts = match.groupdict()
+    if "hour" in parts:
+        hour, minute = int(parts["hour"]), int(parts.get("minute") or 0)
+        if hour > (12 if parts["half"] else 24) or (parts["half"] and not hour):
             return None
-        hour = hour % 12 + 12 * (said["half"] == "p") if said["half"] else hour
-        return Moment(minute=60 * hour + minute, sure=bool(said["half"]) or hour > 12 or hour == 0)
-    month = _MONTHS[said["month"]] if "month" in said else int(said["number"])
-    day, year = int(said["day"]), said.get("year")
+        hour = hour % 12 + 12 * (parts["half"] == "p") if parts["half"] else hour
+        return Moment(minute=60 * hour + minute, sure=bool(parts["half"]) or hour > 12 or hour == 0)
+    month = _MONTHS[parts["month"]] if "month" in parts else int(parts["number"])
+    day, year = int(parts["day"]), parts.get("year")
     return Moment(int(year) if year else None, month, day) if 1 <= day <= 31 and 1 <= month <= 12 else None
 
 
@@ -70,8 +70,8 @@ _ARTICLES = frozenset({"a", "an", "the"})
 
 def words_of(text: str) -> tuple[str, ...]:
     """Return the words and numbers of a text in lower case, articles and marks dropped."""
-    found = re.findall(r"\\?[^\W_]+(?:['-][^\W_]+)*", bare(text).lower())
-    return tuple(word for word in found if word not in _ARTICLES)
+    words = re.findall(r"\\?[^\W_]+(?:['-][^\W_]+)*", bare(text).lower())
+    return tuple(word for word in words if word not in _ARTICLES)
 
 
 def bare(text: str) -> str:

@@ -83,7 +83,7 @@ def after(tokens: Sequence[Token]) -> After | None:
 @lru_cache(maxsize=1024)
 def _after(text: str) -> After | None:
     kinds: dict[str, int] = {}
-    factor, times, one, known = Fraction(1), Fraction(1), Fraction(1), True
+    factor, times, one, certain = Fraction(1), Fraction(1), Fraction(1), True
     sign = power = 1
     percent, last, words = False, "", 0
     text, at = re.sub(r"\bper cent\b", "percent", text), 0
@@ -119,13 +119,13 @@ def _after(text: str) -> After | None:
             percent = True
         elif word not in ("unit", "units", "of", "point", "points"):
             unit = _UNITS.get(match[1] or "") or _UNITS.get(word) or _UNITS.get(word.removesuffix("s"))
-            known &= unit is not None
+            certain &= unit is not None
             last, one = unit or (word, Fraction(1))
             kinds[last] = kinds.get(last, 0) + sign * power
             factor *= one ** (sign * power)
             power = 1
-    found = tuple(sorted((kind, n) for kind, n in kinds.items() if n))
-    return After(Units(found, factor, known) if found else None, times, percent)
+    dimension = tuple(sorted((kind, n) for kind, n in kinds.items() if n))
+    return After(Units(dimension, factor, certain) if dimension else None, times, percent)
 
 
 MONEY = {sign: Units(((_UNITS[sign][0], 1),)) for sign in "$€£¥"}

@@ -11,7 +11,19 @@ from goldpanner.measure.passk import Band
 from goldpanner.measure.profile import Profile
 from goldpanner.report import charts
 from goldpanner.report.chart_style import Look
-from goldpanner.report.page import Card, Facts, Figure, Interval, Key, Prose, Row, Section, Table, Verdict, render
+from goldpanner.report.page import (
+    Card,
+    Facts,
+    Figure,
+    Interval,
+    Key,
+    PageTable,
+    Prose,
+    Row,
+    Ruling,
+    Section,
+    render,
+)
 from goldpanner.types import Estimate
 
 BEFORE = Look("base", "#0072B2", (), "circle")
@@ -37,7 +49,11 @@ def profile_page(found: Profile, name: str, path: Path, extra: Mapping[str, Any]
     curve = Figure(
         "pass@k",
         f"Unbiased, with a {found.curve.level:.0%} band that holds for the whole curve at once.",
-        [charts.pass_at_k([_curve(found.curve, look)], "pass@k", f"pass@k of {name} up to k = {found.curve.largest}")],
+        [
+            charts.pass_at_k_chart(
+                [_curve(found.curve, look)], "pass@k", f"pass@k of {name} up to k = {found.curve.largest}"
+            )
+        ],
         [Key(look)],
         520,
     )
@@ -57,7 +73,7 @@ def comparison_page(found: Comparison, base: str, rl: str, path: Path, refused: 
     card = Card(f"{base} → {rl}", found.verdict, "", _ends(found))
     words = [found.summary] if refused is None else [f"Not about support: {refused}.", found.summary]
     looks = (Look(base, BEFORE.color, (), "circle"), Look(rl, AFTER.color, AFTER.dash, AFTER.shape))
-    chart = charts.pass_at_k(
+    chart = charts.pass_at_k_chart(
         [_curve(found.base, looks[0]), _curve(found.rl, looks[1])], "pass@k", f"pass@k of {base} and of {rl}"
     )
     curves = Figure(
@@ -68,7 +84,7 @@ def comparison_page(found: Comparison, base: str, rl: str, path: Path, refused: 
         520,
     )
     sections = [
-        Section("verdict", "The verdict", [Verdict(f"{found.verdict[0].upper()}{found.verdict[1:]}", words, [card])]),
+        Section("verdict", "The verdict", [Ruling(f"{found.verdict[0].upper()}{found.verdict[1:]}", words, [card])]),
         Section("pass-at-k", "pass@k", [curves, _differences(found)]),
         Section("problems", "Problem by problem", [_changes(found)]),
     ]
@@ -96,11 +112,11 @@ def _shown(band: Band) -> list[int]:
     )
 
 
-def _table(title: str, caption: str, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
-    return Table(title, caption, head, [("", [Row(row) for row in rows])])
+def _table(title: str, caption: str, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> PageTable:
+    return PageTable(title, caption, head, [("", [Row(row) for row in rows])])
 
 
-def _targets(found: Profile) -> Table:
+def _targets(found: Profile) -> PageTable:
     rows = [[f"{k:,}", str(these), str(found.alike[k])] for k, these in found.these.items()]
     caption = (
         "An interval for these very problems does not hold for others of their kind. Within n the right column is the "
@@ -127,7 +143,7 @@ def _confounds(found: Profile, extra: Mapping[str, Any]) -> Facts:
     return Facts(pairs)
 
 
-def _groups(found: Profile) -> Table:
+def _groups(found: Profile) -> PageTable:
     rows = [
         [str(size), *(str(e) for e in (shares.mixed, shares.all_wrong, shares.all_correct))]
         for size, shares in found.groups.items()
@@ -136,7 +152,7 @@ def _groups(found: Profile) -> Table:
     return _table("Groups", caption, ["G", "mixed", "all wrong", "all correct"], rows)
 
 
-def _problems(found: Profile) -> Table:
+def _problems(found: Profile) -> PageTable:
     b = found.boundary
     order = np.argsort(np.where(np.isnan(b.value), -1.0, b.value), kind="stable")[:LISTED]
     rows = []
@@ -150,7 +166,7 @@ def _problems(found: Profile) -> Table:
     return _table("Problem by problem", caption, ["problem", "c / n", "P [interval]", "bound", "stratum"], rows)
 
 
-def _differences(found: Comparison) -> Table:
+def _differences(found: Comparison) -> PageTable:
     rows = [
         [f"{k:,}", Interval(found.base.at(k)), Interval(found.rl.at(k)), format(found.difference.at(k), "+")]
         for k in _shown(found.difference)
@@ -158,7 +174,7 @@ def _differences(found: Comparison) -> Table:
     return _table("pass@k and its difference", "Simultaneous bands.", ["k", "base", "RL", "difference"], rows)
 
 
-def _changes(found: Comparison) -> Table:
+def _changes(found: Comparison) -> PageTable:
     c = found.changes
     moved = [i for i, change in enumerate(c.change) if change in ("gained", "lost")]
     moved.sort(key=lambda i: c.p_value[i])

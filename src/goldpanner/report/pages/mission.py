@@ -16,7 +16,7 @@ SAYS = ("held", "false", "conditional", "undecided", "not_run")
 PLACES = ("where_for", "where_against", "where_mixed", "where_open")
 
 
-def build(root: Path, language: str = "en") -> dict[str, Path]:
+def build_studies(root: Path, language: str = "en") -> dict[str, Path]:
     """Draw `mission.html` and one page a study in `root`; return their paths by name.
 
     Each page is one file that needs no network; in Chinese (`zh`) they are `NAME.zh.html`. The same records give the
@@ -29,8 +29,8 @@ def build(root: Path, language: str = "en") -> dict[str, Path]:
         raise InputError(f"{root} holds no conclusions of studies; run: goldpanner study all --out {root}")
     findings = store.records("findings")
     sentences = {sentence["id"]: sentence["text"] for sentence in mission["sentences"]}
-    pages = {name: study.page(finding, sentences, language, mission) for name, finding in findings.items()}
-    pages["mission"] = page(mission, findings, language)
+    pages = {name: study.study_page(finding, sentences, language, mission) for name, finding in findings.items()}
+    pages["mission"] = mission_page(mission, findings, language)
     paths = {name: root / study.file_name(name, language) for name in pages}
     for name, path in paths.items():
         scratch = path.with_suffix(".tmp")
@@ -39,7 +39,7 @@ def build(root: Path, language: str = "en") -> dict[str, Path]:
     return paths
 
 
-def page(mission: Record, findings: Mapping[str, Record], language: str) -> str:
+def mission_page(mission: Record, findings: Mapping[str, Record], language: str) -> str:
     """Return the mission page."""
     word = words(language)
     titles = {row["name"]: row["title"][language] for row in mission["studies"]}

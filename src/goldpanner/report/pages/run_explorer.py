@@ -3,7 +3,7 @@
 from typing import Any
 
 from goldpanner.report.gather import Run
-from goldpanner.report.page import Explorer, Section, pack
+from goldpanner.report.page import Explorer, Section, pack_data
 from goldpanner.types import Problem
 
 LN10 = 2.302585092994046
@@ -28,7 +28,7 @@ def explorer(run: Run) -> Section | None:
     ]
     for most in (4, 3, 2, 1, 0):
         problems = [_problem(run, i, rows, most) for task in run.tasks for i in run.by_task[task]]
-        if len(pack(problems)) <= BUDGET:
+        if len(pack_data(problems)) <= BUDGET:
             break
     exact = any(stage.truth for stage in run.stages)
     block = Explorer(_caption(exact, most), {"stages": stages, "problems": problems, "exact": exact})

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from goldpanner.report.gather import Run
-from goldpanner.report.page import Interval, Prose, Row, Section, Table
+from goldpanner.report.page import Interval, PageTable, Prose, Row, Section
 from goldpanner.types import Estimate
 
 
-def plan(run: Run) -> Section | None:
+def plan_section(run: Run) -> Section | None:
     """Return what the pilot said before training: groups by size, the problems by class, what was trained on."""
     planned = run.study.get("plan")
     if not planned:
@@ -29,7 +29,7 @@ def plan(run: Run) -> Section | None:
         cost = _estimate(option["cost"])
         rows.append(Row([f"{name}{used}{mark}", Interval(_estimate(option["mixed"])), _cost(cost)]))
     caption = "Only mixed groups, with right and wrong answers in them, teach. Cost: answers drawn for one mixed group."
-    table = Table("Group sizes", caption, ["G", "mixed share", "answers per mixed group"], [("", rows)])
+    table = PageTable("Group sizes", caption, ["G", "mixed share", "answers per mixed group"], [("", rows)])
     return Section("plan", "The pilot and the plan", [Prose(words), table])
 
 
@@ -60,7 +60,7 @@ def form(run: Run) -> Section | None:
             rows.append(Row([stage.label, *(Interval(part, None, look) for part in parts)], look))
     caption = "pass@1 is the product of the two. A model that only learnt the form moves the first column alone."
     head = ["Stage", "P(answer in the asked form)", "P(correct | in that form)"]
-    return Section("form", "Form and skill", [Table("Told apart", caption, head, [("", rows)])])
+    return Section("form", "Form and skill", [PageTable("Told apart", caption, head, [("", rows)])])
 
 
 def _estimate(found: Mapping[str, Any]) -> Estimate:

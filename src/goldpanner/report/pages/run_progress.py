@@ -8,12 +8,12 @@ import numpy as np
 from goldpanner.measure import groups as group_law
 from goldpanner.report import charts
 from goldpanner.report.chart_style import Chart, Look
-from goldpanner.report.gather import Run, Stage
+from goldpanner.report.gather import Run, StageView
 from goldpanner.report.page import Figure, Key, Section
 from goldpanner.types import FloatArray, IntArray
 
 
-def training(run: Run) -> Section | None:
+def training_section(run: Run) -> Section | None:
     """Return what happened during training: the groups, the reward beside the held-out tasks, and the losses."""
     figures = [figure for figure in (_groups(run), _progress(run), _losses(run)) if figure is not None]
     return Section("training", "While it trained", figures) if figures else None
@@ -38,7 +38,7 @@ def _groups(run: Run) -> Figure | None:
     return Figure("Which groups still teach", caption, panels, keys, 400)
 
 
-def group_panel(run: Run, stage: Stage, **more: Any) -> Chart | None:
+def group_panel(run: Run, stage: StageView, **more: Any) -> Chart | None:
     """Return the map of one RL stage's groups, None for another stage."""
     if stage.groups is None:
         return None
@@ -52,7 +52,7 @@ def group_panel(run: Run, stage: Stage, **more: Any) -> Chart | None:
     return charts.group_map(shown, stage.label, description, subtitle=[f"{words[1]} of groups", words[0]], **more)
 
 
-def _predicted(run: Run, stage: Stage) -> FloatArray | None:
+def _predicted(run: Run, stage: StageView) -> FloatArray | None:
     """Return the shares of all-wrong, mixed and all-correct groups that exact P predicts for the trained tasks."""
     size = run.study.get("group_size")
     logp = [x for task in run.trained if task in run.by_task and (x := run.logp(stage, task)) is not None]
@@ -74,7 +74,7 @@ def _progress(run: Run) -> Figure | None:
     }  # fmt: skip
     reward = Look("reward in training", "#9aa2aa", shape="")
     panels = [
-        charts.training(
+        charts.training_chart(
             _traces(run, stage, depth, reward), stage.label, _progress_words(stage), "pass@1" if tasks else "reward"
         )
         for stage in run.stages
@@ -92,7 +92,7 @@ def _progress(run: Run) -> Figure | None:
     return Figure("Reward and held-out pass@1", caption, panels, [Key(look) for look in (reward, *depth.values())], 400)
 
 
-def _traces(run: Run, stage: Stage, depth: Mapping[str, Look], reward: Look) -> list[charts.Trace]:
+def _traces(run: Run, stage: StageView, depth: Mapping[str, Look], reward: Look) -> list[charts.Trace]:
     rewards = [(m["step"], m["reward"]) for m in stage.metrics if m.get("reward") is not None]
     traces = [charts.Trace(reward, *_columns(rewards), points=False)]
     parent = next((s for s in run.stages if s.id == stage.parent), None)
@@ -103,7 +103,7 @@ def _traces(run: Run, stage: Stage, depth: Mapping[str, Look], reward: Look) -> 
     return traces
 
 
-def _start(run: Run, parent: Stage | None, task: str) -> list[tuple[int, float]]:
+def _start(run: Run, parent: StageView | None, task: str) -> list[tuple[int, float]]:
     """Return exact pass@1 before the first step, over the problems that were sampled: those followed in training."""
     counts = None if parent is None else run.counts(parent, task)
     if parent is None or counts is None or any(i not in parent.truth for i in counts.ids):
@@ -115,7 +115,7 @@ def _columns(points: Sequence[tuple[int, float]]) -> tuple[IntArray, FloatArray]
     return np.array([p[0] for p in points], np.int64), np.array([p[1] for p in points], np.float64)
 
 
-def _progress_words(stage: Stage) -> str:
+def _progress_words(stage: StageView) -> str:
     rewards = [m["reward"] for m in stage.metrics if m.get("reward") is not None]
     return (
         f"Reward and held-out pass@1 over {len(rewards)} RL steps; reward from {rewards[0]:.2f} to {rewards[-1]:.2f}."
@@ -130,7 +130,7 @@ def _losses(run: Run) -> Figure | None:
             trace = charts.Trace(Look(stage.label, run.looks[stage.id].color), *_columns(losses), points=False)
             words = f"Loss over {len(losses)} steps, from {losses[0][1]:.2f} to {losses[-1][1]:.2f} nats a token."
             panels.append(
-                charts.training([trace], stage.label, words, "loss, nats a token", unit_range=False, height=170)
+                charts.training_chart([trace], stage.label, words, "loss, nats a token", unit_range=False, height=170)
             )
     if not panels:
         return None

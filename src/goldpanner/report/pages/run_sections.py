@@ -8,8 +8,8 @@ import numpy as np
 from goldpanner.measure import intervals, passk
 from goldpanner.report import charts
 from goldpanner.report.chart_style import Chart, Look
-from goldpanner.report.gather import Run, Stage
-from goldpanner.report.page import Card, Facts, Figure, Interval, Key, Row, Section, Table, Verdict
+from goldpanner.report.gather import Run, StageView
+from goldpanner.report.page import Card, Facts, Figure, Interval, Key, PageTable, Row, Ruling, Section
 from goldpanner.types import Counts, Estimate, FloatArray, IntArray
 
 LN10 = float(np.log(10))
@@ -31,10 +31,10 @@ def verdict(run: Run) -> Section | None:
         cards.append(
             Card(title, str(arm.get("word", "")), "" if quoted else summary, _ends(run, *pair) if pair else ())
         )
-    return Section("verdict", "The verdict", [Verdict(record.get("headline", ""), paragraphs, cards)])
+    return Section("verdict", "The verdict", [Ruling(record.get("headline", ""), paragraphs, cards)])
 
 
-def _ends(run: Run, before: Stage, after: Stage) -> list[tuple[str, ...]]:
+def _ends(run: Run, before: StageView, after: StageView) -> list[tuple[str, ...]]:
     """Return pass@1 and pass@n before and after RL on every measured task: exact where known, else sampled."""
     n = max(_samples(run), 1)
     ks = np.array(sorted({1, n}), np.int64)
@@ -46,7 +46,7 @@ def _ends(run: Run, before: Stage, after: Stage) -> list[tuple[str, ...]]:
     return rows if len(rows) > 1 else []
 
 
-def _value(run: Run, stage: Stage, task: str, ks: IntArray) -> FloatArray | None:
+def _value(run: Run, stage: StageView, task: str, ks: IntArray) -> FloatArray | None:
     exact, counts = _exact(run, stage, task, ks), run.counts(stage, task)
     if exact is not None or counts is None:
         return exact
@@ -64,7 +64,7 @@ def _samples(run: Run) -> int:
     return min((int(stage.counts.n.min()) for stage in run.stages if len(stage.counts)), default=0)
 
 
-def _exact(run: Run, stage: Stage, task: str, k: IntArray) -> FloatArray | None:
+def _exact(run: Run, stage: StageView, task: str, k: IntArray) -> FloatArray | None:
     logp = run.logp(stage, task)
     return None if logp is None else passk.exact(logp, k)
 
@@ -99,7 +99,7 @@ def key_figures(run: Run) -> Section | None:
     if exact_on:
         caption += f", the upright tick and the last number are exact, from P(correct) of {_range(exact_on)} problems"
     head = ["Stage", *(f"pass@{k}" for k in ks)]
-    table = Table("What each stage can do", f"{caption}.", head, groups)
+    table = PageTable("What each stage can do", f"{caption}.", head, groups)
     return Section("figures", "Key figures", [table])
 
 
@@ -114,10 +114,10 @@ def _at(counts: Counts | None, ks: IntArray) -> Sequence[Estimate | None]:
     return [band.at(int(k)) for k in ks]
 
 
-def pass_at_k(run: Run) -> Section | None:
+def pass_at_k_section(run: Run) -> Section | None:
     """Return the curves before and after RL, one figure an arm, one panel a task."""
     style = run.looks
-    lines: list[Sequence[Stage]] = [*run.arms] or [run.stages]
+    lines: list[Sequence[StageView]] = [*run.arms] or [run.stages]
     figures: list[Figure] = []
     for stages in lines:
         panels = [chart for task in run.tasks if (chart := curve_panel(run, stages, task, style)) is not None]
@@ -138,7 +138,7 @@ def _curve_caption(run: Run) -> str:
     return " ".join(parts)
 
 
-def _change(run: Run, stages: Sequence[Stage]) -> str:
+def _change(run: Run, stages: Sequence[StageView]) -> str:
     """Say what RL did to both ends of the curve on each trained task."""
     if not run.arms:
         return ""
@@ -158,7 +158,7 @@ def _change(run: Run, stages: Sequence[Stage]) -> str:
     return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
-def curve_panel(run: Run, stages: Sequence[Stage], task: str, style: dict[str, Look], **more: Any) -> Chart | None:
+def curve_panel(run: Run, stages: Sequence[StageView], task: str, style: dict[str, Look], **more: Any) -> Chart | None:
     """Return pass@k of some stages on one task, None where none was sampled on it."""
     curves, ends, exacts = [], [], []
     for stage in stages:
@@ -178,7 +178,7 @@ def curve_panel(run: Run, stages: Sequence[Stage], task: str, style: dict[str, L
     two = [curve for curve in exacts if curve is not None]
     note = lead(*two) if len(two) == len(stages) == 2 else ()
     description = f"pass@k against k. {'; '.join(ends)}. {' '.join(note)}".strip()
-    return charts.pass_at_k(curves, _name(run, task), description, subtitle=note, **more)
+    return charts.pass_at_k_chart(curves, _name(run, task), description, subtitle=note, **more)
 
 
 def lead(before: FloatArray, after: FloatArray) -> tuple[str, str]:
@@ -197,14 +197,14 @@ def lead(before: FloatArray, after: FloatArray) -> tuple[str, str]:
     return f"RL behind at some k from {EXACT_K[behind[0]]:,},", most
 
 
-def spectrum(run: Run) -> Section | None:
+def spectrum_section(run: Run) -> Section | None:
     """Return the histograms of log10 P(correct), measured tasks and probed ones apart."""
     if not any(stage.truth for stage in run.stages):
         return None
     style, n = run.looks, max(_samples(run), 1)
     limit = 1 - 0.05 ** (1 / n)
     probes = [task for task in run.tasks if task not in run.measured]
-    blocks: list[Figure | Table] = []
+    blocks: list[Figure | PageTable] = []
     for title, tasks in (("Problem by problem", run.measured), ("Probes: exact P only", probes)):
         panels = [chart for task in tasks if (chart := _spectrum_panel(run, task, style, limit)) is not None]
         if panels:
@@ -215,13 +215,13 @@ def spectrum(run: Run) -> Section | None:
     return Section("spectrum", "How likely is a right answer?", blocks) if blocks else None
 
 
-def _probe_table(run: Run, probes: Sequence[str]) -> Table:
+def _probe_table(run: Run, probes: Sequence[str]) -> PageTable:
     rows = []
     for task in probes:
         logs = [run.logp(stage, task) for stage in run.stages]
         rows.append(Row([task, *("–" if x is None else _small(float(np.exp(np.median(x)))) for x in logs)]))
     caption = "The median of exact P(correct) over the problems of each probe, stage by stage."
-    return Table("Probes in figures", caption, ["Task", *(stage.label for stage in run.stages)], [("", rows)])
+    return PageTable("Probes in figures", caption, ["Task", *(stage.label for stage in run.stages)], [("", rows)])
 
 
 def _small(p: float) -> str:
@@ -255,10 +255,10 @@ def _spectrum_panel(run: Run, task: str, style: dict[str, Look], limit: float) -
     if not spectra:
         return None
     description = "Histogram of log10 P(correct). " + "; ".join(words) + "."
-    return charts.spectrum(spectra, limit, _name(run, task), description)
+    return charts.spectrum_chart(spectra, limit, _name(run, task), description)
 
 
-def agreement(run: Run) -> Section | None:
+def agreement_section(run: Run) -> Section | None:
     """Return sampled counts against exact P, and the share of problems whose interval holds the exact value."""
     panels, rows = [], []
     for stage in run.stages:
@@ -275,7 +275,7 @@ def agreement(run: Run) -> Section | None:
         words = (
             f"Share of right samples against exact P; {inside.sum()} of {len(inside)} problems inside their intervals."
         )
-        panels.append(charts.agreement(logp / LN10, counts.c, n, inside, stage.label, words, [share]))
+        panels.append(charts.agreement_chart(logp / LN10, counts.c, n, inside, stage.label, words, [share]))
         lucky = "–" if stage.process is None else f"{_lucky(stage):.3%}"
         cells = [stage.label, f"{inside.sum()} of {len(inside)}", f"{inside.mean():.1%}", lucky]
         rows.append(Row(cells, run.looks[stage.id]))
@@ -295,13 +295,13 @@ def agreement(run: Run) -> Section | None:
         "How often the 95% interval of a problem's samples holds its exact P. Lucky answers: samples whose last word "
         "is right although a step is wrong; exact P does not count them."
     )
-    table = Table("Do samples and exact values agree?", table_caption, head, [("", rows)])
+    table = PageTable("Do samples and exact values agree?", table_caption, head, [("", rows)])
     return Section(
         "agreement", "Sampled against exact", [Figure("Problem by problem", caption, panels, keys, 240), table]
     )
 
 
-def _lucky(stage: Stage) -> float:
+def _lucky(stage: StageView) -> float:
     """Return the share of samples with the right answer and a wrong step."""
     assert stage.process is not None
     return float((stage.counts.c - stage.process.c).sum() / max(stage.counts.n.sum(), 1))

@@ -52,7 +52,7 @@ class Strip:
         return LINE * max(1, len(self.lines)) + 4
 
 
-def page(finding: Record, sentences: Mapping[str, Mapping[str, str]], language: str, made: Record) -> str:
+def study_page(finding: Record, sentences: Mapping[str, Mapping[str, str]], language: str, made: Record) -> str:
     """Return the study's page. `sentences` are those of the mission by id, `made` is its `versions` and `command`."""
     word, text = words(language), finding["text"]
     sections = [
@@ -90,14 +90,14 @@ def chip(verdict: str | None) -> str:
     return verdict or "not_run"
 
 
-def count(predictions: Mapping[str, Record]) -> dict[str, int]:
+def word_counts(predictions: Mapping[str, Record]) -> dict[str, int]:
     """Return how many predictions have each verdict."""
     words = [prediction["word"] for prediction in predictions.values()]
     return {name: words.count(name) for name in ("held", "false", "conditional", "undecided")}
 
 
 def _verdict(finding: Record, language: str) -> Part:
-    word, counts = words(language), count(finding["predictions"])
+    word, counts = words(language), word_counts(finding["predictions"])
     tally = word["tally_study"].format(all=sum(counts.values()), **counts)
     listed = [
         {"word": p["word"], "says": word[p["word"]], "id": name, "text": _text(finding, name, language)}

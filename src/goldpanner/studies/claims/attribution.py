@@ -22,7 +22,7 @@ import numpy as np
 from goldpanner.measure import passk
 from goldpanner.studies.decide import Effect
 from goldpanner.studies.lab import Lab, Trained
-from goldpanner.studies.statistics import exact_curve, mean
+from goldpanner.studies.statistics import exact_pass_curve, mean
 from goldpanner.studies.study import Finding, Plot, Result, Study
 from goldpanner.types import Estimate
 
@@ -167,7 +167,7 @@ def _plots(results: Sequence[Result]) -> list[Plot]:
         {"x": k, "y": float(y), "series": f"{cell[1]}/{cell[2]}", "panel": cell[0], "world": w}
         for w, result in enumerate(results)
         for cell in CELLS
-        for k, y in zip(KS, exact_curve(result["/".join(cell)]["trained"], KS))
+        for k, y in zip(KS, exact_pass_curve(result["/".join(cell)]["trained"], KS))
     ]
     return [Plot("effects", by_k, log_x=True), Plot("curves", curves, log_x=True)]
 

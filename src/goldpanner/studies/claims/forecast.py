@@ -20,7 +20,7 @@ from goldpanner.policies.local import LocalPolicy
 from goldpanner.runs.stages import Stage, Workplace
 from goldpanner.studies.decide import Effect
 from goldpanner.studies.lab import Lab, Trained
-from goldpanner.studies.statistics import bootstrap, exact_curve, spearman
+from goldpanner.studies.statistics import bootstrap, exact_pass_curve, spearman
 from goldpanner.studies.study import Finding, Plot, Result, Study
 from goldpanner.tasks import World, WorldConfig
 from goldpanner.train.supervised import StepRecord, SupervisedConfig, fresh_text, supervised
@@ -64,7 +64,7 @@ def _measure(lab: Lab) -> Result:
         rl = lab.grpo(base, TRAINED, steps=40)
         stored = lab.store.get("forecasts", f"forecast-{base.key}") or {}
         after = lab.logp(rl, problems[name])
-        results[name] = {**stored, "after": after.tolist(), "result": float(exact_curve(after, [1])[0])}
+        results[name] = {**stored, "after": after.tolist(), "result": float(exact_pass_curve(after, [1])[0])}
     return results
 
 
@@ -91,8 +91,8 @@ def foretold(lab: Lab, base: Trained, problems: Sequence[Problem]) -> dict[str, 
         "aggregate": {
             "pass@1": float((counts.c / counts.n).mean()),
             "pass@64": float((counts.c > 0).mean()),
-            "exact pass@1": float(exact_curve(logp, [1])[0]),
-            "exact pass@64": float(exact_curve(logp, [64])[0]),
+            "exact pass@1": float(exact_pass_curve(logp, [1])[0]),
+            "exact pass@64": float(exact_pass_curve(logp, [64])[0]),
             "tail": float((logp > np.log(TAIL)).mean()),
             "tail-estimated": float(RateDistribution.of(counts).pass_at_k([round(1 / TAIL)])[0].value),
             "weakest-fact": float((weakest > np.log(KNOWN)).mean()),

@@ -17,7 +17,7 @@ import numpy as np
 
 from goldpanner.studies.decide import Effect
 from goldpanner.studies.lab import Lab, Trained
-from goldpanner.studies.statistics import bootstrap, exact_change, exact_curve
+from goldpanner.studies.statistics import bootstrap, exact_change, exact_pass_curve
 from goldpanner.studies.study import Finding, Plot, Result, Study
 from goldpanner.tasks.world import KNOWN
 from goldpanner.types import Completion, Estimate, Outcome, Problem, Verdict
@@ -107,7 +107,7 @@ def _judge(results: Sequence[Result]) -> Finding:
     pushed = aside("grpo", "ppo", "silenced")
     values: dict[str, Any] = {
         **{
-            f"{arm}{k}": [exact_curve(pooled(r, arm), [k])[0] for r in results]
+            f"{arm}{k}": [exact_pass_curve(pooled(r, arm), [k])[0] for r in results]
             for arm in ("base", *ARMS)
             for k in (1, 256)
         },
@@ -116,11 +116,11 @@ def _judge(results: Sequence[Result]) -> Finding:
         **ratios,
         **{f"s_{arm}": [sum(sum(r["cost"][arm][p]) for p in ("seconds", "sampling")) for r in results] for arm in ARMS},
         **{
-            f"silenced_{arm}": [exact_curve(r["aside"][arm]["silenced"], [1])[0] for r in results]
+            f"silenced_{arm}": [exact_pass_curve(r["aside"][arm]["silenced"], [1])[0] for r in results]
             for arm in ("base", *ARMS)
         },
         **{
-            f"others_{arm}": [exact_curve(r["aside"][arm]["others"], [1])[0] for r in results]
+            f"others_{arm}": [exact_pass_curve(r["aside"][arm]["others"], [1])[0] for r in results]
             for arm in ("base", *ARMS)
         },
         "pushed": pushed,
@@ -129,7 +129,7 @@ def _judge(results: Sequence[Result]) -> Finding:
         {"x": k, "y": float(y), "series": arm, "world": w}
         for w, result in enumerate(results)
         for arm in ("base", *ARMS)
-        for k, y in zip(KS, exact_curve(pooled(result, arm), KS))
+        for k, y in zip(KS, exact_pass_curve(pooled(result, arm), KS))
     ]
     return Finding(
         effects={

@@ -13,7 +13,7 @@ import numpy as np
 from goldpanner.measure.compare import compare
 from goldpanner.studies.decide import Effect
 from goldpanner.studies.lab import Lab
-from goldpanner.studies.statistics import bootstrap, exact_change, exact_curve, exact_equivalent_k
+from goldpanner.studies.statistics import bootstrap, exact_change, exact_equivalent_k, exact_pass_curve
 from goldpanner.studies.study import Finding, Plot, Result, Study
 
 TRAINED, HELD_OUT = ("world/d1", "world/d2"), ("world/d3", "world/d4", "world/d6")
@@ -81,7 +81,7 @@ def _judge(results: Sequence[Result]) -> Finding:
         for w, r in enumerate(results)
         for spectrum in SPECTRA
         for stage in ("base", "rl")
-        for k, y in zip(KS, exact_curve(pooled(r, spectrum, stage), KS))
+        for k, y in zip(KS, exact_pass_curve(pooled(r, spectrum, stage), KS))
     ]
     return Finding(
         effects={

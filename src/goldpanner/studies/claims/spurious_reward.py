@@ -15,7 +15,7 @@ import numpy as np
 
 from goldpanner.studies.decide import Effect
 from goldpanner.studies.lab import Lab, Trained
-from goldpanner.studies.statistics import bootstrap, exact_change, exact_curve, mean
+from goldpanner.studies.statistics import bootstrap, exact_change, exact_pass_curve, mean
 from goldpanner.studies.study import Finding, Plot, Result, Study
 from goldpanner.types import Estimate, Problem
 
@@ -96,7 +96,7 @@ def _judge(results: Sequence[Result]) -> Finding:
         {"x": k, "y": float(y), "series": name, "world": w}
         for w, result in enumerate(results)
         for name in ("base", *ARMS)
-        for k, y in zip(KS, exact_curve(logp(result, name), KS))
+        for k, y in zip(KS, exact_pass_curve(logp(result, name), KS))
     ]
     coins = ("coin", "coin-clipped")
     return Finding(

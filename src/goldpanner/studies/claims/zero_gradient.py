@@ -21,7 +21,7 @@ from torch import Tensor
 from goldpanner import rng
 from goldpanner.studies.decide import Effect
 from goldpanner.studies.lab import Lab
-from goldpanner.studies.statistics import bootstrap, exact_value
+from goldpanner.studies.statistics import bootstrap, computed
 from goldpanner.studies.study import Finding, Plot, Result, Study
 from goldpanner.train import grpo
 from goldpanner.train.objective import Totals, reduce_loss
@@ -165,8 +165,8 @@ def _judge(results: Sequence[Result]) -> Finding:
 
     rollouts = {c: [float(np.median(r[c]["sgd"][str(TINY[-1])])) * CELLS[c][1] for r in results] for c in CELLS}
     ranges = {
-        "zero": (each(lambda r, c: exact_value(r[c]["zero"])), -np.inf, 0.0),
-        "proportional": (each(lambda r, c: exact_value(order(r[c]["expected"]))), 0.99, 1.01),
+        "zero": (each(lambda r, c: computed(r[c]["zero"])), -np.inf, 0.0),
+        "proportional": (each(lambda r, c: computed(order(r[c]["expected"]))), 0.99, 1.01),
         "measured": (each(farthest), 0.95, 1.05),
         "take-off": (slopes("sgd", FITTED), -1.15, -0.85),
         "speed": (speeds("sgd", TINY, lambda name, size: size if name == "maxrl" else size**0.5), 0.7, 1.3),

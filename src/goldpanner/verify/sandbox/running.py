@@ -114,7 +114,7 @@ class Spawned:
 
     def __init__(self, command: Sequence[str], confining: bool, scratch: bool, group: memory.Group | None) -> None:
         self._scratch = tempfile.TemporaryDirectory() if scratch else None
-        told, info = os.pipe()
+        read_end, info = os.pipe()
         handed, words = [info], list(command)
         try:
             if confining:
@@ -136,15 +136,15 @@ class Spawned:
                 pass_fds=handed if confining else (),
             )
         except BaseException:
-            os.close(told)
+            os.close(read_end)
             self.close()
             raise
         finally:
             for descriptor in handed:
                 os.close(descriptor)
         self._confined = 0
-        with os.fdopen(told, "rb") as said, suppress(ValueError, KeyError):  # bwrap failed: its end says why
-            self._confined = json.loads(said.read())["child-pid"] if confining else 0
+        with os.fdopen(read_end, "rb") as report, suppress(ValueError, KeyError):  # bwrap failed: its end says why
+            self._confined = json.loads(report.read())["child-pid"] if confining else 0
         streams = (self._process.stdin, self._process.stdout, self._process.stderr)
         self.stdin, self.stdout, self.stderr = (stream for stream in streams if isinstance(stream, FileIO))
         if self._confined and group is not None:

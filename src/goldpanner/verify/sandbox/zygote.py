@@ -46,15 +46,15 @@ def main() -> NoReturn:
     gc.collect()
     gc.freeze()
     own = os.pidfd_open(os.getpid())
-    told, tell = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    read_end, tell = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(tell)
     children: dict[int, socket.socket] = {}
     control.send(b"ready")
     while True:
-        ready, _, _ = select.select([control.fileno(), told], [], [])
-        if told in ready:
-            os.read(told, 4096)
+        ready, _, _ = select.select([control.fileno(), read_end], [], [])
+        if read_end in ready:
+            os.read(read_end, 4096)
             while children and (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 channel = children.pop(ended[0])
                 with suppress(OSError):  # nobody wants to know any more
