@@ -354,6 +354,83 @@ def test_values_of_every_kind(code: Code, program: str, test: str) -> None:
 
 
 @needs_sandbox
+@pytest.mark.parametrize(
+    ("program", "test"),
+    [
+        (
+            "def f(n): yield n",
+            "import inspect, types, collections.abc as c\ng = f(1)\nassert inspect.isgenerator(g) and isinstance(g, types.GeneratorType) and isinstance(g, c.Iterator)\nassert iter(g) is g and not callable(g)",
+        ),
+        ("def f(n): return lambda: n", "g = f(1)\nassert callable(g) and not hasattr(g, '__next__')\nassert g() == 1"),
+        (
+            "class One:\n    it = None\n    def __new__(c):\n        c.it = c.it or object.__new__(c)\n        return c.it",
+            "assert One() is One()\ns = {One()}\nassert len(s) == 1",
+        ),
+        (
+            "class B:\n    def __init__(s): s.t = ''\n    def add(s, x):\n        s.t += x\n        return s",
+            "b = B()\nassert b.add('a') is b and b.add('b').t == 'ab'",
+        ),
+        (
+            "class V:\n    def __init__(s, x): s.x = x\n    def __add__(s, o): return V(s.x + o.x)\n    def __radd__(s, o): return s if o == 0 else NotImplemented\n    def __eq__(s, o): return s.x == o.x\n    def __lt__(s, o): return s.x < o.x",
+            "assert sum([V(1), V(2)]) == V(3) and V(1) != V(2)\nassert sorted([V(2), V(1)])[0].x == 1",
+        ),
+        (
+            "def f(n): print('hello', n)",
+            "import io, contextlib\nout = io.StringIO()\nwith contextlib.redirect_stdout(out):\n    f(3)\nassert out.getvalue() == 'hello 3\\n'",
+        ),
+        (
+            "def f(n): print('hello', n)",
+            "def test_f(capsys):\n    f(3)\n    assert capsys.readouterr().out == 'hello 3\\n'\n    f(4)\n    assert capsys.readouterr().out.strip() == 'hello 4'",
+        ),
+        (
+            "class C:\n    def __enter__(s): return 3\n    def __exit__(s, *_): pass",
+            "with C() as x:\n    assert x == 3",
+        ),
+        (
+            "import resource\nresource.setrlimit(resource.RLIMIT_STACK, (1 << 28, resource.RLIM_INFINITY))\ndef f(): return 1",
+            "assert f() == 1",
+        ),
+    ],
+)
+def test_objects_look_as_they_are(code: Code, program: str, test: str) -> None:
+    verdict = judged(code, program, [test])
+    assert verdict.correct, verdict
+
+
+@needs_sandbox
+def test_an_object_swallows_no_assertion_and_is_not_callable_by_being_far(code: Code) -> None:
+    swallows = "class C:\n    def __enter__(s): return 4\n    def __exit__(s, *_): return True"
+    assert judged(code, swallows, ["with C() as x:\n    assert x == 3"]).outcome is WRONG
+    assert judged(code, "def f(): return object()", ["assert callable(f())"]).outcome is WRONG
+    assert (
+        judged(
+            code, "class f:\n    __bool__ = __eq__ = lambda *_: True", ["assert f() == f()\nassert f() == 3"]
+        ).outcome
+        is not CORRECT
+    )
+
+
+@needs_sandbox
+@pytest.mark.parametrize("feed", [
+    "from unittest.mock import patch\nwith patch('builtins.input', side_effect=['3']):\n    assert f() == 3",
+    "import io, sys\nsys.stdin = io.StringIO('3')\nassert f() == 3",
+    "def test(monkeypatch):\n    monkeypatch.setattr('builtins.input', lambda: '3')\n    assert f() == 3",
+])  # fmt: skip
+def test_a_test_that_feeds_the_input_is_broken_not_the_program_wrong(code: Code, feed: str) -> None:
+    verdict = judged(code, "def f(): return int(input())", [feed])
+    assert (verdict.outcome, verdict.cause) == (UNJUDGED, Cause.OURS), verdict
+
+
+@needs_sandbox
+def test_as_much_may_be_printed_as_is_expected(code: Code) -> None:
+    long = "\n".join(map(str, range(300_000)))
+    assert judged(code, "print(*range(int(input())), sep='\\n')", [{"stdin": "300000", "stdout": long}]).correct
+    assert judged(code, "print(*range(10 ** 6), sep='\\n')", [{"stdin": "", "stdout": "7"}]).reason.startswith(
+        "more than"
+    )
+
+
+@needs_sandbox
 def test_work_in_place(code: Code) -> None:
     rotate = "def rotate(a):\n    a.insert(0, a.pop())"
     dropped = ["a = [1, 2, 3]\nrotate(a)\nassert a == [3, 1, 2]"]

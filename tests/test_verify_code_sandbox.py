@@ -287,7 +287,10 @@ def test_without_a_control_group_the_address_space_is_limited(monkeypatch: pytes
 @pytest.mark.skipif(platform.system() != "Linux", reason="the kernel's groups")
 def test_groups_of_both_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Their files as a folder: what is written where, and when a program has been killed."""
-    for limit, counter in (("memory.max", "memory.events"), ("memory.limit_in_bytes", "memory.oom_control")):
+    for limit, counter, hits in (
+        ("memory.max", "memory.events", "memory.events"),
+        ("memory.limit_in_bytes", "memory.oom_control", "memory.max_usage_in_bytes"),
+    ):
         parent = tmp_path / limit
         parent.mkdir()
         make = Path.mkdir
@@ -308,7 +311,11 @@ def test_groups_of_both_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert (group.path / "cgroup.procs").read_text() == "7"
         assert not group.exceeded()
         (group.path / counter).write_text("low 0\noom_kill 2\n")
+        assert group.starved(), "killed, though its limit was never reached"
+        assert not group.exceeded()
+        (group.path / hits).write_text("max 3\noom_kill 2\n" if hits == counter else "12340\n")
         assert group.exceeded()
+        assert not group.starved()
 
 
 # ------------------------------------------------------------------------------------------------ a server

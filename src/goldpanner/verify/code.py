@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
 from goldpanner.errors import InputError
@@ -143,7 +143,9 @@ class Code:
 
     def _script(self, program: str, test: Mapping[str, Any], check: "_Check | None") -> None:
         stdin = str(test["stdin"])
-        with self.sandbox.start("script", program, self.limits, stdin=stdin) as running:
+        room = max(self.limits.output_kb, 2 * len(str(test.get("stdout") or "")) // 1024)
+        limits = replace(self.limits, output_kb=room)
+        with self.sandbox.start("script", program, limits, stdin=stdin) as running:
             _started(running, b"started")
             out, status = _heard(running.rest)
             if status:
@@ -270,6 +272,10 @@ class _Served:
 
     def _reply(self, request: dict[str, Any]) -> dict[str, Any]:
         reply = self._read()
+        printed = reply.get("printed") if isinstance(reply, dict) else None
+        return {**self._checked(reply, request), **({"printed": printed} if isinstance(printed, str) else {})}
+
+    def _checked(self, reply: Any, request: dict[str, Any]) -> dict[str, Any]:
         try:
             if isinstance(reply.get("opaque"), str):
                 return {"opaque": reply["opaque"][:200]}
@@ -277,7 +283,8 @@ class _Served:
                 return {"raised": self._raised(reply)}
             if reply.get("end") is True and request["do"] == "next":
                 return {"end": True}
-            for part in (good := {key: reply[key] for key in ("value", "after") if key in reply}).values():
+            good = {key: reply[key] for key in ("value", "after") if key in reply}
+            for part in good.values():
                 decode(part, _elsewhere)
             return good if "value" in good else _forged()
         except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError):

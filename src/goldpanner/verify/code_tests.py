@@ -13,7 +13,7 @@ from goldpanner.verify.answer_part import blocks
 from goldpanner.verify.sandbox.testcode import asked, bound
 
 Test = str | Mapping[str, Any]
-_PYTHON = ("python", "python3", "py")
+_PYTHON = re.compile(r"py(?:thon)?[\d.]*")
 _BARE = re.compile(r"^[ \t]*```[ \t]*\r?$", re.MULTILINE)
 _JUDGES_HAVE = (
     "numpy scipy pandas sympy networkx sortedcontainers numba sklearn matplotlib mpmath gmpy2 more_itertools bitarray "
@@ -164,7 +164,8 @@ def _programs(text: str) -> list[str] | None:
     if not fenced:
         return [] if "```" in text else None
     tags = [(block.info.lower().split()[:1], block.text) for block in fenced]
-    return [code for tag, code in tags if tag and tag[0].strip("{.}") in _PYTHON] or [c for tag, c in tags if not tag]
+    python = [code for tag, code in tags if tag and _PYTHON.fullmatch(tag[0].strip("{.}"))]
+    return python or [code for tag, code in tags if not tag]
 
 
 def lacking(program: str, missing: str) -> str | None:

@@ -135,14 +135,14 @@ def _confine(limits: dict[str, int]) -> None:
         ("CPU", limits["cpu"], limits["cpu"] + 1),
         ("NPROC", limits["processes"], limits["processes"]),
         ("FSIZE", limits["disk"], limits["disk"]),
-        ("STACK", STACK, STACK),
+        ("STACK", STACK, -1),
         ("NOFILE", 64, 64),
         ("CORE", 0, 0),
     ):
         kind = getattr(resource, "RLIMIT_" + name, None)
         if kind is not None and (name != "NPROC" or limits["processes"]):
             with contextlib.suppress(ValueError, OSError):  # a lower limit is there already, or the system has none
-                resource.setrlimit(kind, (soft, hard))
+                resource.setrlimit(kind, (soft, hard if hard >= 0 else resource.getrlimit(kind)[1]))
 
 
 def _furnish() -> None:
@@ -229,8 +229,12 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "len": len, "str": str, "repr": repr, "hash": hash, "bool": bool, "abs": abs, "int": int, "float": float,
     "enter": lambda value: value.__enter__(), "exit": lambda value: value.__exit__(None, None, None),
     **{name: getattr(operator, name) for name in _OPERATORS.split()},
+    "radd": lambda value, other: other + value, "rsub": lambda value, other: other - value,
+    "rmul": lambda value, other: other * value, "rtruediv": lambda value, other: other / value,
 }  # fmt: skip
 """What a test may ask to be done with a value that stays with the program."""
+DUNDERS = {name: f"__{name.rstrip('_')}__" for name in OPERATIONS if name not in ("get", "set", "del", "isinstance")}
+"""Of each operation the special method that a class has for it."""
 
 
 class _Held:
@@ -242,13 +246,16 @@ class _Held:
         self.numbers: dict[int, int] = {}
 
     def reference(self, value: Any) -> Any:
-        """Return the JSON of a reference: number, kind, and the name of its class if the program's names hold it."""
+        """Return the JSON of a reference: number, class if the program's names hold it, what can be done with it."""
         number = self.numbers.setdefault(id(value), len(self.values))
         if number == len(self.values):
             self.values.append(value)
         kind = type(value)
         name = kind.__name__ if self.space.get(kind.__name__) is kind else ""
-        return {"ref": [number, "iterator" if hasattr(kind, "__next__") else "object", name]}
+        if kind is type(_ for _ in ()):
+            name = "generator"
+        special = set().union(*(vars(each) for each in kind.__mro__))
+        return {"ref": [number, name, [do for do, dunder in DUNDERS.items() if dunder in special]]}
 
     def referred(self, kind: str, content: Any) -> Any:
         if kind != "ref":
@@ -289,6 +296,7 @@ def _serve(program: str) -> NoReturn:
     held = _Held(space)
     while True:
         request = hear()
+        sys.stdout = printed = io.StringIO()
         try:
             reply = _answer(held, request)
         except Opaque as error:
@@ -297,6 +305,8 @@ def _serve(program: str) -> NoReturn:
             reply = {"end": True} if request["do"] == "next" else {"raised": named(error)}
         except BaseException as error:
             reply = {"raised": named(error)}
+        if text := printed.getvalue():
+            reply["printed"] = text
         try:
             say(reply)
         except (ValueError, RecursionError) as error:  # data too deep

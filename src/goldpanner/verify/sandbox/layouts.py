@@ -5,6 +5,7 @@ fixtures, parametrize). What is missing makes the test broken, and says so.
 """
 
 import inspect
+import io
 import math
 import re
 import sys
@@ -114,6 +115,10 @@ def _automatic(fixtures: dict[str, Any], wanted: list[str]) -> list[str]:
 
 def _fixture(name: str, fixtures: dict[str, Any], ends: list[Iterator[Any]]) -> Any:
     named = {f.fixture["name"] or key: f for key, f in fixtures.items()}
+    if name == "capsys" and name not in named:
+        ends.append(_printed())
+        next(ends[-1])
+        return Capture()
     if name not in named:
         raise Opaque(f"it wants {name!r}, a fixture that is not here")
     maker = named[name]
@@ -123,6 +128,24 @@ def _fixture(name: str, fixtures: dict[str, Any], ends: list[Iterator[Any]]) -> 
         ends.append(value)
         return next(value)
     return value
+
+
+class Capture:
+    """Stands for the fixture capsys."""
+
+    def readouterr(self) -> Any:
+        """Return what was printed since the last time."""
+        out, err = (getattr(stream, "getvalue", str)() for stream in (sys.stdout, sys.stderr))
+        texts = types.SimpleNamespace(out=out, err=err)
+        sys.stdout, sys.stderr = io.StringIO(), io.StringIO()
+        return texts
+
+
+def _printed() -> Iterator[None]:
+    own = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = io.StringIO(), io.StringIO()
+    yield
+    sys.stdout, sys.stderr = own
 
 
 def pytest() -> types.ModuleType:

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count
 from pathlib import Path
@@ -21,18 +21,31 @@ class Group:
     """One control group, of either version of the kernel's interface; empty and removed when closed."""
 
     path: Path
-    _kills: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._kills = self._killed()
 
     def add(self, pid: int) -> None:
         """Put a process into the group; what it starts from now on follows. Raises OSError."""
         (self.path / "cgroup.procs").write_text(str(pid))
 
     def exceeded(self) -> bool:
-        """Return whether the kernel has killed a process of the group for its memory."""
-        return self._killed() > self._kills
+        """Return whether the kernel has killed a process of the group because of the group's limit."""
+        full = self._count("memory.max_usage_in_bytes", "") > 0.95 * self._count("memory.limit_in_bytes", "")
+        return self._killed() > 0 and (full or self._count("memory.events", "max") > 0)
+
+    def starved(self) -> bool:
+        """Return whether the kernel has killed a process of the group because the machine has no memory left."""
+        return self._killed() > 0 and not self.exceeded()
+
+    def _killed(self) -> int:
+        return self._count("memory.events", "oom_kill") + self._count("memory.oom_control", "oom_kill")
+
+    def _count(self, name: str, word: str) -> int:
+        """Return the number behind a word in one of the group's files, 0 without it."""
+        with suppress(OSError, ValueError):
+            for line in (self.path / name).read_text().splitlines():
+                first, _, last = line.rpartition(" ")
+                if first == word:
+                    return int(last)
+        return 0
 
     def close(self) -> None:
         """Remove the group; its processes must have ended, which the kernel may notice a little later."""
@@ -42,14 +55,6 @@ class Group:
             if not self.path.exists():
                 return
             time.sleep(0.002)
-
-    def _killed(self) -> int:
-        for name in ("memory.events", "memory.oom_control"):
-            with suppress(OSError):
-                for line in (self.path / name).read_text().splitlines():
-                    if line.startswith("oom_kill "):
-                        return int(line.split()[1])
-        return 0
 
 
 def group(limit: int) -> Group | None:

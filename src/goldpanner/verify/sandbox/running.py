@@ -253,7 +253,8 @@ class Running:
         """Return in words how it came to its end. Raises Stopped where the machine, not the program, is the reason."""
         if self.group is not None and self.group.exceeded():
             return f"more than {self.limits.memory_mb} MB of memory"
-        if status == 137 and _kills_of_machine() > self._kills:
+        starved = self.group.starved() if self.group is not None else _kills_of_machine() > self._kills
+        if status == 137 and starved:
             raise Stopped("failed", "killed: the machine has run out of memory")
         return ending(status, self.error, self.limits)
 

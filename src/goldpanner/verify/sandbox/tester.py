@@ -14,31 +14,20 @@ import builtins
 import os
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NoReturn
 
-from goldpanner.verify.sandbox.confined import OPERATIONS, named
+from goldpanner.verify.sandbox.confined import DUNDERS, named
 from goldpanner.verify.sandbox.testcode import Prepared, asked, bound, caught, has_tests, libraries
 from goldpanner.verify.sandbox.values import Opaque, decode, encode
 
 COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
-HARMLESS = (
-    "isinstance",
-    "iter",
-    "enter",
-    "exit",
-    "len",
-    "getitem",
-    "setitem",
-    "delitem",
-    "str",
-    "repr",
-    "int",
-    "float",
-    "index",
+_GUARDED = (
+    "bool contains hash abs add sub mul matmul truediv floordiv mod pow neg pos invert and_ or_ xor lshift rshift"
 )
-"""What is asked of any object: the test compares what comes of it."""
-DUNDERS = {name: f"__{name.rstrip('_')}__" for name in OPERATIONS if name not in ("call", "get", "set", "del", "next")}
+GUARDED = frozenset([*COMPARISONS, *_GUARDED.split(), "radd", "rsub", "rmul", "rtruediv", "iadd", "isub", "imul"])
+"""What an object could answer so that every test passes: asked only of one whose class the test names."""
 
 
 class Hidden(BaseException):
@@ -59,6 +48,9 @@ class Session:
         self.calls = self.checks = 0
         self.theirs: list[BaseException] = []
         self.hidden = ""
+        self.fed = False
+        """Whether the test has put something in the place of its standard input, which the program does not see."""
+        self.remotes: dict[int, Remote] = {}
         self.exceptions: dict[str, type[Exception]] = {}
 
     def ask(self, do: str, target: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -66,8 +58,10 @@ class Session:
         in_place, self.dropped = self.in_place or self.dropped, False
         request = {"do": do, **target, "args": encode(args, _given), "kwargs": encode(kwargs, _given)}
         self.calls += 1
+        self.fed |= builtins.input is not INPUT or sys.stdin is not STDIN
         self.say(request)
         reply = self.hear()
+        sys.stdout.write(reply.get("printed", ""))
         if "end" in reply:
             raise StopIteration
         if "raised" in reply:
@@ -91,8 +85,11 @@ class Session:
             except ImportError:
                 return items
             return numpy.array(items)
-        number, what, name = content
-        return (RemoteIterator if what == "iterator" else Remote)(self, {"ref": number}, name in self.names)
+        number, name, able = content
+        if number not in self.remotes:
+            far = _kind(tuple(able), name == "generator")
+            self.remotes[number] = far(self, {"ref": number}, name in self.names)
+        return self.remotes[number]
 
     def hide(self, what: str) -> NoReturn:
         """Give up: remembered, so that no handler of the test can swallow it."""
@@ -114,6 +111,7 @@ class Session:
 
 
 STOPS = (StopIteration, StopAsyncIteration)
+INPUT, STDIN = builtins.input, sys.stdin
 
 
 def _given(value: Any) -> Any:
@@ -133,9 +131,6 @@ class Remote:
     def _do(self, do: str, *args: Any, **kwargs: Any) -> Any:
         return self._session.ask(do, self._target, args, kwargs)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: D102
-        return self._do("call", *args, **kwargs)
-
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
@@ -152,43 +147,45 @@ class Remote:
 
 
 def _operation(do: str) -> Callable[..., Any]:
-    def operation(self: Remote, *args: Any) -> Any:
-        if do == "exit":
-            args = ()
-        if do in HARMLESS:
-            return self._do(do, *args)
-        if do in COMPARISONS and args[0] is None:
-            return do == "ne"
-        if do in ("eq", "ne") and args[0] is self:
-            return do == "eq"
-        other_asked = all(isinstance(arg, Remote) and arg._asked for arg in args)
-        if not self._asked or (do in COMPARISONS and not other_asked):
-            if do == "bool" and "name" in self._target:
-                return True
+    def operation(self: Remote, *args: Any, **kwargs: Any) -> Any:
+        if do == "exit":  # an exception of the test is never the program's to swallow
+            self._do(do)
+            return False
+        if do in COMPARISONS and (args[0] is None or args[0] is self):
+            return do in ("eq", "le", "ge") if args[0] is self else do == "ne"
+        others_asked = all(isinstance(arg, Remote) and arg._asked for arg in args)
+        if do in GUARDED and (not self._asked or (do in COMPARISONS and not others_asked)):
             if do == "hash":
                 return id(self)
             self._session.hide(f"an object, of which the test asks {DUNDERS[do]}")
-        return self._do(do, *args)
+        return self._do(do, *args, **kwargs)
 
     return operation
 
 
-for _name, _dunder in DUNDERS.items():
-    if _name != "isinstance":
-        setattr(Remote, _dunder, _operation(_name))
+for _name in ("eq", "ne", "hash", "bool", "str", "repr"):
+    setattr(Remote, DUNDERS[_name], _operation(_name))
 
 
-class RemoteIterator(Remote):
-    """An iterator of the program: its items cross one by one."""
+@lru_cache(maxsize=256)
+def _kind(able: tuple[str, ...], generator: bool) -> type[Remote]:
+    """Return the class of values that can do what the program's can: `callable(f(1))` and `iter(f(1))` tell."""
+    members: dict[str, Any] = {DUNDERS[do]: _operation(do) for do in able if do in DUNDERS}
+    if "next" in able:
+        members |= {"__iter__": lambda self: self, "__contains__": lambda self, item: any(item == x for x in self)}
+    if generator:
+        members["__class__"] = property(lambda _: types.GeneratorType)
+    return type("Remote", (Remote,), members)
 
-    def __iter__(self) -> Iterator[Any]:
-        return self
 
-    def __next__(self) -> Any:
-        return self._do("next")
+class Named(Remote):
+    """What a name of the program stands for."""
 
-    def __contains__(self, item: Any) -> bool:
-        return any(item == each for each in self)
+    __call__ = _operation("call")
+    __getitem__ = _operation("getitem")
+
+    def __bool__(self) -> bool:
+        return True
 
 
 def overwrite(old: Any, new: Any) -> None:
@@ -229,7 +226,11 @@ def test(program: str, in_place: bool, say: Callable[[Any], None], hear: Callabl
         # a test says nothing of the program if it fails before it asks anything, or by itself for lack of a module or
         # for an argument that cannot cross; what the program raised is never the test's fault
         its_own = isinstance(error, (ImportError, Opaque)) and not any(error is each for each in session.theirs)
-        outcome = {"failed" if session.calls and not its_own else "broken": ": ".join(filter(None, named(error)[:2]))}
+        if session.fed:
+            outcome = {"broken": "it gives the program a standard input of its own, which does not cross"}
+        else:
+            why = ": ".join(filter(None, named(error)[:2]))
+            outcome = {"failed" if session.calls and not its_own else "broken": why}
     else:
         asks = "asks nothing of the program" if not session.calls else "" if session.checks else "checks nothing"
         outcome = {"broken": f"it {asks}"} if asks else {"passed": session.calls}
@@ -245,7 +246,7 @@ def _run(tree: ast.Module, session: Session) -> None:
     tree = ast.fix_missing_locations(prepared.visit(tree))
     for name in names:
         own = prepared.renamed.get(name, name)
-        space[name] = Remote(session, {"name": own}, True) if own else Program(session)
+        space[name] = Named(session, {"name": own}, True) if own else Program(session)
     if kinds := caught(tree) & session.names:
         session.say({"do": "exceptions", "names": sorted(kinds)})
         for name in session.hear().get("value", ()):
@@ -281,4 +282,4 @@ class Program:
 
     def __getattr__(self, name: str) -> Any:
         self._session.names.add(name)
-        return Remote(self._session, {"name": name}, True)
+        return Named(self._session, {"name": name}, True)
