@@ -290,7 +290,7 @@ def test_nothing_judged_is_nothing_to_measure(tmp_path):
 
 
 def test_options_of_a_store_are_refused_for_a_file(pilot):
-    for option in ("--task", "--verifier", "--params"):
+    for option in ("--task", "--verdicts-of", "--params"):
         assert "choose among the samples of a store" in call("measure", pilot, option, "x", code=2)
 
 

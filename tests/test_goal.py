@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from goldpanner.cli import application
-from goldpanner.cli.sample import goal_of
+from goldpanner.cli.sample import GoalOptions
 from goldpanner.errors import InputError
 from goldpanner.measure import sequential
 from goldpanner.policies.scripted import ScriptedPolicy
@@ -148,14 +148,18 @@ def test_a_half_width_is_reached_everywhere_and_the_most_is_kept():
 
 
 def test_options_stand_for_goals():
-    assert goal_of(None, None, None, None) == Goal("fixed", 64)
-    assert goal_of(9, None, None, None) == Goal("fixed", 9)
-    assert goal_of(None, None, None, 500) == Goal("settled", 4096, budget=500)
-    assert goal_of(300, "settled", 16, None) == Goal("settled", 300, group=16)
-    assert goal_of(None, "halfwidth < 0.02", None, 9) == Goal("halfwidth", 4096, 0.02, budget=9)
+    assert GoalOptions().goal() == Goal("fixed", 64)
+    assert GoalOptions(n=9).goal() == Goal("fixed", 9)
+    assert GoalOptions(budget=500).goal() == Goal("settled", 4096, budget=500)
+    assert GoalOptions(n=300, until="settled", group=16).goal() == Goal("settled", 300, group=16)
+    assert GoalOptions(until="halfwidth < 0.02", budget=9).goal() == Goal("halfwidth", 4096, 0.02, budget=9)
+    base = Counts.of([4], [1])
+    assert GoalOptions().goal(base).margin == 0.1
+    with pytest.raises(InputError, match="margin is 0"):
+        GoalOptions(against="base", margin=0.0).goal(base)
     for text in ("half<0.1", "halfwidth<0.1.2", "halfwidth<", "64"):
         with pytest.raises(InputError, match="write settled, or halfwidth"):
-            goal_of(None, text, None, None)
+            GoalOptions(until=text).goal()
     for wrong in ({"most": 0}, {"kind": "x"}, {"width": 0.5}, {"budget": 0}, {"group": 16}):
         with pytest.raises(InputError, match="goal"):
             Goal(**wrong)

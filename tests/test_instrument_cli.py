@@ -130,7 +130,7 @@ def test_what_export_does_not_use_is_refused(tmp_path):
     drawn = json.loads(call(*words, "--json"))
     line = ("export", drawn["policy"], tmp_path / "x", "--store", store)
     assert "--low, --rows: a problem set is chosen by it" in call(*line, "--low", "0.1", "--rows", "4", code=2)
-    assert "--verifier exact" in call(*line, "--for", "inspect", "--verifier", "exact", code=2)
+    assert "--verdicts-of exact" in call(*line, "--for", "inspect", "--verdicts-of", "exact", code=2)
     assert "--for trl writes Parquet, not x.jsonl; give x.parquet" in call(
         "export", drawn["policy"], tmp_path / "x.jsonl", "--store", store, "--for", "trl", code=2
     )

@@ -104,7 +104,7 @@ def test_another_verifier_judges_what_is_stored_and_draws_nothing_twice(file):
     assert again["correct"] == says["correct"] > number["correct"]
     fresh = ("sample", "scripted:0.5", file, "--store", file.parent / "fresh", "--json", "-n")
     assert json.loads(call(*fresh, 12)) == again, "as if one verifier had judged from the start"
-    assert "say which with verifier= (--verifier)" in call("measure", again["policy"], "--store", store, code=2)
+    assert "say which with verifier= (--verdicts-of)" in call("measure", again["policy"], "--store", store, code=2)
 
 
 def test_the_next_command_measures_what_was_drawn(file):
@@ -112,7 +112,7 @@ def test_the_next_command_measures_what_was_drawn(file):
     for more in ((), ("--template", "chat"), ("--verifier", f"{file.parent}/rewards.py:half", "--threshold", 0.5)):
         told = call(*words, *more)
         command = shlex.split(told.split("next: goldpanner ")[1])
-        assert ("--params" in command, "--verifier" in command) == (bool(more), "--threshold" in more)
+        assert ("--params" in command, "--verdicts-of" in command) == (bool(more), "--threshold" in more)
         found = json.loads(call(*command, "--json"))
         assert found["samples"] == 48
     assert found["pass_at_k"]["1"]["value"] == 1.0, "the reward's verdicts, not those of the first verifier"
@@ -144,7 +144,7 @@ def test_models_judged_by_different_verifiers_are_not_compared(file):
         *compared, code=2
     )
     call("sample", "scripted:0.2", file, *store, "-n", 8)
-    assert "gained" in call(*compared, "--verifier", "number:wrong-if-missing@2+within-1e-06")
+    assert "gained" in call(*compared, "--verdicts-of", "number:wrong-if-missing@2+within-1e-06")
 
 
 @pytest.mark.parametrize("drawn_by", ["exact", "number:wrong-if-missing"])
@@ -156,7 +156,7 @@ def test_origins_are_told_from_the_verdicts_that_are_counted_alone(file, drawn_b
         call(*words, "--verifier", drawn_by)
         ids.append(json.loads(call(*words, "--verifier", "number:wrong-if-missing"))["policy"])
     store.append_scores(ids[0], [(sample, -1.0) for sample in store.samples(policy=ids[1])])
-    counted = ("--verifier", "number:wrong-if-missing@2+within-1e-06")
+    counted = ("--verdicts-of", "number:wrong-if-missing@2+within-1e-06")
     found = json.loads(call("compare", *ids, "--store", store.root, *counted, "--json"))
     assert len(found["origin"]) == (0 if drawn_by == "exact" else 6), "all six are gained"
 

@@ -235,7 +235,7 @@ def _same_verifier(base: Source, rl: Source) -> None:
         raise InputError(
             f"base ({base.name}) was judged by {', '.join(sorted(before))}, RL ({rl.name}) by "
             f"{', '.join(sorted(after))}; let one verifier judge what is stored of both (goldpanner sample ... "
-            "--verifier NAME, which draws nothing that is there) and name it with --verifier"
+            "--verifier NAME, which draws nothing that is there) and name it with --verdicts-of"
         )
 
 

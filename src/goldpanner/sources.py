@@ -148,7 +148,7 @@ def load_counts(
                 return _of_store(policy, what, tasks, verifier, params)
         if store is None and (tasks or verifier or params):
             raise InputError(
-                f"--task, --verifier and --params choose among the samples of a store, and {name} is a file; leave "
+                f"--task, --verdicts-of and --params choose among the samples of a store, and {name} is a file; leave "
                 "them out, or name a store with --store DIR"
             )
         return _of_log(Path(what), log or Log())

@@ -1,68 +1,47 @@
 """`import`, `export`, `store` and `report`: samples in, samples out, and what is kept of them."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
-from goldpanner.cli.app import app
-from goldpanner.cli.options import (
-    AsJson,
-    Filter,
-    Format,
-    Map,
-    Params,
-    PoolSteps,
-    Rescore,
-    Score,
-    Step,
-    StoreFolder,
-    Task,
-    Threshold,
-    TornTail,
-    Verifier,
-)
+from goldpanner.cli.app import RUN, STORE, app
+from goldpanner.cli.options import STORE_FOLDER, AsJson, LogOptions, StoreSelection, with_options
 from goldpanner.errors import InputError
 
+if TYPE_CHECKING:
+    from goldpanner.store import Store
 
-@app.command("import")
-def import_(
+
+@app.command("import", rich_help_panel=STORE)
+@with_options
+def import_command(
     src: Annotated[Path, typer.Argument(help="A file or folder that another tool wrote.")],
-    store: Annotated[
-        Path | None, typer.Option("--store", help="Store to read it into; without it, counts are shown.")
-    ] = None,
-    counts: Annotated[Path | None, typer.Option("--counts", help="Write counts JSONL here.")] = None,
-    format_: Format = None,
-    map_: Map = None,
-    policy: Annotated[
-        str | None, typer.Option(help="Policy id to store under; by default from the log's model.")
-    ] = None,
-    threshold: Threshold = None,
-    score: Score = None,
-    filter_: Filter = None,
-    step: Step = None,
-    pool_steps: PoolSteps = False,
-    rescore: Rescore = None,
-    torn_tail: TornTail = False,
+    store: Annotated[Path | None, STORE_FOLDER] = None,
+    counts: Annotated[Path | None, typer.Option(help="Counts file to write.")] = None,
+    policy: Annotated[str | None, typer.Option(help="Policy id to store under instead of the log's own.")] = None,
+    *,
+    log: LogOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Read another tool's log: what was read, what was left out, and why.
+    """Read another tool's log.
+
+    It says what was read, what was left out, and why; the samples go into --store, the counts into --counts.
 
     Example: goldpanner import samples_gsm8k.jsonl --counts base.jsonl
     """
     from goldpanner import interop
-    from goldpanner.sources import Log
     from goldpanner.store.find import open_store
 
-    log = Log(format_, threshold, score, filter_, step, pool_steps, rescore, torn_tail, map_).read(src)
+    imported = log.log().read(src)
     if store is not None:
-        report = log.into(open_store(store), policy=policy)
+        report = imported.into(open_store(store), policy=policy)
     else:
-        table = log.counts(pool_steps=pool_steps)
-        report = log.report
+        table = imported.counts(pool_steps=log.pool_steps)
+        report = imported.report
         if counts is not None:
             interop.write_counts(table, counts)
     typer.echo(json.dumps(asdict(report)) if as_json else "\n".join(report.lines()))
@@ -77,23 +56,35 @@ class Target(StrEnum):
     VERL = "verl"
 
 
-@app.command("export")
+@dataclass(frozen=True)
+class ChoiceOptions:
+    """Which problems of a problem set are written, by their measured P, and how often."""
+
+    low: Annotated[float, typer.Option(help="Only problems whose measured P is at least this.")] = 0.0
+    high: Annotated[float, typer.Option(help="Only problems whose measured P is at most this.")] = 1.0
+    weight: Annotated[str, typer.Option(help="uniform, or variance: rows in proportion to p(1-p).")] = "uniform"
+    rows: Annotated[int | None, typer.Option(help="Rows in all, problems repeated by weight.")] = None
+
+    def changed(self) -> list[str]:
+        """Return the options that differ from their defaults."""
+        return [f"--{each.name}" for each in fields(self) if getattr(self, each.name) != each.default]
+
+
+@app.command("export", rich_help_panel=STORE)
+@with_options
 def export_command(
     policy: Annotated[str, typer.Argument(help="A policy in the store: a run's name, or an id.")],
     out: Annotated[Path, typer.Argument(help="File to write.")],
-    store: StoreFolder,
     target: Annotated[
         Target, typer.Option("--for", help="counts, inspect (a log), trl or verl (a problem set).")
     ] = Target.COUNTS,
-    task: Task = None,
-    verifier: Verifier = None,
-    params: Params = None,
-    low: Annotated[float, typer.Option(help="Only problems whose measured P is at least this.")] = 0.0,
-    high: Annotated[float, typer.Option(help="Only problems whose measured P is at most this.")] = 1.0,
-    weight: Annotated[str, typer.Option(help="uniform, or variance: rows in proportion to p(1-p).")] = "uniform",
-    rows: Annotated[int | None, typer.Option(help="Rows in all, problems repeated by weight.")] = None,
+    *,
+    selection: StoreSelection,
+    choice: ChoiceOptions,
 ) -> None:
-    """Write counts, an inspect_ai log, or a problem set chosen by measured P.
+    """Write counts, an inspect_ai log, or a problem set.
+
+    A problem set for TRL or verl is chosen by measured P.
 
     Example: goldpanner export base train.parquet --store runs/world-seed0 --for trl --low 0.02 --high 0.9
     """
@@ -101,56 +92,74 @@ def export_command(
     from goldpanner.interop.selection import Weight
     from goldpanner.store.find import find_policy, open_store
 
-    chosen_by_p = {"--low": low != 0, "--high": high != 1, "--weight": weight != "uniform", "--rows": rows is not None}
-    if target in (Target.COUNTS, Target.INSPECT) and any(chosen_by_p.values()):
-        idle = ", ".join(name for name, given in chosen_by_p.items() if given)
+    if selection.store is None:
+        raise InputError("no store was given; name the folder that holds the policy with --store DIR")
+    if target in (Target.COUNTS, Target.INSPECT) and choice.changed():
         raise InputError(
-            f"{idle}: a problem set is chosen by it, with --for trl or verl; {target.value} holds them all"
+            f"{', '.join(choice.changed())}: a problem set is chosen by it, with --for trl or verl; {target.value} "
+            "holds them all"
         )
     if target in (Target.TRL, Target.VERL) and out.suffix != ".parquet":
         raise InputError(
             f"--for {target.value} writes Parquet, not {out.name}; give {out.with_suffix('.parquet').name}"
         )
-    if target is Target.INSPECT and verifier:
-        raise InputError(f"--verifier {verifier}: an inspect log holds the verdicts that were sampled; leave it out")
-    place = open_store(store)
-    who = find_policy(place, policy)
+    store = open_store(selection.store)
     if target is Target.INSPECT:
-        samples = [s for s in place.samples(policy=who, params=params) if not task or s.task in task]
-        stated = place.get("params", params or samples[0].params) if samples else None
-        interop.write_inspect(samples, place.problems(), out, model=policy, params=stated)
-        typer.echo(f"{len(samples):,} samples: {out}")
+        _export_log(store, policy, out, selection)
         return
-    counts = place.counts(who, params=params, tasks=task, verifier=verifier)
+    counts = store.counts(
+        find_policy(store, policy), params=selection.params, tasks=selection.task, verifier=selection.verdicts_of
+    )
     if target is Target.COUNTS:
         interop.write_counts(counts, out)
         typer.echo(f"{len(counts):,} problems: {out}")
         return
-    if weight not in Weight.__args__:  # type: ignore[attr-defined]
-        raise InputError(f"--weight is {weight!r}; give uniform or variance")
-    chosen = interop.select(place.problems(), counts, low=low, high=high, weight=weight, rows=rows)  # type: ignore[arg-type]
-    (interop.write_trl if target is Target.TRL else interop.write_verl)(chosen, out)
-    used = int((chosen.copies > 0).sum())  # --rows may be fewer than the problems chosen
-    typer.echo(f"{used:,} of {len(counts):,} problems, {int(chosen.copies.sum()):,} rows: {out}")
+    if choice.weight not in get_args(Weight):
+        raise InputError(f"--weight is {choice.weight!r}; give uniform or variance")
+    problems = interop.select(
+        store.problems(), counts, low=choice.low, high=choice.high, weight=cast("Weight", choice.weight),
+        rows=choice.rows,
+    )  # fmt: skip
+    (interop.write_trl if target is Target.TRL else interop.write_verl)(problems, out)
+    used = int((problems.copies > 0).sum())  # --rows may be fewer than the problems chosen
+    typer.echo(f"{used:,} of {len(counts):,} problems, {int(problems.copies.sum()):,} rows: {out}")
     if target is Target.VERL:
+        from goldpanner.train.verl import export_notes
+
         script = out.with_suffix(".sh")
         script.write_text(interop.verl_command(out), encoding="utf-8")
         typer.echo(f"the command line for verl, to be filled in: {script}")
-        from goldpanner.train.verl import export_notes
-
-        for note in export_notes({problem.task for problem in chosen.problems}):
+        for note in export_notes({problem.task for problem in problems.problems}):
             typer.echo(f"note: {note}", err=True)
 
 
+def _export_log(store: "Store", policy: str, out: Path, selection: StoreSelection) -> None:
+    """Write an inspect_ai log of a policy's samples."""
+    from goldpanner import interop
+    from goldpanner.store.find import find_policy
+
+    if selection.verdicts_of:
+        raise InputError(
+            f"--verdicts-of {selection.verdicts_of}: an inspect log holds the verdicts of the sampling; leave it out"
+        )
+    samples = store.samples(policy=find_policy(store, policy), params=selection.params)
+    samples = [sample for sample in samples if not selection.task or sample.task in selection.task]
+    params = store.get("params", selection.params or samples[0].params) if samples else None
+    interop.write_inspect(samples, store.problems(), out, model=policy, params=params)
+    typer.echo(f"{len(samples):,} samples: {out}")
+
+
 stores = typer.Typer(help="Look after a sample store.", no_args_is_help=True)
-app.add_typer(stores, name="store")
+app.add_typer(stores, name="store", rich_help_panel=STORE)
+
+StoreArgument = Annotated[Path, typer.Argument(help="Folder of the store, or of a run.")]
 
 
 @stores.command("check")
-def check_command(
-    store: Annotated[Path, typer.Argument(help="Folder of the store, or of a run.")], as_json: AsJson = False
-) -> None:
-    """Read every file through, set damaged ones aside, clear what dead writers left. Exits with 1 on damage.
+def check_command(store: StoreArgument, as_json: AsJson = False) -> None:
+    """Read every file through and set damaged ones aside.
+
+    What dead writers left is removed. Exits with 1 on damage.
 
     Example: goldpanner store check runs/world-seed0
     """
@@ -163,10 +172,10 @@ def check_command(
 
 
 @stores.command("compact")
-def compact_command(
-    store: Annotated[Path, typer.Argument(help="Folder of the store, or of a run.")], as_json: AsJson = False
-) -> None:
-    """Merge the parts of a store into one, sorted and without duplicates.
+def compact_command(store: StoreArgument, as_json: AsJson = False) -> None:
+    """Merge the parts of a store into one.
+
+    The new part is sorted and without duplicates.
 
     Example: goldpanner store compact runs/world-seed0
     """
@@ -176,9 +185,9 @@ def compact_command(
     typer.echo(json.dumps(asdict(report), default=str) if as_json else str(report))
 
 
-@app.command("report")
+@app.command("report", rich_help_panel=RUN)
 def report_command(folder: Annotated[Path, typer.Argument(help="Folder of a run.")], as_json: AsJson = False) -> None:
-    """Draw report.html anew from what a run kept.
+    """Draw a run's report.html anew.
 
     Example: goldpanner report runs/world-seed0
     """

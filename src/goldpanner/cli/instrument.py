@@ -1,37 +1,52 @@
 """`measure`, `compare` and `plan`: from counts to a verdict. Works without torch."""
 
 import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
 
-from goldpanner.cli.app import app
-from goldpanner.cli.options import (
-    AsJson,
-    Filter,
-    Format,
-    Ks,
-    Level,
-    Map,
-    Page,
-    Params,
-    PoolSteps,
-    Rescore,
-    Score,
-    Speak,
-    Step,
-    StoreOrNone,
-    Task,
-    Threshold,
-    TornTail,
-    Verifier,
-)
+from goldpanner.cli.app import MEASURE, app
+from goldpanner.cli.options import AsJson, Ks, Level, LogOptions, Page, Speak, StoreSelection, with_options
 from goldpanner.errors import InputError
 
 if TYPE_CHECKING:
-    from goldpanner.sources import Log, Source
+    from goldpanner.measure.corrections import VerifierErrors
+    from goldpanner.sources import Source
+
+COUNTS = "a counts file, a log or a table, a store's folder, or a policy of --store"
+
+
+@dataclass(frozen=True)
+class AuditOptions:
+    """What is known of the verifier's errors."""
+
+    false_positive: Annotated[str | None, typer.Option(help="Wrong answers passed / audited, e.g. 3/200.")] = None
+    false_negative: Annotated[str | None, typer.Option(help="Right answers failed / audited, e.g. 5/200.")] = None
+    checked: Annotated[bool, typer.Option("--checked", help="Take the audit that verify-check left in --store.")] = (
+        False
+    )
+
+    def errors(self, source: "Source") -> "VerifierErrors | None":
+        """Return the audit, None without. Raises InputError for one of the two numbers alone."""
+        from goldpanner.instrument import stored_errors
+        from goldpanner.measure.corrections import VerifierErrors
+
+        if self.checked:
+            return stored_errors(source)
+        shares = {"--false-positive": self.false_positive, "--false-negative": self.false_negative}
+        if not any(shares.values()):
+            return None
+        numbers = []
+        for option, text in shares.items():
+            if text is None:
+                raise InputError(f"a verifier's audit needs both {' and '.join(shares)}, e.g. 3/200 and 5/200")
+            errors, slash, audited = text.partition("/")
+            if not slash or not errors.isdecimal() or not audited.isdecimal():
+                raise InputError(f"{option} is {text!r}; write errors/audited, e.g. 3/200")
+            numbers += [int(errors), int(audited)]
+        return VerifierErrors(*numbers)
 
 
 def whole_numbers(text: str, option: str) -> list[int]:
@@ -48,74 +63,38 @@ def whole_numbers(text: str, option: str) -> list[int]:
     return numbers
 
 
-def load_source(
-    what: str,
-    store: Path | None,
-    tasks: list[str] | None,
-    verifier: str | None,
-    params: str | None,
-    log: "Log",
-) -> "Source":
-    """Return the counts that an argument stands for; print what was left out of a log."""
-    from goldpanner.sources import load_counts
-
-    source = load_counts(what, store, tasks=tasks or (), verifier=verifier, params=params, log=log)
-    for line in source.remarks:
-        typer.echo(f"{what}: {line}", err=True)
-    return source
-
-
-@app.command("measure")
+@app.command("measure", rich_help_panel=MEASURE)
+@with_options
 def measure_command(
-    what: Annotated[
-        str, typer.Argument(help="A counts file, another tool's log, a store's folder, or a policy of --store.")
-    ],
-    store: StoreOrNone = None,
+    what: Annotated[str, typer.Argument(help=f"The model: {COUNTS}.")],
     k: Ks = "",
-    task: Task = None,
-    verifier: Verifier = None,
-    params: Params = None,
     level: Level = 0.95,
-    format_: Format = None,
-    map_: Map = None,
-    threshold: Threshold = None,
-    score: Score = None,
-    filter_: Filter = None,
-    step: Step = None,
-    pool_steps: PoolSteps = False,
-    rescore: Rescore = None,
-    torn_tail: TornTail = False,
-    answer_space: Annotated[
-        float | None, typer.Option(help="Number of possible answers: corrects for guessing.")
-    ] = None,
-    false_positive: Annotated[
-        str | None, typer.Option(help="Audit: wrong answers passed / audited, e.g. 3/200.")
-    ] = None,
-    false_negative: Annotated[
-        str | None, typer.Option(help="Audit: right answers failed / audited, e.g. 5/200.")
-    ] = None,
-    checked: Annotated[bool, typer.Option("--checked", help="Audit: what verify-check left in the store.")] = False,
+    answer_space: Annotated[float | None, typer.Option(help="Number of answers that a guess chooses from.")] = None,
+    *,
+    selection: StoreSelection,
+    audit: AuditOptions,
+    log: LogOptions,
     speak_of_support: Speak = False,
     html: Page = None,
     as_json: AsJson = False,
 ) -> None:
-    """One model's boundary: pass@k with a band, every problem's P, groups, and pass@k beyond n.
+    """Measure one model's boundary.
+
+    pass@k with confidence bands, P(correct) of every problem, groups, and pass@k beyond your samples.
 
     Example: goldpanner measure counts.jsonl --k 1,100,10000
     """
     from goldpanner.cli import tables
-    from goldpanner.instrument import confounds, profile_source, stored_errors
-    from goldpanner.sources import Log
+    from goldpanner.instrument import confounds, profile_source
 
-    log = Log(format_, threshold, score, filter_, step, pool_steps, rescore, torn_tail, map_)
-    source = load_source(what, store, task, verifier, params, log)
+    source = selection.load(what, log)
     profile = profile_source(
         source,
         whole_numbers(k, "--k"),
         level=level,
         override_support=speak_of_support,
         answer_space=answer_space,
-        verifier=stored_errors(source) if checked else audit(false_positive, false_negative),
+        verifier=audit.errors(source),
     )
     extra = confounds(source, level)
     if as_json:
@@ -129,41 +108,32 @@ def measure_command(
         typer.echo(str(html), err=True)
 
 
-@app.command("compare")
+@app.command("compare", rich_help_panel=MEASURE)
+@with_options
 def compare_command(
-    base: Annotated[str, typer.Argument(help="The model before RL: a counts file, a log, or a policy of --store.")],
+    base: Annotated[str, typer.Argument(help=f"The model before RL: {COUNTS}.")],
     rl: Annotated[str, typer.Argument(help="The model after RL, on the same problems.")],
-    store: StoreOrNone = None,
-    task: Task = None,
-    verifier: Verifier = None,
-    params: Params = None,
-    level: Level = 0.95,
     k: Ks = "",
+    level: Level = 0.95,
     fdr: Annotated[float, typer.Option(help="False discovery rate of established gains and losses.")] = 0.05,
-    format_: Format = None,
-    map_: Map = None,
-    threshold: Threshold = None,
-    score: Score = None,
-    filter_: Filter = None,
-    step: Step = None,
-    pool_steps: PoolSteps = False,
-    rescore: Rescore = None,
-    torn_tail: TornTail = False,
+    *,
+    selection: StoreSelection,
+    log: LogOptions,
     speak_of_support: Speak = False,
     html: Page = None,
     as_json: AsJson = False,
 ) -> None:
-    """Did the boundary move? A verdict in words, bands of the difference, and each problem's fate with a test.
+    """Say whether RL moved the boundary.
+
+    A verdict in words, bands of the difference, and what became of each problem, with a test.
 
     Example: goldpanner compare base.jsonl rl.jsonl --json
     """
     from goldpanner.cli import tables
     from goldpanner.instrument import compare_sources
     from goldpanner.measure.passk import default_ks
-    from goldpanner.sources import Log
 
-    log = Log(format_, threshold, score, filter_, step, pool_steps, rescore, torn_tail, map_)
-    before, after = (load_source(what, store, task, verifier, params, log) for what in (base, rl))
+    before, after = (selection.load(what, log) for what in (base, rl))
     further = whole_numbers(k, "--k")
     smallest = int(min(before.n.min(), after.n.min()))
     ks = np.union1d(default_ks(max(smallest, 1)), further).astype(np.int64) if further else None
@@ -180,57 +150,31 @@ def compare_command(
         typer.echo(str(html), err=True)
 
 
-@app.command("plan")
+@app.command("plan", rich_help_panel=MEASURE)
+@with_options
 def plan_command(
-    base: Annotated[str, typer.Argument(help="The pilot: a counts file, a log, or a policy of --store.")],
-    store: StoreOrNone = None,
+    base: Annotated[str, typer.Argument(help=f"The pilot: {COUNTS}.")],
     steps: Annotated[int, typer.Option(help="RL steps you could pay for.", min=1)] = 100,
     prompts: Annotated[int, typer.Option(help="Prompts (groups) a step.", min=1)] = 64,
-    group: Annotated[int | None, typer.Option(help="Fix the group size instead of choosing it.", min=2)] = None,
-    task: Task = None,
-    verifier: Verifier = None,
-    params: Params = None,
+    group: Annotated[int | None, typer.Option(help="Group size, if it is fixed.", min=2)] = None,
     level: Level = 0.95,
-    format_: Format = None,
-    map_: Map = None,
-    threshold: Threshold = None,
-    score: Score = None,
-    filter_: Filter = None,
-    step: Step = None,
-    pool_steps: PoolSteps = False,
-    rescore: Rescore = None,
-    torn_tail: TornTail = False,
+    *,
+    selection: StoreSelection,
+    log: LogOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Before paying for a run: which group size, and which problems now, later, after SFT, or not at all.
+    """Plan an RL run from a pilot.
+
+    Which group size, and which problems to train on now, later, after SFT, or not at all.
 
     Example: goldpanner plan pilot.jsonl --steps 200 --prompts 64
     """
     from goldpanner.cli import tables
-    from goldpanner.measure.plan import plan as make_plan
-    from goldpanner.sources import Log
+    from goldpanner.measure.plan import plan
 
-    log = Log(format_, threshold, score, filter_, step, pool_steps, rescore, torn_tail, map_)
-    source = load_source(base, store, task, verifier, params, log)
-    result = make_plan(source, steps=steps, prompts_per_step=prompts, group=group, level=level)
+    source = selection.load(base, log)
+    result = plan(source, steps=steps, prompts_per_step=prompts, group=group, level=level)
     if as_json:
         typer.echo(json.dumps(result.to_json(), allow_nan=False))
     else:
         tables.print_plan(result, base)
-
-
-def audit(false_positive: str | None, false_negative: str | None) -> Any:
-    """Return a verifier's audit from two `errors/audited` options, None without. Raises InputError for one alone."""
-    if false_positive is None and false_negative is None:
-        return None
-    if false_positive is None or false_negative is None:
-        raise InputError("a verifier's audit needs both --false-positive and --false-negative, e.g. 3/200 and 5/200")
-    from goldpanner.measure.corrections import VerifierErrors
-
-    numbers = []
-    for option, text in (("--false-positive", false_positive), ("--false-negative", false_negative)):
-        errors, slash, audited = text.partition("/")
-        if not slash or not errors.isdecimal() or not audited.isdecimal():
-            raise InputError(f"{option} is {text!r}; write errors/audited, e.g. 3/200")
-        numbers += [int(errors), int(audited)]
-    return VerifierErrors(numbers[0], numbers[1], numbers[2], numbers[3])

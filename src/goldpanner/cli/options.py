@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar, cast, get_type_hints
 
@@ -12,8 +13,11 @@ import typer
 from goldpanner.errors import need_lab
 
 if TYPE_CHECKING:
+    from goldpanner.policies.local import LocalPolicy
+    from goldpanner.policies.scripted import ScriptedPolicy
+    from goldpanner.policies.server import ServerPolicy
     from goldpanner.runs.config import RunConfig
-    from goldpanner.sources import Log
+    from goldpanner.sources import Log, Source
     from goldpanner.tasks.catalog import DomainConfig
     from goldpanner.tasks.task import Task as OneTask
 
@@ -63,8 +67,6 @@ def with_options(command: Callable[Parameters, Result]) -> Callable[..., Result]
 STORE_FOLDER = typer.Option("--store", help="Folder of the sample store, or of a run.")
 StoreOrNone = Annotated[Path | None, STORE_FOLDER]
 StoreFolder = Annotated[Path, STORE_FOLDER]
-Task = Annotated[list[str] | None, typer.Option(help="Only these tasks of the store.")]
-Verifier = Annotated[str | None, typer.Option(help="Whose verdicts to count, e.g. world-process@1.")]
 VerdictsOf = Annotated[
     str | None, typer.Option("--verdicts-of", help="Verifier whose verdicts are counted, e.g. world-process@1.")
 ]
@@ -187,6 +189,7 @@ class LogOptions:
     pool_steps: PoolSteps = False
     rescore: Rescore = None
     torn_tail: TornTail = False
+    map_: Map = None
 
     def log(self) -> "Log":
         """Return the reader of a log that the options describe."""
@@ -203,3 +206,50 @@ class StoreSelection:
     task: Annotated[list[str] | None, TASK] = None
     verdicts_of: VerdictsOf = None
     params: Params = None
+
+    def load(self, what: str, log: "LogOptions") -> "Source":
+        """Return the counts that an argument stands for; what was left out of a log is printed."""
+        from goldpanner.sources import load_counts
+
+        source = load_counts(
+            what, self.store, tasks=self.task or (), verifier=self.verdicts_of, params=self.params, log=log.log()
+        )
+        for line in source.remarks:
+            typer.echo(f"{what}: {line}", err=True)
+        return source
+
+
+class Dtype(StrEnum):
+    """Precision of a model's weights and arithmetic."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
+@dataclass(frozen=True)
+class PolicyOptions:
+    """How a policy is loaded, or asked for where a server has it."""
+
+    model: Annotated[str, MODEL] = ""
+    dtype: Annotated[Dtype, typer.Option(help="Weight precision (auto: as saved); another one is another policy.")] = (
+        Dtype.AUTO
+    )
+    concurrency: Annotated[int, typer.Option(help="Requests to a server at once (of each worker).", min=1)] = 16
+    timeout: Annotated[float, typer.Option(help="Seconds that a request to a server may take.", min=1)] = 600
+
+    def load(self, name: str, override: bool = False) -> "ScriptedPolicy | LocalPolicy | ServerPolicy":
+        """Return the policy of a name; a model that is fetched is announced."""
+        from goldpanner.cli.display import show_message
+        from goldpanner.policies.resolve import load_policy
+
+        return load_policy(
+            name,
+            model=self.model,
+            dtype=self.dtype.value,
+            concurrency=self.concurrency,
+            timeout=self.timeout,
+            override=override,
+            notify=show_message,
+        )

@@ -93,7 +93,7 @@ def _count(reader: Reader, ask: Ask, selection: Selection, verifier: str | None)
     if verifier is None and len(totals) > 1:
         listed = ", ".join(f"{name} ({n} samples)" for name, n in totals.items())
         raise InputError(
-            f"{selection}: judged by {len(totals)} verifiers: {listed}; say which with verifier= (--verifier)"
+            f"{selection}: judged by {len(totals)} verifiers: {listed}; say which with verifier= (--verdicts-of)"
         )
     if verifier is not None and set(totals) != {verifier}:
         table = _judged_by(reader, ask, rows, {**values, **named}, verifier, totals)
