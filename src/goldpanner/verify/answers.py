@@ -4,9 +4,11 @@ Every answer is of one type: a number or formula (with its unit), an option, wor
 set or tuple, a matrix, an equation; or a formula that only a computer algebra system can read. `reading` reads them.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from goldpanner.types import Cause
 from goldpanner.verify.evaluate import exact_value
 from goldpanner.verify.formula import Node
 from goldpanner.verify.units import Units
@@ -150,3 +152,26 @@ def as_spans(answer: Answer | None) -> Spans | None:
         closed = answer.brackets == "[]"
         return Spans((Span(nodes[0], nodes[1], (closed, closed)),))
     return None
+
+
+class Equality(NamedTuple):
+    """What a comparison says."""
+
+    equal: bool | None
+    reason: str = ""
+    """Why it is neither."""
+    cause: Cause = Cause.OURS
+    algebra: bool = False
+    """Whether a computer algebra system may tell."""
+
+
+SAME, DIFFERENT = Equality(True), Equality(False)
+UNDECIDED = Equality(None, "the comparison cannot tell", algebra=True)
+
+
+def all_equal(decisions: Iterable[Equality]) -> Equality:
+    """Return SAME if all are, DIFFERENT if one is, else the first that is neither."""
+    results = list(decisions)
+    if any(decision.equal is False for decision in results):
+        return DIFFERENT
+    return next((decision for decision in results if decision.equal is None), SAME)

@@ -1,6 +1,7 @@
 """Where a completion declares its answer. Linear in the text, and no library: it runs on hostile text."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from goldpanner.verify.answer_part import without_emphasis
@@ -10,7 +11,13 @@ from goldpanner.verify.tex import LONGEST
 
 _BOXED = re.compile(r"(?<![A-Za-z])(?:boxed|fbox)\s*\{")
 _HASHES = re.compile(r"####[ \t]*(\S[^\n]*)")
-_PHRASE = re.compile(r"\banswer\b[^\n.:=]{0,60}?(?:\b(?:is|was)\b|[:=])[ \t]*[:*_ \t]*", re.IGNORECASE)
+_JOINT = re.compile(r"[\s$]*(?:,|,?\s*\\text\{\s*(?:and|or)\s*\}|,?\s*(?:and|or)\b)[\s$]*\\?")
+"""What joins two boxes to one answer."""
+_BOXES_JOINED = 20
+_PHRASE = re.compile(
+    r"\b(?:answer|(?:correct|right) (?:option|choice))\b[^\n.:=]{0,60}?(?:\b(?:is|was)\b|[:=])[ \t]*[:*_ \t]*",
+    re.IGNORECASE,
+)
 _HEADING = re.compile(r"^[#*_ \t]*(?:[a-z]+ ){0,3}answer[#*_ \t]*\n\s*", re.IGNORECASE | re.MULTILINE)
 _FILLER = re.compile(
     r"(?:(?:therefore|thus|hence|then|so|simply|just|exactly|indeed|clearly|equal to|given by)\b[ ,:]*)+", re.IGNORECASE
@@ -39,25 +46,21 @@ class Declared:
 def declared(text: str, flexible: bool = False) -> Declared:
     r"""Return the answer that a text declares. One rule, in this order, and never a second try:
 
-    1. the last `\boxed{...}`, else the last `<answer>...</answer>`;
+    1. the last `\boxed{...}` (with those that a comma, `and`, `or` joins to it), else the last `<answer>...</answer>`;
     2. the last line `#### 42` that holds a value, or is the text's last;
     3. what follows the last "answer is", "answer:" or "answer =", to the end of its sentence or line, or its formula;
        after a heading ("### Answer") the next line;
     4. the whole text if it is one line of at most 120 characters;
     5. only if `flexible`: the last number of the text. This reads answers that nobody gave.
     """
-    boxes = list(_BOXED.finditer(text))
-    if boxes:
-        if _DENIED_BOX.search(text, max(0, boxes[-1].start() - 20), boxes[-1].start()):
-            return Declared(None, "the boxed answer is denied")
-        inside = _braced(text, boxes[-1].end())
-        return Declared(inside) if inside is not None else Declared(None, "the last \\boxed is not closed")
+    if boxes := list(_BOXED.finditer(text)):
+        return _boxed(text, boxes)
     end = text.rfind("</answer>")
     if end >= 0 and (start := text.rfind("<answer>", 0, end)) >= 0:
         return Declared(without_emphasis(text[start + len("<answer>") : end]))
     if (line := _hashed(text)) is not None:
         return Declared(line)
-    mentioned = "nswer" in text or "NSWER" in text
+    mentioned = any(part in text for part in ("nswer", "NSWER", "ption", "hoice"))  # quickly
     phrase = _last(_PHRASE, text) if mentioned else None
     heading = _last(_HEADING, text) if mentioned else None
     if heading is not None and (phrase is None or heading.start() > phrase.start()):
@@ -94,14 +97,32 @@ def _hashed(text: str) -> str | None:
     return None
 
 
-def _braced(text: str, start: int) -> str | None:
-    """Return what stands between the brace before `start` and its partner, None without one within 2 x LONGEST."""
+def _boxed(text: str, boxes: Sequence[re.Match[str]]) -> Declared:
+    """Return what the last box holds; of boxes that a comma, `and` or `or` joins to it the list of all."""
+    last = boxes[-1]
+    if _DENIED_BOX.search(text, max(0, last.start() - 20), last.start()):
+        return Declared(None, "the boxed answer is denied")
+    end = _closing(text, last.end())
+    if end is None:
+        return Declared(None, "the last \\boxed is not closed")
+    answers, start = [without_emphasis(text[last.end() : end])], last.start()
+    for box in reversed(boxes[-_BOXES_JOINED:-1]):
+        closed = _closing(text, box.end())
+        if closed is None or not _JOINT.fullmatch(text, closed + 1, start):
+            break
+        answers.insert(0, without_emphasis(text[box.end() : closed]))
+        start = box.start()
+    return Declared(", ".join(dict.fromkeys(answers)))
+
+
+def _closing(text: str, start: int) -> int | None:
+    """Return where the brace before `start` is closed, None where it is not within 2 x LONGEST."""
     depth = 1
     for i in range(start, min(len(text), start + 2 * LONGEST)):
         if text[i] in "{}" and text[i - 1] != "\\":
             depth += 1 if text[i] == "{" else -1
             if not depth:
-                return without_emphasis(text[start:i])
+                return i
     return None
 
 
@@ -119,4 +140,5 @@ def _first_answer(rest: str) -> Declared:
             return Declared(next(group for group in maths.groups() if group is not None).strip())
         return Declared((maths[0] + after).strip(" \t*_"))
     end = _SENTENCE_END.search(rest)
-    return Declared((rest[: end.start()] if end else rest).strip(" \t*_\"'`"))
+    answer = (rest[: end.start()] if end else rest).strip(" \t*_\"'`,")
+    return Declared(answer.rstrip("} ") if answer.count("}") > answer.count("{") else answer)  # of JSON

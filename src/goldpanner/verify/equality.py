@@ -5,45 +5,35 @@ model's where its answer is no value of any type, or not in the form that was as
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
-from typing import NamedTuple
 
 from goldpanner.types import Cause
 from goldpanner.verify import evaluate, units
 from goldpanner.verify.answers import (
+    DIFFERENT,
+    SAME,
+    UNDECIDED,
     Algebra,
     Answer,
+    Equality,
     Equation,
     Items,
     Matrix,
     Option,
-    Span,
     Spans,
     Text,
     Value,
     When,
-    as_spans,
+    all_equal,
 )
 from goldpanner.verify.formula import Node, rational, variables
-from goldpanner.verify.reading import other_readings, read_answer
+from goldpanner.verify.quantities import other_readings
+from goldpanner.verify.reading import read_answer
+from goldpanner.verify.spans import same_intervals
 from goldpanner.verify.tex import tokens, written
 from goldpanner.verify.texts import option, same_moment, words_of
 
-
-class Equality(NamedTuple):
-    """What a comparison found."""
-
-    equal: bool | None
-    reason: str = ""
-    """Why it is neither."""
-    cause: Cause = Cause.OURS
-    algebra: bool = False
-    """Whether a computer algebra system may tell."""
-
-
-SAME, DIFFERENT = Equality(True), Equality(False)
-UNDECIDED = Equality(None, "the comparison cannot tell", algebra=True)
 TOLERANCE = 1e-6
 """Relative; used only where the expected number is written with a decimal point."""
 
@@ -84,7 +74,7 @@ def same_answer(expected: Answer, answer: Answer, tolerance: float = TOLERANCE) 
     if isinstance(expected, Matrix) or isinstance(answer, Matrix):
         return _matrices(expected, answer, tolerance)
     if isinstance(expected, Spans) or isinstance(answer, Spans):
-        return _as_intervals(expected, answer)
+        return same_intervals(expected, answer)
     if isinstance(expected, Items) or isinstance(answer, Items):
         return _items(expected, answer, tolerance)
     if isinstance(expected, Option | Text) and type(expected) is type(answer):
@@ -158,10 +148,10 @@ def _values(expected: Value, answer: Value, tolerance: float) -> Equality:
                  for one in (expected.node, *expected.others) for other in (answer.node, *answer.others)]  # fmt: skip
     if len({decision.equal for decision in decisions}) > 1:
         return Equality(None, "it can be read in two ways")
-    result = decisions[0]
-    if result.equal and expected.name and answer.name and expected.name != answer.name:
+    decision = decisions[0]
+    if decision.equal and expected.name and answer.name and expected.name != answer.name:
         return Equality(None, f"the value of {answer.name}, not of {expected.name}")
-    return result
+    return decision
 
 
 def replace_node(value: Value, node: Node) -> Value:
@@ -289,15 +279,7 @@ def _items(expected: Answer, answer: Answer, tolerance: float) -> Equality:
 def _in_order(expected: Sequence[Answer], answer: Sequence[Answer], tolerance: float) -> Equality:
     if len(expected) != len(answer):
         return DIFFERENT
-    return _all(same_answer(one, other, tolerance) for one, other in zip(expected, answer))
-
-
-def _all(decisions: Iterable[Equality]) -> Equality:
-    """Return SAME if all are, DIFFERENT if one is, else the first that is neither."""
-    results = list(decisions)
-    if any(decision.equal is False for decision in results):
-        return DIFFERENT
-    return next((decision for decision in results if decision.equal is None), SAME)
+    return all_equal(same_answer(one, other, tolerance) for one, other in zip(expected, answer))
 
 
 def _in_any_order(expected: Sequence[Answer], answer: Sequence[Answer], tolerance: float) -> Equality:
@@ -352,68 +334,6 @@ def _matrices(expected: Answer, answer: Answer, tolerance: float) -> Equality:
         decision = _in_order(entries, other.items, tolerance)
         return Equality(None, "a vector in another notation") if decision.equal else decision
     return same_answer(entries[0], other, tolerance) if len(entries) == 1 else DIFFERENT
-
-
-# --- intervals
-
-
-def _as_intervals(expected: Answer, answer: Answer) -> Equality:
-    one, other = as_spans(expected), as_spans(answer)
-    if one is None or other is None:
-        return DIFFERENT
-    spans = [_ordered(one.spans), _ordered(other.spans)]
-    if spans[0] is None or spans[1] is None:
-        return (
-            _all(_ends(a, b) for a, b in zip(one.spans, other.spans))
-            if len(one.spans) == len(other.spans)
-            else UNDECIDED
-        )
-    if len(spans[0]) != len(spans[1]):
-        return DIFFERENT
-    return _all(_ends(a, b) for a, b in zip(*spans))
-
-
-def _ends(one: Span, other: Span) -> Equality:
-    ends = [evaluate.equal(one.low, other.low), evaluate.equal(one.high, other.high)]
-    if one.closed != other.closed or False in ends:
-        return DIFFERENT
-    return UNDECIDED if None in ends else SAME
-
-
-def _ordered(spans: Sequence[Span]) -> list[Span] | None:
-    """Return a union of intervals in order, what touches joined, without empty ones; None if an end has a letter."""
-    if any(variables(span.low) | variables(span.high) for span in spans):
-        return None
-    try:
-        places = sorted(
-            ((_place(s.low), _place(s.high), s) for s in spans), key=lambda each: (each[0], not each[2].closed[0])
-        )
-    except evaluate.Undefined:
-        return None
-    joined: list[tuple[float, float, Span]] = []
-    for low, high, span in places:
-        if high < low or (high == low and not all(span.closed)):
-            continue
-        if joined and (joined[-1][1] > low or (joined[-1][1] == low and (joined[-1][2].closed[1] or span.closed[0]))):
-            last_low, last_high, last = joined[-1]
-            if high > last_high or (high == last_high and span.closed[1]):
-                joined[-1] = (last_low, high, Span(last.low, span.high, (last.closed[0], span.closed[1])))
-            continue
-        joined.append((low, high, span))
-    return [span for _, _, span in joined]
-
-
-def _place(node: Node) -> float:
-    """Return where on the line an end lies. Raises Undefined for what is no real number."""
-    sign, inner = (-1, node.args[0]) if node.op == "-" else (1, node)
-    if inner.op == "constant" and inner.name == "inf":
-        return sign * float("inf")
-    if (value := evaluate.exact_value(node)) is not None:
-        return float(value)
-    point = evaluate.value_at(node, {}, evaluate.DIGITS)
-    if abs(point.imag) > 0:
-        raise evaluate.Undefined("an end that is not real")
-    return float(point.real)
 
 
 # --- equations

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import Any
 
 from goldpanner.verify.formula import Node, variables
+from goldpanner.verify.tex import FUNCTIONS
 
 DIGITS = 50
 """Decimal digits of a numeric value; a second one with half of them shows how far it may be wrong."""
@@ -98,12 +99,11 @@ def _root(value: Fraction, degree: Fraction) -> Fraction:
 
 
 def _whole_root(value: int, n: int) -> int:
-    """Return the integer n-th root, rounded down."""
-    low, high = 0, 1 << (value.bit_length() // n + 1)
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if middle**n <= value else (low, middle - 1)
-    return low
+    """Return the integer n-th root, rounded down, by Newton's method."""
+    root = 1 << -(-value.bit_length() // n)
+    while (lower := ((n - 1) * root + value // root ** (n - 1)) // n) < root:
+        root = lower
+    return root
 
 
 def _called(name: str, args: Sequence[Fraction]) -> Fraction:
@@ -216,7 +216,7 @@ def _applied(ctx: Any, name: str, args: Sequence[Any], logarithm: int) -> Any:
     if name in ("exp", "sinh", "cosh", "tanh", "sin", "cos", "tan", "cot", "sec", "csc"):
         _small(ctx, first, 2.0**40)
     simple = {"arcsin": "asin", "arccos": "acos", "arctan": "atan", "abs": "fabs"}
-    if len(args) == 1 and name not in ("gcd", "lcm", "binom", "max", "min"):
+    if len(args) == 1 and name in FUNCTIONS and name not in ("gcd", "lcm", "max", "min"):
         return getattr(ctx, simple.get(name, name))(first)
     if name == "binom" and len(args) == 2:
         _small(ctx, first, 2.0**40)
@@ -239,11 +239,8 @@ NEGATIVE: tuple[Callable[[int], Fraction], ...] = (
     lambda i: -POSITIVE[0](i + 1) * Fraction(11, 7),
     lambda i: -POSITIVE[1](i + 1) * Fraction(11, 7),
 )
-WHOLE: tuple[Callable[[int], Fraction], ...] = (
-    lambda i: Fraction((2, 3, 5, 7)[i % 4] + i // 4),
-    lambda i: Fraction((7, 4, 3, 6)[i % 4] + i // 4),
-    lambda i: Fraction((3, 8, 2, 5)[i % 4] + i // 4),
-)
+_WHOLE = ((2, 3, 5, 7), (7, 4, 3, 6), (3, 8, 2, 5))
+WHOLE = tuple((lambda i, row=row: Fraction(row[i % 4] + i // 4)) for row in _WHOLE)
 
 
 def relation(one: Node, other: Node, point: Mapping[str, Fraction], logarithm: int = 10) -> bool | None:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from goldpanner.errors import InputError
 from goldpanner.types import Cause, Completion, Outcome, Problem, Verdict, content_hash
+from goldpanner.verify.answer_part import without_emphasis
 from goldpanner.verify.base import counted, unjudged
 
 NORMALISERS: Mapping[str, Callable[[str], str]] = MappingProxyType(
@@ -26,11 +27,11 @@ ignores case; `period` drops one full stop at the end; `commas` drops the commas
 
 @dataclass(frozen=True)
 class Exact:
-    """CORRECT if the answer found in the completion equals `problem.answer`, both normalised by the same steps.
+    """CORRECT if the answer answer in the completion equals `problem.answer`, both normalised by the same steps.
 
-    The answer found is the last match of `pattern` (its first group, or the whole match where it has none); without a
-    pattern it is the whole text. A completion in which the pattern finds nothing is UNJUDGED: nothing was read, so
-    nothing can be wrong. The id names the steps, and hashes the pattern.
+    The answer answer is the last match of `pattern` (its first group, or the whole match where it has none); without a
+    pattern it is the whole text, but for Markdown's emphasis around it. A completion in which the pattern finds nothing
+    is UNJUDGED: nothing was read, so nothing can be wrong. The id names the steps, and hashes the pattern.
 
     Raises InputError on an unknown step or a pattern that does not compile. The pattern is trusted: one with nested
     repeats can take long on a hostile text.
@@ -66,7 +67,7 @@ class Exact:
         if answer is None:
             return unjudged(self.id, f"nothing in the completion matches {self.pattern!r}", Cause.MODEL)
         extracted, expected = self.normalise(answer), self.normalise(problem.answer)
-        if extracted == expected:
+        if expected in (extracted, self.normalise(without_emphasis(answer))):
             return Verdict(Outcome.CORRECT, self.id, extracted)
         return Verdict(Outcome.WRONG, self.id, extracted, f"expected {expected!r}")
 
@@ -75,7 +76,7 @@ class Exact:
         return answer if self.pattern is None else None
 
     def extract(self, text: str) -> str | None:
-        """Return the answer found in `text`, not normalised, or None."""
+        """Return the answer answer in `text`, not normalised, or None."""
         if self.pattern is None:
             return text
         last = None

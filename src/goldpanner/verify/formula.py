@@ -9,28 +9,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 
-from goldpanner.verify.tex import Token, number_value
+from goldpanner.verify.tex import CONSTANTS, FUNCTIONS, GREEK, MARKS, Token, number_value
 from goldpanner.verify.units import SHORT
 
 DEEPEST = 40
 """Brackets within one another that are read at most."""
 
-_FUNCTIONS = frozenset(
-    re.findall(
-        r"\w+",
-        """sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log exp abs floor ceil gcd lcm max min""",
-    )
-)
-_CONSTANTS = {"pi": "pi", "e": "e", "i": "i", "infty": "inf", "infinity": "inf"}
-_GREEK = frozenset(
-    re.findall(
-        r"\w+",
-        """alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta kappa lambda mu nu xi rho sigma tau phi
-        varphi chi psi omega Gamma Delta Theta Lambda Phi Psi Omega ell""",
-    )
-)
-_MARKS = frozenset(re.findall(r"\w+", "overline bar vec hat angle triangle widehat overrightarrow tilde dot"))
-"""Marks on a name: what they say is not computed."""
 _TIMES, _BARE = ("*", "times", "cdot"), frozenset({"displaystyle", "mathbf", "mathrm", "boldsymbol", "bm", "mathit"})
 _SHORT_WORDS = frozenset(re.findall(r"\w+", "no or if is it to up by of at as on an we he so"))
 _BASES = dict(
@@ -165,7 +149,7 @@ class Parser:
         if token.kind == "letters":
             return not self._word()
         if token.kind == "command":
-            return token.text in _FUNCTIONS | _GREEK | _CONSTANTS.keys() | {"frac", "sqrt", "binom", "lfloor", "lceil"}
+            return token.text in FUNCTIONS | GREEK | CONSTANTS.keys() | {"frac", "sqrt", "binom", "lfloor", "lceil"}
         return token.text in ("(", "{", "[")
 
     def _power(self) -> Node:
@@ -272,12 +256,12 @@ class Parser:
 
     def _letters(self) -> Node:
         text = self.peek()
-        named = text in _FUNCTIONS or text in ("sqrt", "infinity", "pi") or text in _GREEK
+        named = text in FUNCTIONS or text in ("sqrt", "infinity", "pi") or text in GREEK
         if named:
             self.at += 1
             return self._command(text)
         token = self.tokens[self.at]
-        if text[:-1] in _FUNCTIONS and text[-1] in "xy":
+        if text[:-1] in FUNCTIONS and text[-1] in "xy":
             self.tokens[self.at : self.at + 1] = [Token("letters", text[:-1], token.gap), Token("letters", text[-1])]
             return self._letters()
         if self._word():
@@ -297,7 +281,7 @@ class Parser:
             after_value = self.at > 0 and (token.gap or self.tokens[self.at - 1].kind == "number")
             return token.text.lower() in _SHORT_WORDS or (token.text in SHORT and after_value)
         steps = {ord(b) - ord(a) for a, b in pairwise(token.text)}
-        return len(token.text) > 2 and not steps <= {1} and token.text not in _FUNCTIONS
+        return len(token.text) > 2 and not steps <= {1} and token.text not in FUNCTIONS
 
     def _subscript(self, node: Node) -> Node:
         """Read what stands below a variable, as a part of its name; below a bracketed number it is a base."""
@@ -323,13 +307,13 @@ class Parser:
     def _command(self, name: str) -> Node:
         if name == "ldots":
             return Node("variable", name="...")
-        if name in _CONSTANTS:
-            return Node("constant", name=_CONSTANTS[name])
-        if name in _GREEK:
+        if name in CONSTANTS:
+            return Node("constant", name=CONSTANTS[name])
+        if name in GREEK:
             return self._subscript(Node("variable", name=name))
         if name in _BARE:
             return self._atom()
-        if name in _MARKS:
+        if name in MARKS:
             return Node("call", (self._argument(),), name=name)
         if name == "frac":
             return Node("/", (self._argument(), self._argument()))
@@ -341,7 +325,7 @@ class Parser:
             node = self.sum()
             self._need("r" + name[1:])
             return Node("call", (node,), name=name[1:])
-        if name in _FUNCTIONS:
+        if name in FUNCTIONS:
             return self._function(name)
         raise Unreadable(f"the command \\{name}")
 
@@ -377,7 +361,7 @@ class Parser:
             args = self._arguments()
         else:
             node = self._signed()
-            while self._starts_factor() and self.peek() not in _FUNCTIONS:
+            while self._starts_factor() and self.peek() not in FUNCTIONS:
                 node = Node("*", (node, self._power()))
             args = (node,)
         if base is not None:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Literal
 
 from goldpanner.errors import InputError, MissingExtraError
 from goldpanner.types import Cause, Completion, Outcome, Problem, Verdict
+from goldpanner.verify.answers import Equality
 from goldpanner.verify.base import counted, unjudged
 from goldpanner.verify.declared import declared
-from goldpanner.verify.equality import TOLERANCE, Equality, compare_answers
+from goldpanner.verify.equality import TOLERANCE, compare_answers
 from goldpanner.verify.references import Reference, right_answer
 from goldpanner.verify.tex import LONGEST, plain
 

@@ -1,11 +1,10 @@
 """Reading: from the text of an answer to its type and value. Linear in the text, but for its deepest brackets."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 
-from goldpanner.verify import units
 from goldpanner.verify.answers import (
     Algebra,
     Answer,
@@ -21,7 +20,8 @@ from goldpanner.verify.answers import (
     as_spans,
 )
 from goldpanner.verify.evaluate import equal
-from goldpanner.verify.formula import Node, Parser, Unreadable, rational, variables
+from goldpanner.verify.formula import Node, Unreadable, rational, variables
+from goldpanner.verify.quantities import compound, formula_of, quantity
 from goldpanner.verify.tex import (
     INVISIBLE,
     LONGEST,
@@ -64,58 +64,58 @@ def read_answer(text: str, equations: bool = False) -> Answer | None:
     stream = tokens(text)
     try:
         answer = _read(stream, equations) if stream else None
-    except (Unreadable, IndexError):
+    except (Unreadable, IndexError, RecursionError):
         answer = None
     if answer is None and _ALGEBRA.search(text):
         return Algebra(plain(text))
     if answer is None and (words := words_of(text)) and is_prose(words):
         if words in _REALS:
             return _everything()
-        counted = count_in_words(words)
-        return Text(words) if counted is None else Value(rational(counted))
+        count = count_in_words(words)
+        return Text(words) if count is None else Value(rational(count))
     return answer
 
 
 # --- the parts of an answer
 
 
-def _read(found: Tokens, equations: bool = False) -> Answer | None:
-    if found[0].kind == "text" and len(found) > 1 and found[0].text.endswith(":"):
-        return _read(found[1:], equations)
-    found = without_braces(found)
-    parts = split(found, ("cup",))
+def _read(stream: Tokens, equations: bool = False) -> Answer | None:
+    if stream[0].kind == "text" and len(stream) > 1 and stream[0].text.endswith(":"):
+        return _read(stream[1:], equations)
+    stream = without_braces(stream)
+    parts = split(stream, ("cup",))
     if len(parts) > 1:
         return _union(parts)
-    parts = _alternatives(found)
+    parts = _alternatives(stream)
     if len(parts) > 1 and re.fullmatch(r"\w+ in mathbb \{ [ZNRQ] \}", " ".join(token.text for token in parts[-1])):
-        return _read(found[: -len(parts[-1]) - 1])  # x = 2k\pi, k \in \mathbb{Z}
+        return _read(stream[: -len(parts[-1]) - 1])  # x = 2k\pi, k \in \mathbb{Z}
     related = [part for part in parts if len(split(part, _RELATIONS)) > 1]
     if len(parts) > 1 and (len(related) > 1 or (related and related[0] is not parts[0])):
-        return _several([_read(part) for part in parts], found)
-    sides = split(found, _RELATIONS)
+        return _several([_read(part) for part in parts], stream)
+    sides = split(stream, _RELATIONS)
     if len(sides) > 1:
-        return _related(found, sides, equations)
+        return _related(stream, sides, equations)
     if len(parts) > 1:
         items = tuple(_read(part) for part in parts)
-        return _several(items, found)
-    return _whole(found)
+        return _several(items, stream)
+    return _whole(stream)
 
 
-def _alternatives(found: Tokens) -> list[list[Token]]:
+def _alternatives(stream: Tokens) -> list[list[Token]]:
     """Return the members of a list without brackets: between commas, semicolons, `and` and `or`."""
-    parts = [part for each in split(found, (",", ";")) for part in split(each, _JOINED)]
+    parts = [part for each in split(stream, (",", ";")) for part in split(each, _JOINED)]
     return [part for part in parts if part] if len(parts) > 1 else parts
 
 
-def _several(items: Sequence[Answer | None], found: Tokens) -> Answer | None:
+def _several(items: Sequence[Answer | None], stream: Tokens) -> Answer | None:
     if any(item is None for item in items):
         return None
     members = [item for item in items if item is not None]
     if any(isinstance(item, Spans) for item in members):
-        if all(isinstance(item, Spans) for item in members) and len(split(found, ("or",))) == len(members):
+        if all(isinstance(item, Spans) for item in members) and len(split(stream, ("or",))) == len(members):
             return Spans(tuple(span for item in members if isinstance(item, Spans) for span in item.spans))
         return None
-    return _compound(members) or Items(tuple(part for item in members for part in _members(item)))
+    return compound(members) or Items(tuple(part for item in members for part in _members(item)))
 
 
 def _members(answer: Answer) -> tuple[Answer, ...]:
@@ -133,15 +133,15 @@ def _union(parts: Sequence[Tokens]) -> Answer | None:
     return Spans(tuple(spans))
 
 
-def _related(found: Tokens, sides: Sequence[Tokens], equations: bool) -> Answer | None:
-    signs = separators_in(found, _RELATIONS)
+def _related(stream: Tokens, sides: Sequence[Tokens], equations: bool) -> Answer | None:
+    signs = separators_in(stream, _RELATIONS)
     if all(sign in ("=", "approx") for sign in signs):
         return _equated(sides, equations)
     if signs == ["in"]:
         inside = _read(sides[1]) if sides[0] and _is_name(sides[0], 0) else None
         return as_spans(inside) or inside
     if signs == ["ne"]:
-        if not sides[0] or not (point := _formula(sides[1])):
+        if not sides[0] or not (point := formula_of(sides[1])):
             return None
         return Spans((Span(Node("-", (INFINITY,)), point, (False, False)), Span(point, INFINITY, (False, False))))
     return _inequality(sides, signs)
@@ -149,7 +149,7 @@ def _related(found: Tokens, sides: Sequence[Tokens], equations: bool) -> Answer 
 
 def _inequality(sides: Sequence[Tokens], signs: Sequence[str]) -> Spans | None:
     """Return the interval of `x < 5`, `5 > x` or `0 < x <= 5`; None for what is not solved for a variable."""
-    nodes = [_formula(side) for side in sides]
+    nodes = [formula_of(side) for side in sides]
     if any(sign not in ("<", ">", "le", "ge") for sign in signs) or any(node is None for node in nodes):
         return None
     parts = [node for node in nodes if node is not None]
@@ -173,7 +173,7 @@ def _equated(sides: Sequence[Tokens], equations: bool) -> Answer | None:
     if not sides[-1] or (not sides[0] and len(sides) > 2):
         return None
     if equations and len(sides) == 2:
-        nodes = [_formula(side) for side in sides]
+        nodes = [formula_of(side) for side in sides]
         if nodes[0] is not None and nodes[1] is not None and not _names(sides[0], nodes[0], nodes[1]):
             return Equation(nodes[0], nodes[1])
     answer = _read(sides[-1])
@@ -212,34 +212,34 @@ def _is_name(side: Tokens, place: int) -> bool:
     return named and bool(words - {"e", "i", "pi", "sqrt"})
 
 
-def _read_or_none(found: Tokens) -> Answer | None:
+def _read_or_none(stream: Tokens) -> Answer | None:
     try:
-        return _read(found)
+        return _read(stream)
     except (Unreadable, IndexError):
         return None
 
 
-def _whole(found: Tokens) -> Answer | None:
+def _whole(stream: Tokens) -> Answer | None:
     """Read tokens that no comma, relation or union divides."""
-    if not found:
+    if not stream:
         return None
-    found = without_braces(found)
-    if len(terms := split(found, (":",))) > 1:
+    stream = without_braces(stream)
+    if len(terms := split(stream, (":",))) > 1:
         return _ratio(terms)
-    if len(found) == 1 and found[0].text == "emptyset":
+    if len(stream) == 1 and stream[0].text == "emptyset":
         return Items((), "{}")
-    if [t.text for t in found] in (["mathbb", "{", "R", "}"], ["mathbb", "R"], ["reals"], ["R"]) and found[
+    if [t.text for t in stream] in (["mathbb", "{", "R", "}"], ["mathbb", "R"], ["reals"], ["R"]) and stream[
         0
     ].kind == "command":
         return _everything()
-    if any(token.text == "begin" for token in found):
-        return _matrix(found)
-    if found[0].text in PAIRS and closes(found, 0) == len(found) - 1:
-        inner = found[1:-1]
+    if any(token.text == "begin" for token in stream):
+        return _matrix(stream)
+    if stream[0].text in PAIRS and closes(stream, 0) == len(stream) - 1:
+        inner = stream[1:-1]
         parts = split(inner, (",", ";"))
-        if len(parts) > 1 or found[0].text in ("\\{", "langle") or (found[0].text == "[" and _is_matrix(parts)):
-            return _bracketed(found[0].text, found[-1].text, parts)
-    return _value(found)
+        if len(parts) > 1 or stream[0].text in ("\\{", "langle") or (stream[0].text == "[" and _is_matrix(parts)):
+            return _bracketed(stream[0].text, stream[-1].text, parts)
+    return quantity(stream)
 
 
 def _everything() -> Spans:
@@ -248,7 +248,7 @@ def _everything() -> Spans:
 
 def _ratio(terms: Sequence[Tokens]) -> Answer | None:
     """Return `3:2` as 3/2, `1:2:3` as a tuple."""
-    nodes = [_formula(term) for term in terms]
+    nodes = [formula_of(term) for term in terms]
     sides = [node for node in nodes if node is not None]
     if len(sides) < len(nodes):
         return None
@@ -281,25 +281,25 @@ def _bracketed(opening: str, closing: str, parts: Sequence[Tokens]) -> Answer | 
     return None
 
 
-def _matrix(found: Tokens) -> Answer | None:
+def _matrix(stream: Tokens) -> Answer | None:
     """Return the matrix of a TeX environment, a factor before it multiplied in; None for any other environment."""
-    begin = next(i for i, token in enumerate(found) if token.text == "begin")
-    end = max((i for i, token in enumerate(found) if token.text == "end"), default=-1)
+    begin = next(i for i, token in enumerate(stream) if token.text == "begin")
+    end = max((i for i, token in enumerate(stream) if token.text == "end"), default=-1)
     if (
         end < 0
-        or [t.text for t in found[begin + 1 : begin + 4 : 2]] != ["{", "}"]
-        or found[begin + 2].text not in _MATRICES
+        or [t.text for t in stream[begin + 1 : begin + 4 : 2]] != ["{", "}"]
+        or stream[begin + 2].text not in _MATRICES
     ):
         return None
-    before, after = list(found[:begin]), list(found[end + 4 :])
+    before, after = list(stream[:begin]), list(stream[end + 4 :])
     if before and after and before[-1].text in ("(", "[") and after[0].text in (")", "]"):
         before, after = before[:-1], after[1:]
     start = begin + 4
-    if found[begin + 2].text == "array" and found[start].text == "{":
-        start = closes(found, start) + 1
-    rows = [split(row, ("&",)) for row in split(found[start:end], ("\\",))]
+    if stream[begin + 2].text == "array" and stream[start].text == "{":
+        start = closes(stream, start) + 1
+    rows = [split(row, ("&",)) for row in split(stream[start:end], ("\\",))]
     rows = [row for row in rows if any(row)]
-    factor = _formula(before) if before else None
+    factor = formula_of(before) if before else None
     if after or not rows or len(set(map(len, rows))) > 1 or (before and factor is None):
         return None
     entries = [[_read(cell) if cell else None for cell in row] for row in rows]
@@ -314,109 +314,3 @@ def _scaled(factor: Node | None, entry: Answer) -> Answer:
         if factor is not None and isinstance(entry, Value)
         else entry
     )
-
-
-# --- numbers and formulas
-
-
-def _formula(found: Tokens) -> Node | None:
-    """Return the formula that all of the tokens are, None where they are none."""
-    try:
-        parser = Parser(without_braces(found))
-        node = parser.sum()
-    except (Unreadable, IndexError):
-        return None
-    return node if parser.done else None
-
-
-def _value(found: Tokens) -> Answer | None:
-    """Return a number or formula with its unit; of one with +- the list of both values."""
-    found, sign = list(found), ""
-    at = 1 if found[0].text == "-" else 0
-    if at < len(found) and found[at].text in units.MONEY:
-        sign = found.pop(at).text
-    if not found:
-        return None
-    parser = Parser(found)
-    node = parser.sum()
-    unit = units.after(found[parser.at :] if parser.tokens == found else parser.tokens[parser.at :])
-    if unit is None:
-        return _compound(_measured(found))
-    others: tuple[Node, ...] = ()
-    if parser.loose:
-        tight = Parser(found, tight=True)
-        others = (tight.sum(),)
-    value = Value(node, unit.unit or units.MONEY.get(sign), unit.percent, others=others)
-    if unit.times != 1:
-        value = replace(value, node=Node("*", (rational(unit.times), node)))
-    outer = value.node.args[0] if value.node.op == "-" else value.node
-    if outer.op in ("percent", "degree"):  # a sign at the end is a unit
-        inner = outer.args[0] if outer is value.node else Node("-", outer.args)
-        percent = outer.op == "percent"
-        value = replace(value, node=inner, percent=percent, unit=value.unit if percent else units.DEGREES)
-    signs = [each for each in value.node.walk() if each.op in ("pm", "mp")]
-    if not signs:
-        return value
-    if len(signs) > 4:
-        return None
-    return Items(tuple(replace(value, node=_signed(value.node, upper)) for upper in (True, False)))
-
-
-def _measured(found: Tokens) -> list[Answer]:
-    """Return the values of `2 hours 30 minutes`, each with its unit; [] where they are none."""
-    starts = [i for i, token in enumerate(found) if token.kind == "number" and (not i or found[i - 1].kind != "sign")]
-    parts = (
-        [found[a:b] for a, b in zip(starts, [*starts[1:], len(found)])] if starts[:1] == [0] and len(starts) > 1 else []
-    )
-    values = [_read_or_none(part) for part in parts]
-    return [value for value in values if value is not None] if None not in values else []
-
-
-def _compound(parts: Sequence[Answer]) -> Value | None:
-    """Return the sum of a quantity in several units of one kind, the largest first; None for anything else."""
-    values = [part for part in parts if isinstance(part, Value) and part.unit is not None and part.unit.known]
-    measures = [value.unit for value in values if value.unit is not None]
-    factors = [unit.factor for unit in measures]
-    if len(parts) < 2 or len(values) < len(parts) or len({unit.kinds for unit in measures}) > 1:
-        return None
-    if factors != sorted(set(factors), reverse=True):
-        return None
-    node = values[0].node
-    for value, factor, last in zip(values[1:], factors[1:], factors):
-        node = Node("+", (Node("*", (rational(last / factor), node)), value.node))
-    return Value(node, measures[-1])
-
-
-def _signed(node: Node, upper: bool) -> Node:
-    """Return a formula with the upper or the lower sign of its every +-."""
-    args = tuple(_signed(arg, upper) for arg in node.args)
-    if node.op not in ("pm", "mp"):
-        return replace(node, args=args)
-    second = args[1] if (node.op == "pm") is upper else Node("-", (args[1],))
-    return second if args[0] == rational(0) else Node("+", (args[0], second))
-
-
-_READINGS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
-    (re.compile(r"(-?[0-9]+),([0-9]+)"), lambda m: f"{m[1]}.{m[2]}"),
-    (
-        re.compile(r"(-?[0-9]{1,3}(?:\.[0-9]{3})+)(?:,([0-9]+))?"),
-        lambda m: m[1].replace(".", "") + (f".{m[2]}" if m[2] else ""),
-    ),
-    (
-        re.compile(r"(-?[0-9]{1,3}(?:[, _]|\\[ ,])(?:[0-9]{2,3}(?:[, _]|\\[ ,]))*[0-9]{3})"),
-        lambda m: re.sub(r"[^0-9-]", "", m[1]),
-    ),
-    (re.compile(r"(-?[0-9]*\.[0-9]*)\(([0-9]+)\)"), lambda m: f"{m[1]}\\overline{{{m[2]}}}"),
-)
-
-
-def other_readings(text: str) -> list[Value]:
-    """Return other numbers that a number's spelling may mean: decimal commas, points or spaces that group digits.
-
-    `3,5` may be 3.5, `1.234` may be 1234, `12,34,567` and `1_000` are grouped otherwise than in threes or by a comma.
-    """
-    text = re.sub(r"\{,\}", ",", plain(text)).strip(" $%")
-    readings = [
-        read_answer(write(match)) for pattern, write in _READINGS if (match := pattern.fullmatch(text)) is not None
-    ]
-    return [value for value in readings if isinstance(value, Value)]

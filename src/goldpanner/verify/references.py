@@ -10,7 +10,8 @@ from goldpanner.types import Completion, Problem
 from goldpanner.verify.answers import Answer
 from goldpanner.verify.base import Answering, Verifier
 from goldpanner.verify.declared import declared
-from goldpanner.verify.reading import other_readings, read_answer
+from goldpanner.verify.quantities import other_readings
+from goldpanner.verify.reading import read_answer
 from goldpanner.verify.texts import bare, option
 
 PLURALS = {"text": "texts", "date or time": "dates or times", "matrix": "matrices"}

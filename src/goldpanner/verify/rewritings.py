@@ -171,8 +171,8 @@ def spellings(text: str) -> Iterator[tuple[str, str]]:
             yield name, spelled
 
 
-def _spellings(found: Reference) -> Iterator[tuple[str, str | None]]:
-    text, answer = found.text, found.answer
+def _spellings(reference: Reference) -> Iterator[tuple[str, str | None]]:
+    text, answer = reference.text, reference.answer
     yield from ((name, rewrite(text)) for name, rewrite in AROUND.items())
     if isinstance(answer, Option):
         yield from _options(answer.letter)
@@ -238,8 +238,8 @@ def near_misses(text: str, others: Sequence[str] = ()) -> Iterator[tuple[str, st
             yield name, near
 
 
-def _near(found: Reference, others: Sequence[str]) -> Iterator[tuple[str, str | None]]:
-    text, answer = found.text, found.answer
+def _near(reference: Reference, others: Sequence[str]) -> Iterator[tuple[str, str | None]]:
+    text, answer = reference.text, reference.answer
     if isinstance(answer, Option):
         after = chr((ord(answer.letter[0]) - 64) % 26 + 65)
         yield "next letter", after + answer.letter[1:]

@@ -77,6 +77,26 @@ _ALIASES = {
     "cdots": "ldots", "lor": "or", "vee": "or", "land": "and", "wedge": "and",
 }  # fmt: skip
 
+FUNCTIONS = frozenset(
+    re.findall(
+        r"\w+",
+        """sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log exp abs floor ceil gcd lcm max min""",
+    )
+)
+"""Functions, as TeX commands or in plain text."""
+CONSTANTS = {"pi": "pi", "e": "e", "i": "i", "infty": "inf", "infinity": "inf"}
+"""Names of constants, and what a formula calls them."""
+GREEK = frozenset(
+    re.findall(
+        r"\w+",
+        """alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta kappa lambda mu nu xi rho sigma tau phi
+        varphi chi psi omega Gamma Delta Theta Lambda Phi Psi Omega ell""",
+    )
+)
+"""Letters that TeX writes as commands: variables."""
+MARKS = frozenset(re.findall(r"\w+", "overline bar vec hat angle triangle widehat overrightarrow tilde dot"))
+"""Marks on a name: what they say is not computed."""
+
 
 def plain(text: str) -> str:
     """Return the text in ordinary characters, without the signs that begin and end a formula."""
@@ -166,16 +186,16 @@ def number_value(number: str) -> Fraction:
     return value * Fraction(10) ** int(power or 0)
 
 
-def written(found: Sequence[Token]) -> str:
+def written(stream: Sequence[Token]) -> str:
     """Return tokens in one spelling, without spaces and without braces around a single sign."""
     parts: list[str] = []
-    for i, token in enumerate(found):
+    for i, token in enumerate(stream):
         around = (
-            found[i - 1 : i + 2]
+            stream[i - 1 : i + 2]
             if token.text not in "{}"
-            else found[i : i + 3]
+            else stream[i : i + 3]
             if token.text == "{"
-            else found[i - 2 : i + 1]
+            else stream[i - 2 : i + 1]
         )
         if token.text in ("{", "}") and [t.text for t in around[::2]] == ["{", "}"] and _single(around[1]):
             continue
@@ -196,19 +216,19 @@ PAIRS = {"(": ")", "[": "]", "\\{": "\\}", "langle": "rangle", "{": "}"}
 _ENDS = frozenset({*PAIRS.values(), "end"})
 
 
-def _outside(found: Sequence[Token], signs: Sequence[str]) -> Iterator[tuple[Token, bool]]:
+def _outside(stream: Sequence[Token], signs: Sequence[str]) -> Iterator[tuple[Token, bool]]:
     """Yield each token with whether it is one of the signs and stands in no brackets."""
     depth = 0
-    for token in found:
+    for token in stream:
         opens, ends = token.text in PAIRS or token.text == "begin", token.text in _ENDS
         depth += opens - ends
         yield token, depth == 0 and token.text in signs and not ends
 
 
-def split(found: Sequence[Token], separators: Sequence[str]) -> list[list[Token]]:
+def split(stream: Sequence[Token], separators: Sequence[str]) -> list[list[Token]]:
     """Return the parts of tokens between separators that stand in no brackets."""
     parts: list[list[Token]] = [[]]
-    for token, separates in _outside(found, separators):
+    for token, separates in _outside(stream, separators):
         if separates:
             parts.append([])
         else:
@@ -216,25 +236,25 @@ def split(found: Sequence[Token], separators: Sequence[str]) -> list[list[Token]
     return parts
 
 
-def separators_in(found: Sequence[Token], separators: Sequence[str]) -> list[str]:
+def separators_in(stream: Sequence[Token], separators: Sequence[str]) -> list[str]:
     """Return the separators that stand in no brackets, in their order."""
-    return [token.text for token, separates in _outside(found, separators) if separates]
+    return [token.text for token, separates in _outside(stream, separators) if separates]
 
 
-def without_braces(found: Sequence[Token]) -> Sequence[Token]:
+def without_braces(stream: Sequence[Token]) -> Sequence[Token]:
     """Return tokens without a pair of TeX's own braces around all of them."""
-    while len(found) > 1 and found[0].text == "{" and closes(found, 0) == len(found) - 1:
-        if len(split(found[1:-1], (",",))) > 1:
-            return [Token("sign", "\\{"), *found[1:-1], Token("sign", "\\}")]
-        found = found[1:-1]
-    return found
+    while len(stream) > 1 and stream[0].text == "{" and closes(stream, 0) == len(stream) - 1:
+        if len(split(stream[1:-1], (",",))) > 1:
+            return [Token("sign", "\\{"), *stream[1:-1], Token("sign", "\\}")]
+        stream = stream[1:-1]
+    return stream
 
 
-def closes(found: Sequence[Token], start: int) -> int:
+def closes(stream: Sequence[Token], start: int) -> int:
     """Return where the bracket at `start` is closed, -1 where it is not; the brackets of an interval may differ."""
     depth = 0
-    for i in range(start, len(found)):
-        depth += (found[i].text in PAIRS) - (found[i].text in PAIRS.values())
+    for i in range(start, len(stream)):
+        depth += (stream[i].text in PAIRS) - (stream[i].text in PAIRS.values())
         if not depth:
             return i
     return -1

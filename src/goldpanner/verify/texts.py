@@ -92,10 +92,10 @@ _COUNTS |= {
 _SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9}
 
 
-def count_in_words(said: Sequence[str]) -> int | None:
+def count_in_words(words: Sequence[str]) -> int | None:
     """Return the number that words count: `twenty-one`, `two hundred and five`; None for other words."""
     total = part = 0
-    for word in (piece for each in said for piece in each.split("-")):
+    for word in (piece for each in words for piece in each.split("-")):
         if word in _COUNTS:
             part += _COUNTS[word]
         elif word == "hundred" and 0 < part < 10:
@@ -104,12 +104,14 @@ def count_in_words(said: Sequence[str]) -> int | None:
             total, part = total + part * _SCALES[word], 0
         elif word != "and" or not part:
             return None
-    return total + part if said else None
+    return total + part if words else None
 
 
-def is_prose(said: Sequence[str]) -> bool:
+def is_prose(words: Sequence[str]) -> bool:
     """Return whether words are words: at least one of two letters, and none a command."""
-    return any(re.search(r"[^\W\d_]{2}|[^\x00-\x7f]", word) for word in said) and not any("\\" in word for word in said)
+    return any(re.search(r"[^\W\d_]{2}|[^\x00-\x7f]", word) for word in words) and not any(
+        "\\" in word for word in words
+    )
 
 
 _LETTERS = re.compile(r"\(?[A-Z]\)?(?: ?(?:,|;|&|and)? ?\(?[A-Z]\)?){1,6}")
