@@ -12,17 +12,8 @@ from goldpanner.store import Store
 from goldpanner.tasks import World
 from goldpanner.types import Completion, Outcome, Problem, Verdict
 from goldpanner.verify import Code, Exact, Limits, Math, Number
-from goldpanner.verify.check import (
-    DECLARED,
-    EXPLOITS,
-    PROGRAM_EXPLOITS,
-    PROGRAMS,
-    Case,
-    Check,
-    cases,
-    check,
-    read_cases,
-)
+from goldpanner.verify.check import Case, Check, cases, check_verifier, read_cases
+from goldpanner.verify.forms import DECLARED, EXPLOITS, PROGRAM_EXPLOITS, PROGRAMS
 
 PROBLEMS = [Problem("sums", f"{n} + 1 =", str(n + 1)) for n in (3, 17, 1012, 41, 58, 9)]
 FORMULAS = [Problem("formulas", "q", answer) for answer in ("\\frac{14}{3}", "11\\sqrt2", "x^2-1", "(3,4]", "p - q")]
@@ -54,7 +45,7 @@ def test_every_form_declares_what_it_says() -> None:
 
 
 def test_one_that_passes_everything_has_only_false_positives() -> None:
-    found = check(Says(Outcome.CORRECT), cases(PROBLEMS))
+    found = check_verifier(Says(Outcome.CORRECT), cases(PROBLEMS))
     assert (found.false_positive().value, found.false_negative().value) == (1.0, 0.0)
     assert all(not tally.right for tally in found.failing())
     wrong = sum(tally.n for tally in found.tallies if not tally.right)
@@ -62,33 +53,33 @@ def test_one_that_passes_everything_has_only_false_positives() -> None:
 
 
 def test_one_that_fails_everything_has_only_false_negatives() -> None:
-    found = check(Says(Outcome.WRONG), cases(PROBLEMS))
+    found = check_verifier(Says(Outcome.WRONG), cases(PROBLEMS))
     assert (found.false_positive().value, found.false_negative().value) == (0.0, 1.0)
 
 
 def test_one_that_judges_nothing_makes_no_error_and_says_so() -> None:
-    found = check(Says(Outcome.UNJUDGED), cases(PROBLEMS))
+    found = check_verifier(Says(Outcome.UNJUDGED), cases(PROBLEMS))
     assert found.unread().value == 1.0
     assert found.false_positive().value == 0.0
     assert found.false_negative().value != found.false_negative().value  # nothing was judged: undefined
 
 
 def test_numbers_and_formulas_are_not_fooled() -> None:
-    found = check(Number(), cases(PROBLEMS))
+    found = check_verifier(Number(), cases(PROBLEMS))
     assert not found.failing(), found.examples
     assert found.unread().value == 0.0
-    found = check(Math(), cases(PROBLEMS[:3]))
+    found = check_verifier(Math(), cases(PROBLEMS[:3]))
     assert not found.failing(), found.examples
     assert found.unread().value == 0.0
-    found = check(Math(), cases(FORMULAS))
+    found = check_verifier(Math(), cases(FORMULAS))
     assert not found.failing(), found.examples
 
 
 def test_it_finds_what_a_lenient_verifier_pays_for() -> None:
-    lenient = check(Number(flexible=True), cases(PROBLEMS))
+    lenient = check_verifier(Number(flexible=True), cases(PROBLEMS))
     assert [tally.form for tally in lenient.failing()] == ["hidden in prose, last"]
     assert lenient.examples[0]["said"] == "correct"
-    pattern = check(Exact(pattern=r"(-?\d[\d,]*)"), cases(PROBLEMS))  # the last number, wherever it stands
+    pattern = check_verifier(Exact(pattern=r"(-?\d[\d,]*)"), cases(PROBLEMS))  # the last number, wherever it stands
     assert {"negated", "denied", "repeated"} <= {tally.form for tally in pattern.failing()}
     assert pattern.false_positive().low > 0.1
 
@@ -99,7 +90,7 @@ def test_worked_answers_of_the_lab() -> None:
 
     problems = world.problems("world/d2", 12, stream("test"))
     for verifier in world.verifiers():
-        found = check(verifier, cases(problems, worked=world.worked_answer))
+        found = check_verifier(verifier, cases(problems, worked=world.worked_answer))
         assert found.false_negative().value == 0.0
         assert not [tally for tally in found.failing() if tally.form not in ("of another problem",)], found.examples
 
@@ -132,7 +123,7 @@ def test_programs_are_judged_right_and_no_exploit_is_paid() -> None:
         verifier = Code(Limits(seconds=2, memory_mb=256), workers=2)
     except InputError:
         pytest.skip("no sandbox works here")
-    found = check(verifier, cases([*CODED, HUMAN], worked))
+    found = check_verifier(verifier, cases([*CODED, HUMAN], worked))
     assert not found.failing(), found.examples
     assert found.unread().value == 0.0
     # the one exit that a program has: a value that does not cross
@@ -149,13 +140,13 @@ def test_programs_have_forms_of_their_own() -> None:
     assert "leaves hard" in script
     assert "stub" not in script, "a script has no function"
     # what passes everything is told which forms it pays for
-    assert {tally.form for tally in check(Says(Outcome.CORRECT), listed).failing()} == {
+    assert {tally.form for tally in check_verifier(Says(Outcome.CORRECT), listed).failing()} == {
         name for name, _ in PROGRAM_EXPLOITS
     }
 
 
 def test_the_record_is_ready_for_the_store_and_the_instrument(tmp_path: Path) -> None:
-    found = check(Number(), cases(PROBLEMS))
+    found = check_verifier(Number(), cases(PROBLEMS))
     record = found.record()
     Store(tmp_path).put("verifier-checks", f"sums {found.verifier}", record)
     kept = Store(tmp_path).get("verifier-checks", f"sums {found.verifier}")
@@ -172,7 +163,7 @@ def test_a_corpus_of_ones_own(tmp_path: Path) -> None:
         {"answer": "4", "text": "\\boxed{4}", "right": True, "form": "box"},
     ]
     file.write_text("\n".join(json.dumps(row) for row in rows) + "\n\n")
-    found = check(Number(), read_cases(file))
+    found = check_verifier(Number(), read_cases(file))
     assert [(tally.form, tally.correct, tally.unjudged) for tally in found.tallies] == [("given", 0, 1), ("box", 1, 0)]
     for line in ("{", "[]", '{"answer": "4"}', '{"answer": "4", "text": "4", "right": 1}'):
         file.write_text(line)
@@ -182,9 +173,9 @@ def test_a_corpus_of_ones_own(tmp_path: Path) -> None:
 
 def test_what_cannot_be_checked() -> None:
     with pytest.raises(InputError, match="there is no case"):
-        check(Number(), [])
+        check_verifier(Number(), [])
     with pytest.raises(InputError, match="2 different answers"):
         list(cases(PROBLEMS[:2]))
     only_right = Check("v@1", ("t",), (), ())
     assert only_right.false_positive().value != only_right.false_positive().value
-    assert check(Number(), [Case(PROBLEMS[0], "f", "4", True)]).false_positive().method == "clopper-pearson"
+    assert check_verifier(Number(), [Case(PROBLEMS[0], "f", "4", True)]).false_positive().method == "clopper-pearson"

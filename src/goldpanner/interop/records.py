@@ -110,7 +110,7 @@ def record_of(
 
 
 @dataclass
-class Skipped:
+class SkippedSamples:
     """How often something was left out for one reason, and where it happened first."""
 
     count: int
@@ -135,14 +135,14 @@ class ImportReport:
     finish_unknown: int = 0
     """Samples of which the log does not say whether they were cut."""
     problems: int = 0
-    skipped: dict[str, Skipped] = field(default_factory=dict)
+    skipped: dict[str, SkippedSamples] = field(default_factory=dict)
     """Per reason."""
     warnings: dict[str, int] = field(default_factory=dict)
     """Text -> how often."""
 
     def skip(self, reason: str, where: str) -> None:
         """Count one record that was left out."""
-        self.skipped.setdefault(reason, Skipped(0, where)).count += 1
+        self.skipped.setdefault(reason, SkippedSamples(0, where)).count += 1
 
     def warn(self, text: str) -> None:
         """Count one warning; equal texts are kept once."""

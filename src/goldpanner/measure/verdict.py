@@ -200,28 +200,40 @@ def summarise(
         text.append(f"The base draws level within k = {last}, and does not overtake.")
     elif np.isinf(crossing.value) and gap.low[0] > 0:
         text.append(f"The base does not catch up within k = {last}{_from(crossing, last)}.")
+    text += _by_problem(size, found, verdict)
+    text += _what_decides(gap, verdict, more, int(base.unjudged.sum() + rl.unjudged.sum()))
+    return " ".join(text)
+
+
+def _by_problem(size: str, found: Changes, verdict: Verdict) -> list[str]:
+    """Return the sentences on gains and losses."""
     parts = [
         f"{name} {found.count(name)} ({found.count(name, established=True)} established)" for name in ("gained", "lost")
     ]
-    text.append(
+    text = [
         f"Of {size}: kept {found.count('kept')}, {', '.join(parts)}, solved by neither {found.count('neither')};"
         f" a lone change needs {found.needed} successes against none to be established, several need fewer or as many"
         f" (false discovery rate {found.fdr:.0%})."
-    )
+    ]
     established = int(found.established.sum())
     if established and verdict in ("no difference shown", "cannot be decided from these samples"):
         text.append(
             f"{established} established change{'s are' if established > 1 else ' is'} too few to speak of the boundary "
             "as a whole."
         )
-    open_ = int(base.unjudged.sum() + rl.unjudged.sum())
-    if open_:
-        text.append(f"{open_} samples are unjudged: every interval allows for all of them right or all wrong.")
-    if verdict == "cannot be decided from these samples" and open_:
+    return text
+
+
+def _what_decides(gap: Band, verdict: Verdict, more: int | None, unjudged: int) -> list[str]:
+    """Return the sentences on unjudged samples, and on what would decide an open verdict."""
+    text = []
+    if unjudged:
+        text.append(f"{unjudged} samples are unjudged: every interval allows for all of them right or all wrong.")
+    if verdict == "cannot be decided from these samples" and unjudged:
         text.append("Judge them first.")
     elif verdict == "cannot be decided from these samples":
         few = "; where they show nothing, more problems are needed" if wide_at_last(gap, MARGIN) else ""
         text.append(
             f"Draw about {more} more per problem{few}." if more else "More problems are needed, not more samples."
         )
-    return " ".join(text)
+    return text

@@ -15,7 +15,7 @@ from goldpanner.verify.sandbox.running import Limits, Stopped, ending
 TRIES = 3
 
 
-class Remote:
+class RemoteSandbox:
     """A program on a server, in the place of `Running`."""
 
     def __init__(self, url: str, helper: str, header: dict[str, Any], limits: Limits) -> None:

@@ -20,7 +20,7 @@ from typing import Literal
 from goldpanner.errors import InputError
 from goldpanner.verify.sandbox import bubblewrap, memory, wasi
 from goldpanner.verify.sandbox.probe import self_test
-from goldpanner.verify.sandbox.remote import Remote
+from goldpanner.verify.sandbox.remote import RemoteSandbox
 from goldpanner.verify.sandbox.running import Limits, Running, Spawned, Spoken
 from goldpanner.verify.sandbox.warm import zygote
 
@@ -90,7 +90,7 @@ class Sandbox:
             },
         }
         if self.name == "remote":
-            return Remote(self.python, _text(mode), header, limits)
+            return RemoteSandbox(self.python, _text(mode), header, limits)
         encoded = json.dumps(header).encode()
         group = memory.group(limits.memory_mb << 20) if resident else None
         if self.warm:
