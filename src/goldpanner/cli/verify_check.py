@@ -81,43 +81,43 @@ def verify_check_command(
         typer.echo(f"kept in {store}; next: goldpanner measure POLICY --store {store} {options(results[0])}")
 
 
-def options(check_verifier: "Check") -> str:
+def options(audit: "Check") -> str:
     """Return the options of `measure` that carry a check's counts."""
-    errors = check_verifier.record()["errors"]
+    errors = audit.record()["errors"]
     return (
         f"--false-positive {errors['false_positive']}/{errors['wrong']} "
         f"--false-negative {errors['false_negative']}/{errors['right']}"
     )
 
 
-def lines(check_verifier: "Check", why: Sequence[tuple[str, int]] = ()) -> list[str]:
+def lines(audit: "Check", why: Sequence[tuple[str, int]] = ()) -> list[str]:
     """Return a check in words: three rates with their intervals, then every form that failed with an example.
 
     `why` says why right answers were not read, and how often.
     """
-    wrong = sum(tally.n for tally in check_verifier.tallies if not tally.right)
-    right = sum(tally.n for tally in check_verifier.tallies if tally.right)
+    wrong = sum(tally.n for tally in audit.tallies if not tally.right)
+    right = sum(tally.n for tally in audit.tallies if tally.right)
     rates = (
         (
             "false positives",
-            check_verifier.false_positive(),
+            audit.false_positive(),
             f"of {wrong:,} texts without a right answer, judged CORRECT",
         ),
-        ("false negatives", check_verifier.false_negative(), f"of {right:,} right answers, judged WRONG"),
-        ("unread", check_verifier.unread(), f"of {right:,} right answers, UNJUDGED"),
+        ("false negatives", audit.false_negative(), f"of {right:,} right answers, judged WRONG"),
+        ("unread", audit.unread(), f"of {right:,} right answers, UNJUDGED"),
     )
-    out = [f"{check_verifier.verifier} on {', '.join(check_verifier.tasks)}"]
+    out = [f"{audit.verifier} on {', '.join(audit.tasks)}"]
     for name, rate, of in rates:
         shown = "   -" if rate.value != rate.value else f"{rate.value:6.2%}  [{rate.low:.2%}, {rate.high:.2%}]"
         out.append(f"  {name:<16}{shown}  {of}")
-    examples = {example["form"]: example for example in check_verifier.examples}
-    for tally in check_verifier.failing():
-        rate = check_verifier.rate(tally)
+    examples = {example["form"]: example for example in audit.examples}
+    for tally in audit.failing():
+        rate = audit.rate(tally)
         out.append(
             f"  {rate.value:.0%} [{rate.low:.0%}, {rate.high:.0%}] of {rate.n} {tally.form!r}, e.g. "
             f"{examples[tally.form]['text'][:100]!r}"
         )
-    unread = [f"{t.form!r} ({t.unjudged} of {t.n})" for t in check_verifier.tallies if t.right and t.unjudged]
+    unread = [f"{t.form!r} ({t.unjudged} of {t.n})" for t in audit.tallies if t.right and t.unjudged]
     out += [f"  forms not read: {', '.join(unread)}"] if unread else []
     out += [f"  {times:,} of these: {reason}" for reason, times in why]
     return [*out, "  rates of this corpus: cases of one form are alike, so read the forms that fail first"]

@@ -29,7 +29,7 @@ class RemoteSandbox:
         self._late = False
         self._status = 0
 
-    def __enter__(self) -> "Remote":
+    def __enter__(self) -> "RemoteSandbox":
         return self
 
     def __exit__(self, *_: object) -> None:
