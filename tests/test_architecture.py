@@ -11,10 +11,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-import typer.main
 
 import goldpanner
-from goldpanner.cli import application
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "goldpanner"
@@ -27,9 +25,6 @@ ONE_NAME_IN_SEVERAL_MODULES = {
     "main": "the entry of a process: the command line, and the scripts that run in a sandbox or a worker",
 }
 """Public names that may stand in two modules, each with its reason."""
-
-ONE_OPTION_WITH_SEVERAL_HELPS = {"--out": "the folder or file that a command writes; each says which"}
-"""Options that may read differently from command to command, each with its reason."""
 
 
 @cache
@@ -128,27 +123,6 @@ def test_locals_are_nouns():
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id in participles
     ]
     assert len(bound) < 25, bound
-
-
-def commands(group=None, path=()):
-    """Every command with its path, e.g. ("train", "grpo")."""
-    group = group or typer.main.get_command(application())
-    for name, command in group.commands.items():
-        if hasattr(command, "commands"):
-            yield from commands(command, (*path, name))
-        else:
-            yield (*path, name), command
-
-
-def test_an_option_means_one_thing():
-    helps = collections.defaultdict(lambda: collections.defaultdict(list))
-    for path, command in commands():
-        for parameter in command.params:
-            if parameter.param_type_name == "option":
-                for option in parameter.opts:
-                    helps[option][parameter.help].append(" ".join(path))
-    several = {option: dict(texts) for option, texts in helps.items() if len(texts) > 1}
-    assert not {o: t for o, t in several.items() if o not in ONE_OPTION_WITH_SEVERAL_HELPS}
 
 
 def test_the_help_fits_its_line():

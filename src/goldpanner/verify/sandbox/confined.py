@@ -10,13 +10,13 @@ import builtins
 import contextlib
 import io
 import json
-import operator
 import os
 import signal
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from goldpanner.verify.sandbox.operations import DUNDERS, OPERATIONS, named
 from goldpanner.verify.sandbox.values import Opaque, decode, encode
 
 FILES = 10_000
@@ -219,24 +219,6 @@ def _channel() -> tuple[Callable[[Any], None], Callable[[], Any]]:
     return say, hear
 
 
-_OPERATORS = (
-    "eq ne lt le gt ge contains getitem setitem delitem add sub mul matmul truediv floordiv mod pow neg pos invert "
-    "and_ or_ xor lshift rshift iadd isub imul index"
-)
-OPERATIONS: dict[str, Callable[..., Any]] = {
-    "call": lambda value, *args, **kwargs: value(*args, **kwargs),
-    "get": getattr, "set": setattr, "del": delattr, "next": next, "isinstance": isinstance, "iter": iter,
-    "len": len, "str": str, "repr": repr, "hash": hash, "bool": bool, "abs": abs, "int": int, "float": float,
-    "enter": lambda value: value.__enter__(), "exit": lambda value: value.__exit__(None, None, None),
-    **{name: getattr(operator, name) for name in _OPERATORS.split()},
-    "radd": lambda value, other: other + value, "rsub": lambda value, other: other - value,
-    "rmul": lambda value, other: other * value, "rtruediv": lambda value, other: other / value,
-}  # fmt: skip
-"""What a test may ask to be done with a value that stays with the program."""
-DUNDERS = {name: f"__{name.rstrip('_')}__" for name in OPERATIONS if name not in ("get", "set", "del", "isinstance")}
-"""Of each operation the special method that a class has for it."""
-
-
 class _Held:
     """The program's names, and its values that are no plain data."""
 
@@ -340,15 +322,6 @@ def _flat(value: Any) -> Any:
     if len(items) == ITEMS:
         raise Opaque(f"an iterator of {ITEMS} items or more")
     return items
-
-
-def named(error: BaseException) -> list[str]:
-    """Return the name of an exception, its message, and of a missing module the name."""
-    try:
-        missing = error.name if isinstance(error, ModuleNotFoundError) else None
-        return [type(error).__name__, str(error)[:300], str(missing or "")[:80]]
-    except BaseException:
-        return [type(error).__name__, "", ""]
 
 
 def _check(program: str) -> NoReturn:

@@ -120,6 +120,7 @@ def _text(mode: Mode) -> str:
     tests, zygote = ("testcode", "layouts", "tester"), ("zygote",)
     names = (
         "values",
+        "operations",
         "confined",
         *(tests if mode in ("test", "zygote") else ()),
         *(zygote if mode == "zygote" else ()),

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NoReturn
 
-from goldpanner.verify.sandbox.confined import DUNDERS, named
+from goldpanner.verify.sandbox.operations import DUNDERS, named
 from goldpanner.verify.sandbox.testcode import Prepared, asked, bound, caught, has_tests, libraries
 from goldpanner.verify.sandbox.values import Opaque, decode, encode
 
