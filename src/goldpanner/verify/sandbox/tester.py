@@ -48,6 +48,7 @@ class Session:
         self.calls = self.checks = 0
         self.theirs: list[BaseException] = []
         self.hidden = ""
+        self.own_input = (builtins.input, sys.stdin)
         self.fed = False
         """Whether the test has put something in the place of its standard input, which the program does not see."""
         self.remotes: dict[int, Remote] = {}
@@ -58,7 +59,7 @@ class Session:
         in_place, self.dropped = self.in_place or self.dropped, False
         request = {"do": do, **target, "args": encode(args, _given), "kwargs": encode(kwargs, _given)}
         self.calls += 1
-        self.fed |= builtins.input is not INPUT or sys.stdin is not STDIN
+        self.fed |= (builtins.input, sys.stdin) != self.own_input
         self.say(request)
         reply = self.hear()
         sys.stdout.write(reply.get("printed", ""))
@@ -111,7 +112,6 @@ class Session:
 
 
 STOPS = (StopIteration, StopAsyncIteration)
-INPUT, STDIN = builtins.input, sys.stdin
 
 
 def _given(value: Any) -> Any:
