@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from goldpanner import rng
+from goldpanner.errors import InputError
 from goldpanner.measure import passk
 from goldpanner.policies.endpoint import completions
 from goldpanner.sampling.rollout import count, judge_all
@@ -214,3 +215,44 @@ def test_the_cause_is_stored_counted_and_strict(tmp_path: Any) -> None:
     band = passk.curve(many, [1])
     assert band.low[0] < 1 / 8
     assert band.high[0] == 1
+
+
+def test_counts_files_keep_the_unanswered(tmp_path: Any) -> None:
+    from goldpanner import interop
+
+    counts = Counts.of([4, 4], [1, 0], ["a", "b"], unjudged=[2, 0], unanswered=[1, 0])
+    file = tmp_path / "counts.jsonl"
+    interop.write_counts(counts, file)
+    back = interop.read_log(file).counts()
+    assert [column.tolist() for column in back.columns] == [column.tolist() for column in counts.columns]
+    file.write_text('{"id": "a", "n": 4, "c": 1, "unjudged": 1, "unanswered": 2}\n')
+    with pytest.raises(InputError, match="unanswered = 2 is more than unjudged = 1"):
+        interop.read_log(file).counts()
+    with pytest.raises(InputError, match="unanswered of problem 'a' is 2, more than its unjudged = 1"):
+        Counts.of([4], [1], ["a"], unjudged=[1], unanswered=[2])
+
+
+def test_a_local_model_whose_prompt_begins_a_thought() -> None:
+    torch = pytest.importorskip("torch")
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from goldpanner.policies.base import Request
+    from goldpanner.policies.local import LocalPolicy
+    from goldpanner.train.model import build_tokenizer
+
+    words = build_tokenizer(["<think>", "</think>", "a", "b"])
+    shape = LlamaConfig(
+        vocab_size=len(words), hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+        max_position_embeddings=32, pad_token_id=0, bos_token_id=None, eos_token_id=1,
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(0)
+        policy = LocalPolicy(LlamaForCausalLM(shape), words)
+    problem = Problem("t", "a b", "c")
+    for template, begun in (("{prompt} <think>", True), ("{prompt}", False)):
+        params = SamplingParams(template=template, max_tokens=8)
+        (drawn,) = policy.sample([Request(problem, range(64), 0)], params)
+        assert all((completion.thought is not None) is begun for completion in drawn)
+        if begun:
+            assert any(c.text for c in drawn), "some end their thought and say something"
+            assert all(bool(c.text) <= (c.thought or "").endswith("</think>") for c in drawn)

@@ -221,6 +221,7 @@ def collection_json(collection: "Collection", goal: "Goal", problems: int) -> di
         "n": int(counts.n.sum()),
         "correct": int(counts.c.sum()),
         "unjudged": int(counts.unjudged.sum()),
+        "unanswered": int(counts.unanswered.sum()),
         "truncated": int(counts.truncated.sum()),
     }
     if goal.kind == "settled":

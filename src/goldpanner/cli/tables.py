@@ -24,7 +24,7 @@ def print_profile(found: Profile, name: str, extra: dict[str, Any]) -> None:
     largest = int(counts.n.max())
     console.print(
         f"[bold]{escape(_line(name))}[/]: {_problems(len(counts))}, {int(counts.n.sum()):,} samples "
-        f"({int(counts.unjudged.sum()):,} unjudged, {_truncated(counts)})",
+        f"({_unjudged(counts)}, {_truncated(counts)})",
         highlight=False,
     )
     if found.support_refused:
@@ -66,6 +66,12 @@ def print_profile(found: Profile, name: str, extra: dict[str, Any]) -> None:
             text = f"{_plain(e['value'])} [{_plain(e['low'])}, {_plain(e['high'])}]"
             console.print(f"pass@{k} less what its answers to other problems would hit: {text}", highlight=False)
         _observed(extra)
+
+
+def _unjudged(counts: Counts) -> str:
+    own = int(counts.unanswered.sum())
+    part = f", {own:,} of them by the model's own doing: wrong in every value" if own else ""
+    return f"{int(counts.unjudged.sum()):,} unjudged{part}"
 
 
 def _truncated(counts: Counts) -> str:
