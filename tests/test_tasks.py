@@ -72,7 +72,7 @@ def test_unknown_id_names_the_near_ones() -> None:
         load("world/dd3", 1)
     with pytest.raises(InputError, match="did you mean world/klingon"):
         load("klingon", 1)
-    with pytest.raises(InputError, match=r"did you mean world/d1, column-addition/1d, [^?]{,150}\?$"):
+    with pytest.raises(InputError, match=r"did you mean world/d1, column-addition/1d, [^?]{,250}\?$"):
         load("zzz", 1)
     with pytest.raises(InputError, match="did you mean"):
         load("world/exposure-5%", 1, config=WorldConfig(exposures=()))
