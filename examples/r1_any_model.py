@@ -33,10 +33,10 @@ with TemporaryDirectory() as folder:
     save_model(GPT2LMHeadModel(shape), tokenizer, start)
 
     task = gp.task("arithmetic/add-1d1d")
-    recipe.run("r1", start, out, lambda event: None, overrides=SETTINGS, task=task)
+    recipe.run_recipe("r1", start, out, lambda event: None, overrides=SETTINGS, task=task)
 
     runs = gp.Store(out / "store").records("runs")
-    for name in [stage.name for stage in recipe.load("r1").stages]:
+    for name in [stage.name for stage in recipe.load_recipe("r1").stages]:
         run = runs[name]
         lines = (out / "stages" / name / "metrics.jsonl").read_text().splitlines()
         first, last = (json.loads(line) for line in (lines[0], lines[-1]))

@@ -5,11 +5,11 @@
 from typing import Any
 
 import pytest
-from tests.test_verify_code import REAL, confined_by
 
 from goldpanner.types import Cause, Outcome, Problem, Verdict
 from goldpanner.verify import Code, Limits
 from goldpanner.verify.compare import printed_as, same, word
+from test_verify_code import REAL, confined_by
 
 CORRECT, WRONG, UNJUDGED = Outcome.CORRECT, Outcome.WRONG, Outcome.UNJUDGED
 ADD = "def add(a, b):\n    return a + b\n"
