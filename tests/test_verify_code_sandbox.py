@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.test_verify_code_layouts import LAYOUTS
 
 from goldpanner.errors import InputError
 from goldpanner.types import Cause, Completion, Outcome, Problem
@@ -27,6 +26,7 @@ from goldpanner.verify import Code, Limits
 from goldpanner.verify.sandbox import bubblewrap, memory, probe, sandbox, warm
 from goldpanner.verify.sandbox.probe import self_test
 from test_verify_code import ADD, ASSERTS, ATTACKS, CALLS, REAL, SCRIPTS, confined_by
+from test_verify_code_layouts import LAYOUTS
 
 WRONG, UNJUDGED = Outcome.WRONG, Outcome.UNJUDGED
 BUBBLEWRAP = next((each for each in REAL if each.name == "bubblewrap"), None)
