@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from goldpanner import interop
@@ -163,6 +163,7 @@ def test_arbitrary_columns(tmp_path_factory, rows, end):
 
 @SETTINGS
 @given(st.integers(0, 9000), st.integers(0, 255), st.booleans(), st.sampled_from(["parquet", "arrow"]))
+@example(place=1124, byte=128, cut=False, end="parquet")
 def test_damaged_columns(tmp_path_factory, place, byte, cut, end):
     path = tmp_path_factory.getbasetemp() / f"damaged.{end}"
     table = pa.table({"id": ["a", "b"] * 40, "correct": [[1, 0]] * 80})

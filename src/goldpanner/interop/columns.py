@@ -69,7 +69,7 @@ def table_chunks(path: Path, names: Sequence[str], torn: Callable[[str], None] |
                 places = range(first, first + batch.num_rows)
                 yield Chunk(path, {name: _column(path, batch, name) for name in names}, places, "row")
                 first += batch.num_rows
-    except (pa.ArrowException, *DAMAGE) as error:
+    except (pa.ArrowException, UnicodeDecodeError, *DAMAGE) as error:
         reason = str(error).split("\n", 1)[0]
         raise InputError(f"{path}, after row {first - 1}: {reason}; the table is damaged, write it again") from None
 

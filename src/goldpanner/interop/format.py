@@ -190,7 +190,7 @@ def _object(path: Path, handle: IO[bytes]) -> dict[str, object]:
 def _columns(path: Path, schema: Callable[[], pa.Schema]) -> dict[str, object]:
     try:
         columns = schema()
-    except (pa.ArrowException, OSError) as error:
+        return dict(zip(columns.names, columns.types))
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # names of a damaged file may be no text
         reason = str(error).split("\n", 1)[0]
         raise InputError(f"{path} is no readable parquet or Arrow file ({reason}); was it cut while copying?") from None
-    return dict(zip(columns.names, columns.types))
