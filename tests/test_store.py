@@ -1,5 +1,6 @@
 """The store: nothing is lost, nothing counts twice, nothing damaged is skipped in silence."""
 
+import ast
 import dataclasses
 import itertools
 import json
@@ -25,9 +26,10 @@ from hypothesis import strategies as st
 
 from goldpanner.errors import InputError, StoreError
 from goldpanner.files import HOST, OLD_SECONDS
-from goldpanner.store import Store
+from goldpanner.store import Store, findings, schema
 from goldpanner.store.parts import Parts
 from goldpanner.store.rows import SAMPLES, samples_table
+from goldpanner.store.schema import PolicyRecord, RunRecord, StoredRecord
 from goldpanner.types import Completion, Counts, Outcome, Problem, Sample, Verdict
 
 POLICY, PARAMS = "policy-1", "params-1"
@@ -384,14 +386,14 @@ def test_a_store_that_is_not_there_is_an_error_and_is_not_created(store):
     ):
         with pytest.raises(StoreError, match="there is no store at"):
             ask()
-    assert store.drawn(POLICY, PARAMS, 0) == store.problems() == store.records("runs") == {}
-    assert store.get("runs", "x") is None
+    assert store.drawn(POLICY, PARAMS, 0) == store.problems() == store.records(RunRecord) == {}
+    assert store.get(RunRecord, "x") is None
     assert store.append([]) == store.append_verdicts([]) == store.append_truth(POLICY, {}) == 0
     assert not store.root.exists()
 
 
 def test_an_empty_store_says_so(store):
-    store.put("runs", "r", {})
+    store.put(run_record("r"))
     with pytest.raises(InputError, match="holds no samples yet"):
         store.counts(POLICY)
     assert store.samples() == []
@@ -467,21 +469,81 @@ def test_problems_are_stored_once_and_come_back_equal(store):
         store.put_problems([dataclasses.replace(one, meta={2: "a", 10: "b"})])
 
 
+def run_record(name: str, **fields) -> RunRecord:
+    known = {"stage": "sft", "label": name, "policy": None, "parent": None, "parent_policy": None, "seed": 0}
+    return RunRecord(**{"id": name, "config": {}, **known, **fields})
+
+
 def test_records_are_replaced_whole_under_any_id(store):
-    ids = ["plain", "Plain", "a/b: é'\"", "", "..", "x" * 500, "\ud800"]
+    ids = ["plain", "Plain", "a/b: é'\"", "", "..", "x" * 500]
     for record_id in ids:
-        store.put("runs", record_id, {"id": record_id[:3].encode("utf-8", "replace").hex(), "n": 1.5, "none": None})
-    store.put("runs", "plain", {"again": True})
-    assert set(store.records("runs")) == set(ids)
-    assert store.get("runs", "plain") == {"again": True}
-    assert store.get("runs", "Plain") == {"id": b"Pla".hex(), "n": 1.5, "none": None}
-    assert store.records("policies") == {}
+        store.put(run_record(record_id, seconds=1.5, config={"none": None}))
+    store.put(run_record("plain", stage="grpo"))
+    assert list(store.records(RunRecord)) == sorted(ids)
+    assert store.get(RunRecord, "plain") == run_record("plain", stage="grpo")
+    assert store.get(RunRecord, "Plain") == run_record("Plain", seconds=1.5, config={"none": None})
+    assert store.get(RunRecord, "other") is None
+    assert store.records(PolicyRecord) == {}
     assert len({path.name.lower() for path in (store.root / "records/runs").iterdir()}) == len(ids)
-    for bad in ("../x", "", "A"):
-        with pytest.raises(InputError, match="cannot name a folder"):
-            store.put(bad, "x", {})
-    with pytest.raises(InputError, match="is not JSON"):
-        store.put("runs", "x", {"x": object()})
+    with pytest.raises(InputError, match="'x' is not JSON"):
+        store.put(run_record("x", trl={"x": object()}))
+
+
+def test_a_record_keeps_keys_that_this_build_does_not_name(store):
+    store.put(run_record("r", further={"x": [1, 2]}))
+    record = store.get(RunRecord, "r")
+    assert record.model_dump()["further"] == {"x": [1, 2]}
+    store.put(record.model_copy(update={"seed": 3}))
+    assert json.loads((store.root / "records/runs/r.json").read_text())["further"] == {"x": [1, 2]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seed": None}, "seed is missing"),
+        ({"version": None}, "version is missing"),
+        ({"config": "none"}, "config = 'none'"),
+        ({"stage": 3}, "stage = 3"),
+    ],
+)
+def test_a_record_that_lacks_a_field_is_named_with_it(store, changes, message):
+    store.put(run_record("r"))
+    path = store.root / "records/runs/r.json"
+    fields = {**json.loads(path.read_text()), **changes}
+    path.write_text(json.dumps({name: value for name, value in fields.items() if changes.get(name, "") is not None}))
+    for ask in (lambda: store.get(RunRecord, "r"), lambda: store.records(RunRecord)):
+        with pytest.raises(StoreError, match=rf"r\.json is damaged: {message}.*Run: goldpanner store check"):
+            ask()
+
+
+def test_a_record_of_another_version_is_refused_by_name_and_left_alone(store):
+    store.append([sample()])
+    store.put(run_record("r"))
+    path = store.root / "records/runs/r.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "version": 2}))
+    with pytest.raises(StoreError, match=r"r\.json is a RunRecord of version 2, and this build reads version 1"):
+        store.get(RunRecord, "r")
+    report = store.check()
+    assert (report.other_version, report.ok, report.records) == (("records/runs/r.json",), True, 0)
+    assert "left alone records/runs/r.json" in str(report)
+    assert path.exists()
+
+
+def test_every_field_of_every_record_is_documented():
+    """A docstring stands under each field, and no two kinds share a folder."""
+    kinds = [StoredRecord]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    assert len(kinds) > 10
+    folders = [kind.folder for kind in kinds[1:]]
+    assert len(set(folders)) == len(folders)
+    for module in (schema, findings):
+        tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef) and node.name != "StatedParams":
+                for field, after in zip(node.body, [*node.body[1:], None]):
+                    if isinstance(field, ast.AnnAssign) and "ClassVar" not in ast.unparse(field.annotation):
+                        assert isinstance(after, ast.Expr), f"{node.name}.{ast.unparse(field.target)}"
 
 
 # --- the writer
@@ -559,7 +621,7 @@ class NoPandas:  # where it is installed, pyarrow imports it: most of a child's 
         if name == "pandas":
             raise ImportError(name)
 sys.meta_path.insert(0, NoPandas())
-from goldpanner.store import Store
+from goldpanner.store import Store, findings, schema
 from goldpanner.types import Completion, Outcome, Sample, Verdict
 store = Store(sys.argv[1])
 def sample(problem, index):
@@ -831,8 +893,8 @@ def test_a_part_that_may_not_be_read_is_not_taken_for_damaged(store, monkeypatch
 
 
 def test_damaged_records_and_problems_are_named_and_set_aside(store):
-    store.put("runs", "good", {})
-    store.put("runs", "bad", {"x": 1})
+    store.put(run_record("good"))
+    store.put(run_record("bad"))
     store.put_problems([Problem("t", "a", "b")])
     store.put_problems([Problem("t", "c", "d"), Problem("t", "e", "f")])
     record = store.root / "records/runs/bad.json"
@@ -849,16 +911,16 @@ def test_damaged_records_and_problems_are_named_and_set_aside(store):
         with pytest.raises(StoreError, match=message):
             fresh.problems()
     with pytest.raises(StoreError, match=r"bad\.json is damaged"):
-        fresh.records("runs")
+        fresh.records(RunRecord)
     report = fresh.check()
     assert sorted(d.name for d in report.damaged) == [f"problems/{batch.name}", "records/runs/bad.json"]
     assert (report.problems, report.records) == (1, 1)
-    assert list(fresh.records("runs")) == ["good"]
+    assert list(fresh.records(RunRecord)) == ["good"]
     assert len(fresh.problems()) == 1
     batch.write_text("[]\n")  # damaged a second time under the same name: both are kept
     assert len(fresh.check().damaged) == 1
     assert len(list((store.root / "damaged/problems").iterdir())) == 2
-    assert json.loads(record.with_name("good.json").read_text()) == {"id": "good", "record": {}}
+    assert json.loads(record.with_name("good.json").read_text())["id"] == "good"
 
 
 def test_a_full_disk_is_an_error_that_leaves_nothing_behind(store, monkeypatch):

@@ -5,62 +5,124 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
 
 from goldpanner.errors import InputError, StoreError
 from goldpanner.files import fresh_name, listing, write_atomically
+from goldpanner.store.schema import StoredRecord
 from goldpanner.types import Problem
 
+R = TypeVar("R", bound=StoredRecord)
 _PLAIN = re.compile(r"[a-z0-9][a-z0-9_.-]{0,79}")
 
 
+class RecordVersionError(StoreError):
+    """A record has another version than those that this build reads."""
+
+
 class Records:
-    """`records/KIND/NAME.json`, one file a record, replaced whole."""
+    """`records/FOLDER/NAME.json`, one file a record, replaced whole."""
 
     def __init__(self, root: Path) -> None:
         self.folder = root / "records"
 
-    def put(self, kind: str, record_id: str, record: Mapping[str, Any]) -> None:
+    def put(self, record: StoredRecord) -> None:
         """Write or replace a record."""
         try:
-            text = json.dumps({"id": record_id, "record": dict(record)}, indent=1, ensure_ascii=True)
+            text = json.dumps(record.model_dump(), indent=1, ensure_ascii=True)
         except (TypeError, ValueError) as error:
-            raise InputError(f"{kind} record {record_id!r} is not JSON: {error}; give plain values") from error
-        write_atomically(self._path(kind, record_id), lambda file: _write(file, text))
+            raise InputError(
+                f"{type(record).__name__} {record.id!r} is not JSON: {error}; give plain values"
+            ) from error
+        write_atomically(self._path(record.folder, record.id), lambda file: _write(file, text))
 
-    def get(self, kind: str, record_id: str) -> dict[str, Any] | None:
+    def get(self, kind: type[R], record_id: str) -> R | None:
         """Return a record, None where there is none."""
-        path = self._path(kind, record_id)
-        return load_record(path)[1] if path.exists() else None
+        path = self._path(kind.folder, record_id)
+        return load_record(path, kind) if path.exists() else None
 
-    def all(self, kind: str) -> dict[str, dict[str, Any]]:
+    def all(self, kind: type[R]) -> dict[str, R]:
         """Return every record of a kind by id, sorted by id."""
-        folder = self._path(kind, "x").parent
-        return dict(sorted(load_record(folder / name) for name in listing(folder, ".json")))
+        folder = self._path(kind.folder, "x").parent
+        records = [load_record(folder / name, kind) for name in listing(folder, ".json")]
+        return {record.id: record for record in sorted(records, key=lambda record: record.id)}
 
     def paths(self) -> list[Path]:
         """Return the path of every record of every kind."""
         return sorted(self.folder.glob("*/*.json"))
 
-    def _path(self, kind: str, record_id: str) -> Path:
-        if not _PLAIN.fullmatch(kind):
-            raise InputError(f"record kind {kind!r} cannot name a folder; use a-z, 0-9, '-', '_'")
+    def put_loose(self, kind: str, record_id: str, record: Mapping[str, Any]) -> None:
+        """Write or replace a record without a class."""
+        try:
+            text = json.dumps({"id": record_id, "version": 1, **record}, indent=1, ensure_ascii=True)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{kind} record {record_id!r} is not JSON: {error}; give plain values") from error
+        write_atomically(self._path(kind, record_id), lambda file: _write(file, text))
+
+    def get_loose(self, kind: str, record_id: str) -> dict[str, Any] | None:
+        """Return a record without a class, None where there is none."""
+        path = self._path(kind, record_id)
+        return read_record(path) if path.exists() else None
+
+    def all_loose(self, kind: str) -> dict[str, dict[str, Any]]:
+        """Return every record of a kind without a class by id, sorted by id."""
+        folder = self._path(kind, "x").parent
+        records = [read_record(folder / name) for name in listing(folder, ".json")]
+        return {record["id"]: record for record in sorted(records, key=lambda record: str(record["id"]))}
+
+    def _path(self, folder: str, record_id: str) -> Path:
+        if not _PLAIN.fullmatch(folder):
+            raise InputError(f"record kind {folder!r} cannot name a folder; use a-z, 0-9, '-', '_'")
         name = record_id
         if not _PLAIN.fullmatch(record_id):  # unsafe as a file name, or equal to another where case is ignored
             digest = hashlib.sha256(record_id.encode("utf-8", "surrogatepass")).hexdigest()[:16]
             name = re.sub(r"[^a-z0-9_-]+", "-", record_id[:60].lower()).strip("-") + "~" + digest
-        return self.folder / kind / f"{name}.json"
+        return self.folder / folder / f"{name}.json"
 
 
-def load_record(path: Path) -> tuple[str, dict[str, Any]]:
-    """Return (id, record) of a record file. Raises StoreError naming a damaged one."""
+def check_record(path: Path) -> None:
+    """Read a record of any kind. Raises StoreError naming a damaged one, RecordVersionError for another version."""
+    load_record(path, StoredRecord)
+
+
+def load_record(path: Path, kind: type[R]) -> R:
+    """Return the record in a file.
+
+    Raises StoreError naming the file and the field of a damaged one, RecordVersionError for another version.
+    """
+    content = read_record(path)
+    version, known = content.get("version"), kind.model_fields["version"].default
+    if version is None:
+        raise _damaged_record(path, "version is missing")
+    if version != known:
+        raise RecordVersionError(
+            f"record {path} is a {kind.__name__} of version {version!r}, and this build reads version {known}; read it "
+            "with the goldpanner that wrote it"
+        )
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        reason = "is missing" if first["type"] == "missing" else f"= {first['input']!r:.60}: {first['msg']}"
+        raise _damaged_record(path, f"{field} {reason}") from error
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file. Raises StoreError naming a damaged one."""
     try:
         content = json.loads(path.read_bytes())
-        return content["id"], dict(content["record"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(
-            f"record {path} is damaged: {error}. Run: goldpanner store check {path.parent.parent.parent}"
-        ) from error
+    except ValueError as error:
+        raise _damaged_record(path, str(error)) from error
+    if not isinstance(content, dict):
+        raise _damaged_record(path, "it is no JSON object")
+    return content
+
+
+def _damaged_record(path: Path, reason: str) -> StoreError:
+    return StoreError(f"record {path} is damaged: {reason}. Run: goldpanner store check {path.parent.parent.parent}")
 
 
 class Problems:

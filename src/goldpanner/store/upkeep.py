@@ -13,7 +13,7 @@ from goldpanner.errors import StoreError
 from goldpanner.files import fresh_name, leftovers, listing, make_folder, sync_folder
 from goldpanner.store.parts import COMPACTED, ROW_GROUP, DamagedError, PartGoneError, Parts, damage_error
 from goldpanner.store.read import Ask, Reader, columns
-from goldpanner.store.records import Records, load_problems, load_record
+from goldpanner.store.records import Records, RecordVersionError, check_record, load_problems
 from goldpanner.store.rows import Kind
 
 
@@ -45,6 +45,8 @@ class CheckReport:
     """Unfinished files of dead writers, removed."""
     unfinished: tuple[str, ...] = ()
     """Unfinished files of writers that may be alive, left alone."""
+    other_version: tuple[str, ...] = ()
+    """Records of a version that this build does not read, left alone."""
 
     @property
     def ok(self) -> bool:
@@ -58,6 +60,9 @@ class CheckReport:
         lines += [f"DAMAGED {d.name}: {d.reason}; set aside as {d.moved_to}" for d in self.damaged]
         lines += [f"removed {name}, which a dead writer left" for name in self.removed]
         lines += [f"left alone {name}, which a writer may still finish" for name in self.unfinished]
+        lines += [
+            f"left alone {name}, which is of a version that this build does not read" for name in self.other_version
+        ]
         return "\n".join(lines)
 
 
@@ -94,11 +99,13 @@ def check(reader: Reader) -> CheckReport:
             problems |= load_problems(root / "problems" / name).keys()
         except StoreError as error:
             damaged.append(_set_aside(root, root / "problems" / name, str(error.__cause__ or error)))
-    records = 0
+    records, other_version = 0, list[str]()
     for path in Records(root).paths():
         try:
-            load_record(path)
+            check_record(path)
             records += 1
+        except RecordVersionError:
+            other_version.append(str(path.relative_to(root)))
         except StoreError as error:
             damaged.append(_set_aside(root, path, str(error.__cause__ or error)))
     return CheckReport(
@@ -110,6 +117,7 @@ def check(reader: Reader) -> CheckReport:
         damaged=tuple(damaged),
         removed=tuple(str(path.relative_to(root)) for path in dead),
         unfinished=tuple(str(path.relative_to(root)) for path in alive),
+        other_version=tuple(other_version),
     )
 
 
