@@ -28,7 +28,8 @@ from goldpanner.measure.profile import profile
 from goldpanner.rng import stream
 from goldpanner.sources import load_counts
 from goldpanner.store import Store
-from goldpanner.types import Problem
+from goldpanner.store.schema import ParamsRecord, PolicyRecord
+from goldpanner.types import Problem, SamplingParams
 
 POLICY, PARAMS, KS = "0123456789abcdef", "0123456789ab", [1, 100, 100_000, 1_000_000]
 
@@ -40,9 +41,8 @@ def write(root: Path, rows: int, problems: int, block: int = 100_000) -> None:
     names = [problem.id for problem in asked]
     p, each, store = r.beta(0.3, 1, problems), rows // problems, Store(root)
     store.put_problems(asked)
-    store.put("policies", POLICY, {"name": "base"})
-    fields = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "max_tokens": 64, "stop": [], "template": "{prompt}"}
-    store.put("params", PARAMS, fields)
+    store.put(PolicyRecord(id=POLICY, name="base"))
+    store.put(ParamsRecord.of(SamplingParams()).model_copy(update={"id": PARAMS}))
 
     def coded(codes: np.ndarray, values: list[str | None]) -> pa.Array:
         return pa.DictionaryArray.from_arrays(codes.astype(np.int32), pa.array(values)).cast(pa.string())

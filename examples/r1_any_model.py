@@ -13,6 +13,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 import goldpanner as gp
 from goldpanner.runs import recipe
+from goldpanner.store.schema import RunRecord
 from goldpanner.train.model import build_tokenizer, save_model
 
 SETTINGS = [
@@ -35,10 +36,10 @@ with TemporaryDirectory() as folder:
     task = gp.task("arithmetic/add-1d1d")
     recipe.run_recipe("r1", start, out, lambda event: None, overrides=SETTINGS, task=task)
 
-    runs = gp.Store(out / "store").records("runs")
+    runs = gp.Store(out / "store").records(RunRecord)
     for name in [stage.name for stage in recipe.load_recipe("r1").stages]:
         run = runs[name]
         lines = (out / "stages" / name / "metrics.jsonl").read_text().splitlines()
         first, last = (json.loads(line) for line in (lines[0], lines[-1]))
         what = "reward" if "reward" in first else "loss"
-        print(f"{name:>14} ({run['stage']}): {what} {first[what]:.2f} -> {last[what]:.2f}, model {run['policy']}")
+        print(f"{name:>14} ({run.stage}): {what} {first[what]:.2f} -> {last[what]:.2f}, model {run.policy}")

@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from goldpanner.sampling.rollout import judge
 from goldpanner.store import Store
+from goldpanner.store.schema import ParamsRecord, RunRecord
 from goldpanner.tasks import World, WorldConfig
 from goldpanner.types import Completion, Problem, Sample, SamplingParams
 
@@ -21,6 +21,12 @@ STAGES = {
 }
 PARAMS = SamplingParams(max_tokens=48)
 GROUP = 8
+
+
+def run_record(name: str, policy: str | None = None, **fields: object) -> RunRecord:
+    """Return the record of a run of which little is given."""
+    known = {"stage": "sft", "label": name, "parent": None, "parent_policy": None, "seed": 0, "config": {}}
+    return RunRecord.model_validate({"id": name, "policy": policy, **known, **fields})
 
 
 def write_run(
@@ -58,9 +64,8 @@ def write_run(
             _write_rollouts(store, stage, parent, steps, world, rng)
         _write_metrics(root / "stages" / stage, kind, steps, measured)
         seconds = 1.5 * len(stage)
-        record = {"stage": kind, "parent": parent, "policy": policy, "label": stage, "seconds": seconds, "seed": 0}
-        store.put("runs", stage, record)
-    store.put("params", PARAMS.hash, asdict(PARAMS))
+        store.put(run_record(stage, policy, stage=kind, parent=parent, seconds=seconds))
+    store.put(ParamsRecord.of(PARAMS))
     store.put("studies", "story", _study(stages, measured, probed))
     return truth
 

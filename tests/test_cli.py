@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from goldpanner import __version__
 from goldpanner.cli import application
 from goldpanner.errors import GoldpannerError
+from goldpanner.store.schema import ParamsRecord, PolicyRecord
 from synthetic_run import write_run
 
 runner = CliRunner()
@@ -155,7 +156,7 @@ def test_lucky_guesses_are_measured_on_the_models_own_answers(tmp_path):
     ]  # fmt: skip
     store = Store(tmp_path)
     store.put_problems(problems)
-    store.put("policies", "p", {"name": "p"})
+    store.put(PolicyRecord(id="p", name="p"))
     store.append(rows)
     found = json.loads(call("measure", "p", "--store", tmp_path, "--json"))
     # floors: 1/4 (half of b's answers, none of c's), 1/2 (all of a's), 1/4; 1 - P = (1 - p) / (1 - g)
@@ -415,9 +416,9 @@ def test_origin_of_gained_problems_is_told_from_scored_samples(tmp_path):
     names = {"base": 1e-6, "rl": 0.7}
     policies = {name: ScriptedPolicy.with_p(p, name=name) for name, p in names.items()}
     store.put_problems(problems)
-    store.put("params", SamplingParams().hash, {**SamplingParams().__dict__})
+    store.put(ParamsRecord.of(SamplingParams()))
     for name, policy in policies.items():
-        store.put("policies", policy.id, {**policy.describe(), "name": name})
+        store.put(PolicyRecord.of(policy.describe(), name=name))
         with store.writer() as sink:
             list(rollout(policy, problems, World().verifiers(), SamplingParams(), n=128, sink=sink))
     before = json.loads(call("compare", "base", "rl", "--store", tmp_path, "--json"))

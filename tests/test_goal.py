@@ -20,6 +20,7 @@ from goldpanner.policies.scripted import ScriptedPolicy
 from goldpanner.sampling.collect import top_up
 from goldpanner.sampling.goal import Goal, draw, in_process
 from goldpanner.store import Store
+from goldpanner.store.schema import PolicyRecord
 from goldpanner.tasks import World, load
 from goldpanner.tasks.catalog import task
 from goldpanner.types import Counts, SamplingParams
@@ -235,7 +236,7 @@ def test_killed_in_the_middle_nothing_is_lost_or_counted_twice(tmp_path: Path):
 
     assert child("1").returncode == -signal.SIGKILL
     store = Store(tmp_path)
-    (policy,) = store.records("policies")
+    (policy,) = store.records(PolicyRecord)
     before = int(store.counts(policy).n.sum())
     assert before == 17 * 16, "what was stored before the kill is there"
     done = child("0")

@@ -12,6 +12,7 @@ import pytest
 from goldpanner.errors import InputError
 from goldpanner.store import Store
 from goldpanner.store.find import find_policy
+from goldpanner.store.schema import PolicyRecord
 from test_cli import application, call, is_estimate, runner, write_counts
 
 FIXTURES = Path(__file__).parent / "interop" / "fixtures"
@@ -179,7 +180,7 @@ def test_an_audit_that_is_no_share_is_named(tmp_path, share):
 def test_a_policy_goes_by_its_whole_id_even_where_another_begins_with_it(tmp_path):
     store = Store(tmp_path)
     for name in ("rl@1", "rl@10"):
-        store.put("policies", name, {"id": name})
+        store.put(PolicyRecord(id=name, name=name))
     assert find_policy(store, "rl@1") == "rl@1"
     with pytest.raises(InputError, match="2 policies"):
         find_policy(store, "rl@")

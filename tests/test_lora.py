@@ -21,6 +21,7 @@ from goldpanner.policies.local import LocalPolicy
 from goldpanner.runs.config import fit_to_task
 from goldpanner.runs.stages import rl_stage, train_stage
 from goldpanner.store import Store
+from goldpanner.store.schema import RunRecord
 from goldpanner.tasks.catalog import task
 from goldpanner.train import lora
 from goldpanner.train.config import RLVRConfig
@@ -166,7 +167,7 @@ def test_a_stage_leaves_the_merged_model_and_its_adapters(base, tmp_path):
     store = Store(tmp_path / "store")
     train_stage(rl_stage("grpo", {sums.id: sums}, config), tmp_path / "rl", store, lambda event: None, parent=base)
     merged = LocalPolicy.from_pretrained(tmp_path / "rl" / "model", device="cpu")
-    assert merged.id == store.get("runs", "rl")["policy"]
+    assert merged.id == store.get(RunRecord, "rl").policy
     assert not merged.describe()["adapters"]
     adapted = LocalPolicy.from_pretrained(tmp_path / "rl" / "adapter", device="cpu")
     answers = ["7", "12", "3 4", "0", "9", "1"]

@@ -28,6 +28,7 @@ from goldpanner.sampling.collect import top_up
 from goldpanner.sampling.goal import Goal
 from goldpanner.sampling.ray_workers import Workers, WorkersLostError, cut
 from goldpanner.store import Store
+from goldpanner.store.schema import ProbeRecord
 from goldpanner.tasks import World, load
 from goldpanner.train.model import ModelConfig, build_model, build_tokenizer, save_model
 from goldpanner.types import Problem, SamplingParams
@@ -247,6 +248,7 @@ from goldpanner.sampling.ray_workers import Workers
 from goldpanner.errors import Interrupted
 from goldpanner.policies.scripted import ScriptedPolicy
 from goldpanner.store import Store
+from goldpanner.store.schema import ProbeRecord
 from goldpanner.tasks import World, load
 from goldpanner.types import SamplingParams
 
@@ -386,9 +388,9 @@ def test_a_server_is_probed_once_and_drawn_from_by_all(tmp_path):
         collection = top_up(policy, problems, lambda: (Exact(),), PARAMS, store, Goal(most=100), workers=pool)
         bodies = [body for body in server.bodies if body["prompt"].startswith("say")]
     assert collection.counts.n.tolist() == [100] * 6
-    (probe,) = store.records("probes").values()
+    (probe,) = store.records(ProbeRecord).values()
     greedy = [body["temperature"] == 0 for body in bodies]
-    assert any(greedy[: probe["requests"]])
-    assert not any(greedy[probe["requests"] :]), "no worker probes again"
-    assert len(bodies) < probe["requests"] + 6 * 12
-    assert sum(probe["sampling"].values()) == 1, "what a worker noted is told"
+    assert any(greedy[: probe.requests])
+    assert not any(greedy[probe.requests :]), "no worker probes again"
+    assert len(bodies) < probe.requests + 6 * 12
+    assert sum(probe.sampling.values()) == 1, "what a worker noted is told"

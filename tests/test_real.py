@@ -25,6 +25,7 @@ from goldpanner.runs import model_run, settings
 from goldpanner.runs.before_after import form_paragraph
 from goldpanner.runs.folder import claim_folder
 from goldpanner.store import Store
+from goldpanner.store.schema import RunRecord
 from goldpanner.tasks.catalog import task
 from goldpanner.train.config import RLVRConfig
 from goldpanner.train.model import load_model
@@ -79,15 +80,13 @@ def test_it_pilots_plans_trains_and_measures_twice(told, model):
     assert set(record["form"]) == {"base", "grpo"}
     assert {"comparison", "config", "seconds", "versions", "seed", "report", "folder"} <= record.keys()
     store, pilot = Store(out / "store"), Store(out / "pilot")
-    runs = store.records("runs")
-    assert (
-        runs["base"]["policy"] == LocalPolicy.from_pretrained(model, device="cpu").id == runs["grpo"]["parent_policy"]
-    )
-    assert runs["grpo"]["policy"] == LocalPolicy.from_pretrained(out / "stages" / "grpo" / "model", device="cpu").id
+    runs = store.records(RunRecord)
+    assert runs["base"].policy == LocalPolicy.from_pretrained(model, device="cpu").id == runs["grpo"].parent_policy
+    assert runs["grpo"].policy == LocalPolicy.from_pretrained(out / "stages" / "grpo" / "model", device="cpu").id
     for run in runs.values():
-        counts = store.counts(run["policy"], rollouts=False)
+        counts = store.counts(run.policy, rollouts=False)
         assert counts.n.tolist() == [8] * 6
-    assert pilot.counts(runs["base"]["policy"]).n.tolist() == [8] * 6
+    assert pilot.counts(runs["base"].policy).n.tolist() == [8] * 6
     assert store.get("studies", "plan")["problems"], "problem by problem"
     assert len(store.samples(run="grpo")) == 4 * 8 * 8 + 6 * 8, "every rollout, and what it was measured by"
 
@@ -97,12 +96,12 @@ def test_gained_problems_are_traced_to_the_base(model, tmp_path):
     few = config(model, "measure.samples=2", "measure.problems=16", "grpo.steps=1")
     record = model_run.run_model(few, tmp_path, quiet)
     store = Store(tmp_path / "store")
-    ids = {stage: store.get("runs", stage)["policy"] for stage in ("base", "grpo")}
+    ids = {stage: store.get(RunRecord, stage).policy for stage in ("base", "grpo")}
     before, after = (store.counts(policy, rollouts=False) for policy in ids.values())
     gained = {i for i, c in zip(before.ids, before.c) if not c} & {i for i, c in zip(after.ids, after.c) if c}
     assert gained, "with two samples each, chance alone gains some of 16"
     assert set(record["comparison"]["origin"]) == gained
-    base = LocalPolicy.from_pretrained(store.get("runs", "base")["config"]["model"], device="cpu")
+    base = LocalPolicy.from_pretrained(store.get(RunRecord, "base").config["model"], device="cpu")
     for problem in gained:
         samples = [s for s in store.samples(policy=ids["grpo"], problem=problem) if s.step is None]
         asked = [store.problems()[problem]] * len(samples)

@@ -17,7 +17,7 @@ from goldpanner.report.chart_style import Look
 from goldpanner.report.pages import run_explorer, run_progress, run_sections
 from goldpanner.store import Store
 from goldpanner.types import Completion, Counts, Estimate, Outcome, Problem, Sample, Verdict
-from synthetic_run import GROUP, HOSTILE, PARAMS, write_run
+from synthetic_run import GROUP, HOSTILE, PARAMS, run_record, write_run
 
 
 class Reader(HTMLParser):
@@ -388,7 +388,7 @@ def test_other_tasks_are_drawn_as_well(tmp_path):
     problems = [Problem("column-addition/2d", f"{i} + {i} =", str(2 * i)) for i in range(5)]
     store.put_problems(problems)
     store.append_truth("p", {problem.id: -float(i) for i, problem in enumerate(problems)})
-    store.put("runs", "base", {"stage": "pretrain", "parent": None, "policy": "p", "label": "base"})
+    store.put(run_record("base", "p", stage="pretrain"))
     text = build(tmp_path).read_text(encoding="utf-8")
     assert "column-addition/2d" in text
     assert "How likely is a right answer?" in text

@@ -2,7 +2,6 @@
 
 import json
 import math
-from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -22,6 +21,7 @@ from goldpanner.policies.scripted import ScriptedPolicy
 from goldpanner.policies.server import ServerPolicy
 from goldpanner.sampling.rollout import rollout
 from goldpanner.store import Store
+from goldpanner.store.schema import ParamsRecord, PolicyRecord
 from goldpanner.train.model import ModelConfig, build_model, save_model
 from goldpanner.types import Completion, Outcome, Problem, Sample, SamplingParams, Verdict
 from goldpanner.verify import Exact
@@ -187,8 +187,8 @@ def test_mistakes_and_a_lost_server_are_told():
 
 
 def stored(store, policy, params=PARAMS, n=8):
-    store.put("policies", policy.id, {**policy.describe(), "name": "rl"})
-    store.put("params", params.hash, asdict(params))
+    store.put(PolicyRecord.of(policy.describe(), name="rl"))
+    store.put(ParamsRecord.of(params))
     store.put_problems(PROBLEMS)
     with store.writer() as sink:
         for _ in rollout(policy, PROBLEMS, [Exact()], params, n=n, sink=sink):
@@ -219,7 +219,7 @@ def test_the_command_scores_under_the_template_they_were_drawn_with_and_goes_on(
     samples_ = {s.key: s for s in store.samples(policy=rl.id)}
     for row in rows:
         sample = samples_[row["problem"], row["policy"], row["params"], row["seed"], row["index"]]
-        template = store.get("params", row["params"])["template"]
+        template = store.get(ParamsRecord, row["params"]).template
         (true,) = mine.logprobs([problems[row["problem"]]], [sample.completion.tokens], template)
         assert row["logp"] == pytest.approx(true, abs=1e-4)
     assert len(rows) == 32
@@ -259,8 +259,8 @@ def test_another_tokenizer_is_refused_instead_of_scored(tmp_path):
 @pytest.mark.parametrize(("finish", "stop"), [("length", ()), ("stop", ("\n",))])
 def test_texts_whose_end_is_not_known_are_refused(tmp_path, finish, stop):
     store, params = Store(tmp_path / "store"), SamplingParams(stop=stop)
-    store.put("policies", "rl", {"name": "rl"})
-    store.put("params", params.hash, asdict(params))
+    store.put(PolicyRecord(id="rl", name="rl"))
+    store.put(ParamsRecord.of(params))
     store.put_problems(PROBLEMS)
     verdict = Verdict(Outcome.WRONG, "exact@1")
     store.append([Sample(PROBLEMS[0].id, "rl", params.hash, 0, 0, Completion("ab", None, -1.0, finish), verdict)])
@@ -282,9 +282,9 @@ def test_a_served_base_tells_where_gained_problems_came_from(tmp_path):
     rl, store, params = LocalPolicy(*model_(1), device="cpu"), Store(tmp_path), SamplingParams(max_tokens=6)
     with ModelServer(*model_(0)) as server:
         base = scorer(server)
-        store.put("policies", base.id, {**base.describe(), "name": "base"})
-        store.put("policies", rl.id, {"name": "rl"})
-        store.put("params", params.hash, asdict(params))
+        store.put(PolicyRecord.of(base.describe(), name="base"))
+        store.put(PolicyRecord(id=rl.id, name="rl"))
+        store.put(ParamsRecord.of(params))
         store.put_problems(PROBLEMS[:1])
         (drawn,) = rl.sample([Request(PROBLEMS[0], range(64))], params)
         verdicts = [Verdict(o, "exact@1") for o in (Outcome.WRONG, Outcome.CORRECT)]

@@ -33,6 +33,7 @@ from goldpanner.policies.probe import copied
 from goldpanner.policies.server import ServerPolicy
 from goldpanner.sampling.rollout import rollout
 from goldpanner.store import Store
+from goldpanner.store.schema import PolicyRecord, ProbeRecord
 from goldpanner.tasks import load
 from goldpanner.train.model import ModelConfig, build_model, build_tokenizer, save_model
 from goldpanner.types import Completion, Outcome, Problem, SamplingParams
@@ -494,9 +495,9 @@ def test_known_p_through_the_whole_command_line(tmp_path):
     assert (out["n"], out["problems"], out["unjudged"]) == (4000, 40, 0)
     assert abs(out["correct"] - 1200) < 4 * (4000 * 0.3 * 0.7) ** 0.5
     store = Store(tmp_path)
-    (record,) = store.records("probes").values()
-    assert (record["n_honoured"], record["policy"], record["faults"]) == (True, out["policy"], [])
-    assert store.get("policies", out["policy"])["version"] == "1.2.3"
+    (record,) = store.records(ProbeRecord).values()
+    assert (record.model_dump()["n_honoured"], record.policy, record.faults) == (True, out["policy"], ())
+    assert store.get(PolicyRecord, out["policy"]).model["version"] == "1.2.3"
     profile = json.loads(call("measure", "toy", "--store", tmp_path, "--json", "--level", 0.9999).stdout)
     assert profile["pass_at_k"]["1"]["low"] <= 0.3 <= profile["pass_at_k"]["1"]["high"]
     counts = store.counts(out["policy"])
@@ -574,7 +575,7 @@ def test_stopped_in_the_middle_and_taken_up_again(tmp_path, how):
         running.send_signal(how)
         _, said = running.communicate(timeout=20)
         kept = Store(tmp_path).drawn(
-            next(iter(Store(tmp_path).records("policies"))), SamplingParams(max_tokens=48).hash, 0
+            next(iter(Store(tmp_path).records(PolicyRecord))), SamplingParams(max_tokens=48).hash, 0
         )
         slow["on"] = False
         before = server.number

@@ -13,8 +13,10 @@ from goldpanner.instrument import compare_sources, profile_source
 from goldpanner.sampling.collect import top_up
 from goldpanner.sampling.rollout import rollout
 from goldpanner.sources import Log, load_counts
+from goldpanner.store.schema import PolicyRecord
 from goldpanner.types import SamplingParams
 from goldpanner.verify import Exact, Number
+from synthetic_run import run_record
 from test_cli import call, changed_log, write_counts
 
 FIXTURES = Path(__file__).parent / "interop" / "fixtures"
@@ -53,7 +55,7 @@ def test_counts_of_a_file_are_counts_everywhere(tmp_path):
 
 def test_a_policy_goes_by_its_name_its_id_and_the_beginning_of_it(tmp_path):
     base, _ = sampled(tmp_path, "base", 0.25), sampled(tmp_path, "rl", 0.75)
-    gp.Store(tmp_path).put("runs", "first-run", {"policy": base.id})
+    gp.Store(tmp_path).put(run_record("first-run", base.id))
     known = [gp.load_counts(name, tmp_path) for name in ("base", base.id, base.id[:5], "first-run")]
     assert {(source.stored.policy, tuple(source.c)) for source in known} == {(base.id, tuple(known[0].c))}
     assert known[0].stated == asdict(PARAMS)
@@ -95,7 +97,7 @@ def test_run_at_step_stands_for_the_rollouts_of_that_step(tmp_path):
         gp.load_counts("grpo@9", tmp_path)
     with pytest.raises(InputError, match="No policy named 'other@1'"):
         gp.load_counts("other@1", tmp_path)
-    gp.Store(tmp_path).put("policies", first.id, {"name": "grpo@1"})
+    gp.Store(tmp_path).put(PolicyRecord(id=first.id, name="grpo@1"))
     assert gp.load_counts("grpo@1", tmp_path).stored.policy == first.id, "a policy of that very name comes first"
 
 

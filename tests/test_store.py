@@ -31,6 +31,7 @@ from goldpanner.store.parts import Parts
 from goldpanner.store.rows import SAMPLES, samples_table
 from goldpanner.store.schema import PolicyRecord, RunRecord, StoredRecord
 from goldpanner.types import Completion, Counts, Outcome, Problem, Sample, Verdict
+from synthetic_run import run_record
 
 POLICY, PARAMS = "policy-1", "params-1"
 
@@ -467,11 +468,6 @@ def test_problems_are_stored_once_and_come_back_equal(store):
         store.put_problems([dataclasses.replace(one, meta={"x": {1j}})])
     with pytest.raises(InputError, match="changes as JSON"):
         store.put_problems([dataclasses.replace(one, meta={2: "a", 10: "b"})])
-
-
-def run_record(name: str, **fields) -> RunRecord:
-    known = {"stage": "sft", "label": name, "policy": None, "parent": None, "parent_policy": None, "seed": 0}
-    return RunRecord(**{"id": name, "config": {}, **known, **fields})
 
 
 def test_records_are_replaced_whole_under_any_id(store):

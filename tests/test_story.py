@@ -18,6 +18,7 @@ from goldpanner.runs import lab_run, settings
 from goldpanner.runs.config import RunConfig
 from goldpanner.runs.folder import lock_folder
 from goldpanner.store import Store
+from goldpanner.store.schema import RunRecord
 
 SMALL = (
     "pretrain.steps=40 pretrain.batch=64 sft.steps=4 demonstrations=16 grpo.steps=4 grpo.prompts_per_step=8 "
@@ -53,7 +54,7 @@ def test_every_stage_is_trained_measured_and_on_record(told):
     out, record, events = told
     store = Store(out / "store")
     assert record["stages"] == ["base", "base-grpo", "sft", "sft-grpo"]
-    policies = {stage: store.get("runs", stage)["policy"] for stage in record["stages"]}
+    policies = {stage: store.get(RunRecord, stage).policy for stage in record["stages"]}
     assert len(set(policies.values())) == 4
     for stage, policy in policies.items():
         counts = store.counts(policy, rollouts=False, verifier="world-answer@1")

@@ -17,6 +17,7 @@ from goldpanner.rng import stream
 from goldpanner.runs import lab_run, recipe, settings, stages
 from goldpanner.runs.config import RunConfig
 from goldpanner.store import Store
+from goldpanner.store.schema import RunRecord
 from goldpanner.tasks.catalog import task
 from goldpanner.train.model import build_tokenizer, load_model, save_model
 from goldpanner.train.supervised import in_template
@@ -134,15 +135,15 @@ def test_an_unknown_recipe_names_those_there_are():
 
 def test_r1_trains_its_four_stages_and_the_store_knows_where_each_came_from(r1, base):
     store = Store(r1 / "store")
-    runs = {name: store.get("runs", name) for name in ("cold-start", "reasoning-rl", "rejection-sft", "final-rl")}
+    runs = {name: store.get(RunRecord, name) for name in ("cold-start", "reasoning-rl", "rejection-sft", "final-rl")}
     assert [run["stage"] for run in runs.values()] == ["sft", "grpo", "rft", "grpo"]
     start = LocalPolicy.from_pretrained(base).id
     parents = [run["parent_policy"] for run in runs.values()]
-    assert parents == [start, runs["cold-start"]["policy"], start, runs["rejection-sft"]["policy"]]
+    assert parents == [start, runs["cold-start"].policy, start, runs["rejection-sft"].policy]
     assert len({run["policy"] for run in runs.values()} | {start}) == 5
-    assert LocalPolicy.from_pretrained(r1 / "stages" / "final-rl" / "model").id == runs["final-rl"]["policy"]
+    assert LocalPolicy.from_pretrained(r1 / "stages" / "final-rl" / "model").id == runs["final-rl"].policy
     # the rejection stage was sampled from the RL model
-    assert {s.policy for s in store.samples(run="rejection-sft")} == {runs["reasoning-rl"]["policy"]}
+    assert {s.policy for s in store.samples(run="rejection-sft")} == {runs["reasoning-rl"].policy}
     assert {s.step for s in store.samples(run="final-rl")} == {0, 1, 2}
     first, second = ({s.problem for s in store.samples(run=run)} for run in ("reasoning-rl", "final-rl"))
     assert first != second
@@ -210,7 +211,7 @@ def test_ppo_by_itself(base, tmp_path):
 def test_rft_on_stored_rollouts_and_on_its_own(base, r1, tmp_path):
     stored = ("--rollouts", r1, "--run", "reasoning-rl")
     call("rft", "--model", base, "--out", tmp_path / "stored", *stored, overrides=WORLD)
-    assert Store(tmp_path / "stored" / "store").get("runs", "stored")["stage"] == "rft"
+    assert Store(tmp_path / "stored" / "store").get(RunRecord, "stored").stage == "rft"
     lines = (tmp_path / "stored" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [0, 1, 2]  # steps of fine-tuning; nothing is drawn
     process = [*WORLD, "rft.reward=process", "rft.distinct=false"]
@@ -319,7 +320,7 @@ def test_a_data_file_is_a_task_and_its_verifier_belongs_to_the_settings(gpt2, tm
     call("grpo", *words, "--out", tmp_path / "usual", overrides=given)
     store = Store(tmp_path / "usual" / "store")
     (verifier,) = {sample.verdict.verifier for sample in store.samples()}
-    assert (verifier, store.get("runs", "usual")["config"]["reward"]) == (
+    assert (verifier, store.get(RunRecord, "usual").config["reward"]) == (
         "number:wrong-if-missing@2+within-1e-06",
         "number:wrong-if-missing",
     )

@@ -20,6 +20,7 @@ from goldpanner.cli import application
 from goldpanner.errors import GoldpannerError, InputError, MissingExtraError
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.store import Store
+from goldpanner.store.schema import RunRecord
 from goldpanner.tasks.world import World, WorldConfig
 from goldpanner.train import grpo
 from goldpanner.train.config import RLVRConfig
@@ -127,11 +128,11 @@ def test_the_steps_lines_are_what_the_store_says(trained):
 
 
 def test_the_model_is_a_finished_stage_with_its_record(trained, start):
-    record = Store(trained / "store").get("runs", "handed")
+    record = Store(trained / "store").get(RunRecord, "handed")
     before, after = LocalPolicy.from_pretrained(start), LocalPolicy.from_pretrained(trained / "model")
-    assert (record["parent_policy"], record["policy"]) == (before.id, after.id)
+    assert (record.parent_policy, record.policy) == (before.id, after.id)
     assert before.id != after.id
-    assert (record["engine"], record["processes"], record["finished"]) == ("trl", 1, True)
+    assert (record.engine, record.processes, record.finished) == ("trl", 1, True)
     assert after.model.generation_config.eos_token_id == before.model.generation_config.eos_token_id
 
 
@@ -300,7 +301,7 @@ def test_two_processes_train_as_one(start, tmp_path):
     assert [row["problem"] for row in groups] == ours
     writers = {path.name.split("-")[2] for path in (out / "store" / "samples").glob("*.parquet")}
     assert len(writers) == 2
-    assert store.get("runs", "two")["processes"] == 2
+    assert store.get(RunRecord, "two").processes == 2
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert [(line["step"], line["groups"]) for line in lines] == [(s, 4) for s in range(4)]  # over both processes
     assert [line["probe"]["n"] for line in lines if "probe" in line] == [16, 16, 16]
@@ -427,7 +428,7 @@ def test_a_finished_run_s_name_is_taken(tmp_path):
     with pytest.raises(InputError, match="finished run 'mine'"):
         script(tmp_path, recorder=Recorder(tmp_path / "s", "mine"), steps=1)
     store = Store(tmp_path / "s")
-    store.put("runs", "mine", {**store.get("runs", "mine"), "finished": False})  # as if it had been killed
+    store.put(store.get(RunRecord, "mine").model_copy(update={"finished": False}))  # as if it had been killed
     with pytest.raises(InputError, match="a run 'mine' with other settings"):
         script(tmp_path, recorder=Recorder(tmp_path / "s", "mine"), steps=1, loss_type="dr_grpo")
     script(tmp_path, recorder=Recorder(tmp_path / "s", "mine"), steps=1)  # once more from the start: nothing twice

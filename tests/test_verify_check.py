@@ -9,6 +9,7 @@ from scipy.stats import beta
 from goldpanner.errors import InputError
 from goldpanner.measure.corrections import VerifierErrors
 from goldpanner.store import Store
+from goldpanner.store.schema import CheckRecord
 from goldpanner.tasks import World
 from goldpanner.types import Completion, Outcome, Problem, Verdict
 from goldpanner.verify import Code, Exact, Limits, Math, Number
@@ -148,12 +149,13 @@ def test_programs_have_forms_of_their_own() -> None:
 def test_the_record_is_ready_for_the_store_and_the_instrument(tmp_path: Path) -> None:
     found = check_verifier(Number(), cases(PROBLEMS))
     record = found.record()
-    Store(tmp_path).put("verifier-checks", f"sums {found.verifier}", record)
-    kept = Store(tmp_path).get("verifier-checks", f"sums {found.verifier}")
-    assert kept == json.loads(json.dumps(record))
-    errors = VerifierErrors(**kept["errors"])
+    name = f"sums {found.verifier}"
+    Store(tmp_path).put(CheckRecord.model_validate({"id": name, **record}))
+    kept = Store(tmp_path).get(CheckRecord, name)
+    assert json.loads(kept.model_dump_json()) == json.loads(json.dumps({"id": name, "version": 1, **record}))
+    errors = VerifierErrors(**kept.errors.model_dump())
     assert errors.wrong == sum(tally.n for tally in found.tallies if not tally.right)
-    assert kept["false_positive"]["high"] == pytest.approx(exact(0, errors.wrong)[1])
+    assert kept.false_positive.high == pytest.approx(exact(0, errors.wrong)[1])
 
 
 def test_a_corpus_of_ones_own(tmp_path: Path) -> None:

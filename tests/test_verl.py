@@ -15,6 +15,7 @@ from goldpanner import interop
 from goldpanner.cli import application
 from goldpanner.errors import InputError
 from goldpanner.store import Store
+from goldpanner.store.schema import PolicyRecord
 from goldpanner.train import verl
 from goldpanner.types import SamplingParams
 from goldpanner.verify import Exact
@@ -75,7 +76,7 @@ def exported(tmp_path_factory):
     with store.writer() as sink:
         for _ in gp.sample(policy, problems, task.verifiers(), task.params, n=8, sink=sink, run="half"):
             pass
-    store.put("policies", policy.id, {**policy.describe(), "name": "half"})
+    store.put(PolicyRecord.of(policy.describe(), name="half"))
     out = folder / "train set.parquet"
     result = CliRunner().invoke(
         application(), ["export", "half", str(out), "--store", str(folder / "s"), "--for", "verl"]
@@ -100,7 +101,7 @@ def test_prompts_are_bare_messages_of_the_user_whatever_the_task(tmp_path, task,
     params = SamplingParams(template="Q: {prompt} A:")  # how it was sampled changes nothing
     with store.writer() as sink:
         list(gp.sample(policy, [problem], [Exact()], params, n=4, sink=sink, run="half"))
-    store.put("policies", policy.id, {**policy.describe(), "name": "half"})
+    store.put(PolicyRecord.of(policy.describe(), name="half"))
     out = tmp_path / "train.parquet"
     done = CliRunner().invoke(
         application(), ["export", "half", str(out), "--store", str(tmp_path / "s"), "--for", "verl"]

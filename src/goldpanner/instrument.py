@@ -16,9 +16,6 @@ from goldpanner.measure.verdict import MARGIN
 from goldpanner.sources import Source, load_counts
 from goldpanner.types import Counts, IntArray, SamplingParams
 
-CHECK_RECORDS = "verifier-checks"
-"""Kind of the records that verify-check leaves in a store, one for each (task, verifier)."""
-
 
 def compare_sources(
     base: Counts | Path | str,
@@ -106,8 +103,9 @@ def same_conditions(base: Source, rl: Source, override: bool = False) -> str | N
     Raises InputError where the two were sampled, judged or asked differently, naming what differs, and where their
     problems are not the same, by the names that the logs give them.
     """
-    if changed := [name for name in base.stated if name in rl.stated and base.stated[name] != rl.stated[name]]:
-        before, after = (", ".join(f"{name} = {x.stated[name]!r}" for name in changed) for x in (base, rl))
+    ours, theirs = dict(base.stated), dict(rl.stated)
+    if changed := [name for name in ours if name in theirs and ours[name] != theirs[name]]:
+        before, after = (", ".join(f"{name} = {stated[name]!r}" for name in changed) for stated in (ours, theirs))
         raise InputError(
             f"base ({base.name}) was sampled with {before}, RL ({rl.name}) with {after}; sample both alike"
         )
@@ -130,17 +128,19 @@ def stored_errors(source: Source) -> VerifierErrors:
     stored = source.stored
     if stored is None:
         raise InputError(f"--checked takes verify-check's counts from a store, and {source.name} is a file")
+    from goldpanner.store.schema import CheckRecord
+
     total = dict.fromkeys(("false_positive", "wrong", "false_negative", "right"), 0)
     for row in stored.select("DISTINCT task, verifier", "ORDER BY ALL"):
         verifier = stored.verifier or row["verifier"]
-        record = stored.store.get(CHECK_RECORDS, f"{row['task']} {verifier}")
+        record = stored.store.get(CheckRecord, f"{row['task']} {verifier}")
         if record is None:
             raise InputError(
                 f"no check of {verifier} on {row['task']} is kept; run: goldpanner verify-check {row['task']} "
                 f"--store {stored.store.root}"
             )
         for name in total:
-            total[name] += record["errors"][name]
+            total[name] += getattr(record.errors, name)
     return VerifierErrors(**total)
 
 

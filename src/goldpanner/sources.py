@@ -9,7 +9,7 @@ import numpy as np
 
 from goldpanner.errors import InputError
 from goldpanner.progress import Notify, silent
-from goldpanner.types import Counts, Problem, SamplingParams
+from goldpanner.types import Counts, Problem, SamplingParams, StatedParams
 
 if TYPE_CHECKING:
     from goldpanner.interop import Imported, Question
@@ -64,7 +64,7 @@ class Source(Counts):
 
     name: str = ""
     """What the counts are called: a file's stem, or the word that named them."""
-    stated: Mapping[str, Any] = field(default_factory=dict)
+    stated: StatedParams = field(default_factory=StatedParams)
     """The fields of SamplingParams that are known."""
     stored: "StoredSamples | None" = None
     """The samples in a store; None for a file."""
@@ -82,17 +82,21 @@ class Source(Counts):
     @property
     def params(self) -> SamplingParams | None:
         """How the samples were drawn, what is not known at its neutral value; None: nothing of the softmax is known."""
-        cuts = {name: value for name, value in self.stated.items() if name in ("temperature", "top_p", "top_k")}
-        return SamplingParams(**cuts) if cuts else None
+        if not {"temperature", "top_p", "top_k"} & set(self.stated):
+            return None
+        stated = self.stated
+        return SamplingParams(stated.get("temperature", 1.0), stated.get("top_p", 1.0), stated.get("top_k", 0))
 
     @property
     def faults(self) -> list[str]:
         """Faults the probe found in servers that were sampled anyway, without duplicates."""
         if (stored := self.stored) is None:
             return []
-        probes = [p for p in stored.store.records("probes").values() if p["policy"] == stored.policy]
-        overridden = [p for p in probes if p["overridden"] and stored.params in (None, p["params"])]
-        return list(dict.fromkeys(fault for probe in overridden for fault in probe["faults"]))
+        from goldpanner.store.schema import ProbeRecord
+
+        probes = [p for p in stored.store.records(ProbeRecord).values() if p.policy == stored.policy]
+        overridden = [p for p in probes if p.overridden and stored.params in (None, p.params)]
+        return list(dict.fromkeys(fault for probe in overridden for fault in probe.faults))
 
     @property
     def distrusted(self) -> str | None:
@@ -183,8 +187,8 @@ def load_base(
             judge_stored(verifier, find_policy(place, name), problems, params, place, notify)
         source = load_counts(name, store, params=params.hash, verifier=verifier.id)
     mine = asdict(params)
-    if changed := [field for field, value in source.stated.items() if value != mine.get(field, value)]:
-        differences = ", ".join(f"{field} = {source.stated[field]!r}, not {mine[field]!r}" for field in changed)
+    if changed := {field: value for field, value in source.stated.items() if value != mine.get(field, value)}:
+        differences = ", ".join(f"{field} = {value!r}, not {mine[field]!r}" for field, value in changed.items())
         raise InputError(f"{name} was sampled with {differences}; sample both alike")
     return source
 
@@ -209,12 +213,14 @@ def is_path(what: Path | str, store: Path | str | None) -> bool:
 def _of_store(name: str, folder: Path | str, tasks: Sequence[str], verifier: str | None, params: str | None) -> Source:
     """Return the counts of what a name stands for in a store."""
     from goldpanner.store.find import find_samples, open_store
+    from goldpanner.store.schema import PolicyRecord
 
     store = open_store(folder)
     if not store.root.is_dir():
         raise InputError(f"No store at {folder}. Pass the folder of a store or of a run.")
     stored = find_samples(store, name, params, tasks, verifier)
-    called = (store.get("policies", name) or {}).get("name") or name
+    record = store.get(PolicyRecord, name)
+    called = name if record is None else record.name
     return Source.of_counts(_measurable(stored.counts(), called), called, stated=stored.stated(), stored=stored)
 
 

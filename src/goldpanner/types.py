@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +79,17 @@ class SamplingParams:
     def full_softmax(self) -> bool:
         """Whether samples come from the model's own distribution: T = 1, no truncation of the softmax."""
         return self.temperature == 1.0 and self.top_p == 1.0 and self.top_k == 0
+
+
+class StatedParams(TypedDict, total=False):
+    """Fields of SamplingParams that are known."""
+
+    temperature: float
+    top_p: float
+    top_k: int
+    max_tokens: int
+    stop: tuple[str, ...]
+    template: str
 
 
 FinishReason = Literal["stop", "length", "error", "withheld", "unknown"]

@@ -8,6 +8,7 @@ import pytest
 from goldpanner import interop
 from goldpanner.errors import InputError
 from goldpanner.store import Store
+from goldpanner.store.schema import ParamsRecord, PolicyRecord
 from goldpanner.types import Completion, Outcome, Problem, Sample, SamplingParams, Verdict
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -34,7 +35,7 @@ class LastWord:
 
 
 def policies(store):
-    return store.records("policies")
+    return store.records(PolicyRecord)
 
 
 @pytest.mark.parametrize("pattern", OPTIONS)
@@ -51,7 +52,7 @@ def test_what_the_store_counts_is_what_the_log_counts(tmp_path, pattern):
         for name in ("n", "c", "unjudged", "truncated"):
             assert sum(int(getattr(c, name).sum()) for c in counts) == getattr(expected, name).sum()
     assert {i for c in counts for i in c.ids} <= set(store.problems())
-    assert all("unknown" in record for record in store.records("params").values())
+    assert all(len(record.stated) < 6 for record in store.records(ParamsRecord).values())
 
 
 def test_a_log_without_its_model_asks_for_a_policy(tmp_path):
@@ -112,9 +113,9 @@ def test_rescoring_adds_a_verdict_to_samples_that_are_there(tmp_path):
 
 def test_an_import_leaves_records_that_are_there(tmp_path):
     store = Store(tmp_path)
-    store.put("policies", "toy", {"kind": "local"})
+    store.put(PolicyRecord(id="toy", name="toy", kind="local"))
     interop.read_log(FIXTURES / "human_eval").into(store, policy="toy")
-    assert store.records("policies")["toy"] == {"kind": "local"}
+    assert store.records(PolicyRecord)["toy"] == PolicyRecord(id="toy", name="toy", kind="local")
 
 
 @pytest.mark.parametrize("end", [".eval", ".json"])
@@ -156,7 +157,7 @@ def test_exported_inspect_logs_come_back_as_they_went(tmp_path, end):
     store.append([*samples, error])
     imported.into(store)  # into the store they came from: nothing is counted twice
     assert store.counts("policy-1").n.sum() == 7
-    assert next(iter(store.records("params").values()))["top_p"] == 1.0
+    assert next(iter(store.records(ParamsRecord).values())).top_p == 1.0
 
 
 def test_an_inspect_log_is_of_one_policy_and_needs_its_prompts(tmp_path):

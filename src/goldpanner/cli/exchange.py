@@ -137,6 +137,7 @@ def _export_log(store: "Store", policy: str, out: Path, selection: StoreSelectio
     """Write an inspect_ai log of a policy's samples."""
     from goldpanner import interop
     from goldpanner.store.find import find_policy
+    from goldpanner.store.schema import ParamsRecord
 
     if selection.verdicts_of:
         raise InputError(
@@ -144,8 +145,9 @@ def _export_log(store: "Store", policy: str, out: Path, selection: StoreSelectio
         )
     samples = store.samples(policy=find_policy(store, policy), params=selection.params)
     samples = [sample for sample in samples if not selection.task or sample.task in selection.task]
-    params = store.get("params", selection.params or samples[0].params) if samples else None
-    interop.write_inspect(samples, store.problems(), out, model=policy, params=params)
+    record = store.get(ParamsRecord, selection.params or samples[0].params) if samples else None
+    stated = None if record is None else record.stated
+    interop.write_inspect(samples, store.problems(), out, model=policy, params=stated)
     typer.echo(f"{len(samples):,} samples: {out}")
 
 

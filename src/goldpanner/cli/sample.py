@@ -199,8 +199,9 @@ def sample_command(
         typer.echo(json.dumps(collection_json(collection, until, len(questions))))
         return
     record = model.describe()
+    size = record.get("parameters")
     typer.echo(collection.line(goal.price), err=True)
-    if record.get("dtype") == "float32" and record.get("fast_bfloat16") and record["parameters"] >= LARGE:
+    if record.get("dtype") == "float32" and record.get("fast_bfloat16") and isinstance(size, int) and size >= LARGE:
         typer.echo("note: drawn in float32, as saved; --dtype bfloat16, a policy of its own, is faster here", err=True)
     print_collection(collection, until, goal.against)
     typer.echo(f"next: {command_to_measure(collection, place, store, questions[0].task)}")
@@ -281,6 +282,7 @@ def score_command(
     from goldpanner.progress import Event
     from goldpanner.sampling.score import score_samples
     from goldpanner.store.find import find_policy, open_store
+    from goldpanner.store.schema import PolicyRecord
 
     place = open_store(store)
     sampled_by = find_policy(place, policy)
@@ -303,7 +305,7 @@ def score_command(
         return
     if distance is not None:
         typer.echo(f"tokens of its own were scored as they were drawn, within {distance:.2g} nats a token", err=True)
-    if scoring.id not in place.records("policies"):
+    if scoring.id not in place.records(PolicyRecord):
         typer.echo(f"note: the store has no samples of {scoring.id} yet; `compare` needs some", err=True)
     typer.echo(
         f"{count:,} samples scored under {scoring.id}; next: goldpanner compare {scoring.id} {policy} --store {store}"

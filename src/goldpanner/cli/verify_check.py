@@ -42,8 +42,8 @@ def verify_check_command(
 
     Example: goldpanner verify-check arithmetic/add-2d2d --store demo
     """
-    from goldpanner.instrument import CHECK_RECORDS
     from goldpanner.store.find import open_store
+    from goldpanner.store.schema import CheckRecord
     from goldpanner.verify.check import Watched, check_verifier, read_cases
     from goldpanner.verify.check import cases as build_cases
     from goldpanner.verify.named import find_verifier
@@ -70,7 +70,7 @@ def verify_check_command(
         place = open_store(store)
         for each in results:
             for name in each.tasks:
-                place.put(CHECK_RECORDS, f"{name} {each.verifier}", each.record())
+                place.put(CheckRecord.model_validate({"id": f"{name} {each.verifier}", **each.record()}))
     if as_json:
         records = [{**each.record(), "unread_because": dict(why)} for each, why in zip(results, unread)]
         typer.echo(json.dumps({"checks": records}, allow_nan=False))

@@ -3,9 +3,8 @@
 import hashlib
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
-from typing import Protocol, TypedDict, cast
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
@@ -15,20 +14,13 @@ from goldpanner.interop.records import ImportReport, LogOrigin, Params, Question
 from goldpanner.rng import seed_for
 from goldpanner.types import Counts, IntArray, Problem, Sample, SamplingParams, Verdict, content_hash
 
+if TYPE_CHECKING:
+    from goldpanner.store.schema import PolicyRecord, StoredRecord
+
+R = TypeVar("R", bound="StoredRecord")
 BLOCK = 10_000
 """Samples written to a store at a time."""
 _CHUNK = 1 << 20
-
-
-class Mark(TypedDict):
-    """What identifies a file that was imported."""
-
-    name: str
-    bytes: int
-    content: str
-    """Hash of what it holds."""
-    seed: int
-    """Seed of the keys of its samples."""
 
 
 class SampleStore(Protocol):
@@ -40,14 +32,14 @@ class SampleStore(Protocol):
     def append_verdicts(self, rows: Iterable[tuple[Sample, Verdict]]) -> int:
         """Append further verdicts on samples."""
 
-    def put(self, kind: str, id: str, record: Mapping[str, object]) -> None:  # noqa: A002
-        """Keep a small JSON record."""
+    def put(self, record: "StoredRecord", /) -> None:
+        """Keep a record."""
 
     def put_problems(self, problems: Iterable[Problem]) -> object:
         """Keep problems."""
 
-    def records(self, kind: str) -> Mapping[str, Mapping[str, object]]:
-        """Return the JSON records of one kind."""
+    def records(self, kind: "type[R]") -> "dict[str, R]":
+        """Return the records of a class by id."""
 
 
 class Imported:
@@ -156,23 +148,26 @@ class Imported:
         """
         if not self.has_samples:
             raise InputError("a counts file holds no samples to store; use it as it is: goldpanner measure FILE")
+        from goldpanner.store.schema import ImportRecord, ParamsRecord, PolicyRecord
+
         seeds: dict[Path, int] = {}
-        marks: dict[str, Mark] = {}
-        earlier = cast(Mapping[str, Mark], store.records("imports"))
+        marks: list[ImportRecord] = []
+        earlier = {record.id: (record.bytes, record.seed) for record in store.records(ImportRecord).values()}
         for path in self._reading.files:
-            mark = _mark(path, earlier)
-            seeds[path] = mark["seed"]
-            marks[mark["content"]] = mark
-            store.put("imports", mark["content"], mark)  # now, so that an interrupted import is known too
+            content, size, seeds[path] = _identify(path, earlier)
+            marks.append(ImportRecord(id=content, name=path.name, bytes=size, seed=seeds[path]))
+            store.put(marks[-1])  # now, so that an interrupted import is known too
         block: list[Sample] = []
         fresh: dict[str, Problem] = {}
-        names = {(kind, name) for kind in ("policies", "params") for name in store.records(kind)}
+        policies, params = set(store.records(PolicyRecord)), set(store.records(ParamsRecord))
         written: set[str] = set()
         for sample, record in self._keyed(policy, run, seeds, None):
-            for kind, name, content in _described(sample, record):
-                if (kind, name) not in names:
-                    names.add((kind, name))
-                    store.put(kind, name, content)
+            if sample.params not in params:
+                params.add(sample.params)
+                store.put(ParamsRecord.model_validate({**record.origin.params, "id": sample.params}))
+            if sample.policy not in policies:
+                policies.add(sample.policy)
+                store.put(_policy(sample, record))
             if record.problem is not None and record.id == record.problem.id and record.id not in written:
                 written.add(record.id)
                 fresh[record.id] = record.problem
@@ -181,8 +176,8 @@ class Imported:
                 self._write(store, block, fresh)
                 block, fresh = [], {}
         self._write(store, block, fresh)
-        for content_id, mark in marks.items():
-            store.put("imports", content_id, {**mark, "report": self.report.to_json()})
+        for mark in marks:
+            store.put(mark.model_copy(update={"report": self.report.to_json()}))
         return self.report
 
     def _write(self, store: SampleStore, samples: list[Sample], problems: dict[str, Problem]) -> None:
@@ -262,15 +257,15 @@ def params_id(stated: Params) -> str:
     return content_hash({"unknown": True, **stated}, 12)
 
 
-def _described(sample: Sample, record: Record) -> Iterator[tuple[str, str, dict[str, object]]]:
-    """Yield (kind, id, record) of the sample's policy and sampling parameters."""
-    stated = record.origin.params
-    unknown = sorted(set(SamplingParams.__dataclass_fields__) - set(stated))
-    yield "params", sample.params, {**stated, "unknown": unknown} if unknown else asdict(SamplingParams(**stated))
+def _policy(sample: Sample, record: Record) -> "PolicyRecord":
+    """Return the record of the sample's policy."""
+    from goldpanner.store.schema import PolicyRecord
+
     model = dict(record.origin.model or {})
-    step = {} if sample.step is None else {"step": sample.step}
-    name = str(model.get("name", sample.policy)) + (f"@{sample.step}" if step else "") if model else sample.policy
-    yield "policies", sample.policy, {"kind": "imported", "name": name, "model": model, **step}
+    name = sample.policy
+    if model:
+        name = str(model.get("name", sample.policy)) + ("" if sample.step is None else f"@{sample.step}")
+    return PolicyRecord(id=sample.policy, name=name, kind="imported", step=sample.step, model=model)
 
 
 def _seed(origin: LogOrigin, seeds: dict[Path, int]) -> int:
@@ -278,17 +273,17 @@ def _seed(origin: LogOrigin, seeds: dict[Path, int]) -> int:
     if origin.identity is not None:
         return seed_for("import", origin.identity)
     if origin.file not in seeds:
-        seeds[origin.file] = _mark(origin.file, {})["seed"]
+        seeds[origin.file] = _identify(origin.file, {})[2]
     return seeds[origin.file]
 
 
-def _mark(path: Path, earlier: Mapping[str, Mark]) -> Mark:
-    """Return what identifies a file, and the seed of its samples.
+def _identify(path: Path, earlier: Mapping[str, tuple[int, int]]) -> tuple[str, int, int]:
+    """Return the hash of what a file holds, its size, and the seed of its samples; `earlier`: hash -> (size, seed).
 
     Where the file begins with all of a file imported earlier (it was appended to since), the seed is that file's.
     """
     digest, read, seed = hashlib.sha256(), 0, None
-    stops = sorted({mark["bytes"] for mark in earlier.values()})
+    stops = sorted({size for size, _ in earlier.values()})
     with path.open("rb") as handle:
         while True:
             at = bisect_right(stops, read)
@@ -298,7 +293,6 @@ def _mark(path: Path, earlier: Mapping[str, Mark]) -> Mark:
             digest.update(chunk)
             read += len(chunk)
             before = earlier.get(digest.hexdigest()[:32]) if read in stops[at : at + 1] else None
-            seed = seed if before is None else before["seed"]
+            seed = seed if before is None else before[1]
     content = digest.hexdigest()[:32]
-    seed = seed_for("import", content) if seed is None else seed
-    return {"name": path.name, "bytes": read, "content": content, "seed": seed}
+    return content, read, seed_for("import", content) if seed is None else seed

@@ -12,7 +12,8 @@ import numpy as np
 from goldpanner.errors import InputError
 from goldpanner.report.chart_style import Look
 from goldpanner.store import Store
-from goldpanner.types import Counts, FloatArray, IntArray, Problem
+from goldpanner.store.schema import ParamsRecord, RunRecord
+from goldpanner.types import Counts, FloatArray, IntArray, Problem, StatedParams
 
 ARM_LOOKS = (
     (("#56b4e9", "circle"), ("#0072b2", "circle")),
@@ -47,7 +48,7 @@ class StageView:
     label: str
     parent: str | None
     policy: str
-    record: Mapping[str, Any]
+    record: RunRecord
     counts: Counts
     """By the answer verifier, over every measured task."""
     process: Counts | None
@@ -69,7 +70,7 @@ class Run:
     tasks: Sequence[str]
     """Tasks with problems of which something is known, measured ones first."""
     problems: Mapping[str, Problem]
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: StatedParams = field(default_factory=StatedParams)
     """The sampling parameters of the measurement, where they are on record."""
     responses: Mapping[tuple[str, str], Sequence["Response"]] = field(default_factory=dict)
     """(stage id, problem id) -> distinct responses, most frequent first."""
@@ -142,7 +143,7 @@ def gather(root: Path, responses: int = 4) -> Run:
         raise InputError(f"report: {str(root)!r} holds no store; give the folder that `goldpanner run` wrote to")
     store = Store(root / "store")
     study = store.get("studies", STUDY) or {}
-    runs = store.records("runs")
+    runs = {name: record for name, record in store.records(RunRecord).items() if record.policy is not None}
     names = [name for name in study.get("stages", runs) if name in runs]
     if not names:
         raise InputError(
@@ -158,14 +159,14 @@ def gather(root: Path, responses: int = 4) -> Run:
     present = {p.task for p in problems.values()}
     tasks = [task for task in order if task in present] + sorted(present - set(order))
     texts = {(stage.id, i): rows for stage in stages for i, rows in source.responses(stage, responses).items()}
-    params = (store.get("params", str(study["params"])) or {}) if study.get("params") else {}
-    return Run(study, stages, arms, tasks, problems, params, texts)
+    params = store.get(ParamsRecord, str(study["params"])) if study.get("params") else None
+    return Run(study, stages, arms, tasks, problems, StatedParams() if params is None else params.stated, texts)
 
 
 class _Source:
     """Reads one run's folder; asks first what is there, because a store that lacks something says so by raising."""
 
-    def __init__(self, root: Path, store: Store, study: Mapping[str, Any], runs: Mapping[str, Any]) -> None:
+    def __init__(self, root: Path, store: Store, study: Mapping[str, Any], runs: Mapping[str, RunRecord]) -> None:
         self.root, self.store, self.study, self.runs = root, store, study, runs
         self.problems = store.problems()
         self.params = study.get("params")
@@ -182,13 +183,13 @@ class _Source:
     def stage(self, name: str) -> StageView:
         """Return everything known of one stage."""
         record = self.runs[name]
-        policy = str(record["policy"])
+        policy = str(record.policy)
         folder = self.root / "stages" / name
         return StageView(
             id=name,
-            kind=str(record.get("stage", "")),
+            kind=record.stage,
             label=self._label(name),
-            parent=record.get("parent"),
+            parent=record.parent,
             policy=policy,
             record=record,
             counts=self._counts(policy, None),
@@ -201,12 +202,11 @@ class _Source:
     def _label(self, name: str) -> str:
         """Return the stage's own label, or its line of descent: `base → SFT → GRPO`."""
         record = self.runs[name]
-        label, parent = record.get("label", name), record.get("parent")
-        if label != name:
-            return str(label)
-        if parent not in self.runs:
+        if record.label != name:
+            return record.label
+        if record.parent is None or record.parent not in self.runs:
             return name
-        return f"{self._label(parent)} → {str(record.get('stage', name)).upper()}"
+        return f"{self._label(record.parent)} → {record.stage.upper()}"
 
     def _counts(self, policy: str, verifier: str | None) -> Counts:
         """Return the counts of the problems measured: those with samples outside of RL steps.

@@ -10,6 +10,8 @@ from goldpanner.measure.compare import Comparison, compare, with_origins
 from goldpanner.measure.corrections import ParseSplit, parse_split
 from goldpanner.runs.conclude import SAID, UNDECIDED, groups_paragraph
 from goldpanner.store import Store
+from goldpanner.store.find import policy_of_run
+from goldpanner.store.schema import ParamsRecord
 from goldpanner.types import Counts, Estimate, SamplingParams
 
 
@@ -51,16 +53,16 @@ def conclude_model(store: Store, study: Mapping[str, Any]) -> dict[str, Any]:
 
 def traced(store: Store, study: Mapping[str, Any], found: Comparison, base: Counts) -> Comparison:
     """Return the comparison with the origin of the gained problems whose samples were scored under the base."""
-    before, after = ((store.get("runs", stage) or {})["policy"] for stage in study["arms"][0])
-    params = store.get("params", study["params"])
+    before, after = (policy_of_run(store, stage) for stage in study["arms"][0])
+    params = store.get(ParamsRecord, study["params"])
     scored = store.scored(after, before, found.changes.of("gained"), params=study["params"])
     # without a record nobody knows whether the samples were truncated: then the origin "cannot say"
-    return with_origins(found, scored, base, params is not None and SamplingParams(**params).full_softmax)
+    return with_origins(found, scored, base, params is not None and SamplingParams(**params.stated).full_softmax)
 
 
 def read_counts(store: Store, stage: str, study: Mapping[str, Any]) -> Counts:
     """Return a stage's counts on the held-out problems: its rollouts in training are no part of them."""
-    policy = (store.get("runs", stage) or {})["policy"]
+    policy = policy_of_run(store, stage)
     return store.counts(policy, params=study["params"], tasks=study["tasks_measured"], rollouts=False)
 
 
@@ -70,7 +72,7 @@ def form_and_skill(store: Store, stage: str, study: Mapping[str, Any], counts: C
         SELECT problem, count(*) FILTER (extracted IS NOT NULL OR outcome = 'correct') AS parsed FROM samples
         WHERE policy = $policy AND params = $params AND step IS NULL AND outcome <> 'unjudged' GROUP BY problem
     """
-    policy = (store.get("runs", stage) or {})["policy"]
+    policy = policy_of_run(store, stage)
     rows = store.sql(query, {"policy": policy, "params": study["params"]}).to_pylist()
     parsed = {row["problem"]: row["parsed"] for row in rows}
     return parse_split(counts.judged, counts.c, np.array([parsed.get(i, 0) for i in counts.ids]))

@@ -12,6 +12,7 @@ from goldpanner.errors import InputError
 from goldpanner.measure import intervals, passk
 from goldpanner.measure.compare import Comparison, compare
 from goldpanner.store import Store
+from goldpanner.store.find import policy_of_run
 from goldpanner.types import Counts, Estimate, FloatArray, Problem
 
 MASTERED = 0.5
@@ -84,10 +85,7 @@ def conclude(store: Store, study: Mapping[str, Any]) -> dict[str, Any]:
 
 def read(store: Store, stage: str, study: Mapping[str, Any], problems: Mapping[str, Problem]) -> Measured:
     """Return what the store holds of one stage."""
-    run = store.get("runs", stage)
-    if run is None:
-        raise KeyError(stage)
-    policy, verifiers = run["policy"], study["verifiers"]
+    policy, verifiers = policy_of_run(store, stage), study["verifiers"]
     logp: dict[str, dict[str, float]] = {}
     for problem, value in store.truth(policy).items():
         logp.setdefault(problems[problem].task, {})[problem] = value

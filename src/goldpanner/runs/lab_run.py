@@ -31,6 +31,7 @@ from goldpanner.runs.workers import side_by_side
 from goldpanner.sampling.collect import stored_counts, top_up
 from goldpanner.sampling.goal import Goal
 from goldpanner.store import Store
+from goldpanner.store.schema import RunRecord
 from goldpanner.tasks.catalog import build_domain, load
 from goldpanner.tasks.task import Task
 from goldpanner.types import Problem
@@ -242,12 +243,12 @@ def without_truth(problems: Sequence[Problem], policy: str, store: Store) -> lis
 
 def is_measured(config: RunConfig, folder: Path, store: Store) -> bool:
     """Whether a stage has its model and the store holds everything that measuring it takes."""
-    record = store.get("runs", folder.name)
-    if record is None or not (folder / "model").is_dir():
+    record = store.get(RunRecord, folder.name)
+    if record is None or record.policy is None or not (folder / "model").is_dir():
         return False
     problems, sampled = problems_to_measure(config)
-    if without_truth(problems, record["policy"], store):
+    if without_truth(problems, record.policy, store):
         return False
     params, verifier = config.measure.params(), build_domain(config.domain).verifiers()[0].id
-    counts = stored_counts(record["policy"], sampled, params, config.measure.seed, store, verifier)
+    counts = stored_counts(record.policy, sampled, params, config.measure.seed, store, verifier)
     return not Goal(most=config.measure.samples).next(counts).any()

@@ -28,6 +28,8 @@ from goldpanner.sampling.collect import top_up
 from goldpanner.sampling.goal import Goal
 from goldpanner.sampling.score import score_samples
 from goldpanner.store import Store
+from goldpanner.store.find import policy_of_run
+from goldpanner.store.schema import RunRecord
 from goldpanner.tasks.catalog import task as load_task
 from goldpanner.tasks.splits import TEST_SHARE, Split
 from goldpanner.tasks.task import Task
@@ -144,10 +146,10 @@ def _carry_out(
     store, started = Store(out / "store"), time.time()
     params = replace(rl.sampling(), temperature=1.0)
     base = _load(config.model, config, BASE)
-    earlier = store.get("runs", BASE)
-    if earlier is not None and earlier["policy"] != base.id:
+    given = store.get(RunRecord, BASE)
+    if given is not None and given.policy != base.id:
         raise InputError(f"the model in {config.model} is no longer the one that {out} began with; give another --out")
-    store.put("runs", BASE, _start(base, config))
+    store.put(_start(base, config))
     plan = pilot(config, base, task, params, out, progress)
     measure_held_out(base, held_out, config, task, params, store, progress)
     base_id = base.id
@@ -155,8 +157,9 @@ def _carry_out(
     folder, lessons = out / "stages" / RL, replace(task, left_out=frozenset(plan["left_out"]))
     stage = rl_stage(RL, {task.id: lessons}, rl)
     train_stage(stage, folder, store, progress, parent=config.model, device=config.device)
-    record = store.get("runs", RL) or {}
-    store.put("runs", RL, {**record, "parent": BASE, "parent_policy": base_id})
+    trained = store.get(RunRecord, RL)
+    assert trained is not None
+    store.put(trained.model_copy(update={"parent": BASE, "parent_policy": base_id}))
     after = _load(folder / "model", config, RL)
     measure_held_out(after, held_out, config, task, params, store, progress)
     del after
@@ -249,7 +252,7 @@ def measure_held_out(
 
 def score_gained(config: ModelRunConfig, params: SamplingParams, store: Store, progress: Notify) -> None:
     """Store log P under the base of what the RL model said to the problems it gained: `compare` tells their origin."""
-    ids = {stage: (store.get("runs", stage) or {})["policy"] for stage in (BASE, RL)}
+    ids = {stage: policy_of_run(store, stage) for stage in (BASE, RL)}
     before, after = (store.counts(ids[stage], params=params.hash, rollouts=False) for stage in (BASE, RL))
     gained = [i for i, old, new in zip(before.ids, before.c, align(before, after).c) if new and not old]
     todo = [i for i in gained if i not in store.scored(ids[RL], ids[BASE], gained, params=params.hash)]
@@ -282,13 +285,8 @@ def _load(folder: Path, config: ModelRunConfig, name: str) -> LocalPolicy:
     return LocalPolicy.from_pretrained(folder, device=config.device, dtype="float32", name=name)
 
 
-def _start(base: LocalPolicy, config: ModelRunConfig) -> dict[str, Any]:
-    return {
-        "stage": "given",
-        "parent": None,
-        "policy": base.id,
-        "parent_policy": None,
-        "label": BASE,
-        "seed": config.seed,
-        "config": {"model": str(config.model)},
-    }
+def _start(base: LocalPolicy, config: ModelRunConfig) -> RunRecord:
+    return RunRecord(
+        id=BASE, stage="given", label=BASE, policy=base.id, parent=None, parent_policy=None, seed=config.seed,
+        config={"model": str(config.model)},
+    )  # fmt: skip

@@ -16,6 +16,7 @@ from goldpanner.policies.local import LocalPolicy
 from goldpanner.progress import Event, Notify
 from goldpanner.runs.folder import claim_folder, lock_folder
 from goldpanner.store import Store
+from goldpanner.store.schema import PolicyRecord, RunRecord
 from goldpanner.tasks.domain import Domain
 from goldpanner.tasks.task import Document, Task
 from goldpanner.train import lora
@@ -167,7 +168,7 @@ def _on_stored(
             seed=config.seed,
         )
         if not samples:
-            runs = ", ".join(store.records("runs")) or "none"
+            runs = ", ".join(store.records(RunRecord)) or "none"
             raise InputError(f"run {rollouts.run!r} of {store.root} has no correct rollout; runs there: {runs}")
         rows = to_rows(samples, problems, policy, config.template)
         return supervised(policy.model, policy.tokenizer, epochs(rows, training), training, checkpoint=place.checkpoint)
@@ -220,18 +221,19 @@ def train_stage(
             if not (parent / ADAPTER).is_file():  # peft adapters name one whole model as their base
                 lora.save_adapter(model, tokenizer, folder / "adapter", parent)
             lora.merge(model)
-        store.put("policies", policy.id, {**policy.describe(), "run": folder.name})
-        record = {
-            "stage": stage.kind,
-            "parent": parent.parent.name if parent else None,
-            "policy": policy.id,
-            "parent_policy": parent_policy,
-            "label": folder.name,
-            "seed": stage.settings.seed,
-            "seconds": round(time.perf_counter() - start, 2),
-            "config": stage.settings.model_dump(mode="json"),
-        }
-        store.put("runs", folder.name, record)
+        store.put(PolicyRecord.of(policy.describe(), run=folder.name))
+        record = RunRecord(
+            id=folder.name,
+            stage=stage.kind,
+            parent=parent.parent.name if parent else None,
+            policy=policy.id,
+            parent_policy=parent_policy,
+            label=folder.name,
+            seed=stage.settings.seed,
+            seconds=round(time.perf_counter() - start, 2),
+            config=stage.settings.model_dump(mode="json"),
+        )
+        store.put(record)
         save_model(model.cpu(), tokenizer, folder / "model")  # last: a stage with a model is finished
         (folder / "checkpoint.pt").unlink(missing_ok=True)  # three times the model's size, and no longer needed
 

@@ -7,9 +7,9 @@ stored counts, so the same call goes on wherever an earlier one stopped.
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from goldpanner.store import Store
 from goldpanner.store.find import open_store
 from goldpanner.store.read import columns
 from goldpanner.store.rows import KEY
+from goldpanner.store.schema import ParamsRecord, PolicyRecord, ProbeRecord
 from goldpanner.tasks.catalog import task as find_task
 from goldpanner.tasks.task import Task
 from goldpanner.types import Counts, Problem, SamplingParams
@@ -147,10 +148,12 @@ def top_up(
         InputError: a remote policy without workers, or a server that does not draw as asked.
         Interrupted: Ctrl-C; what was drawn is kept.
     """
-    record = policy.describe()
-    name = str(record.get("name") or policy.id) if name is None else name
-    store.put("policies", policy.id, {**(store.get("policies", policy.id) or {}), **record, "name": name})
-    store.put("params", params.hash, asdict(params))
+    record = PolicyRecord.of(policy.describe(), name=name)
+    if (earlier := store.get(PolicyRecord, policy.id)) is not None:
+        record = record.model_copy(update={"run": earlier.run, "step": earlier.step})
+    name = record.name
+    store.put(record)
+    store.put(ParamsRecord.of(params))
     store.put_problems(problems)
     verifier = verifiers()[0]
     judge_stored(verifier, policy.id, problems, params, store, notify)
@@ -274,7 +277,7 @@ class ProbeResult(Protocol):
     def lines(self) -> list[str]:
         """Return the result for a person."""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Mapping[str, object]:
         """Return the result for the store."""
 
 
@@ -305,16 +308,17 @@ def _probe(
     result = policy.probe(problems[0], params)
     record_id = f"{policy.id}-{params.hash}-{time.time_ns():x}"
     overridden = bool(result.faults) and policy.override
-    record = {"policy": policy.id, "params": params.hash, "overridden": overridden, **result.to_json()}
-    store.put("probes", record_id, record)
+    known = {"id": record_id, "policy": policy.id, "params": params.hash, "overridden": overridden}
+    store.put(ProbeRecord.model_validate({**result.to_json(), **known}))
     notify(replace(work, message="\n".join(result.lines())))
     return record_id
 
 
 def _keep_notes(policy: Policy | RemotePolicy, probe: str | None, store: Store, work: Event, notify: Notify) -> None:
     """Store what a probed policy noted while it was sampled with its probe, and show it."""
-    if probe is None or not isinstance(policy, Probed) or not policy.notes:
+    record = None if probe is None else store.get(ProbeRecord, probe)
+    if record is None or not isinstance(policy, Probed) or not policy.notes:
         return
-    store.put("probes", probe, {**(store.get("probes", probe) or {}), "sampling": dict(policy.notes)})
+    store.put(record.model_copy(update={"sampling": dict(policy.notes)}))
     lines = (f"  note: {note} ({times} times)" for note, times in policy.notes.items())
     notify(replace(work, message="\n".join(lines)))

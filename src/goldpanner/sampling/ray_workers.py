@@ -26,6 +26,7 @@ from goldpanner.policies.base import Policy
 from goldpanner.sampling.goal import Portion, RunRound
 from goldpanner.sampling.rollout import rollout
 from goldpanner.store import Store
+from goldpanner.store.schema import ParamsRecord
 from goldpanner.types import Counts, Problem, SamplingParams
 from goldpanner.verify import Verifier
 
@@ -91,14 +92,14 @@ class UnitResult:
 class RemotePolicy:
     """Description of a policy that is loaded in the workers only."""
 
-    record: Mapping[str, Any]
+    record: Mapping[str, object]
 
     @property
     def id(self) -> str:
         """The policy's id."""
         return str(self.record["id"])
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, object]:
         """Return the policy's own record."""
         return dict(self.record)
 
@@ -111,14 +112,14 @@ class Worker:
     def __init__(self, threads: int) -> None:
         os.environ["OMP_NUM_THREADS"] = str(threads)  # before torch is loaded, which reads it once
 
-    def load(self, build: Callable[[], Policy]) -> tuple[dict[str, Any], str]:
+    def load(self, build: Callable[[], Policy]) -> tuple[Mapping[str, object], str]:
         """Build the policy; return its record and the machine's name."""
         self.policy = build()
         return self.policy.describe(), platform.node()
 
     def draw(self, job: Job, unit: Unit) -> UnitResult:
         """Draw, judge and store a unit."""
-        if job.store.get("params", job.params.hash) is None:
+        if job.store.get(ParamsRecord, job.params.hash) is None:
             raise InputError(
                 f"a worker on {platform.node()} does not see the store {job.store.root}; give a folder that every node "
                 "of the cluster has under this path"
@@ -171,7 +172,7 @@ class Workers:
         self._folder: str | None = None
         self._ours = False
         self._build: Callable[[], Policy] | None = None
-        self._record: dict[str, Any] = {}
+        self._record: Mapping[str, object] = {}
         self._idle: list[Any] = []
         self._under_way: dict[Any, tuple[Any, Unit | None]] = {}  # no unit: the worker is starting
         self._pace = FIRST
@@ -270,7 +271,7 @@ class Workers:
             return None, None
         return unit, answer
 
-    def _compare(self, record: dict[str, Any], node: str) -> None:
+    def _compare(self, record: Mapping[str, object], node: str) -> None:
         self._record = self._record or record
         if record["id"] != self._record["id"]:
             raise InputError(
@@ -313,7 +314,7 @@ class Workers:
         if not ray.is_initialized():
             self._ours = True
             _quiet(True)
-            quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+            quiet: Mapping[str, object] = {"log_to_driver": False, "logging_level": logging.ERROR}
             if self.address == "local":
                 self._folder = tempfile.mkdtemp(prefix="goldpanner-ray-", dir=os.environ.get("RAY_TMPDIR", "/tmp"))
                 own = {"include_dashboard": False, "object_store_memory": OBJECTS, "_temp_dir": self._folder}

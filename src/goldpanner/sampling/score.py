@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from goldpanner.errors import InputError
 from goldpanner.policies.scripted import ScriptedPolicy
 from goldpanner.store import Store
+from goldpanner.store.schema import ParamsRecord
 from goldpanner.types import Problem, Sample
 
 
@@ -45,12 +46,13 @@ def score_samples(
         unscored = [s for s in samples if s.step is None and s.completion.finish != "error" and s.key not in scored]
         for params_hash, each in itertools.groupby(unscored, lambda s: s.params):
             group = list(each)
-            record = store.get("params", params_hash) or {}
-            stops = bool(record.get("stop")) and not isinstance(scorer, ScriptedPolicy)
+            record = store.get(ParamsRecord, params_hash)
+            stops = record is not None and bool(record.stop) and not isinstance(scorer, ScriptedPolicy)
+            template = "{prompt}" if record is None or record.template is None else record.template
             responses = [_response(s, stops) for s in group]
             distinct = list(dict.fromkeys(responses))  # samples that say the same are scored once
             same_tokenizer(scorer, group)
-            values = scorer.logprobs([problem] * len(distinct), distinct, record.get("template", "{prompt}"))
+            values = scorer.logprobs([problem] * len(distinct), distinct, template)
             logp = {response: min(float(x), 0.0) for response, x in zip(distinct, values, strict=True)}
             total += store.append_scores(scorer.id, [(s, logp[response]) for s, response in zip(group, responses)])
         progress(done, len(problems))

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from goldpanner.errors import InputError
+from goldpanner.store.schema import ParamsRecord, PolicyRecord, RunRecord
 from goldpanner.store.store import Store
-from goldpanner.types import Counts, SamplingParams
+from goldpanner.types import Counts, StatedParams
 
 SHOWN = 12
 """Names that an error message lists at most."""
@@ -52,12 +53,11 @@ class StoredSamples:
         values = {name: getattr(self, name) for name in ("policy", "params", "training", "run", "step")}
         return list(self.store.sql(query, values | {"tasks": list(self.tasks)}).to_pylist())
 
-    def stated(self) -> dict[str, Any]:
+    def stated(self) -> StatedParams:
         """Return the fields of the sampling parameters that are known."""
-        hashes = [row["params"] for row in self.select("DISTINCT params")]
-        record = (self.store.get("params", hashes[0]) or {}) if len(hashes) == 1 else {}
-        values = {name: value for name, value in record.items() if name in SamplingParams.__dataclass_fields__}
-        return {name: tuple(value) if name == "stop" else value for name, value in values.items()}
+        hashes = [str(row["params"]) for row in self.select("DISTINCT params")]
+        record = self.store.get(ParamsRecord, hashes[0]) if len(hashes) == 1 else None
+        return record.stated if record is not None else {}
 
     def verifiers(self) -> set[str]:
         """Return the verifiers that judged the samples when they were drawn."""
@@ -108,21 +108,30 @@ def find_policy(store: Store, name: str) -> str:
         raise InputError(
             f"{name!r} stands for {len(matches)} policies of {store.root}: {listed(store, matches)}. Give the id."
         )
-    policies = [*store.records("runs"), *store.records("policies")]
+    policies = [*store.records(RunRecord), *store.records(PolicyRecord)]
     raise InputError(f"No policy named {name!r} in {store.root}. Available: {listed(store, policies)}")
 
 
 def matching_policies(store: Store, name: str) -> list[str]:
     """Return the ids of the policies that a name may stand for; a run's name or a whole id stands for one alone."""
-    run = store.get("runs", name)
-    if run is not None:
-        return [str(run["policy"])]
-    policies = store.records("policies")
+    run = store.get(RunRecord, name)
+    if run is not None and run.policy is not None:
+        return [run.policy]
+    names = {i: record.name for i, record in store.records(PolicyRecord).items()}
     for row in store.sql("SELECT DISTINCT policy FROM samples_rows").to_pylist():
-        policies.setdefault(str(row["policy"]), {})  # sampled without a record
-    if name in policies:
+        names.setdefault(str(row["policy"]), str(row["policy"]))  # sampled without a record
+    if name in names:
         return [name]
-    return [i for i, record in policies.items() if (name and i.startswith(name)) or record.get("name") == name]
+    return [i for i, called in names.items() if (name and i.startswith(name)) or called == name]
+
+
+def policy_of_run(store: Store, run: str) -> str:
+    """Return the id of the policy that a run made. Raises InputError where there is no such run, or it is under way."""
+    record = store.get(RunRecord, run)
+    if record is None or record.policy is None:
+        runs = ", ".join(store.records(RunRecord)) or "none"
+        raise InputError(f"No finished run {run!r} in {store.root}. Runs there: {runs}.")
+    return record.policy
 
 
 def only_policy(store: Store, tasks: Sequence[str] = (), params: str | None = None) -> str:
@@ -150,10 +159,9 @@ def only_policy(store: Store, tasks: Sequence[str] = (), params: str | None = No
 
 def listed(store: Store, names: Sequence[str]) -> str:
     """Return names of runs and ids of policies (with what they are called) for a message."""
-    records = store.records("policies")
+    records = store.records(PolicyRecord)
     called = [
-        f"{records[name]['name']} ({name})" if records.get(name, {}).get("name", name) != name else name
-        for name in names
+        f"{records[name].name} ({name})" if name in records and records[name].name != name else name for name in names
     ]
     more = f" and {len(called) - SHOWN} more" if len(called) > SHOWN else ""
     return f"{', '.join(called[:SHOWN])}{more}" if called else "none"

@@ -5,11 +5,11 @@ as they are. A class that changes so that earlier records no longer fit gets the
 """
 
 from collections.abc import Mapping
-from typing import ClassVar, Self, TypedDict, cast
+from typing import ClassVar, Self, cast
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
-from goldpanner.types import Estimate, SamplingParams
+from goldpanner.types import Estimate, SamplingParams, StatedParams
 
 STUDY = "story"
 """Id of the `StudyRecord` of a whole run, the lab's or a model's."""
@@ -88,17 +88,6 @@ class PolicyRecord(StoredRecord):
         """
         own, kind = str(model["id"]), str(model.get("kind", ""))
         return cls(id=own, name=name or str(model.get("name") or own), kind=kind, run=run, step=step, model=model)
-
-
-class StatedParams(TypedDict, total=False):
-    """Fields of SamplingParams that are known."""
-
-    temperature: float
-    top_p: float
-    top_k: int
-    max_tokens: int
-    stop: tuple[str, ...]
-    template: str
 
 
 class ParamsRecord(StoredRecord):

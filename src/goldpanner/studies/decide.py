@@ -9,13 +9,11 @@ away. One rule serves every study, so no study can choose the rule that suits it
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from goldpanner.errors import InputError
+from goldpanner.store.findings import State, Word
 from goldpanner.types import Estimate
-
-Word = Literal["held", "false", "conditional", "undecided"]
-State = Literal["yes", "no", "mixed", "open"]
 
 
 @dataclass(frozen=True)

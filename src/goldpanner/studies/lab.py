@@ -7,7 +7,7 @@ was trained first. A stage that was interrupted begins again; a finished one is 
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from goldpanner.sampling.collect import top_up
 from goldpanner.sampling.goal import Goal
 from goldpanner.sampling.rollout import count
 from goldpanner.store import Store
+from goldpanner.store.schema import ParamsRecord
 from goldpanner.tasks import World, WorldConfig
 from goldpanner.tasks.task import Document
 from goldpanner.train.model import ModelConfig
@@ -108,7 +109,7 @@ class Lab:
     ) -> None:
         self.out, self.seed, self.scale, self.notify, self.study = out, seed, scale, notify, study
         self.store = Store(out / "store")
-        self.store.put("params", PARAMS.hash, asdict(PARAMS))
+        self.store.put(ParamsRecord.of(PARAMS))
 
     # -- sizes
 

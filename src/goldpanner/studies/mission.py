@@ -15,9 +15,10 @@ from pydantic import BaseModel, ConfigDict
 
 from goldpanner.errors import InputError
 from goldpanner.store import Store
+from goldpanner.store.findings import Published, StudyText, Word, Words
 from goldpanner.studies import claims
-from goldpanner.studies.decide import Word, combine, contrary
-from goldpanner.studies.study import Published, StudyText, Words, read_text
+from goldpanner.studies.decide import combine, contrary
+from goldpanner.studies.study import read_text
 
 WORDS: tuple[Word, ...] = get_args(Word)
 

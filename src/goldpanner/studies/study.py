@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict
 
 from goldpanner.errors import InputError
-from goldpanner.studies.decide import Decision, Effect, Word, combine, decide
+from goldpanner.store.findings import LANGUAGES, StudyText, Word
+from goldpanner.studies.decide import Decision, Effect, combine, decide
 from goldpanner.types import Estimate
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 Result = dict[str, Any]
 """What one world gave: JSON, whole, so that verdict and figures can be drawn again without measuring."""
-Language = Literal["en", "zh"]
-LANGUAGES: tuple[Language, ...] = ("en", "zh")
 
 
 @dataclass(frozen=True)
@@ -68,57 +66,6 @@ class Study:
     def text(self) -> "StudyText":
         """Its words."""
         return read_text(self.name)
-
-
-class Words(BaseModel):
-    """One text in each language."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    en: str
-    zh: str
-
-
-class PredictionText(BaseModel):
-    """A prediction, written down before the runs, and the sentences of the mission that it bears on."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    text: Words
-    supports: tuple[str, ...] = ()
-    """Sentences that are the truer, the more this holds."""
-    against: tuple[str, ...] = ()
-    """Sentences that are the less true, the more this holds."""
-
-
-class Published(BaseModel):
-    """What others measured."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    what: Words
-    source: str
-    """E.g. `arXiv:2504.13837`."""
-
-
-class StudyText(BaseModel):
-    """`claims/NAME.yaml`. `found` is filled with the finding's values: it must be true whatever these are."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    title: Words
-    question: Words
-    method: Words
-    predictions: dict[str, PredictionText]
-    conditions: dict[str, Words]
-    found: Words
-    plots: dict[str, Words]
-    """Titles, with a caption after the first line break. Names of axes and series: `axes` and `series`."""
-    axes: dict[str, tuple[Words, Words]] = {}
-    """Plot -> the x axis and the y axis in words."""
-    series: dict[str, Words] = {}
-    """Series and panels in words; one that is not here is shown by its own name."""
-    published: tuple[Published, ...] = ()
 
 
 @cache

@@ -334,8 +334,8 @@ def _facts(run: Run) -> Iterator[tuple[str, str]]:
     versions = study.get("versions", {})
     yield "Made with", ", ".join(f"{k} {v}" for k, v in versions.items())
     for stage in run.stages:
-        seconds = stage.record.get("seconds")
-        took = f"{float(seconds):.0f} s, " if seconds is not None else ""
+        seconds = stage.record.seconds
+        took = f"{seconds:.0f} s, " if seconds is not None else ""
         yield stage.label, f"{took}policy {stage.policy}"
 
 

@@ -21,6 +21,7 @@ from goldpanner.policies.load import best_device, quiet_progress
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.progress import Event, Notify
 from goldpanner.store import Store
+from goldpanner.store.schema import PolicyRecord, RunRecord
 from goldpanner.train import grpo
 from goldpanner.train.config import RLVRConfig
 from goldpanner.train.metrics import Metrics
@@ -81,9 +82,9 @@ def hand_over(
     _need_trl()
     fields = trl_fields(config, out / "trl", processes, device, options_of(options))
     _check_processes(processes)
-    store, settings = Store(out / "store"), {"config": config.model_dump(mode="json"), "options": list(options)}
-    earlier = store.get("runs", out.name) or {}
-    if earlier and {key: earlier.get(key) for key in settings} != settings:
+    store, settings = Store(out / "store"), config.model_dump(mode="json")
+    earlier = store.get(RunRecord, out.name)
+    if earlier is not None and (earlier.config, earlier.options) != (settings, tuple(options)):
         raise InputError(f"{out} holds a run with other settings; give another --out, or delete it")
     if (out / "model").is_dir():
         return out / "model"
@@ -100,7 +101,11 @@ def hand_over(
     )  # fmt: skip
     if main:
         store.put_problems([*trained, *watched])
-        store.put("runs", out.name, {**earlier, **settings, "stage": "grpo", "engine": "trl", "finished": False})
+        record = earlier or RunRecord(
+            id=out.name, stage="grpo", engine="trl", label=out.name, seed=config.seed, policy=None,
+            parent=model_folder.parent.name, parent_policy=before, config=settings, options=tuple(options),
+        )  # fmt: skip
+        store.put(record.model_copy(update={"finished": False}))
     trainer = _trainer(model, tokenizer, tasks, config, fields, recorder, trained)
     with quiet_progress():
         trainer.train(resume_from_checkpoint=checkpoint)
@@ -108,15 +113,12 @@ def hand_over(
         trainer.save_model(str(out / "model.partial"))
     trainer.accelerator.wait_for_everyone()
     if main:
-        record = {
-            **(store.get("runs", out.name) or {}),
-            "parent": model_folder.parent.name,
-            "parent_policy": before,
+        changes = {
             "policy": _finish(out, store),
             "trl_version": importlib.metadata.version("trl"),
             "seconds": round(time.perf_counter() - started, 2),
         }
-        store.put("runs", out.name, record)
+        store.put((store.get(RunRecord, out.name) or record).model_copy(update=changes))
     trainer.accelerator.wait_for_everyone()
     return out / "model"
 
@@ -288,7 +290,7 @@ def _rendered(problem: Problem, template: str) -> str | list[dict[str, str]]:
 def _finish(out: Path, store: Store) -> str:
     """Put the model where a finished stage has it; return its policy id."""
     policy = LocalPolicy.from_pretrained(out / "model.partial", device="cpu", name=out.name)
-    store.put("policies", policy.id, {**policy.describe(), "run": out.name})
+    store.put(PolicyRecord.of(policy.describe(), run=out.name))
     shutil.rmtree(out / "model", ignore_errors=True)
     (out / "model.partial").rename(out / "model")
     return policy.id

@@ -22,6 +22,7 @@ from goldpanner.errors import InputError, MissingExtraError
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.sampling.rollout import judge, rollout
 from goldpanner.store import Store
+from goldpanner.store.schema import PolicyRecord, RunRecord
 from goldpanner.train.trl.rollout_log import GroupStats, RolloutLog, group_stats
 from goldpanner.train.trl.rows import AsTrained, Rows, completion
 from goldpanner.types import Completion, Outcome, Problem, Sample, SamplingParams
@@ -244,14 +245,15 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
                 "recorder: the probe needs the whole model on every process, and FSDP or ZeRO-3 shards it; leave the "
                 "probe out and sample the checkpoints (goldpanner sample)"
             )
-        there, record = self.store.get("runs", self.run), self._record()
-        if there is not None and there.get("finished", True):
+        there, record = self.store.get(RunRecord, self.run), self._record()
+        if there is not None and there.finished:
             raise InputError(f"{self.store.root} holds a finished run {self.run!r}; give this one another name")
-        if there is not None and there.get("trl", record["trl"]) != record["trl"]:
+        if there is not None and there.trl not in (None, record.trl):
             raise InputError(f"{self.store.root} holds a run {self.run!r} with other settings; give another name")
         gather_object([0])  # nobody writes the record before all have read it
         if args.process_index == 0:
-            self.store.put("runs", self.run, {**(there or {}), **record, "finished": False})
+            changes = {"seed": record.seed, "processes": record.processes, "trl": record.trl, "finished": False}
+            self.store.put((there or record).model_copy(update=changes))
         atexit.register(self._log.flush)
         if state.global_step == 0:
             self._look(0)
@@ -280,7 +282,8 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         atexit.unregister(self._log.flush)
         gather_object([0])
         if args.process_index == 0:
-            self.store.put("runs", self.run, {**(self.store.get("runs", self.run) or {}), "finished": True})
+            record = self.store.get(RunRecord, self.run) or self._record()
+            self.store.put(record.model_copy(update={"finished": True}))
 
     def _take(self, args: Any, values: Mapping[str, Any]) -> None:
         self._args = args
@@ -311,7 +314,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         look = ProbeLook(step, policy.id, *map(sum, zip(*gather_object(counts))))
         self.looks.append(look)
         if rank == 0:
-            self.store.put("policies", policy.id, {**policy.describe(), "run": self.run, "step": step})
+            self.store.put(PolicyRecord.of(policy.describe(), run=self.run, step=step))
             if self.notify is not None:
                 self.notify(look)
 
@@ -322,12 +325,15 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         top_p = 1.0 if a.top_p is None else a.top_p
         return SamplingParams(a.temperature, top_p, a.top_k or 0, a.max_completion_length, self.stop, template)
 
-    def _record(self) -> dict[str, object]:
+    def _record(self) -> RunRecord:
+        """Return the record of the run while it is under way."""
         names = ("learning_rate", "beta", "loss_type", "importance_sampling_level", "scale_rewards", "num_generations",
                  "num_iterations")  # fmt: skip
         settings = {name: getattr(self._args, name, None) for name in names}
-        return {"stage": "grpo", "engine": "trl", "label": self.run, "seed": self._args.seed,
-                "processes": self._args.world_size, "trl": settings}  # fmt: skip
+        return RunRecord(
+            id=self.run, stage="grpo", engine="trl", label=self.run, seed=self._args.seed, policy=None, parent=None,
+            parent_policy=None, config={}, processes=self._args.world_size, trl=settings, finished=False,
+        )  # fmt: skip
 
     def _sharded(self) -> bool:
         return bool(AcceleratorState().distributed_type == DistributedType.FSDP or is_deepspeed_zero3_enabled())

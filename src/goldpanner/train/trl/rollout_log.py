@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ import torch
 from goldpanner.errors import MissingExtraError
 from goldpanner.sampling.rollout import judge
 from goldpanner.store import Store
+from goldpanner.store.schema import ParamsRecord
 from goldpanner.train.groups import group_states
 from goldpanner.types import Completion, Problem, Sample, SamplingParams, Verdict, content_hash
 from goldpanner.verify import Verifier
@@ -124,7 +125,7 @@ class RolloutLog:
         """Write sampling parameters once, under `name`, from the main process."""
         if args.process_index == 0 and name not in self._params:
             self._params.add(name)
-            self.store.put("params", name, {**asdict(params), **({"other": other} if other else {})})
+            self.store.put(ParamsRecord.of(params).model_copy(update={"id": name, "other": other}))
 
     def flush(self) -> None:
         """Make durable what was written."""
