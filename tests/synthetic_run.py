@@ -8,7 +8,7 @@ import numpy as np
 
 from goldpanner.sampling.rollout import judge
 from goldpanner.store import Store
-from goldpanner.store.schema import ParamsRecord, RunRecord
+from goldpanner.store.schema import STUDY, ParamsRecord, RunRecord, StudyRecord
 from goldpanner.tasks import World, WorldConfig
 from goldpanner.types import Completion, Problem, Sample, SamplingParams
 
@@ -66,7 +66,7 @@ def write_run(
         seconds = 1.5 * len(stage)
         store.put(run_record(stage, policy, stage=kind, parent=parent, seconds=seconds))
     store.put(ParamsRecord.of(PARAMS))
-    store.put("studies", "story", _study(stages, measured, probed))
+    store.put(_study(stages, measured, probed))
     return truth
 
 
@@ -136,19 +136,21 @@ def _write_metrics(folder: Path, kind: str, steps: int, tasks: Sequence[str]) ->
     )  # cut off by a kill
 
 
-def _study(stages: Sequence[str], measured: Sequence[str], probed: Sequence[str]) -> dict[str, object]:
+def _study(stages: Sequence[str], measured: Sequence[str], probed: Sequence[str]) -> StudyRecord:
     arms = [arm for arm in (["base", "base-grpo"], ["sft", "sft-grpo"]) if set(arm) <= set(stages)]
-    return {
+    record = {
+        "id": STUDY,
         "title": "What RL did to a model of the world",
-        "claim": "RL makes likely what the model could already do; it adds nothing that was not there.",
         "stages": list(stages),
         "arms": arms,
         "tasks_measured": list(measured),
         "tasks_probed": list(probed),
         "tasks_trained": ["world/d1"],
         "params": PARAMS.hash,
+        "verifiers": {"answer": "world-answer@1", "process": "world-process@1"},
         "group_size": GROUP,
         "seed": 0,
+        "seconds": 12.0,
         "command": f"goldpanner run --out {HOSTILE}",
         "versions": {"goldpanner": "0.1.0", "python": "3.11.7"},
         "config": {"grpo": {"steps": 6, "tasks": {"world/d1": 1.0}}, "note": HOSTILE},
@@ -167,3 +169,4 @@ def _study(stages: Sequence[str], measured: Sequence[str], probed: Sequence[str]
             ],
         },
     }
+    return StudyRecord.model_validate(record)

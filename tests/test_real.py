@@ -22,10 +22,10 @@ from goldpanner.policies.local import LocalPolicy
 from goldpanner.report import build
 from goldpanner.rng import stream
 from goldpanner.runs import model_run, settings
-from goldpanner.runs.before_after import form_paragraph
+from goldpanner.runs.conclude import form_paragraph
 from goldpanner.runs.folder import claim_folder
 from goldpanner.store import Store
-from goldpanner.store.schema import RunRecord
+from goldpanner.store.schema import PlanRecord, RunRecord
 from goldpanner.tasks.catalog import task
 from goldpanner.train.config import RLVRConfig
 from goldpanner.train.model import load_model
@@ -87,7 +87,7 @@ def test_it_pilots_plans_trains_and_measures_twice(told, model):
         counts = store.counts(run.policy, rollouts=False)
         assert counts.n.tolist() == [8] * 6
     assert pilot.counts(runs["base"].policy).n.tolist() == [8] * 6
-    assert store.get("studies", "plan")["problems"], "problem by problem"
+    assert store.get(PlanRecord, "plan").problems, "problem by problem"
     assert len(store.samples(run="grpo")) == 4 * 8 * 8 + 6 * 8, "every rollout, and what it was measured by"
 
 
@@ -100,14 +100,14 @@ def test_gained_problems_are_traced_to_the_base(model, tmp_path):
     before, after = (store.counts(policy, rollouts=False) for policy in ids.values())
     gained = {i for i, c in zip(before.ids, before.c) if not c} & {i for i, c in zip(after.ids, after.c) if c}
     assert gained, "with two samples each, chance alone gains some of 16"
-    assert set(record["comparison"]["origin"]) == gained
+    assert set(record.comparison.origin) == gained
     base = LocalPolicy.from_pretrained(store.get(RunRecord, "base").config["model"], device="cpu")
     for problem in gained:
         samples = [s for s in store.samples(policy=ids["grpo"], problem=problem) if s.step is None]
         asked = [store.problems()[problem]] * len(samples)
         right = np.array([s.verdict.correct for s in samples])
         ratio = base.logprobs(asked, [s.completion.tokens for s in samples]) - [s.completion.logprob for s in samples]
-        said = record["comparison"]["origin"][problem]["p_base"]["value"]
+        said = record.comparison.origin[problem]["p_base"]["value"]
         assert said == pytest.approx(float((np.exp(ratio) * right).mean()), rel=1e-3)
 
 
@@ -143,8 +143,8 @@ def test_told_twice_it_does_nothing_again(told, model):
     parts = sorted(p.name for p in (out / "store" / "samples").iterdir())
     events = []
     again = model_run.run_model(config(model), out, events.append)
-    assert again["verdict"] == record["verdict"]
-    assert again["command"] == record["command"]
+    assert again.model_dump(mode="json")["verdict"] == record["verdict"]
+    assert again.command == record["command"]
     assert sorted(p.name for p in (out / "store" / "samples").iterdir()) == parts
     assert not events
 
@@ -232,7 +232,7 @@ def test_a_pilot_without_a_right_answer_stops_the_run(model, tmp_path):
     record = model_run.run_model(
         config(model, "pilot.insist=true", "grpo.steps=1", **impossible), tmp_path / "insisted", quiet
     )
-    assert record["plan"]["right"] == 0
+    assert record.plan.right == 0
     assert build(tmp_path / "insisted").is_file()
 
 
@@ -259,7 +259,7 @@ def test_a_file_is_split_and_what_the_plan_leaves_out_is_not_trained_on(model, t
         quiet,
     )
     trained_ids = {s.problem for s in Store(tmp_path / "out" / "store").samples(run="grpo") if s.step is not None}
-    assert trained_ids <= {p.id for p in train} - set(record["plan"]["left_out"])
+    assert trained_ids <= {p.id for p in train} - set(record.plan.left_out)
 
 
 def test_a_data_file_is_a_task(model, tmp_path, monkeypatch):
@@ -284,7 +284,7 @@ def test_a_task_of_the_lab_is_a_task(model, tmp_path):
     record = model_run.run_model(
         config(model, "grpo.steps=1", "pilot.insist=true", task="world/d1"), tmp_path / "out", quiet
     )
-    assert (record["tasks_measured"], record["verifiers"]) == (["world/d1"], {"answer": "world-answer@1"})
+    assert (record.tasks_measured, record.verifiers) == (("world/d1",), {"answer": "world-answer@1"})
 
 
 def test_lora_has_a_rate_of_its_own_and_leaves_its_adapters(model, tmp_path):
@@ -301,7 +301,7 @@ def test_lora_has_a_rate_of_its_own_and_leaves_its_adapters(model, tmp_path):
     out = tmp_path / "out"
     record = model_run.run_model(config(model, "grpo.lora=4", "grpo.steps=2"), out, quiet)
     assert (out / "stages" / "grpo" / "adapter" / "adapter_model.safetensors").is_file()
-    assert record["config"]["grpo"]["lora"] == 4
+    assert record.config["grpo"]["lora"] == 4
 
 
 def test_form_and_skill_add_up_to_the_change_of_pass_at_1():

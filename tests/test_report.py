@@ -397,7 +397,7 @@ def test_other_tasks_are_drawn_as_well(tmp_path):
 def test_a_folder_without_a_run_is_a_users_mistake(tmp_path):
     with pytest.raises(InputError, match="no store"):
         build(tmp_path)
-    Store(tmp_path / "store").put("studies", "story", {"stages": ["base"]})
+    Store(tmp_path / "store").put(run_record("base"))
     with pytest.raises(InputError, match="no finished stage"):
         build(tmp_path)
 

@@ -18,7 +18,7 @@ from goldpanner.runs import lab_run, settings
 from goldpanner.runs.config import RunConfig
 from goldpanner.runs.folder import lock_folder
 from goldpanner.store import Store
-from goldpanner.store.schema import RunRecord
+from goldpanner.store.schema import STUDY, RunRecord, StudyRecord
 
 SMALL = (
     "pretrain.steps=40 pretrain.batch=64 sft.steps=4 demonstrations=16 grpo.steps=4 grpo.prompts_per_step=8 "
@@ -53,8 +53,8 @@ def weights(out, stage):
 def test_every_stage_is_trained_measured_and_on_record(told):
     out, record, events = told
     store = Store(out / "store")
-    assert record["stages"] == ["base", "base-grpo", "sft", "sft-grpo"]
-    policies = {stage: store.get(RunRecord, stage).policy for stage in record["stages"]}
+    assert record.stages == ("base", "base-grpo", "sft", "sft-grpo")
+    policies = {stage: store.get(RunRecord, stage).policy for stage in record.stages}
     assert len(set(policies.values())) == 4
     for stage, policy in policies.items():
         counts = store.counts(policy, rollouts=False, verifier="world-answer@1")
@@ -90,13 +90,13 @@ def test_training_and_held_out_problems_never_meet(told):
 
 def test_the_verdict_is_made_of_the_numbers(told):
     record = told[1]
-    verdict = record["verdict"]
-    assert verdict["headline"]
-    assert len(verdict["arms"]) == 2
-    assert verdict["agreement"]["problems"] == 32
-    cell = verdict["table"]["base"]["world/d1"]
-    assert cell["pass_at_1"]["low"] <= cell["pass_at_1"]["value"] <= cell["pass_at_1"]["high"]
-    assert Store(told[0] / "store").get("studies", "story") == json.loads(json.dumps(record))
+    verdict = record.verdict
+    assert verdict.headline
+    assert len(verdict.arms) == 2
+    assert verdict.agreement.problems == 32
+    sampled = verdict.table["base"]["world/d1"].pass_at_1
+    assert sampled.low <= sampled.value <= sampled.high
+    assert Store(told[0] / "store").get(StudyRecord, STUDY) == record
 
 
 def test_told_twice_it_does_nothing_again(told):
@@ -104,7 +104,7 @@ def test_told_twice_it_does_nothing_again(told):
     parts = sorted(p.name for p in (out / "store" / "samples").iterdir())
     events = []
     again = lab_run.run_lab(config(), out, events.append, command="goldpanner run")
-    assert again["verdict"] == record["verdict"]
+    assert again.verdict == record.verdict
     assert sorted(p.name for p in (out / "store" / "samples").iterdir()) == parts
     assert not [e for e in events if e.doing != "measure"]
 
@@ -123,7 +123,7 @@ def test_a_folder_that_is_no_story_is_left_alone(tmp_path):
 def test_the_report_is_drawn_from_the_folder_alone(told):
     page = build(told[0])
     text = page.read_text(encoding="utf-8")
-    assert told[1]["verdict"]["headline"].split(":")[0] in text
+    assert told[1].verdict.headline.split(":")[0] in text
     page.unlink()
     assert build(told[0]).read_text(encoding="utf-8") == text
 
@@ -171,8 +171,8 @@ def test_another_domain_tells_its_own_story(tmp_path):
         [*SMALL, "domain.kind=column-addition", "tasks.measured=[column-addition/2d,column-addition/3d]"],
     )
     record = lab_run.run_lab(other, tmp_path / "out", lambda event: None)
-    assert set(record["verdict"]["table"]["base"]) == {"column-addition/2d", "column-addition/3d"}
-    assert record["verifiers"] == {"answer": "column-addition-answer@1", "process": "column-addition-process@1"}
+    assert set(record.verdict.table["base"]) == {"column-addition/2d", "column-addition/3d"}
+    assert record.verifiers == {"answer": "column-addition-answer@1", "process": "column-addition-process@1"}
 
 
 def test_a_missing_model_is_trained_again_to_the_same_one(told, tmp_path):
@@ -208,7 +208,7 @@ def test_samples_lost_to_damage_are_drawn_again(told, tmp_path):
         part.write_bytes(part.read_bytes()[:100])
     assert not Store(out / "store").check().ok
     again = lab_run.run_lab(config(), out, lambda event: None)
-    assert again["verdict"]["table"] == told[1]["verdict"]["table"]
+    assert again.verdict.table == told[1].verdict.table
 
 
 def test_a_folder_is_one_process_s_at_a_time(tmp_path):

@@ -17,7 +17,7 @@ from goldpanner.rng import stream
 from goldpanner.runs import lab_run, recipe, settings, stages
 from goldpanner.runs.config import RunConfig
 from goldpanner.store import Store
-from goldpanner.store.schema import RunRecord
+from goldpanner.store.schema import RecipeRecord, RunRecord
 from goldpanner.tasks.catalog import task
 from goldpanner.train.model import build_tokenizer, load_model, save_model
 from goldpanner.train.supervised import in_template
@@ -136,9 +136,9 @@ def test_an_unknown_recipe_names_those_there_are():
 def test_r1_trains_its_four_stages_and_the_store_knows_where_each_came_from(r1, base):
     store = Store(r1 / "store")
     runs = {name: store.get(RunRecord, name) for name in ("cold-start", "reasoning-rl", "rejection-sft", "final-rl")}
-    assert [run["stage"] for run in runs.values()] == ["sft", "grpo", "rft", "grpo"]
+    assert [run.stage for run in runs.values()] == ["sft", "grpo", "rft", "grpo"]
     start = LocalPolicy.from_pretrained(base).id
-    parents = [run["parent_policy"] for run in runs.values()]
+    parents = [run.parent_policy for run in runs.values()]
     assert parents == [start, runs["cold-start"].policy, start, runs["rejection-sft"].policy]
     assert len({run["policy"] for run in runs.values()} | {start}) == 5
     assert LocalPolicy.from_pretrained(r1 / "stages" / "final-rl" / "model").id == runs["final-rl"].policy
@@ -148,8 +148,8 @@ def test_r1_trains_its_four_stages_and_the_store_knows_where_each_came_from(r1, 
     first, second = ({s.problem for s in store.samples(run=run)} for run in ("reasoning-rl", "final-rl"))
     assert first != second
     assert {s.problem for s in store.samples()} <= store.problems().keys()
-    told = store.get("studies", "recipe")
-    assert (told["start"], [stage["name"] for stage in told["stages"]]) == (start, list(runs))
+    told = store.get(RecipeRecord, "recipe")
+    assert (told.start, [stage["name"] for stage in told.stages]) == (start, list(runs))
     lines = (r1 / "stages" / "final-rl" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [0, 1, 2]
 
@@ -287,7 +287,7 @@ def test_r1_on_a_hugging_face_model_and_a_task_of_its_own(gpt2, tmp_path):
     assert len(samples) == 2 * 8 * 16
     assert any(s.verdict.correct for s in samples)  # the cold start taught the form
     assert {len(s.completion.tokens) <= 4 for s in samples} == {True}
-    assert store.get("studies", "recipe")["task"] == task
+    assert store.get(RecipeRecord, "recipe").task == task
     assert not same(out / "stages" / "rejection-sft" / "model", gpt2)
 
 

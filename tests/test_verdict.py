@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from goldpanner.measure.compare import compare
 from goldpanner.runs import conclude
-from goldpanner.runs.conclude import Measured
+from goldpanner.runs.cells import Measured, agreement, exact_gap
 from goldpanner.types import Counts, Problem
 
 TASK, SIZE, N = "world/d1", 120, 256
@@ -22,10 +21,8 @@ def measured(p, seed):
 
 def paragraph(before, after):
     base, rl = measured(before, 1), measured(after, 2)
-    comparison = compare(base.pooled([TASK]), rl.pooled([TASK]))
-    arms = [{"base": "base", "rl": "rl", "word": comparison.verdict}]
-    text = conclude.arm_paragraph("base", "rl", [TASK], base, rl, comparison)
-    return conclude.headline(arms, {"base": base, "rl": rl}, [TASK]), text, comparison.verdict
+    arm = conclude.Arm.of("base", "rl", [TASK], {"base": base, "rl": rl})
+    return conclude.headline(arm), conclude.arm_paragraph(arm), arm.comparison.verdict
 
 
 REACHED = np.r_[np.full(80, 0.3), np.full(40, 1e-9)]
@@ -99,15 +96,15 @@ def test_why_problems_were_not_reached():
 
 def test_agreement_is_found_and_its_absence_too():
     honest = {"base": measured(REACHED, 3)}
-    assert conclude.agreement_paragraph(conclude.agreement(honest)).startswith("Sampled and exact agree")
+    assert conclude.agreement_paragraph(agreement(honest)).startswith("Sampled and exact agree")
     stage = measured(REACHED, 3)
     wrong = Measured(stage.counts, stage.process, {TASK: {i: lp - 1.0 for i, lp in stage.logp[TASK].items()}})
-    assert conclude.agreement_paragraph(conclude.agreement({"base": wrong})).startswith("Sampled and exact DISAGREE")
+    assert conclude.agreement_paragraph(agreement({"base": wrong})).startswith("Sampled and exact DISAGREE")
 
 
 def test_difference_is_paired():
     rng = np.random.default_rng(0)
     p = 0.98 * rng.beta(0.5, 0.5, 400)
-    found = conclude.exact_gap(np.log(p), np.log(p + 0.01 * rng.uniform(0.5, 1.5, 400)), 1)
+    found = exact_gap(np.log(p), np.log(p + 0.01 * rng.uniform(0.5, 1.5, 400)), 1)
     assert found.low <= 0.01 <= found.high
     assert found.high - found.low < 0.003, "the same problems before and after: their spread cancels"

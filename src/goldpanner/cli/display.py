@@ -1,9 +1,10 @@
 """What the command line shows: progress bars with rate and time left, and tables."""
 
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.padding import Padding
@@ -22,6 +23,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from goldpanner.progress import Event
+    from goldpanner.store.schema import CellRecord, EstimateRecord, StudyRecord
 
 DOING = {
     "pretrain": "pretraining",
@@ -130,38 +132,42 @@ def opening_real(folder: Path, model: str, task: str, quiet: bool = False) -> No
         )
 
 
-def story(record: dict[str, Any], folder: Path, page: Path) -> None:
+def story(record: "StudyRecord", folder: Path, page: Path) -> None:
     """Print the verdict, the table of stages and tasks, and where everything is."""
-    verdict = record["verdict"]
+    verdict = record.verdict
+    assert verdict is not None
     console.print()
-    console.print(f"[bold]{verdict['headline']}[/]", highlight=False)
-    for paragraph in verdict["paragraphs"]:
+    console.print(f"[bold]{verdict.headline}[/]", highlight=False)
+    for paragraph in verdict.paragraphs:
         console.print(Padding(paragraph, (1, 0, 0, 2)), highlight=False, markup=False)
     console.print()
-    console.print(stage_table(verdict["table"], record["stages"], record["tasks_measured"], record["tasks_trained"]))
+    console.print(stage_table(verdict.table, record.stages, record.tasks_measured, record.tasks_trained))
     console.print(f"\nreport   {page}\nsamples  {folder / 'store'}\nmodels   {folder / 'stages'}", highlight=False)
 
 
-def stage_table(cells: dict[str, Any], stages: list[str], tasks: list[str], trained: list[str]) -> Table:
+def stage_table(
+    cells: Mapping[str, Mapping[str, "CellRecord"]], stages: Sequence[str], tasks: Sequence[str], trained: Sequence[str]
+) -> Table:
     """Return the table of pass@1 and pass@k by task and stage: sampled with its interval, and exact where known."""
     first = cells[stages[0]][tasks[0]]
-    exact = "exact_at_1" in first
+    exact = first.exact_at_1 is not None
     legend = "* held out: RL never saw the task. Sampled: the answer is right; exact: P of the worked answer."
     table = Table(box=None, padding=(0, 2, 0, 0), caption=legend if exact else None, caption_justify="left")
     table.add_column("task", no_wrap=True)
     table.add_column("stage", no_wrap=True)
-    for end in ("1", str(first["k"])):
+    for end in ("1", str(first.k)):
         for column in (f"pass@{end}, sampled", "exact")[: 1 + exact]:
             table.add_column(column, justify="right", no_wrap=True)
     for task in tasks:
         name = task if task in trained else f"{task}*"
         for i, stage in enumerate(stages):
             cell, row = cells[stage][task], []
-            for end in ("1", "k"):
-                row += [_interval(cell[f"pass_at_{end}"])] + ([f"{cell[f'exact_at_{end}']:.3f}"] if exact else [])
+            for sampled, known in ((cell.pass_at_1, cell.exact_at_1), (cell.pass_at_k, cell.exact_at_k)):
+                row += [_interval(sampled)] + ([f"{known:.3f}"] if known is not None else [])
             table.add_row(name if i == 0 else "", stage, *row, end_section=i == len(stages) - 1)
     return table
 
 
-def _interval(estimate: dict[str, Any]) -> str:
-    return f"{estimate['value']:.3f} {estimate['low']:.2f}–{estimate['high']:.2f}"
+def _interval(record: "EstimateRecord") -> str:
+    estimate = record.estimate()
+    return f"{estimate.value:.3f} {estimate.low:.2f}–{estimate.high:.2f}"

@@ -26,6 +26,7 @@ from goldpanner.types import content_hash
 
 if TYPE_CHECKING:
     from goldpanner.runs.config import RunConfig
+    from goldpanner.store.schema import StudyRecord
 
 
 def load_config(config: Path | None, seed: int | None, overrides: list[str] | None) -> "RunConfig":
@@ -86,7 +87,7 @@ def run_command(
             record = lab_run.run_lab(settings, folder, bars.update, command=command_line())
     page = build(folder)
     if as_json:
-        sys.stdout.write(json.dumps({**record, "folder": str(folder), "report": str(page)}) + "\n")
+        sys.stdout.write(json.dumps({**record.model_dump(), "folder": str(folder), "report": str(page)}) + "\n")
     else:
         display.story(record, folder, page)
 
@@ -116,7 +117,7 @@ def run_on_a_model(
     set_: list[str] | None,
     command: str,
     quiet: bool,
-) -> tuple[dict[str, Any], Path]:
+) -> tuple["StudyRecord", Path]:
     """Carry out a run on a Hugging Face model; return its record and its folder.
 
     `judged` holds the settings `columns`, `verifier` and `threshold`.

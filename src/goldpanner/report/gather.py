@@ -12,7 +12,7 @@ import numpy as np
 from goldpanner.errors import InputError
 from goldpanner.report.chart_style import Look
 from goldpanner.store import Store
-from goldpanner.store.schema import ParamsRecord, RunRecord
+from goldpanner.store.schema import STUDY, ParamsRecord, RunRecord, StudyRecord
 from goldpanner.types import Counts, FloatArray, IntArray, Problem, StatedParams
 
 ARM_LOOKS = (
@@ -22,9 +22,6 @@ ARM_LOOKS = (
     (("#66c2a5", "triangle-up"), ("#00735a", "triangle-up")),
 )
 """A hue and a shape per arm; before RL light, dashed and hollow, after RL dark, full and filled."""
-
-STUDY = "story"
-"""The study whose record a report draws."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,8 @@ class StageView:
 class Run:
     """Everything the page is drawn from."""
 
-    study: Mapping[str, Any]
+    study: StudyRecord | None
+    """The record of the whole run; None where a folder holds stages alone."""
     stages: Sequence[StageView]
     arms: Sequence[tuple[StageView, StageView]]
     """(before RL, after RL)."""
@@ -106,7 +104,7 @@ class Run:
     @property
     def trained(self) -> Sequence[str]:
         """Tasks that RL was rewarded on."""
-        return tuple(self.study.get("tasks_trained", ()))
+        return () if self.study is None else self.study.tasks_trained
 
     def counts(self, stage: StageView, task: str, process: bool = False) -> Counts | None:
         """Return the counts of one stage on one task, None where nothing was sampled."""
@@ -142,9 +140,9 @@ def gather(root: Path, responses: int = 4) -> Run:
     if not (root / "store").is_dir():
         raise InputError(f"report: {str(root)!r} holds no store; give the folder that `goldpanner run` wrote to")
     store = Store(root / "store")
-    study = store.get("studies", STUDY) or {}
+    study = store.get(StudyRecord, STUDY)
     runs = {name: record for name, record in store.records(RunRecord).items() if record.policy is not None}
-    names = [name for name in study.get("stages", runs) if name in runs]
+    names = [name for name in (runs if study is None else study.stages) if name in runs]
     if not names:
         raise InputError(
             f"report: the store in {str(root)!r} holds no finished stage; finish one with `goldpanner run`"
@@ -152,29 +150,30 @@ def gather(root: Path, responses: int = 4) -> Run:
     source = _Source(root, store, study, runs)
     stages = [source.stage(name) for name in names]
     by_id = {stage.id: stage for stage in stages}
-    arms = [(by_id[a], by_id[b]) for a, b in study.get("arms", ()) if a in by_id and b in by_id]
+    arms = [(by_id[a], by_id[b]) for a, b in (() if study is None else study.arms) if a in by_id and b in by_id]
     seen = {i for stage in stages for i in (*stage.counts.ids, *stage.truth)}
     problems = {i: p for i, p in source.problems.items() if i in seen}
-    order = [*study.get("tasks_measured", ()), *study.get("tasks_probed", ())]
+    order = [] if study is None else [*study.tasks_measured, *study.tasks_probed]
     present = {p.task for p in problems.values()}
     tasks = [task for task in order if task in present] + sorted(present - set(order))
     texts = {(stage.id, i): rows for stage in stages for i, rows in source.responses(stage, responses).items()}
-    params = store.get(ParamsRecord, str(study["params"])) if study.get("params") else None
+    params = None if study is None else store.get(ParamsRecord, study.params)
     return Run(study, stages, arms, tasks, problems, StatedParams() if params is None else params.stated, texts)
 
 
 class _Source:
     """Reads one run's folder; asks first what is there, because a store that lacks something says so by raising."""
 
-    def __init__(self, root: Path, store: Store, study: Mapping[str, Any], runs: Mapping[str, RunRecord]) -> None:
+    def __init__(self, root: Path, store: Store, study: StudyRecord | None, runs: Mapping[str, RunRecord]) -> None:
         self.root, self.store, self.study, self.runs = root, store, study, runs
         self.problems = store.problems()
-        self.params = study.get("params")
+        self.params = None if study is None else study.params
+        self.verifiers = {} if study is None else study.verifiers
         self.sampled = self._distinct("SELECT DISTINCT policy FROM samples WHERE step IS NULL")
         self.known = self._distinct("SELECT DISTINCT policy FROM truth")
         self.rolled = self._distinct("SELECT DISTINCT run FROM samples WHERE step IS NOT NULL")
         further = sorted(self._distinct("SELECT DISTINCT verifier FROM verdicts"))
-        named = study.get("verifiers", {}).get("process")
+        named = self.verifiers.get("process")
         self.process = named if named in further else further[0] if len(further) == 1 else None
 
     def _distinct(self, query: str) -> set[str]:
@@ -217,7 +216,7 @@ class _Source:
             return Counts.of([], [])
         query = "SELECT DISTINCT problem FROM samples WHERE step IS NULL AND policy = $policy"
         sampled = set(self.store.sql(query, {"policy": policy}).column(0).to_pylist()) & self.problems.keys()
-        verifier = verifier or self.study.get("verifiers", {}).get("answer")
+        verifier = verifier or self.verifiers.get("answer")
         return self.store.counts(policy, params=self.params, problems=sorted(sampled), verifier=verifier)
 
     def responses(self, stage: StageView, most: int) -> dict[str, list[Response]]:

@@ -1,19 +1,35 @@
-"""What the story shows, in words: every sentence is made from numbers in the store and follows them anywhere."""
+"""What a run showed, in words, the lab's or a model's: every sentence is made from numbers in the store.
+
+Both are compared, told and tabled alike. Where exact P is known (the lab) the sentences speak of it; where it is not (a
+model) they speak of samples, of form apart from skill, and of what the pilot foretold.
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from goldpanner.errors import InputError
-from goldpanner.measure import intervals, passk
-from goldpanner.measure.compare import Comparison, compare
+from goldpanner.measure import passk
+from goldpanner.measure.compare import Comparison, compare, with_origins
+from goldpanner.measure.corrections import ParseSplit, parse_split
+from goldpanner.runs.cells import Measured, agreement, cell, exact_gap, read
 from goldpanner.store import Store
 from goldpanner.store.find import policy_of_run
-from goldpanner.types import Counts, Estimate, FloatArray, Problem
+from goldpanner.store.schema import (
+    AgreementRecord,
+    ArmRecord,
+    ComparisonRecord,
+    EstimateRecord,
+    FormRecord,
+    ParamsRecord,
+    PilotPlan,
+    StudyRecord,
+    VerdictRecord,
+)
+from goldpanner.types import Counts, Estimate, FloatArray, Problem, SamplingParams
 
 MASTERED = 0.5
 """A problem counts as mastered when P(correct) is at least this."""
@@ -31,104 +47,136 @@ UNDECIDED = "did something that these samples cannot decide"
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One stage as it was measured: counts of the sampled problems and exact log P of all, per task."""
+class Arm:
+    """A stage before and one after RL, compared on some tasks."""
 
-    counts: Mapping[str, Counts]
-    """By the answer verifier: what pass@k is about."""
-    process: Mapping[str, Counts]
-    """By the process verifier: what the exact probability is about."""
-    logp: Mapping[str, Mapping[str, float]]
-    """Task -> problem id -> exact log P of the worked answer; probed tasks too."""
+    base: str
+    rl: str
+    tasks: Sequence[str]
+    before: Measured
+    after: Measured
+    comparison: Comparison
 
-    def pooled(self, tasks: Sequence[str]) -> Counts:
-        """Return the counts of several tasks as one set."""
-        parts = [self.counts[task] for task in tasks]
-        ids = tuple(i for part in parts for i in part.ids)
-        return Counts(ids, *map(np.concatenate, zip(*(part.columns for part in parts))))
-
-    def exact(self, tasks: Sequence[str]) -> FloatArray:
-        """Return exact log P of every problem of `tasks`, shape (P,), in an order that all stages share."""
-        return np.array([self.logp[task][i] for task in tasks for i in sorted(self.logp[task])])
-
-
-def conclude(store: Store, study: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the study's verdict: headline, paragraphs, a word and a summary per arm, and the table of figures."""
-    problems = store.problems()
-    measured = {stage: read(store, stage, study, problems) for stage in study["stages"]}
-    trained = [task for task in study["tasks_trained"] if task in study["tasks_measured"]] or study["tasks_measured"]
-    held_out = [task for task in study["tasks_measured"] if task not in trained]
-    arms = []
-    paragraphs = []
-    for base, rl in study["arms"]:
+    @classmethod
+    def of(cls, base: str, rl: str, tasks: Sequence[str], measured: Mapping[str, Measured]) -> "Arm":
+        """Compare two of the stages."""
         before, after = measured[base], measured[rl]
-        comparison = compare(before.pooled(trained), after.pooled(trained))
-        arms.append(
-            {"base": base, "rl": rl, "tasks": trained, "word": comparison.verdict, "summary": comparison.summary}
-        )
-        paragraphs += [
-            arm_paragraph(base, rl, trained, before, after, comparison),
-            groups_paragraph(store, rl),
-            unreached_paragraph(rl, trained, after, problems),
-            held_out_paragraph(base, rl, held_out, before, after),
-        ]
-    paragraphs += [probes_paragraph(study, measured), agreement_paragraph(agreement(measured))]
-    table = {stage: {t: cell(m, t) for t in study["tasks_measured"]} for stage, m in measured.items()}
-    return {
-        "headline": headline(arms, measured, trained),
-        "paragraphs": [text for text in paragraphs if text],
-        "arms": arms,
-        "table": table,
-        "agreement": agreement(measured),
-    }
+        return cls(base, rl, tasks, before, after, compare(before.pooled(tasks), after.pooled(tasks)))
+
+    @property
+    def k(self) -> int:
+        """The largest k that every problem's samples support."""
+        return self.before.largest_k(self.tasks)
+
+    @property
+    def exact(self) -> bool:
+        """Whether exact P is known."""
+        return bool(self.before.logp)
+
+    def pass_at(self, k: int) -> tuple[float, float]:
+        """Return pass@k before and after: exact where that is known, else sampled."""
+        if not self.exact:
+            return self.comparison.base.at(k).value, self.comparison.rl.at(k).value
+        before, after = (float(passk.exact(x.exact(self.tasks), [k])[0]) for x in (self.before, self.after))
+        return before, after
+
+    def record(self) -> ArmRecord:
+        """Return what is kept of it."""
+        word, summary = self.comparison.verdict, self.comparison.summary
+        return ArmRecord(base=self.base, rl=self.rl, tasks=tuple(self.tasks), word=word, summary=summary)
 
 
-def read(store: Store, stage: str, study: Mapping[str, Any], problems: Mapping[str, Problem]) -> Measured:
-    """Return what the store holds of one stage."""
-    policy, verifiers = policy_of_run(store, stage), study["verifiers"]
-    logp: dict[str, dict[str, float]] = {}
-    for problem, value in store.truth(policy).items():
-        logp.setdefault(problems[problem].task, {})[problem] = value
-
-    def counts(verifier: str) -> dict[str, Counts]:
-        return {
-            # without rollouts: those of RL's first step were drawn from the very policy that it started from
-            task: store.counts(policy, params=study["params"], tasks=[task], verifier=verifier, rollouts=False)
-            for task in study["tasks_measured"]
+def conclude(store: Store, study: StudyRecord) -> StudyRecord:
+    """Return a run's record with its verdict, and for a model with its `form` and its `comparison`."""
+    measured = {stage: read(store, stage, study) for stage in study.stages}
+    trained = [task for task in study.tasks_trained if task in study.tasks_measured] or study.tasks_measured
+    arms = [Arm.of(base, rl, trained, measured) for base, rl in study.arms]
+    if all(arm.exact for arm in arms):
+        changes: dict[str, object] = {}
+        paragraphs = exact_paragraphs(store, study, arms, measured)
+    else:
+        arms = [replace(arm, comparison=traced(store, study, arm)) for arm in arms]
+        forms = {stage: parse_shares(store, stage, study, each) for stage, each in measured.items()}
+        changes = {
+            "form": {stage: form_record(split) for stage, split in forms.items()},
+            "comparison": comparison_record(arms[0]),
         }
+        paragraphs = [text for arm in arms for text in sampled_paragraphs(store, study, arm, forms)]
+    verdict = VerdictRecord(
+        headline=" ".join(map(headline, arms)),
+        paragraphs=tuple(text for text in paragraphs if text),
+        arms=tuple(arm.record() for arm in arms),
+        table={stage: {task: cell(each, task) for task in study.tasks_measured} for stage, each in measured.items()},
+        agreement=agreement(measured),
+    )
+    return study.model_copy(update={**changes, "verdict": verdict})
 
-    return Measured(counts(verifiers["answer"]), counts(verifiers["process"]), logp)
+
+def headline(arm: Arm) -> str:
+    """Return a sentence led by the word that the samples support; of gained problems, what the base had too rarely."""
+    k, gained = arm.k, arm.comparison.four_way["gained"]
+    first, last = arm.pass_at(1), arm.pass_at(k)
+    text = (
+        f"From {arm.base}, RL {SAID.get(arm.comparison.verdict, UNDECIDED)}: pass@1 {first[0]:.2f} → {first[1]:.2f}, "
+        f"pass@{k} {last[0]:.2f} → {last[1]:.2f}."
+    )
+    if had := sum(origin.label == "amplified" for origin in arm.comparison.origin.values()):
+        text += f" Of {gained} gained problems the base had {had}, too rarely for {k} samples."
+    return text
 
 
-def headline(arms: Sequence[Mapping[str, Any]], measured: Mapping[str, Measured], trained: Sequence[str]) -> str:
-    """Return one sentence per arm, led by the word that the samples support."""
-    sentences = []
+def groups_paragraph(store: Store, rl: str) -> str:
+    """Say how the shares of mixed, all-wrong and all-correct groups moved, first and last tenth of the steps."""
+    try:
+        table = store.groups(rl).to_pydict()
+    except InputError:  # lost to damage: measurements are drawn again, rollouts of a finished training are not
+        return f"The rollouts of {rl} are no longer in the store."
+    step, n, c = (np.array(table[name]) for name in ("step", "n", "c"))
+    tenth = max(1, (int(step.max()) + 1) // 10)
+
+    def shares(chosen: NDArray[np.bool_]) -> tuple[float, float, float]:
+        return tuple(float(x[chosen].mean()) for x in ((c > 0) & (c < n), c == 0, c == n))  # type: ignore[return-value]
+
+    start, end = shares(step < tenth), shares(step > step.max() - tenth)
+    return (
+        f"Groups of {rl}: mixed {start[0]:.0%} → {end[0]:.0%} (first to last {tenth} steps), all wrong "
+        f"{start[1]:.0%} → {end[1]:.0%}, all correct {start[2]:.0%} → {end[2]:.0%}."
+    )
+
+
+# --- where exact P is known
+
+
+def exact_paragraphs(
+    store: Store, study: StudyRecord, arms: Sequence[Arm], measured: Mapping[str, Measured]
+) -> list[str]:
+    """Return the paragraphs of a run whose exact P is known; some may be empty."""
+    problems = store.problems()
+    held_out = [task for task in study.tasks_measured if task not in arms[0].tasks]
+    paragraphs = []
     for arm in arms:
-        k = largest_k(measured[arm["base"]], trained)
-        one = [passk.exact(measured[s].exact(trained), [1, k]) for s in (arm["base"], arm["rl"])]
-        what = SAID.get(arm["word"], UNDECIDED)
-        sentences.append(
-            f"From {arm['base']}, RL {what}: pass@1 {one[0][0]:.2f} → {one[1][0]:.2f}, "
-            f"pass@{k} {one[0][1]:.2f} → {one[1][1]:.2f}."
-        )
-    return " ".join(sentences)
+        paragraphs += [
+            arm_paragraph(arm),
+            groups_paragraph(store, arm.rl),
+            unreached_paragraph(arm.rl, arm.tasks, arm.after, problems),
+            held_out_paragraph(replace(arm, tasks=held_out)),
+        ]
+    return [*paragraphs, probes_paragraph(study, measured), agreement_paragraph(agreement(measured))]
 
 
-def arm_paragraph(
-    base: str, rl: str, tasks: Sequence[str], before: Measured, after: Measured, comparison: Comparison
-) -> str:
+def arm_paragraph(arm: Arm) -> str:
     """Say what happened on the trained tasks: exact curves first, then what the samples alone support."""
-    old, new = before.exact(tasks), after.exact(tasks)
-    k = largest_k(before, tasks)
+    old, new, k = arm.before.exact(arm.tasks), arm.after.exact(arm.tasks), arm.k
     first, last = exact_gap(old, new, 1), exact_gap(old, new, k)
     rose = (np.exp(new) >= MASTERED) & (np.exp(old) < MASTERED)
     rare = old < np.log(RARE)
     return (
-        f"{base} → {rl}, trained tasks ({', '.join(tasks)}). Exact, over {len(old)} held-out problems: pass@1 "
-        f"{change_text(old, new, 1)} ({signed(first)}), pass@{k} {change_text(old, new, k)} ({signed(last)}). "
-        f"{equivalent_sentence(old, new, base)} RL lifted {rose.sum()} problems above P = {MASTERED:g}; "
+        f"{arm.base} → {arm.rl}, trained tasks ({', '.join(arm.tasks)}). Exact, over {len(old)} held-out problems: "
+        f"pass@1 {change_text(old, new, 1)} ({signed(first)}), pass@{k} {change_text(old, new, k)} ({signed(last)}). "
+        f"{equivalent_sentence(old, new, arm.base)} RL lifted {rose.sum()} problems above P = {MASTERED:g}; "
         f"{(rose & rare).sum()} of the {rare.sum()} problems that stood below P = {RARE:g} were among them. "
-        f"What {k} samples of {comparison.problems} problems say without knowing the truth: {comparison.verdict}."
+        f"What {k} samples of {arm.comparison.problems} problems say without knowing the truth: "
+        f"{arm.comparison.verdict}."
     )
 
 
@@ -152,25 +200,6 @@ def equivalent_sentence(old: FloatArray, new: FloatArray, name: str) -> str:
     return f"{first}; from k = {ks[last_behind + 1]:,} on {name} is ahead."
 
 
-def groups_paragraph(store: Store, rl: str) -> str:
-    """Say how the shares of mixed, all-wrong and all-correct groups moved, first and last tenth of the steps."""
-    try:
-        table = store.groups(rl).to_pydict()
-    except InputError:  # lost to damage: measurements are drawn again, rollouts of a finished training are not
-        return f"The rollouts of {rl} are no longer in the store."
-    step, n, c = (np.array(table[name]) for name in ("step", "n", "c"))
-    tenth = max(1, (int(step.max()) + 1) // 10)
-
-    def shares(chosen: NDArray[np.bool_]) -> tuple[float, float, float]:
-        return tuple(float(x[chosen].mean()) for x in ((c > 0) & (c < n), c == 0, c == n))  # type: ignore[return-value]
-
-    start, end = shares(step < tenth), shares(step > step.max() - tenth)
-    return (
-        f"Groups of {rl}: mixed {start[0]:.0%} → {end[0]:.0%} (first to last {tenth} steps), all wrong "
-        f"{start[1]:.0%} → {end[1]:.0%}, all correct {start[2]:.0%} → {end[2]:.0%}."
-    )
-
-
 def unreached_paragraph(
     rl: str, tasks: Sequence[str], after: Measured, problems: Mapping[str, Problem], low: float = 1e-3
 ) -> str:
@@ -190,79 +219,41 @@ def unreached_paragraph(
     return text
 
 
-def held_out_paragraph(base: str, rl: str, tasks: Sequence[str], before: Measured, after: Measured) -> str:
-    """Say what happened on tasks that RL never saw: the better ones and the worse ones by name."""
+def held_out_paragraph(arm: Arm) -> str:
+    """Say what happened on an arm's tasks if RL never saw them, one by one."""
     parts = []
-    for task in tasks:
-        old, new = before.exact([task]), after.exact([task])
-        k = largest_k(before, [task])
+    for task in arm.tasks:
+        old, new = arm.before.exact([task]), arm.after.exact([task])
+        k = arm.before.largest_k([task])
         parts.append(
             f"{task} pass@1 {change_text(old, new, 1)}, pass@{k} {change_text(old, new, k)} "
             f"({signed(exact_gap(old, new, k))})"
         )
-    return f"Held-out tasks, {base} → {rl}, exact: {'; '.join(parts)}." if parts else ""
+    return f"Held-out tasks, {arm.base} → {arm.rl}, exact: {'; '.join(parts)}." if parts else ""
 
 
-def probes_paragraph(study: Mapping[str, Any], measured: Mapping[str, Measured]) -> str:
+def probes_paragraph(study: StudyRecord, measured: Mapping[str, Measured]) -> str:
     """Say what became of relations that pretraining showed rarely or never."""
-    stages = study["stages"]
     parts = []
-    for task in study["tasks_probed"]:
-        values = [np.median(measured[stage].exact([task])) / np.log(10) for stage in stages]
+    for task in study.tasks_probed:
+        values = [np.median(measured[stage].exact([task])) / np.log(10) for stage in study.stages]
         parts.append(f"{task} {', '.join(f'{v:.1f}' for v in values)}")
     if not parts:
         return ""
-    where = f"where pretraining showed a relation rarely or never ({', '.join(stages)})"
+    where = f"where pretraining showed a relation rarely or never ({', '.join(study.stages)})"
     return f"Median log10 P(correct) {where}: {'; '.join(parts)}."
 
 
-def agreement(measured: Mapping[str, Measured], level: float = 0.95) -> dict[str, float]:
-    """Return how many exact P lie inside the exact interval of their own counts (process verdicts), over all stages."""
-    inside = total = 0
-    for stage in measured.values():
-        for task, counts in stage.process.items():
-            low, high = intervals.proportion(counts.c, counts.n, counts.unjudged, level)
-            p = np.exp([stage.logp[task][i] for i in counts.ids])
-            inside += int(((p >= low) & (p <= high)).sum())
-            total += len(p)
-    return {"inside": inside, "problems": total, "level": level}
-
-
-def agreement_paragraph(found: Mapping[str, float]) -> str:
-    """Say whether sampled and exact probabilities agree."""
-    share, level = found["inside"] / max(found["problems"], 1), found["level"]
-    word = "agree" if share >= level - 0.02 else "DISAGREE"
+def agreement_paragraph(result: AgreementRecord | None) -> str:
+    """Say whether sampled and exact probabilities agree; nothing where no exact one is known."""
+    if result is None:
+        return ""
+    share = result.inside / result.problems
+    word = "agree" if share >= result.level - 0.02 else "DISAGREE"
     return (
-        f"Sampled and exact {word}: {found['inside']:,} of {found['problems']:,} exact probabilities ({share:.1%}) lie "
-        f"inside the {level:.0%} interval of their own counts."
+        f"Sampled and exact {word}: {result.inside:,} of {result.problems:,} exact probabilities ({share:.1%}) lie "
+        f"inside the {result.level:.0%} interval of their own counts."
     )
-
-
-def cell(measured: Measured, task: str) -> dict[str, Any]:
-    """Return pass@1 and pass@k of one stage and task, sampled with intervals and exact."""
-    counts, logp = measured.counts[task], measured.exact([task])
-    k = int(counts.n.min())
-    band, exact = passk.curve(counts, [1, k]), passk.exact(logp, [1, k])
-    return {
-        "k": k,
-        "pass_at_1": band.at(1).to_json(),
-        "pass_at_k": band.at(k).to_json(),
-        "exact_at_1": float(exact[0]),
-        "exact_at_k": float(exact[1]),
-    }
-
-
-def largest_k(measured: Measured, tasks: Sequence[str]) -> int:
-    """Return the largest k that every sampled problem of `tasks` supports."""
-    return int(min(measured.counts[task].n.min() for task in tasks))
-
-
-def exact_gap(old: FloatArray, new: FloatArray, k: int, level: float = 0.95) -> Estimate:
-    """Return exact pass@k after minus before with a paired t interval over problems."""
-    gain = (passk.exact_rows(new, [k]) - passk.exact_rows(old, [k]))[:, 0]
-    mean, error = float(gain.mean()), float(stats.sem(gain))
-    half = float(stats.t.ppf(0.5 + level / 2, len(gain) - 1)) * error
-    return Estimate(mean, mean - half, mean + half, level, "paired t over problems", len(gain))
 
 
 def change_text(old: FloatArray, new: FloatArray, k: int) -> str:
@@ -274,3 +265,84 @@ def change_text(old: FloatArray, new: FloatArray, k: int) -> str:
 def signed(estimate: Estimate) -> str:
     """Return a difference with its sign and interval."""
     return f"{estimate.value:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}]"
+
+
+# --- where P is sampled
+
+
+def sampled_paragraphs(store: Store, study: StudyRecord, arm: Arm, forms: Mapping[str, ParseSplit]) -> list[str]:
+    """Return the paragraphs of one arm of a run whose P is only sampled."""
+    return [
+        arm.comparison.summary,
+        form_paragraph(forms[arm.base], forms[arm.rl]),
+        *([] if study.plan is None else [plan_paragraph(study.plan)]),
+        groups_paragraph(store, arm.rl),
+    ]
+
+
+def traced(store: Store, study: StudyRecord, arm: Arm) -> Comparison:
+    """Return the comparison with the origin of the gained problems whose samples were scored under the base."""
+    before, after = policy_of_run(store, arm.base), policy_of_run(store, arm.rl)
+    params = store.get(ParamsRecord, study.params)
+    scored = store.scored(after, before, arm.comparison.changes.of("gained"), params=study.params)
+    # without a record nobody knows whether the samples were truncated: then the origin "cannot say"
+    full_softmax = params is not None and SamplingParams(**params.stated).full_softmax
+    return with_origins(arm.comparison, scored, arm.before.pooled(arm.tasks), full_softmax)
+
+
+def comparison_record(arm: Arm) -> ComparisonRecord:
+    """Return what is kept of an arm's comparison."""
+    difference, k = arm.comparison.difference, arm.k
+    return ComparisonRecord(
+        verdict=arm.comparison.verdict,
+        k=k,
+        pass_at_1=EstimateRecord.of(difference.at(1)),
+        pass_at_k=EstimateRecord.of(difference.at(k)),
+        four_way=arm.comparison.four_way,
+        origin={problem: origin.to_json() for problem, origin in arm.comparison.origin.items()},
+    )
+
+
+def parse_shares(store: Store, stage: str, study: StudyRecord, measured: Measured) -> ParseSplit:
+    """Return P(an answer in the asked form) and P(correct | in that form) of a stage."""
+    query = """
+        SELECT problem, count(*) FILTER (extracted IS NOT NULL OR outcome = 'correct') AS parsed FROM samples
+        WHERE policy = $policy AND params = $params AND step IS NULL AND outcome <> 'unjudged' GROUP BY problem
+    """
+    rows = store.sql(query, {"policy": policy_of_run(store, stage), "params": study.params}).to_pylist()
+    parsed = {row["problem"]: row["parsed"] for row in rows}
+    counts: Counts = measured.pooled(study.tasks_measured)
+    return parse_split(counts.judged, counts.c, np.array([parsed.get(i, 0) for i in counts.ids]))
+
+
+def form_record(split: ParseSplit) -> FormRecord:
+    """Return what is kept of form and skill."""
+    parses, correct = EstimateRecord.of(split.parses), EstimateRecord.of(split.correct_given_parsed)
+    return FormRecord(parses=parses, correct_given_parsed=correct)
+
+
+def form_paragraph(before: ParseSplit, after: ParseSplit) -> str:
+    """Say how much of the change in pass@1 is form and how much skill.
+
+    With f = P(form) and s = P(correct | form) the change of f s is (f1 - f0) (s0 + s1) / 2 + (s1 - s0) (f0 + f1) / 2.
+    """
+    f = [split.parses.value for split in (before, after)]
+    s = [split.correct_given_parsed.value for split in (before, after)]
+    text = (
+        f"Form and skill told apart: an answer in the asked form comes with P = {before.parses:.3f} before and "
+        f"{after.parses:.3f} after RL; such an answer is right with P = {before.correct_given_parsed:.3f} before and "
+        f"{after.correct_given_parsed:.3f} after."
+    )
+    if any(x != x for x in (*f, *s)):
+        return text
+    form, skill = (f[1] - f[0]) * (s[0] + s[1]) / 2, (s[1] - s[0]) * (f[0] + f[1]) / 2
+    return f"{text} Of the change in pass@1, {form + skill:+.3f}, form makes {form:+.3f} and skill {skill:+.3f}."
+
+
+def plan_paragraph(plan: PilotPlan) -> str:
+    """Say what the pilot foretold of the groups."""
+    mixed = plan.groups[str(plan.group_size)].mixed.estimate()
+    return (
+        f"The pilot ({plan.samples} samples of {plan.problems} training problems) foretold that {mixed.value:.0%} "
+        f"[{mixed.low:.0%}, {mixed.high:.0%}] of the groups of {plan.group_size} would be mixed at the start."
+    )

@@ -15,9 +15,6 @@ from goldpanner.errors import InputError
 from goldpanner.files import replacing
 from goldpanner.runs.settings import differences, load_settings
 
-STUDY = "story"
-"""Id of the record of a whole run, the lab's or a model's."""
-
 SETTINGS = "config.yaml"
 
 

@@ -6,7 +6,7 @@ The settings of a run are taken apart here (`train_by_settings`): a stage is giv
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from goldpanner.policies.local import LocalPolicy
 from goldpanner.progress import Notify
 from goldpanner.runs.conclude import conclude
 from goldpanner.runs.config import RunConfig
-from goldpanner.runs.folder import STUDY, claim_folder, lock_folder, versions
+from goldpanner.runs.folder import claim_folder, lock_folder, versions
 from goldpanner.runs.stages import (
     Stage,
     StageLook,
@@ -31,7 +31,7 @@ from goldpanner.runs.workers import side_by_side
 from goldpanner.sampling.collect import stored_counts, top_up
 from goldpanner.sampling.goal import Goal
 from goldpanner.store import Store
-from goldpanner.store.schema import RunRecord
+from goldpanner.store.schema import STUDY, RunRecord, StudyRecord
 from goldpanner.tasks.catalog import build_domain, load
 from goldpanner.tasks.task import Task
 from goldpanner.types import Problem
@@ -58,7 +58,7 @@ WAVES = ((("base",),), (("base", "base-grpo"), ("sft", "sft-grpo")))
 """What runs one after the other, and within it side by side: the base is trained, then both arms, each in a worker."""
 
 
-def run_lab(config: RunConfig, out: Path, progress: Notify, command: str = "") -> dict[str, Any]:
+def run_lab(config: RunConfig, out: Path, progress: Notify, command: str = "") -> StudyRecord:
     """Run (or go on with) the lab's stages in folder `out`; return the run's record, its verdict included.
 
     Raises InputError when `out` holds a run with other settings, Interrupted on Ctrl-C: what was done is kept, and the
@@ -76,26 +76,27 @@ def run_lab(config: RunConfig, out: Path, progress: Notify, command: str = "") -
                     side_by_side([(work_on, (config, out, names)) for names in wave], progress)
         except KeyboardInterrupt:
             raise Interrupted(f"everything done so far is kept in {out}; run the same command again to go on") from None
-    earlier = store.get("studies", STUDY) or {}
-    record = {
-        "title": f"What RL did to a small model of the {config.domain.kind}",
-        "stages": [stage.name for stage in STAGES],
-        "arms": [list(arm) for arm in ARMS],
-        "tasks_measured": list(config.tasks.measured),
-        "tasks_trained": list(config.grpo.tasks),
-        "tasks_probed": list(config.probes()),
-        "params": config.measure.params().hash,
-        "verifiers": {v.id.split("@")[0].rsplit("-", 1)[-1]: v.id for v in build_domain(config.domain).verifiers()},
-        "group_size": config.grpo.group_size,
-        "seed": config.seed,
-        "command": earlier.get("command", command),
-        "seconds": earlier.get("seconds", round(time.time() - started, 1)),
-        "versions": versions(),
-        "config": config.model_dump(mode="json"),
-    }
-    record["verdict"] = conclude(store, record)
-    store.put("studies", STUDY, record)
-    return record
+    earlier = store.get(StudyRecord, STUDY)
+    study = StudyRecord(
+        id=STUDY,
+        title=f"What RL did to a small model of the {config.domain.kind}",
+        stages=tuple(stage.name for stage in STAGES),
+        arms=ARMS,
+        tasks_measured=tuple(config.tasks.measured),
+        tasks_trained=tuple(config.grpo.tasks),
+        tasks_probed=tuple(config.probes()),
+        params=config.measure.params().hash,
+        verifiers={v.id.split("@")[0].rsplit("-", 1)[-1]: v.id for v in build_domain(config.domain).verifiers()},
+        group_size=config.grpo.group_size,
+        seed=config.seed,
+        command=command if earlier is None else earlier.command,
+        seconds=round(time.time() - started, 1) if earlier is None else earlier.seconds,
+        versions=versions(),
+        config=config.model_dump(mode="json"),
+    )
+    study = conclude(store, study)
+    store.put(study)
+    return study
 
 
 def work_on(notify: Notify, config: RunConfig, out: Path, names: tuple[str, ...]) -> None:

@@ -20,16 +20,16 @@ from goldpanner.measure.posterior import RateDistribution
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.policies.resolve import check_model
 from goldpanner.progress import Event, Notify
-from goldpanner.runs import before_after
+from goldpanner.runs.conclude import conclude
 from goldpanner.runs.config import fit_to_task
-from goldpanner.runs.folder import STUDY, claim_folder, lock_folder, versions
+from goldpanner.runs.folder import claim_folder, lock_folder, versions
 from goldpanner.runs.stages import rl_stage, train_stage
 from goldpanner.sampling.collect import top_up
 from goldpanner.sampling.goal import Goal
 from goldpanner.sampling.score import score_samples
 from goldpanner.store import Store
 from goldpanner.store.find import policy_of_run
-from goldpanner.store.schema import RunRecord
+from goldpanner.store.schema import STUDY, PilotPlan, PlanRecord, RunRecord, StudyRecord
 from goldpanner.tasks.catalog import task as load_task
 from goldpanner.tasks.splits import TEST_SHARE, Split
 from goldpanner.tasks.task import Task
@@ -115,7 +115,7 @@ class ModelRunConfig(BaseModel):
         return task
 
 
-def run_model(config: ModelRunConfig, out: Path, progress: Notify, command: str = "") -> dict[str, Any]:
+def run_model(config: ModelRunConfig, out: Path, progress: Notify, command: str = "") -> StudyRecord:
     """Pilot, plan, train and measure (or go on with it) in folder `out`; return the study's record with its verdict.
 
     Raises InputError for a task without problems, a folder that holds another run, and a pilot without a right sample;
@@ -142,7 +142,7 @@ def _carry_out(
     out: Path,
     progress: Notify,
     command: str,
-) -> dict[str, Any]:
+) -> StudyRecord:
     store, started = Store(out / "store"), time.time()
     params = replace(rl.sampling(), temperature=1.0)
     base = _load(config.model, config, BASE)
@@ -154,7 +154,7 @@ def _carry_out(
     measure_held_out(base, held_out, config, task, params, store, progress)
     base_id = base.id
     del base  # the next one takes its memory
-    folder, lessons = out / "stages" / RL, replace(task, left_out=frozenset(plan["left_out"]))
+    folder, lessons = out / "stages" / RL, replace(task, left_out=frozenset(plan.left_out))
     stage = rl_stage(RL, {task.id: lessons}, rl)
     train_stage(stage, folder, store, progress, parent=config.model, device=config.device)
     trained = store.get(RunRecord, RL)
@@ -165,27 +165,27 @@ def _carry_out(
     del after
     score_gained(config, params, store, progress)
     store.compact()
-    earlier = store.get("studies", STUDY) or {}
-    study = {
-        "title": f"What GRPO did to {config.model.name} on {task.id}",
-        "stages": [BASE, RL],
-        "arms": [[BASE, RL]],
-        "tasks_measured": [task.id],
-        "tasks_trained": [task.id],
-        "tasks_probed": [],
-        "problems": len(held_out),
-        "params": params.hash,
-        "verifiers": {"answer": task.verifiers()[0].id},
-        "group_size": rl.group_size,
-        "seed": config.seed,
-        "plan": plan,
-        "command": earlier.get("command", command),
-        "seconds": earlier.get("seconds", round(time.time() - started, 1)),
-        "versions": versions(),
-        "config": config.model_dump(mode="json"),
-    }
-    study |= before_after.conclude_model(store, study)
-    store.put("studies", STUDY, study)
+    earlier = store.get(StudyRecord, STUDY)
+    study = StudyRecord(
+        id=STUDY,
+        title=f"What GRPO did to {config.model.name} on {task.id}",
+        stages=(BASE, RL),
+        arms=((BASE, RL),),
+        tasks_measured=(task.id,),
+        tasks_trained=(task.id,),
+        tasks_probed=(),
+        params=params.hash,
+        verifiers={"answer": task.verifiers()[0].id},
+        group_size=rl.group_size,
+        seed=config.seed,
+        plan=plan,
+        command=command if earlier is None else earlier.command,
+        seconds=round(time.time() - started, 1) if earlier is None else earlier.seconds,
+        versions=versions(),
+        config=config.model_dump(mode="json"),
+    )
+    study = conclude(store, study)
+    store.put(study)
     return study
 
 
@@ -200,7 +200,7 @@ def split_problems(task: Task, n: int, split: Split, seed: int) -> list[Problem]
 
 def pilot(
     config: ModelRunConfig, base: LocalPolicy, task: Task, params: SamplingParams, out: Path, progress: Notify
-) -> dict[str, Any]:
+) -> PilotPlan:
     """Sample the base on problems of the training split, plan the run from it, store and return the plan.
 
     The samples lie in a store of their own, `OUT/pilot`, apart from those that the boundary is measured by. Raises
@@ -222,18 +222,20 @@ def pilot(
     described = ours.to_json()
     fresh = task.read is None
     left_out = [] if fresh else [*ours.ids("needs SFT first"), *ours.ids("solved")]
-    plan = {
-        "problems": len(counts),
-        "samples": config.pilot.samples,
-        "right": int(counts.c.sum()),
-        "recommended_G": free.recommended,
-        "group_size": rl.group_size,
-        "groups": described["groups"],
-        "assigned": described["assigned"],
-        "left_out": left_out if len(left_out) < len(counts) else [],
-        "fresh": fresh,
-    }
-    Store(out / "store").put("studies", "plan", {**plan, "problems": described["problems"]})
+    plan = PilotPlan.model_validate(
+        {
+            "problems": len(counts),
+            "samples": config.pilot.samples,
+            "right": int(counts.c.sum()),
+            "recommended_G": free.recommended,
+            "group_size": rl.group_size,
+            "groups": described["groups"],
+            "assigned": described["assigned"],
+            "left_out": left_out if len(left_out) < len(counts) else [],
+            "fresh": fresh,
+        }
+    )
+    Store(out / "store").put(PlanRecord.model_validate({"id": "plan", "plan": plan, "problems": described["problems"]}))
     return plan
 
 

@@ -21,6 +21,7 @@ from goldpanner.runs.folder import claim_folder, lock_folder, versions
 from goldpanner.runs.lab_run import train_by_settings, trained_tasks
 from goldpanner.runs.settings import load_settings, read_yaml
 from goldpanner.store import Store
+from goldpanner.store.schema import RecipeRecord
 from goldpanner.tasks.task import Task
 from goldpanner.train.config import RFTConfig, RLVRConfig
 from goldpanner.train.rlvr import step_problems
@@ -37,7 +38,7 @@ class RecipeStage(BaseModel):
     """Stage whose model it trains on; None: the model that the recipe is given."""
     rollouts: str | None = None
     """RFT: the stage whose model draws the rollouts; None: the model that is trained."""
-    set: dict[str, Any] = Field(default_factory=dict)
+    set: dict[str, JsonValue] = Field(default_factory=dict)
     """Settings of this stage, by dotted key; the user's own come after them."""
 
 
@@ -160,9 +161,9 @@ def run_recipe(
     claim_folder(out, settings)
     with lock_folder(out):
         store = Store(out / "store")
-        if store.get("studies", "recipe") is None:
-            record = {**settings.model_dump(mode="json"), "command": command, "versions": versions()}
-            store.put("studies", "recipe", record)
+        if store.get(RecipeRecord, "recipe") is None:
+            made = {"id": "recipe", "command": command, "versions": versions()}
+            store.put(RecipeRecord.model_validate({**settings.model_dump(mode="json"), **made}))
         folders: dict[str | None, Path] = {None: model}
         folders |= {stage.name: out / "stages" / stage.name / "model" for stage in recipe.stages}
         for stage, config in zip(recipe.stages, configs):

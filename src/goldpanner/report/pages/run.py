@@ -30,8 +30,8 @@ def build(root: Path, *, title: str | None = None) -> Path:
         explorer(run),
         run_sections.provenance(run),
     ]
-    name = title or str(run.study.get("title") or f"Report on {root.resolve().name}")
-    page = render([part for part in parts if part is not None], name, lead=str(run.study.get("claim", "")))
+    name = title or (f"Report on {root.resolve().name}" if run.study is None else run.study.title)
+    page = render([part for part in parts if part is not None], name)
     path = root / "report.html"
     temporary = path.with_suffix(".tmp")
     temporary.write_text(page, encoding="utf-8")

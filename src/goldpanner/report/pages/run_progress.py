@@ -23,7 +23,7 @@ def _groups(run: Run) -> Figure | None:
     panels = [chart for stage in run.stages if (chart := group_panel(run, stage)) is not None]
     if not panels:
         return None
-    size = run.study.get("group_size")
+    size = 0 if run.study is None else run.study.group_size
     law = f"of {size} answers to one question " if size else ""
     caption = (
         f"A group {law}teaches only if some answers are right and some wrong (mixed). All wrong or all correct: no "
@@ -54,7 +54,7 @@ def group_panel(run: Run, stage: StageView, **more: Any) -> Chart | None:
 
 def _predicted(run: Run, stage: StageView) -> FloatArray | None:
     """Return the shares of all-wrong, mixed and all-correct groups that exact P predicts for the trained tasks."""
-    size = run.study.get("group_size")
+    size = 0 if run.study is None else run.study.group_size
     logp = [x for task in run.trained if task in run.by_task and (x := run.logp(stage, task)) is not None]
     if not size or len(logp) < len(run.trained) or not logp:
         return None

@@ -1,6 +1,6 @@
 """The story's sections: what a run holds, said in words, tables and charts. Every number comes from the run."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,20 +18,16 @@ EXACT_K = np.unique(np.round(10 ** np.linspace(0, 6, 73)).astype(np.int64))
 
 def verdict(run: Run) -> Section | None:
     """Return what the data say, as the study worded it from its numbers, and both ends of every curve beside it."""
-    record = run.study.get("verdict")
-    if not record:
+    record = None if run.study is None else run.study.verdict
+    if record is None:
         return None
-    paragraphs = record.get("paragraphs", ())
     by_rl = {after.id: (before, after) for before, after in run.arms}
     cards = []
-    for arm in record.get("arms", ()):
-        pair, summary = by_rl.get(arm.get("rl")), str(arm.get("summary", ""))
-        title = pair[1].label if pair else str(arm.get("rl", ""))
-        quoted = any(summary in text for text in paragraphs)
-        cards.append(
-            Card(title, str(arm.get("word", "")), "" if quoted else summary, _ends(run, *pair) if pair else ())
-        )
-    return Section("verdict", "The verdict", [Ruling(record.get("headline", ""), paragraphs, cards)])
+    for arm in record.arms:
+        pair = by_rl.get(arm.rl)
+        summary = "" if any(arm.summary in text for text in record.paragraphs) else arm.summary
+        cards.append(Card(pair[1].label if pair else arm.rl, arm.word, summary, _ends(run, *pair) if pair else ()))
+    return Section("verdict", "The verdict", [Ruling(record.headline, record.paragraphs, cards)])
 
 
 def _ends(run: Run, before: StageView, after: StageView) -> list[tuple[str, ...]]:
@@ -309,42 +305,40 @@ def _lucky(stage: StageView) -> float:
 
 def provenance(run: Run) -> Section:
     """Return how it was made: seeds, sampling parameters, versions, time, command and configuration."""
-    study = run.study
     pairs = [(name, text) for name, text in _facts(run) if text]
     listings = []
-    if study.get("config"):
-        listings.append(("Configuration", _tree(study["config"])))
-    if study.get("versions"):
-        listings.append(("Versions", _tree(study["versions"])))
+    if run.study is not None:
+        listings = [("Configuration", _tree(run.study.config)), ("Versions", _tree(run.study.versions))]
     return Section("made", "How it was made", [Facts(pairs, listings)])
 
 
 def _facts(run: Run) -> Iterator[tuple[str, str]]:
     study, n = run.study, _samples(run)
-    yield "Command", str(study.get("command", ""))
-    yield "Seed", str(study.get("seed", ""))
+    if study is not None:
+        yield "Command", study.command
+        yield "Seed", str(study.seed)
     if n:
         sampled = max(len(stage.counts) for stage in run.stages)
         yield "Samples", f"{n} of each of {sampled} problems, from every stage"
     if any(stage.truth for stage in run.stages):
         yield "Exact P(correct)", f"{max(len(stage.truth) for stage in run.stages)} problems, from every stage"
     yield "Sampling parameters", ", ".join(f"{k} {v}" for k, v in run.params.items() if v not in ((), [], ""))
-    yield "Verifiers", ", ".join(study.get("verifiers", {}).values())
-    yield "Trained on", ", ".join(run.trained)
-    versions = study.get("versions", {})
-    yield "Made with", ", ".join(f"{k} {v}" for k, v in versions.items())
+    if study is not None:
+        yield "Verifiers", ", ".join(study.verifiers.values())
+        yield "Trained on", ", ".join(run.trained)
+        yield "Made with", ", ".join(f"{k} {v}" for k, v in study.versions.items())
     for stage in run.stages:
         seconds = stage.record.seconds
         took = f"{seconds:.0f} s, " if seconds is not None else ""
         yield stage.label, f"{took}policy {stage.policy}"
 
 
-def _tree(value: Any, depth: int = 0) -> str:
+def _tree(value: object, depth: int = 0) -> str:
     """Return nested mappings as indented lines."""
-    if not isinstance(value, dict):
+    if not isinstance(value, Mapping):
         return str(value)
     lines = []
     for key, below in value.items():
-        nested = isinstance(below, dict) and below
+        nested = isinstance(below, Mapping) and below
         lines.append("  " * depth + f"{key}:" + ("\n" + _tree(below, depth + 1) if nested else f" {below}"))
     return "\n".join(lines)
