@@ -166,7 +166,7 @@ def test_lucky_guesses_are_measured_on_the_models_own_answers(tmp_path):
     assert "less what its answers to other problems would hit" in call("measure", "p", "--store", tmp_path)
 
 
-def test_truncated_sampling_may_not_speak_of_support(tmp_path):
+def test_truncated_sampling_is_not_about_support(tmp_path):
     for p in ("0.2", "0.6"):
         call(
             "sample", f"scripted:{p}", "world/d1", "--store", tmp_path, "-n", 16, "--problems", 6, "--temperature", "0"
@@ -175,7 +175,7 @@ def test_truncated_sampling_may_not_speak_of_support(tmp_path):
     assert "Not about support" in text
     assert "boundary:" not in text
     assert "temperature" in call("compare", "scripted:0.2", "scripted:0.6", "--store", tmp_path, code=2)
-    spoken = call("compare", "scripted:0.2", "scripted:0.6", "--store", tmp_path, "--speak-of-support")
+    spoken = call("compare", "scripted:0.2", "scripted:0.6", "--store", tmp_path, "--allow-truncated-sampling")
     assert "Not about support" in spoken
 
 
@@ -199,14 +199,14 @@ def changed_log(tmp_path, name, pattern, old, new):
 
 def test_logs_drawn_at_another_temperature_are_not_compared(tmp_path):
     log, other = changed_log(tmp_path, "b", "lm_eval/samples_toy_repeats*", '"temperature": 0.8', '"temperature": 0.7')
-    said = call("compare", log, other, "--speak-of-support", code=2)
+    said = call("compare", log, other, "--allow-truncated-sampling", code=2)
     assert "temperature = 0.8" in said
     assert "temperature = 0.7" in said
 
 
 def test_logs_that_ask_otherwise_are_not_compared(tmp_path):
     log, other = changed_log(tmp_path, "b", "lm_eval/samples_toy_once*", '"arg_0": "', '"arg_0": "Be brief. ')
-    said = call("compare", log, other, "--speak-of-support", code=2)
+    said = call("compare", log, other, "--allow-truncated-sampling", code=2)
     assert "problem 'toy_once/0' is asked differently (and 5 more problems)" in said
     assert r"has '1 + 1 =\nA:', " in said
     assert r"has 'Be brief. 1 + 1 =\nA:'" in said
@@ -224,7 +224,7 @@ def test_logs_that_ask_otherwise_are_not_compared(tmp_path):
 
 def test_problems_of_logs_are_named_as_the_log_names_them(tmp_path):
     log, other = changed_log(tmp_path, "b", "lm_eval/samples_toy_once*", '"target": "2"', '"target": "7"')
-    assert "only in base: toy_once/0 (" in call("compare", log, other, "--speak-of-support", code=2)
+    assert "only in base: toy_once/0 (" in call("compare", log, other, "--allow-truncated-sampling", code=2)
 
 
 def test_measure_compare_and_plan_read_logs_as_import_does(tmp_path):
@@ -234,13 +234,13 @@ def test_measure_compare_and_plan_read_logs_as_import_does(tmp_path):
     torn = tmp_path / "1.jsonl"
     torn.write_text(rows + rows[:40])
     for words in (("measure", log), ("plan", log), ("compare", log, log)):
-        support = ("--speak-of-support",) if words[0] != "plan" else ()
+        support = ("--allow-truncated-sampling",) if words[0] != "plan" else ()
         assert "--filter" in call(*words, *support, code=2)
         call(*words, *support, "--filter", "strict", "--json")
         call(*words, *support, "--rescore", "exact", "--json")
         torn_words = (words[0], *[torn] * (len(words) - 1), "--threshold", "1")
-        assert "--torn-tail" in call(*torn_words, code=2)
-        call(*torn_words, "--torn-tail", "--json")
+        assert "--skip-partial-line" in call(*torn_words, code=2)
+        call(*torn_words, "--skip-partial-line", "--json")
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from goldpanner.types import Counts, SamplingParams
         (SamplingParams(temperature=0.6), "temperature = 0.6"),
     ],
 )
-def test_truncated_softmax_refuses_to_speak_of_support(params, named):
+def test_truncated_softmax_is_not_about_support(params, named):
     reason = corrections.support_refusal(params)
     assert named in reason
     assert "sample again" in reason

@@ -94,7 +94,7 @@ def test_plan_advises_by_what_it_found_and_says_what_its_classes_are(tmp_path):
     assert f"{thresholds['later_below']:.2g} to {thresholds['solved_above']:.2g}" in call("plan", mixed)
 
 
-def test_a_page_does_not_speak_of_support_unless_asked(tmp_path):
+def test_a_page_is_not_about_support_unless_asked(tmp_path):
     (tmp_path / "results.jsonl").write_text((FIXTURES / "verifiers" / "results.jsonl").read_text())
     meta = json.loads((FIXTURES / "verifiers" / "metadata.json").read_text())
     meta["sampling_args"]["top_p"] = 0.9
@@ -103,7 +103,7 @@ def test_a_page_does_not_speak_of_support_unless_asked(tmp_path):
     assert "not reached within n" not in words("measure", log, "--html", page)
     assert "top_p = 0.9" in page.read_text()
     assert "were not reached" not in page.read_text()
-    assert "not reached within n" in words("measure", log, "--html", page, "--speak-of-support")
+    assert "not reached within n" in words("measure", log, "--html", page, "--allow-truncated-sampling")
     assert "were not reached" in page.read_text()
     assert "shown nevertheless, as asked" in page.read_text()
 

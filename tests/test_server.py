@@ -273,7 +273,7 @@ def test_draws_that_are_not_as_asked_are_refused_unless_told(ways, says):
     with FaultyServer(**ways) as server:
         who, found = probe(server)
         assert says in " ".join(found.faults)
-        with pytest.raises(InputError, match="--speak-of-support"):
+        with pytest.raises(InputError, match="--allow-truncated-sampling"):
             draw(who)
         assert [len(group) for group in draw(policy(server, override=True))] == [20] * 6
 
@@ -511,8 +511,8 @@ def test_a_server_that_ignores_the_temperature_stops_the_command_line(tmp_path):
         result = runner.invoke(application(), [str(a) for a in arguments])
         assert isinstance(result.exception, InputError)
         assert "ignores the temperature" in str(result.exception)
-        call(*arguments, "--speak-of-support")
-        call(*arguments[:5], "-n", 4, "--problems", 3, "--seed", 1, "--speak-of-support")
+        call(*arguments, "--allow-truncated-sampling")
+        call(*arguments[:5], "-n", 4, "--problems", 3, "--seed", 1, "--allow-truncated-sampling")
     result = runner.invoke(application(), ["compare", "toy", "toy", "--store", str(tmp_path)])
     assert "did not draw as asked" in str(result.exception)
     said = "the server of toy did not draw as asked: "
@@ -524,7 +524,9 @@ def test_a_server_that_ignores_the_temperature_stops_the_command_line(tmp_path):
     found = json.loads(call("measure", "toy", "--store", tmp_path, "--json").stdout)
     assert found["support_refused"].startswith(said)
     assert len(found["server_faults"]) == 1, "two probes with one fault say it once"
-    again = json.loads(call("compare", "toy", "toy", "--store", tmp_path, "--speak-of-support", "--json").stdout)
+    again = json.loads(
+        call("compare", "toy", "toy", "--store", tmp_path, "--allow-truncated-sampling", "--json").stdout
+    )
     assert again["server_faults"] == {"base": found["server_faults"], "rl": found["server_faults"]}
 
 

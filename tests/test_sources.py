@@ -153,7 +153,7 @@ def refused_alike(says, *words, store=None, **more):
     with pytest.raises(InputError) as refused:
         gp.compare(*words, store=store, **more)
     options = [] if store is None else ["--store", store]
-    options += ["--speak-of-support"] if more.get("override_support") else []
+    options += ["--allow-truncated-sampling"] if more.get("allow_truncated_sampling") else []
     assert str(refused.value) == call("compare", *words, *options, code=2)
     assert says in str(refused.value)
 
@@ -174,9 +174,9 @@ def test_another_verifier_is_refused_unless_one_is_named(tmp_path):
 
 def test_other_prompts_and_other_problems_are_refused(tmp_path):
     log, other = changed_log(tmp_path, "b", "lm_eval/samples_toy_once*", '"arg_0": "', '"arg_0": "Be brief. ')
-    refused_alike("problem 'toy_once/0' is asked differently", log, other, override_support=True)
+    refused_alike("problem 'toy_once/0' is asked differently", log, other, allow_truncated_sampling=True)
     log, other = changed_log(tmp_path, "c", "lm_eval/samples_toy_once*", '"target": "2"', '"target": "7"')
-    refused_alike("only in base: toy_once/0 (", log, other, override_support=True)
+    refused_alike("only in base: toy_once/0 (", log, other, allow_truncated_sampling=True)
 
 
 def test_tempered_samples_are_refused_or_say_so(tmp_path):
@@ -184,9 +184,9 @@ def test_tempered_samples_are_refused_or_say_so(tmp_path):
     for name, p in (("base", 0.25), ("rl", 0.75)):
         sampled(tmp_path, name, p, greedy)
     refused_alike("temperature = 0", "base", "rl", store=tmp_path)
-    comparison = gp.compare("base", "rl", store=tmp_path, override_support=True)
+    comparison = gp.compare("base", "rl", store=tmp_path, allow_truncated_sampling=True)
     assert "temperature = 0" in comparison.support_refused
-    shown = json.loads(call("compare", "base", "rl", "--store", tmp_path, "--speak-of-support", "--json"))
+    shown = json.loads(call("compare", "base", "rl", "--store", tmp_path, "--allow-truncated-sampling", "--json"))
     assert shown["support_refused"] == comparison.support_refused
     profile = gp.profile(gp.load_counts("base", tmp_path))
     assert "temperature = 0" in profile.support_refused

@@ -26,7 +26,7 @@ def compare_sources(
     level: float = 0.95,
     fdr: float = 0.05,
     margin: float = MARGIN,
-    override_support: bool = False,
+    allow_truncated_sampling: bool = False,
 ) -> Comparison:
     """Compare two models on the same problems, paired by id: did the boundary move?
 
@@ -44,14 +44,14 @@ def compare_sources(
         level: coverage of every band and interval.
         fdr: false discovery rate of established gains and losses.
         margin: difference of pass@k that matters (`measure.verdict.decide`).
-        override_support: compare although truncated or tempered sampling, or a server's fault, can make zeros; the
-            comparison then says so (`support_refused`).
+        allow_truncated_sampling: compare although truncated or tempered sampling, or a server's fault, can make zeros;
+            the comparison then says so (`support_refused`).
 
     Raises:
         InputError: the two were not sampled, judged or asked alike, or hold different problems.
     """
     before, after = _source(base, store, "base"), _source(rl, store, "RL")
-    refused = same_conditions(before, after, override_support)
+    refused = same_conditions(before, after, allow_truncated_sampling)
     comparison = compare(before, after, k=k, level=level, fdr=fdr, margin=margin)
     return _with_origins(replace(comparison, support_refused=refused), before, after)
 
@@ -63,7 +63,7 @@ def profile_source(
     store: Path | str | None = None,
     level: float = 0.95,
     params: SamplingParams | None = None,
-    override_support: bool = False,
+    allow_truncated_sampling: bool = False,
     answer_space: float | None = None,
     verifier: VerifierErrors | None = None,
 ) -> Profile:
@@ -75,7 +75,7 @@ def profile_source(
         store: folder of the store that holds the policy that a word names.
         level: coverage of every band and interval.
         params: how the samples were drawn, where the counts do not say.
-        override_support: show the boundary although truncated or tempered sampling can make zeros.
+        allow_truncated_sampling: show the boundary although truncated or tempered sampling can make zeros.
         answer_space: number of answers that a blind guess chooses from, at least 2.
         verifier: audit of the verifier, to correct for its errors.
 
@@ -88,7 +88,7 @@ def profile_source(
         k,
         level=level,
         params=source.params or params,
-        override_support=override_support,
+        allow_truncated_sampling=allow_truncated_sampling,
         answer_space=answer_space,
         verifier=verifier,
     )
@@ -116,7 +116,7 @@ def same_conditions(base: Source, rl: Source, override: bool = False) -> str | N
     reasons += [support_refusal(x.params, override) for x in (base, rl) if x.params is not None]
     refused = next(filter(None, reasons), None)
     if refused and not override:
-        raise InputError(f"{refused}; or go on with --speak-of-support, and every page will say so")
+        raise InputError(f"{refused}; or go on with --allow-truncated-sampling, and every page will say so")
     return refused
 
 

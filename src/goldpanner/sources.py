@@ -35,7 +35,7 @@ class Log:
     """Count all training steps together."""
     rescore: str | None = None
     """Name of the verifier that judges the completions anew."""
-    torn_tail: bool = False
+    skip_partial_line: bool = False
     """Ignore an incomplete last line."""
     map: str | None = None
     """Columns of a table where they have other names (`interop.read_log`)."""
@@ -54,7 +54,7 @@ class Log:
             score=self.score,
             filter=self.filter,
             step=self.step,
-            torn_tail=self.torn_tail,
+            skip_partial_line=self.skip_partial_line,
         )
 
 

@@ -81,12 +81,12 @@ def test_a_torn_last_line_is_an_error_or_is_left_out_when_asked(tmp_path):
     path.write_text('{"id": "a", "n": 3, "c": 1}\n{"id": "b", "n"')
     with pytest.raises(InputError, match="line 2 is cut in the middle"):
         interop.read_log(path).counts()
-    imported = interop.read_log(path, torn_tail=True)
+    imported = interop.read_log(path, skip_partial_line=True)
     assert imported.counts().ids == ("a",)
     assert [s.count for s in imported.report.skipped.values()] == [1]
     path.write_text('{"id": "a", "n"\n{"id": "b", "n": 3, "c": 1}\n')
     with pytest.raises(InputError, match="line 1 is not JSON"):
-        interop.read_log(path, torn_tail=True)
+        interop.read_log(path, skip_partial_line=True)
 
 
 @pytest.mark.parametrize(

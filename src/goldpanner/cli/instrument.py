@@ -8,7 +8,7 @@ import numpy as np
 import typer
 
 from goldpanner.cli.app import MEASURE, app
-from goldpanner.cli.options import AsJson, Ks, Level, LogOptions, Page, Speak, StoreSelection, with_options
+from goldpanner.cli.options import AllowTruncated, AsJson, Ks, Level, LogOptions, Page, StoreSelection, with_options
 from goldpanner.errors import InputError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def measure_command(
     selection: StoreSelection,
     audit: AuditOptions,
     log: LogOptions,
-    speak_of_support: Speak = False,
+    allow_truncated_sampling: AllowTruncated = False,
     html: Page = None,
     as_json: AsJson = False,
 ) -> None:
@@ -92,7 +92,7 @@ def measure_command(
         source,
         whole_numbers(k, "--k"),
         level=level,
-        override_support=speak_of_support,
+        allow_truncated_sampling=allow_truncated_sampling,
         answer_space=answer_space,
         verifier=audit.errors(source),
     )
@@ -119,7 +119,7 @@ def compare_command(
     *,
     selection: StoreSelection,
     log: LogOptions,
-    speak_of_support: Speak = False,
+    allow_truncated_sampling: AllowTruncated = False,
     html: Page = None,
     as_json: AsJson = False,
 ) -> None:
@@ -137,7 +137,9 @@ def compare_command(
     further = whole_numbers(k, "--k")
     smallest = int(min(before.n.min(), after.n.min()))
     ks = np.union1d(default_ks(max(smallest, 1)), further).astype(np.int64) if further else None
-    comparison = compare_sources(before, after, k=ks, level=level, fdr=fdr, override_support=speak_of_support)
+    comparison = compare_sources(
+        before, after, k=ks, level=level, fdr=fdr, allow_truncated_sampling=allow_truncated_sampling
+    )
     if as_json:
         faults = {"base": before.faults, "rl": after.faults}
         typer.echo(json.dumps({**comparison.to_json(), "server_faults": faults}, allow_nan=False))

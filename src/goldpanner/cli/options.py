@@ -101,14 +101,19 @@ Rescore = Annotated[
         "file.py:function."
     ),
 ]
-TornTail = Annotated[bool, typer.Option(help="Leave out a last line that was cut.")]
+SkipPartialLine = Annotated[
+    bool, typer.Option("--skip-partial-line", help="Leave out an incomplete last line of a log.")
+]
 
 Level = Annotated[float, typer.Option(help="Coverage of intervals and bands.")]
 Ks = Annotated[str, typer.Option("--k", help="Further k, separated by commas, beyond n too: 1,100,10000.")]
 Page = Annotated[Path | None, typer.Option("--html", help="File for the result as a page.")]
-Speak = Annotated[
+AllowTruncated = Annotated[
     bool,
-    typer.Option("--speak-of-support", help="Go on although truncated or tempered sampling makes zeros of its own."),
+    typer.Option(
+        "--allow-truncated-sampling",
+        help="Accept samples whose zeros top-p, top-k, temperature or a server's fault can make; the results say so.",
+    ),
 ]
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")]
@@ -188,7 +193,7 @@ class LogOptions:
     step: Step = None
     pool_steps: PoolSteps = False
     rescore: Rescore = None
-    torn_tail: TornTail = False
+    skip_partial_line: SkipPartialLine = False
     map_: Map = None
 
     def log(self) -> "Log":

@@ -15,11 +15,11 @@ import typer
 from goldpanner.cli.app import SAMPLE, app
 from goldpanner.cli.options import (
     TASK,
+    AllowTruncated,
     AsJson,
     Params,
     PolicyOptions,
     SettingsOptions,
-    Speak,
     StoreFolder,
     TaskOptions,
     with_options,
@@ -164,7 +164,7 @@ def sample_command(
     tasks: TaskOptions,
     loading: PolicyOptions,
     ray: RayOptions,
-    speak_of_support: Speak = False,
+    allow_truncated_sampling: AllowTruncated = False,
     settings: SettingsOptions,
     as_json: AsJson = False,
 ) -> None:
@@ -188,7 +188,7 @@ def sample_command(
     if goal.against is not None:
         base = load_base(goal.against, store, params, questions, chosen.verifiers()[0], display.show_message)
     place, until = open_store(store), goal.goal(base)
-    with ray.loaded(policy, loading, speak_of_support) as (model, workers):
+    with ray.loaded(policy, loading, allow_truncated_sampling) as (model, workers):
         name = str(model.describe()["name"]) if "://" in policy else policy
         with display.Bars(quiet=as_json) as bars:
             collection = top_up(

@@ -63,7 +63,7 @@ def read_log(
     score: str | None = None,
     filter: str | None = None,  # noqa: A002
     step: int | None = None,
-    torn_tail: bool = False,
+    skip_partial_line: bool = False,
 ) -> Imported:
     """Return another tool's log or a table as a stream of records.
 
@@ -79,7 +79,7 @@ def read_log(
         score: which metric, scorer or reward of the log decides.
         filter: which of lm-evaluation-harness's filters decides.
         step: only this training step.
-        torn_tail: leaves out a last line that was cut.
+        skip_partial_line: leaves out a last line that was cut.
 
     Raises:
         InputError: file, line, what was expected, what to do; here or while the records are read.
@@ -92,7 +92,8 @@ def read_log(
     if columns and not of.table:
         raise InputError(f"--map names the columns of a table, and {of.name} is a format of its own; leave one out")
     files = tuple(sorted(log_files(path, of), key=_natural))
-    reading = Reading(files, ImportReport(of.name), verifier, threshold, score, filter, step, torn_tail, columns)
+    report = ImportReport(of.name)
+    reading = Reading(files, report, verifier, threshold, score, filter, step, skip_partial_line, columns)
     imported = Imported(of, reading)
     if folder is not None:
         weakref.finalize(imported, shutil.rmtree, folder, ignore_errors=True)

@@ -202,7 +202,7 @@ def rows_in(path: Path, handle: IO[bytes], torn: Callable[[str], None] | None = 
                     return
                 raise InputError(
                     f"{path}, line {number} is cut in the middle (the file ends without a line end: {error}). "
-                    "If its writer was stopped, leave the torn line out with --torn-tail"
+                    "If its writer was stopped, leave the partial line out with --skip-partial-line"
                 ) from None
             raise InputError(f"{path}, line {number} is not JSON ({error}); expected one JSON object a line") from None
         if not isinstance(value, dict):
@@ -229,7 +229,7 @@ def log_rows(reading: Reading) -> Iterator[LogRow]:
     """Yield the rows of every file of a JSONL import, and count them."""
     for path in reading.files:
         before = reading.report.rows
-        for row in json_rows(path, partial(reading.report.skip, TORN) if reading.torn_tail else None):
+        for row in json_rows(path, partial(reading.report.skip, TORN) if reading.skip_partial_line else None):
             reading.report.rows += 1
             yield row
         if reading.report.rows == before:

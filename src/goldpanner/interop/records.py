@@ -212,7 +212,7 @@ class Reading:
     """Which of lm-evaluation-harness's filters decides."""
     step: int | None = None
     """Only this training step."""
-    torn_tail: bool = False
+    skip_partial_line: bool = False
     """Leave out a last line that was cut in the middle."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """Of a table: what a column is taken for -> the column, as the user named them."""

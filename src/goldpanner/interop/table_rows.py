@@ -29,7 +29,7 @@ class Table:
     def chunks(self) -> Iterator[Chunk]:
         """Yield the table a chunk of rows at a time, and count the rows."""
         report = self.reading.report
-        torn = (lambda where: report.skip(TORN, where)) if self.reading.torn_tail else None
+        torn = (lambda where: report.skip(TORN, where)) if self.reading.skip_partial_line else None
         for chunk in table_chunks(self.path, self.names, torn):
             report.rows += len(chunk.places)
             yield chunk

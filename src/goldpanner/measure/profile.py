@@ -115,7 +115,7 @@ def profile(
     level: float = 0.95,
     seed: int = 0,
     params: SamplingParams | None = None,
-    override_support: bool = False,
+    allow_truncated_sampling: bool = False,
     answer_space: float | None = None,
     verifier: VerifierErrors | None = None,
 ) -> Profile:
@@ -157,8 +157,8 @@ def profile(
         verified=corrections.verified_pass_at_k(counts, verifier, glance, level, seed) if verifier else {},
         verified_p=corrections.verified_p(counts, verifier, level) if verifier else None,
         rogan_gladen=corrections.rogan_gladen(counts, verifier, level, seed) if verifier else None,
-        support_refused=corrections.support_refusal(params, override_support) if params else None,
-        support_asked=override_support,
+        support_refused=corrections.support_refusal(params, allow_truncated_sampling) if params else None,
+        support_asked=allow_truncated_sampling,
     )
 
 

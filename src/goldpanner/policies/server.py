@@ -145,7 +145,7 @@ class ServerPolicy:
         if result.faults and not self.override:
             raise InputError(
                 f"{self.address.url}: {'; '.join(result.faults)}. Such samples cannot speak of the model's support; "
-                "mend the server, or sample nevertheless with --speak-of-support"
+                "mend the server, or sample nevertheless with --allow-truncated-sampling"
             )
         ahead = 4 * self.concurrency * (1 if self._singly else self.n_per_request)
         with self._connect() as link:

@@ -68,7 +68,7 @@ def _read(reading: Reading) -> Iterator[Record]:
 def _one_filter(reading: Reading) -> None:
     for path in reading.files:
         names: set[str] = set()
-        for row in json_rows(path, (lambda where: None) if reading.torn_tail else None):
+        for row in json_rows(path, (lambda where: None) if reading.skip_partial_line else None):
             names.add(str(row.fields.get("filter", "none")))
             if len(names) > 1:
                 row.fail(
