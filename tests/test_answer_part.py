@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from goldpanner import rng
 from goldpanner.errors import InputError
 from goldpanner.measure import passk
-from goldpanner.policies.endpoint import completions
+from goldpanner.policies.answer import completions
 from goldpanner.sampling.rollout import count, judge_all
 from goldpanner.store import Store
 from goldpanner.types import Cause, Completion, Counts, Outcome, Problem, Sample, SamplingParams, Verdict

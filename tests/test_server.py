@@ -26,8 +26,9 @@ from faulty_server import FaultyServer, with_p
 from goldpanner.cli import application
 from goldpanner.errors import InputError
 from goldpanner.measure.intervals import proportion
+from goldpanner.policies.answer import completions
 from goldpanner.policies.base import Policy, Request
-from goldpanner.policies.endpoint import Address, Patience, ServerLostError, completions, retry_after, wants_other_limit
+from goldpanner.policies.endpoint import Address, Patience, ServerLostError, retry_after, wants_other_limit
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.policies.probe import copied
 from goldpanner.policies.server import ServerPolicy

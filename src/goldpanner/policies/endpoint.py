@@ -1,6 +1,8 @@
 """One OpenAI-compatible endpoint over HTTP: what is sent, what comes back, and what is tried again."""
 
 import asyncio
+import base64
+import json
 import math
 import os
 import re
@@ -17,7 +19,8 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from goldpanner import rng
 from goldpanner.errors import GoldpannerError, InputError, MissingExtraError
-from goldpanner.types import Completion, FinishReason, SamplingParams
+from goldpanner.policies.answer import is_stream, join_stream
+from goldpanner.types import SamplingParams
 
 try:
     import httpx
@@ -26,16 +29,24 @@ except ImportError as error:
 
 T = TypeVar("T")
 
-EXTENSIONS = ("top_k", "min_p", "repetition_penalty", "return_token_ids")
-"""Fields that vLLM, SGLang and llama.cpp know and others may refuse. The first three would otherwise come from the
-model's own generation config."""
-OPTIONAL = (*EXTENSIONS, "logprobs", "seed")
-"""Fields that are left out once a server has refused them by name."""
-FINISH: Mapping[Any, FinishReason] = {
-    "stop": "stop", "eos": "stop", "eos_token": "stop", "stop_sequence": "stop", "length": "length",
-    "content_filter": "withheld",
+NEUTRAL: Mapping[str, object] = {
+    "temperature": 1.0, "top_p": 1.0, "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "n": 1, "stream": False,
 }  # fmt: skip
-"""What servers call the endings; anything else (none, `tool_calls`) is unknown."""
+"""Fields, and the value of each that asks for nothing: there it is left out once a server has refused it by name. They
+are sent nevertheless, since many servers' defaults come from the model's own generation config."""
+EXTENSIONS = ("top_k", "min_p", "repetition_penalty", "return_token_ids")
+"""Fields that vLLM, SGLang and llama.cpp know and others may refuse."""
+EXTRAS = ("return_token_ids", "logprobs", "seed")
+"""Fields that decide nothing about the distribution: left out, whatever their value, once they were refused."""
+AWAY = frozenset({429, 502, 503, 504, 521, 522, 523, 529})
+"""Statuses of a server, or of what stands before it, that is busy or not there."""
+NO_QUOTA = re.compile(r"insufficient_quota|exceeded your current quota|billing|credit balance|out of credits", re.I)
+"""What a 429 says that waiting does not cure."""
+_SECRET = 8
+"""Letters that a key or password has at least; a shorter one may be part of any answer."""
+_ANSWER = 1 << 24
+_TOKEN = 1 << 11
+"""Bytes of an answer at most: so many, and so many for each token of the prompt and of every sample."""
 
 
 class ServerLostError(GoldpannerError):
@@ -111,7 +122,9 @@ class Address:
             raise InputError(f"${key_variable} holds a letter that no API key has; set it anew")
         password = parts.password or ""
         user = None if parts.username is None else (unquote(parts.username), unquote(password))
-        secrets = tuple(s for s in (key, unquote(password), password) if s)
+        plain = (key, unquote(password), password)
+        basic = base64.b64encode(f"{user[0]}:{user[1]}".encode()).decode() if user else ""
+        secrets = tuple(s for s in (*plain, basic) if s)
         return cls(urlunsplit((parts.scheme, place, parts.path.rstrip("/"), "", "")), secrets, user, key)
 
     @property
@@ -123,6 +136,13 @@ class Address:
     def local(self) -> bool:
         """Whether the server is on this machine, so that no proxy is to be asked."""
         return urlsplit(self.url).hostname in ("localhost", "127.0.0.1", "::1")
+
+    def scrub(self, text: str) -> str:
+        """Return the text of an answer without the credentials that a server may echo, unless they are mere words."""
+        for secret in self.secrets:
+            if len(secret) >= _SECRET:
+                text = text.replace(json.dumps(secret)[1:-1], "***").replace(secret, "***")
+        return text
 
     def clean(self, text: str, limit: int = 300) -> str:
         """Return the text in one line, short, and without any credential in it."""
@@ -184,11 +204,13 @@ class Connection:
         """Start a coroutine on the loop; `.result()` waits for it."""
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
-    async def ask(self, url: str, read: Callable[[dict[str, Any]], T], body: Mapping[str, Any] | None = None) -> T:
+    async def ask(
+        self, url: str, read: Callable[[Mapping[str, object]], T], body: Mapping[str, object] | None = None
+    ) -> T:
         """Return what `read` makes of the JSON object that a POST (without a body, a GET) gives; try again if need be.
 
         `read` raises ValueError for an answer that is none. Raises RefusedError on 4xx, FailedError when it has been
-        tried as often as `Patience` says.
+        tried as often as `Patience` says, or when the answer is longer than any answer to this request can be.
         """
         failures, away_since = 0, 0.0
         async with self._slots:  # held through the pauses, too: a busy server is asked less
@@ -206,40 +228,70 @@ class Connection:
                     await asyncio.sleep(max(error.wait, pause * (0.5 + self._jitter.random())))
         raise AssertionError("unreachable")
 
-    def _read(self, read: Callable[[dict[str, Any]], T], answer: dict[str, Any]) -> T:
+    def _read(self, read: Callable[[Mapping[str, object]], T], answer: Mapping[str, object]) -> T:
         try:
             return read(answer)
         except ValueError as error:
             raise _PassingError(self.address.clean(str(error))) from None
 
-    async def _once(self, url: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
+    async def _once(self, url: str, body: Mapping[str, object] | None) -> Mapping[str, object]:
         self.requests += 1
         try:
             async with asyncio.timeout(self.patience.timeout):
-                response = await (self._client.get(url) if body is None else self._client.post(url, json=body))
+                status, headers, text = await self._exchange(url, body)
         except TimeoutError:
             raise _PassingError(f"no answer within {self.patience.timeout:g} s") from None
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise _PassingError(self.address.clean(f"no connection: {error}"), away=True) from None
-        except httpx.TransportError as error:
+        except (httpx.TransportError, httpx.DecodingError) as error:
             raise _PassingError(self.address.clean(f"the connection broke: {type(error).__name__}: {error}")) from None
-        status = response.status_code
-        if status in (429, 502, 503, 504):
-            wait = retry_after(response.headers.get("retry-after"))
-            raise _PassingError(f"HTTP {status}: {self.address.clean(response.text)}", away=True, wait=wait)
+        if status == 429 and NO_QUOTA.search(text):
+            raise RefusedError(status, self.address.clean(text))
+        if status in AWAY:
+            wait = retry_after(headers.get("retry-after"))
+            raise _PassingError(f"HTTP {status}: {self.address.clean(text)}", away=True, wait=wait)
         if status in (408, 409, 425) or status >= 500:
-            raise _PassingError(f"HTTP {status}: {self.address.clean(response.text)}")
+            raise _PassingError(f"HTTP {status}: {self.address.clean(text)}")
         if status >= 300:
-            raise RefusedError(status, self.address.clean(response.text, 2000))
-        try:
-            answer = response.json()
-        except (ValueError, RecursionError):
-            raise _PassingError(f"the answer is not JSON: {self.address.clean(response.text, 80)!r}") from None
-        if not isinstance(answer, dict):
-            raise _PassingError(f"the answer is a JSON {type(answer).__name__}, not an object")
+            raise RefusedError(status, self.address.clean(text, 2000))
+        answer = self._parse(text, headers.get("content-type", ""))
         if answer.get("error"):
             raise _PassingError(self.address.clean(f"an error with HTTP 200: {answer['error']}"))
         return answer
+
+    async def _exchange(self, url: str, body: Mapping[str, object] | None) -> tuple[int, httpx.Headers, str]:
+        """Return status, headers and text of one request's answer, no more of it than it can have."""
+        limit, size, parts = answer_limit(body or {}), 0, []
+        async with self._client.stream("GET" if body is None else "POST", url, json=body) as response:
+            async for part in response.aiter_bytes():
+                size += len(part)
+                if size > limit:
+                    raise FailedError(
+                        f"the answer is longer than {limit:,} bytes, which is more than was asked for", False
+                    )
+                parts.append(part)
+        return response.status_code, response.headers, b"".join(parts).decode("utf-8", "replace")
+
+    def _parse(self, text: str, content_type: str) -> Mapping[str, object]:
+        try:
+            if is_stream(text, content_type):
+                text = json.dumps(join_stream(text))
+            answer = json.loads(self.address.scrub(text))
+        except (json.JSONDecodeError, RecursionError):
+            raise _PassingError(f"the answer is not JSON: {self.address.clean(text, 80)!r}") from None
+        except ValueError as error:
+            raise _PassingError(self.address.clean(str(error))) from None
+        if not isinstance(answer, dict):
+            raise _PassingError(f"the answer is a JSON {type(answer).__name__}, not an object")
+        return answer
+
+
+def answer_limit(body: Mapping[str, object]) -> int:
+    """Return how many bytes the answer to a request may have: every token with its probability, twice over."""
+    samples, tokens = (value if isinstance(value := body.get(k), int) else 1 for k in ("n", "max_tokens"))
+    later = body.get("max_completion_tokens")
+    prompt = len(str(body.get("prompt", body.get("messages", ""))))
+    return _ANSWER + _TOKEN * (samples * (later if isinstance(later, int) else tokens) + prompt)
 
 
 def retry_after(header: str | None) -> float:
@@ -257,14 +309,14 @@ def retry_after(header: str | None) -> float:
     return min(max(seconds, 0.0), 3600.0) if math.isfinite(seconds) else 0.0
 
 
-def body(model: str, prompt: str | Sequence[int], params: SamplingParams, n: int) -> dict[str, Any]:
+def body(model: str, prompt: str | Sequence[int], params: SamplingParams, n: int) -> dict[str, object]:
     """Return a request's body, nothing of the distribution left to the server's defaults.
 
     Those often come from the model's generation config: top-k 50, a repetition penalty of 1.05. The endpoint is
     `chat/completions` for the template `chat`, else `completions`, which takes token ids as a prompt, too.
     """
     chat = params.template == "chat"
-    fields: dict[str, Any] = {"model": model, "n": n, "max_tokens": params.max_tokens, "stream": False}
+    fields: dict[str, object] = {"model": model, "n": n, "max_tokens": params.max_tokens, "stream": False}
     fields |= {"messages": [{"role": "user", "content": prompt}]} if chat else {"prompt": prompt}
     fields |= {"temperature": params.temperature, "top_p": params.top_p, "top_k": params.top_k or -1}
     fields |= {"min_p": 0.0, "repetition_penalty": 1.0, "return_token_ids": True, "logprobs": True if chat else 1}
@@ -273,9 +325,20 @@ def body(model: str, prompt: str | Sequence[int], params: SamplingParams, n: int
     return fields
 
 
-def named_in(reason: str, fields: Mapping[str, Any]) -> frozenset[str]:
-    """Return those optional fields of a request that a refusal names."""
-    return frozenset(name for name in OPTIONAL if name in fields and re.search(rf"\b{name}\b", reason))
+def refused_fields(reason: str, fields: Mapping[str, object]) -> frozenset[str]:
+    """Return those fields of a request that a refusal names: by `param` or `loc`, else in its words."""
+    by_name = re.search(r'"param": ?"(\w+)"', reason) or re.search(r'"loc": ?\[[^]]*"(\w+)"\]', reason)
+    if by_name is not None and by_name[1] in fields:
+        return frozenset({by_name[1]})
+    quoted = r"['\"`]{}['\"`]"
+    return frozenset(
+        name for name in fields if re.search((quoted if len(name) < 4 else r"\b{}\b").format(re.escape(name)), reason)
+    )
+
+
+def dispensable(name: str, value: object) -> bool:
+    """Return whether a field can be left out of a request: it asks for nothing, or decides nothing."""
+    return name in EXTRAS or (name in NEUTRAL and NEUTRAL[name] == value)
 
 
 def wants_other_limit(reason: str) -> bool:
@@ -287,70 +350,3 @@ def wants_other_limit(reason: str) -> bool:
     unknown = r"unsupported|not supported|unknown|unrecogni[sz]ed|unexpected|not permitted|forbidden|not allowed"
     named = re.search(r"\bmax_tokens\b", reason) is not None
     return "max_completion_tokens" in reason or (named and re.search(unknown, reason, re.IGNORECASE) is not None)
-
-
-def completions(answer: Mapping[str, Any], params: SamplingParams) -> list[Completion]:
-    """Return the completions of an answer, in the order of their index. Raises ValueError where there are none.
-
-    Log-probabilities are kept only for T = 1 over the full softmax: under other settings some servers give those of
-    the model and some those of the adjusted distribution.
-    """
-    first_choice(answer)
-    choices = answer["choices"]
-    places = [choice.get("index") for choice in choices]
-    if all(isinstance(place, int) for place in places):
-        choices = sorted(choices, key=lambda choice: choice["index"])
-    return [_completion(choice, params) for choice in choices]
-
-
-def first_choice(answer: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the first choice of an answer. Raises ValueError where there are none."""
-    choices = answer.get("choices")
-    if not isinstance(choices, list) or not choices or not all(isinstance(choice, dict) for choice in choices):
-        raise ValueError(f"the answer has no choices: {str(answer)[:80]}")
-    first: Mapping[str, Any] = choices[0]
-    return first
-
-
-def _completion(choice: Mapping[str, Any], params: SamplingParams) -> Completion:
-    reason = choice.get("finish_reason")
-    if reason in ("abort", "error"):
-        raise ValueError(f"the server gave up: finish_reason {reason!r}")
-    finish: FinishReason = FINISH.get(reason, "unknown") if isinstance(reason, str) else "unknown"
-    message, thought = choice.get("message"), None
-    if isinstance(message, dict):
-        thought = message.get("reasoning_content") or message.get("reasoning")
-        text = message.get("content") or ""
-        if isinstance(refusal := message.get("refusal"), str):
-            text, finish = text or refusal, "withheld"
-    else:
-        text = choice.get("text")
-    if not isinstance(text, str):
-        raise ValueError(f"a choice has no text: {str(choice)[:80]}")
-    logprobs = _logprobs(choice.get("logprobs")) if params.full_softmax else None
-    tokens = token_ids(choice.get("token_ids"))
-    if tokens is not None and logprobs is not None and len(tokens) != len(logprobs):
-        tokens = None  # which token has which probability is not known
-    thought = thought if isinstance(thought, str) else None
-    return Completion(text, tokens, None if logprobs is None else math.fsum(logprobs), finish, logprobs, thought)
-
-
-def token_ids(given: Any) -> tuple[int, ...] | None:
-    """Return token ids as given, None where they are none."""
-    if isinstance(given, list) and given and all(type(i) is int and i >= 0 for i in given):
-        return tuple(given)
-    return None
-
-
-def _logprobs(given: Any) -> tuple[float, ...] | None:
-    """Return the tokens' log-probabilities (nats) of either endpoint's layout; None where one is missing."""
-    if not isinstance(given, dict):
-        return None
-    values = given.get("token_logprobs")
-    if values is None and isinstance(given.get("content"), list):
-        values = [token.get("logprob") if isinstance(token, dict) else None for token in given["content"]]
-    if not isinstance(values, list) or not values:
-        return None
-    if not all(isinstance(v, int | float) and math.isfinite(v) and v <= 1e-3 for v in values):
-        return None
-    return tuple(min(float(v), 0.0) for v in values)

@@ -4,12 +4,13 @@ import asyncio
 import math
 import time
 from collections import Counter
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
-from goldpanner.policies.endpoint import FailedError, RefusedError, completions, token_ids
-from goldpanner.types import Completion, SamplingParams
+from goldpanner.policies.answer import Answer
+from goldpanner.policies.endpoint import NEUTRAL, FailedError, RefusedError
+from goldpanner.types import Completion
 
 OPEN_PROMPT = "Once upon a time"
 """A prompt that any model goes on with in many ways, for a model that is certain of the problem at hand."""
@@ -19,28 +20,10 @@ COPIES = math.log(1e-9)
 """The same while sampling, where there is far more to coincide."""
 
 
-@dataclass(frozen=True)
-class Answer:
-    """The completions of one request, and what else is said of it."""
-
-    completions: list[Completion]
-    fingerprint: str = ""
-    """Of the system that drew them, where one is given."""
-    prompt_tokens: tuple[int, ...] | None = None
-    """The prompt as the server put it to the model, where it says so."""
-
-    @classmethod
-    def of(cls, answer: Mapping[str, Any], params: SamplingParams) -> "Answer":
-        """Read an answer. Raises ValueError where it has no completions."""
-        samples = completions(answer, params)
-        prompt = token_ids(answer.get("prompt_token_ids")) or token_ids(answer["choices"][0].get("prompt_token_ids"))
-        return cls(samples, str(answer.get("system_fingerprint") or ""), prompt)
-
-
 class Ask(Protocol):
-    """Asks for n completions of a prompt, with some of the run's sampling parameters changed."""
+    """Asks for n completions of a prompt over the full softmax."""
 
-    def __call__(self, prompt: str, n: int, seed: int | None = None, **changed: Any) -> Awaitable[Answer]:
+    def __call__(self, prompt: str, n: int, seed: int | None = None, *, temperature: float) -> Awaitable[Answer]:
         """Return the answer."""
 
 
@@ -71,13 +54,13 @@ class Probe:
     notes: tuple[str, ...] = ()
     """What was worked around, or cannot be known."""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return every field as JSON."""
         return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
 
     def without(self, refused: Sequence[str]) -> "Probe":
         """Return the probe with the fields that the server refused, and what that means."""
-        lost = [name for name in ("top_k", "min_p", "repetition_penalty") if name in refused]
+        lost = [name for name in NEUTRAL if name in refused and name not in ("n", "stream")]
         note = f"it refuses {', '.join(lost)}: its own defaults may cut the softmax, which nothing here can see"
         return replace(self, refused=tuple(refused), notes=(*self.notes, note) if lost else self.notes)
 
@@ -94,8 +77,15 @@ class Probe:
         return out + [f"  fault: {fault}" for fault in self.faults] + [f"  note: {note}" for note in self.notes]
 
 
-async def run_probe(ask: Ask, prompt: str, seeds: bool) -> Probe:
-    """Return what the server is seen to do with `prompt`; `seeds`: whether seeds will be sent, and so are tried."""
+async def run_probe(ask: Ask, prompt: str, *, seeds: bool, chat: bool) -> Probe:
+    """Return what the server is seen to do with `prompt`.
+
+    Args:
+        ask: sends the requests.
+        prompt: a prompt of the run.
+        seeds: whether seeds will be sent, and so are tried.
+        chat: whether the server may think before the text, without showing it.
+    """
     together = await _several(ask, prompt)
     singles = await _singles(ask, prompt, 4, temperature=1.0)
     faults, notes = [], []
@@ -109,18 +99,14 @@ async def run_probe(ask: Ask, prompt: str, seeds: bool) -> Probe:
     copies = False
     if all_same(given) and not all_same(singles):  # four of a likely answer, or copies? A prompt without one will tell
         copies = all_same((await _several(ask, OPEN_PROMPT, temperature=hot)).completions)
-    if len(given) != 4:
-        notes.append(f"n is not honoured: 4 samples asked for, {len(given)} given; they are asked for one by one")
+    if together.given != 4:
+        notes.append(f"n is not honoured: 4 samples asked for, {together.given} given; they are asked for one by one")
     elif copies:
         notes.append("n > 1 gives copies of one draw; samples are asked for one by one")
-    distinct = not all_same([*given, *singles])
     if all_same(singles) and coincidence(singles) < CHANCE:
-        if all_same(await _singles(ask, OPEN_PROMPT, 3, temperature=hot)):
-            faults.append(
-                f"all draws are equal, even at T = {hot:g}: it ignores the temperature, or always uses one seed"
-            )
-        else:
-            notes.append("draws at T = 1 are equal: the model seems all but certain of the first prompt")
+        fault, note = await _why_equal(ask, singles, hot, chat)
+        faults += fault
+        notes += note
     if not all_same(greedy):
         greedy += await _singles(ask, prompt, 2, temperature=0.0)
         if len(_kinds(greedy)) > 2:
@@ -133,9 +119,11 @@ async def run_probe(ask: Ask, prompt: str, seeds: bool) -> Probe:
     everything = [*given, *singles, *greedy]
     if any(c.finish == "unknown" for c in everything):
         notes.append("it does not always say why a sample ended: cut ones may pass for finished ones")
+    if together.cuts(prompt):
+        notes.append(cut_note(together, prompt))
     return Probe(
-        n_honoured=len(given) == 4 and not copies,
-        draws_distinct=distinct,
+        n_honoured=together.given == 4 and not copies,
+        draws_distinct=not all_same([*given, *singles]),
         greedy_equal=bool(greedy) and all_same(greedy),
         logprobs=all(c.logprob is not None for c in [*given, *singles]),
         token_ids=all(c.tokens is not None for c in everything),
@@ -148,8 +136,35 @@ async def run_probe(ask: Ask, prompt: str, seeds: bool) -> Probe:
     )
 
 
+async def _why_equal(ask: Ask, singles: Sequence[Completion], hot: float, chat: bool) -> tuple[list[str], list[str]]:
+    """Return the fault or the note that equal draws at T = 1 come to; texts that are not shown are no draws."""
+    open_ended = [c for c in await _singles(ask, OPEN_PROMPT, 3, temperature=hot) if not chat or shown(c)]
+    if len(open_ended) < 2:
+        return [], ["it shows no text, or refuses to answer: whether it obeys the temperature cannot be seen"]
+    if all_same(open_ended):
+        return [f"all draws are equal, even at T = {hot:g}: it ignores the temperature, or always uses one seed"], []
+    if chat and not any(map(shown, singles)):
+        return [], ["it shows no text for the first prompt, or refuses to answer it"]
+    return [], ["draws at T = 1 are equal: the model seems all but certain of the first prompt"]
+
+
+def shown(completion: Completion) -> bool:
+    """Return whether anything of a draw is seen: not of a refusal, nor where a hidden thought took every token."""
+    return completion.finish != "withheld" and bool(
+        completion.text or completion.thought or completion.finish == "stop"
+    )
+
+
+def cut_note(answer: Answer, prompt: str) -> str:
+    """Return what there is to say where the server counts too few tokens for a prompt."""
+    return (
+        f"it counts {answer.prompt_size} tokens for a prompt of {len(prompt):,} characters, so it cut the prompt; give "
+        "the server a longer context"
+    )
+
+
 def all_same(drawn: Sequence[Completion]) -> bool:
-    """Return whether all completions are one text."""
+    """Return whether all completions are one text, after one thought."""
     return len(_kinds(drawn)) <= 1
 
 
@@ -184,8 +199,8 @@ def copied(parts: Sequence[Sequence[Completion]]) -> bool:
     return any(-_log_choose(len(samples), size) < COPIES for size in sizes)
 
 
-def _content(completion: Completion) -> tuple[Any, ...]:
-    return completion.text, completion.tokens, completion.finish
+def _content(completion: Completion) -> tuple[object, ...]:
+    return completion.thought, completion.text, completion.tokens, completion.finish
 
 
 def _copies(part: Sequence[Completion]) -> int:
@@ -197,8 +212,8 @@ def _log_choose(n: int, m: int) -> float:
     return math.lgamma(n + 1) - math.lgamma(m + 1) - math.lgamma(n - m + 1)
 
 
-def _kinds(drawn: Sequence[Completion]) -> set[str]:
-    return {c.text for c in drawn}
+def _kinds(drawn: Sequence[Completion]) -> set[tuple[str | None, str]]:
+    return {(c.thought, c.text) for c in drawn}
 
 
 async def _several(ask: Ask, prompt: str, temperature: float = 1.0) -> Answer:
@@ -209,9 +224,11 @@ async def _several(ask: Ask, prompt: str, temperature: float = 1.0) -> Answer:
         return await ask(prompt, 1, temperature=temperature)
 
 
-async def _singles(ask: Ask, prompt: str, times: int, **changed: Any) -> list[Completion]:
+async def _singles(ask: Ask, prompt: str, times: int, temperature: float) -> list[Completion]:
     """Return the first completions of requests made side by side."""
-    return [a.completions[0] for a in await asyncio.gather(*(ask(prompt, 1, **changed) for _ in range(times)))]
+    return [
+        a.completions[0] for a in await asyncio.gather(*(ask(prompt, 1, temperature=temperature) for _ in range(times)))
+    ]
 
 
 async def _try_seeds(ask: Ask, prompt: str) -> str:

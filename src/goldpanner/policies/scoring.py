@@ -7,13 +7,13 @@ Prompt and completion are joined as token ids, so no token can straddle the boun
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from goldpanner.errors import InputError
+from goldpanner.policies.answer import Answer
 from goldpanner.policies.endpoint import RefusedError
-from goldpanner.policies.probe import OPEN_PROMPT, Answer
+from goldpanner.policies.probe import OPEN_PROMPT
 from goldpanner.types import FloatArray, Problem, SamplingParams
 
 DRAWN = 32
@@ -24,7 +24,7 @@ INSTEAD = "score with the model's own folder, or with a server that does it (vLL
 
 Complete = Callable[[str, SamplingParams], Awaitable[Answer]]
 """Draws one completion of a problem's prompt."""
-Echo = Callable[[Sequence[int], int], Awaitable[Mapping[str, Any]]]
+Echo = Callable[[Sequence[int], int], Awaitable[Mapping[str, object]]]
 """Has token ids echoed as a prompt, followed by at most so many new ones; returns the first choice of the answer."""
 
 

@@ -7,42 +7,25 @@ see `probe.py`.
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import numpy as np
 
 from goldpanner import rng
 from goldpanner.errors import InputError
+from goldpanner.policies.answer import Answer, first_choice
 from goldpanner.policies.base import Request
-from goldpanner.policies.endpoint import (
-    OPTIONAL,
-    Address,
-    Connection,
-    FailedError,
-    Patience,
-    RefusedError,
-    ServerLostError,
-    body,
-    first_choice,
-    named_in,
-    wants_other_limit,
-)
-from goldpanner.policies.probe import Answer, Probe, copied, run_probe
+from goldpanner.policies.client import Client
+from goldpanner.policies.endpoint import Address, Connection, FailedError, Patience, RefusedError, ServerLostError, body
+from goldpanner.policies.probe import Probe, copied, run_probe, shown
 from goldpanner.policies.scoring import INSTEAD, Scoring
 from goldpanner.types import Completion, FloatArray, Problem, SamplingParams, content_hash
 from goldpanner.verify.answer_part import apart
 
-T = TypeVar("T")
-
-VERSIONS = (
-    ("version", "version"), ("get_server_info", "version"), ("info", "version"), ("props", "build_info"),
-)  # fmt: skip
-"""Where vLLM, SGLang, TGI and llama.cpp say their version: path below the root, and field."""
-CARD = ("id", "owned_by", "root", "parent", "max_model_len", "meta")
-"""What is kept of a model's entry in `/models`: the rest (`created`, `permission`) changes with every start."""
+_LIKELY_LIMIT = 256
+"""Tokens of a prompt from which on equal numbers can be a limit."""
 
 
 class ServerPolicy:
@@ -82,7 +65,6 @@ class ServerPolicy:
             if value < 1:
                 raise InputError(f"{name} is {value}; give a number >= 1")
         self.address = Address.of(url, key_variable)
-        self.key_variable = key_variable
         self.concurrency = concurrency
         self.n_per_request = n_per_request
         self.seeds = seeds
@@ -94,10 +76,11 @@ class ServerPolicy:
         """Mean distance (nats a token) between how tokens were drawn and how they were scored, once that was tried."""
         self._echo_draws = 0
         self._asked_model = model
-        self._card: dict[str, Any] | None = None
+        self._card: dict[str, object] | None = None
         self._probes: dict[str, Probe] = {}
-        self._without: frozenset[str] = frozenset()
-        self._limit = "max_tokens"
+        self._client = Client(self.address, key_variable)
+        self._most_tokens = 0
+        self._lengths: set[int] = set()
         self._singly = seeds
 
     @property
@@ -111,15 +94,15 @@ class ServerPolicy:
         return str(self.card["model"])
 
     @property
-    def card(self) -> dict[str, Any]:
+    def card(self) -> dict[str, object]:
         """What the server says of itself: model, its entry in `/models`, server version. Raises InputError."""
         if self._card is None:
             soon = replace(self.patience, away=min(self.patience.away, 5.0))  # a wrong URL is told at once
             with Connection(self.address, soon, self.concurrency) as link:
-                self._card = link.begin(self._ask_card(link)).result()
+                self._card = link.begin(self._client.ask_card(link, self._asked_model)).result()
         return self._card
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, object]:
         """Return a JSON record: id, URL without credentials, model, the server's own words."""
         return {"kind": "server", "id": self.id, "url": self.address.url, "name": self.model, **self.card}
 
@@ -149,7 +132,7 @@ class ServerPolicy:
             )
         ahead = 4 * self.concurrency * (1 if self._singly else self.n_per_request)
         with self._connect() as link:
-            under_way: deque[Any] = deque()
+            under_way: deque[Future[list[Completion]]] = deque()
             total, start = 0, 0
             for position, request in enumerate(requests):
                 while start < len(requests) and (start <= position or total < ahead):
@@ -176,11 +159,11 @@ class ServerPolicy:
 
         async def score(link: Connection) -> list[float]:
             async def complete(prompt: str, params: SamplingParams) -> Answer:
-                return await self._complete(link, _wrapped(prompt, params), params, 1)
+                return await self._client.complete(link, _wrapped(prompt, params), params, 1)
 
-            async def echo(ids: Sequence[int], new: int) -> Mapping[str, Any]:
+            async def echo(ids: Sequence[int], new: int) -> Mapping[str, object]:
                 fields = body(model, ids, SamplingParams(), 1) | {"echo": True, "max_tokens": new}
-                return await self._send(link, "completions", fields, first_choice)
+                return await self._client.send(link, "completions", fields, first_choice)
 
             scoring = Scoring(self.address.url, complete, echo, self._echo_draws)
             try:
@@ -214,106 +197,35 @@ class ServerPolicy:
     # --- asking
 
     def _connect(self) -> Connection:
+        self._client.model = self.model
         return Connection(self.address, self.patience, self.concurrency)
 
-    async def _ask_card(self, link: Connection) -> dict[str, Any]:
-        url = self.address.url
-        try:
-            listed = await link.ask(f"{url}/models", lambda answer: answer)
-            models = [m for m in listed.get("data") or [] if isinstance(m, dict) and isinstance(m.get("id"), str)]
-        except RefusedError as error:
-            self._check_access(error)
-            models = []
-        except FailedError as error:
-            if error.away or not self._asked_model:
-                raise InputError(f"the server {url} does not answer: {error}; start it, or mend the URL") from None
-            models = []  # some serve a model and fail at listing it
-        names = [m["id"] for m in models]
-        if not self._asked_model and len(names) != 1:
-            raise InputError(f"{url} serves {', '.join(names[:8]) or 'models it does not list'}; name one with --model")
-        model = self._asked_model or names[0]
-        own = next((m for m in models if m["id"] == model), {})
-        version = ""
-        for path, field in VERSIONS:
-            if version or not urlsplit(url).path.endswith("/v1"):
-                break
-            try:
-                value = (await link.ask(f"{self.address.root}/{path}", lambda answer: answer)).get(field)
-                version = value if isinstance(value, str) else ""
-            except (RefusedError, FailedError):
-                continue
-        return {"model": model, "card": {k: own[k] for k in CARD if own.get(k) is not None}, "version": version}
-
-    def _check_access(self, error: RefusedError) -> None:
-        """Raise InputError where the server lets nobody in, or knows no such place."""
-        if error.status in (401, 403):
-            raise InputError(
-                f"{self.address.url} refuses access (HTTP {error.status}); put its key into ${self.key_variable}"
-            )
-
-    async def _complete(
-        self, link: Connection, prompt: str, params: SamplingParams, n: int, seed: int | None = None
-    ) -> Answer:
-        """Return the completions of one request."""
-        path = "chat/completions" if params.template == "chat" else "completions"
-        fields = body(self.model, prompt, params, n) | ({} if seed is None else {"seed": seed})
-        return await self._send(link, path, fields, lambda answer: Answer.of(answer, params))
-
-    async def _send(
-        self, link: Connection, path: str, fields: dict[str, Any], read: Callable[[dict[str, Any]], T]
-    ) -> T:
-        """Return what `read` makes of the answer to a request.
-
-        Optional fields that the server refuses by name are left out, and the token limit goes by the name it asks for,
-        from then on.
-        """
-        while True:
-            accepted = {k: v for k, v in fields.items() if k not in self._without}
-            chat = path.startswith("chat")
-            accepted[self._limit if chat else "max_tokens"] = accepted.pop("max_tokens")
-            try:
-                return await link.ask(f"{self.address.url}/{path}", read, accepted)
-            except RefusedError as error:
-                self._check_access(error)
-                refused = named_in(error.reason, accepted)
-                if error.status not in (400, 422):
-                    raise
-                if refused:
-                    self._without |= refused
-                elif chat and "max_tokens" in accepted and wants_other_limit(error.reason):
-                    self._limit = "max_completion_tokens"
-                else:
-                    raise
-
     async def _probe(self, link: Connection, problem: Problem, params: SamplingParams) -> Probe:
-        async def ask(prompt: str, n: int, seed: int | None = None, **changed: Any) -> Answer:
-            wanted = {"max_tokens": min(params.max_tokens, 32), "top_p": 1.0, "top_k": 0, **changed}
-            return await self._complete(link, prompt, replace(params, **wanted), n, seed)
+        limit, chat = min(params.max_tokens, 32), params.template == "chat"
+
+        async def ask(prompt: str, n: int, seed: int | None = None, *, temperature: float) -> Answer:
+            nonlocal limit
+            asked = replace(params, temperature=temperature, top_p=1.0, top_k=0)
+            answer = await self._client.complete(link, prompt, replace(asked, max_tokens=limit), n, seed)
+            if chat and limit < params.max_tokens and not any(map(shown, answer.completions)):
+                limit = params.max_tokens  # a hidden thought took every token
+                answer = await self._client.complete(link, prompt, replace(asked, max_tokens=limit), n, seed)
+            return answer
 
         prompt = _wrapped(problem.prompt, params)
         try:
-            try:
-                await ask(prompt, 1, max_tokens=1)
-            except RefusedError as error:
-                if error.status not in (400, 422):
-                    raise
-                self._without = frozenset(
-                    OPTIONAL
-                )  # it refused something without naming it: ask as plainly as possible
-                await ask(prompt, 1, max_tokens=1)
-            result = await run_probe(ask, prompt, self.seeds)
+            await self._client.knock(link, prompt, params)
+            result = await run_probe(ask, prompt, seeds=self.seeds, chat=chat)
         except RefusedError as error:
             raise InputError(
                 f"{self.address.url} refuses model {self.model!r} or this request ({self.address.clean(str(error))}); "
-                f"{'some servers need --template chat' if params.template != 'chat' else 'mend --model or the URL'}"
+                f"{'mend what it names' if chat else 'some servers need --template chat'}"
             ) from None
         except FailedError as error:
             raise ServerLostError(f"the server {self.address.url} failed while it was probed: {error}") from None
-        self.seeds = self.seeds and result.seeds != "failed" and "seed" not in self._without
+        self.seeds = self.seeds and result.seeds != "failed" and "seed" not in self._client.without
         self._singly = self.seeds or not result.n_honoured
-        if params.top_k and "top_k" in self._without:
-            raise InputError(f"{self.address.url} refuses top_k; sample with top_k 0")
-        return replace(result.without(sorted(self._without)), requests=link.requests)
+        return replace(result.without(sorted(self._client.without)), requests=link.requests)
 
     # --- drawing
 
@@ -341,7 +253,7 @@ class ServerPolicy:
             first = indices[len(got)]
             seed = rng.seed_for("server", request.problem.id, request.seed, first) % 2**31 if self.seeds else None
             try:
-                answer = await self._complete(link, prompt, params, n, seed)
+                answer = await self._client.complete(link, prompt, params, n, seed)
             except RefusedError as error:
                 if error.status in (404, 405):
                     raise ServerLostError(f"{self.address.url} no longer serves {self.model!r}: {error}") from None
@@ -349,18 +261,35 @@ class ServerPolicy:
             except FailedError as error:
                 await self._check_alive(link, error, params=params)
                 return got + [Completion(str(error), finish="error")] * missing
-            if len(answer.completions) != n:
-                self.notes[f"{n} samples asked for, {len(answer.completions)} given"] += 1
-                self._singly |= len(answer.completions) < n
+            if answer.failed:
+                self.notes["samples that the server gave up, asked for again"] += answer.failed
+            if answer.given != n:
+                self.notes[f"{n} samples asked for, {answer.given} given"] += 1
+                self._singly |= answer.given < n
+            self._look_at_size(answer, prompt)
             got += apart(answer.completions[:n], prompt)
         return got
+
+    def _look_at_size(self, answer: Answer, prompt: str) -> None:
+        """Note where the server's count of a prompt's tokens shows that it cut it.
+
+        It counts too few for a long prompt, or the same greatest number for three prompts of very different lengths.
+        """
+        size, length = answer.prompt_size or 0, len(prompt.encode())
+        if size > self._most_tokens:
+            self._most_tokens, self._lengths = size, set()
+        if size == self._most_tokens >= _LIKELY_LIMIT:
+            self._lengths.add(length)
+        capped = len(self._lengths) >= 3 and max(self._lengths) > 1.25 * min(self._lengths)
+        if answer.cuts(prompt) or (capped and length in self._lengths):
+            self.notes[f"prompts that it seems to cut at {size} tokens, by its own count"] += 1
 
     async def _check_alive(self, link: Connection, error: FailedError, params: SamplingParams) -> None:
         """Raise ServerLostError unless the server still answers something simple: then this request is at fault."""
         reason = str(error)
         if not error.away:
             try:
-                await self._complete(link, "Hello", replace(params, max_tokens=1), 1)
+                await self._client.complete(link, "Hello", replace(params, max_tokens=1), 1)
                 return
             except (FailedError, RefusedError) as also:
                 reason = str(also)
