@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from goldpanner.store import Store
+from goldpanner.store.findings import FindingRecord, MissionRecord, StudyText
 from goldpanner.studies import mission
 from goldpanner.studies.decide import Effect
-from goldpanner.studies.study import Finding, Plot, Study, StudyText, record
+from goldpanner.studies.study import Finding, Plot, Study, judge_results
 from goldpanner.types import Estimate
 
 HOSTILE = "<script>alert(1)</script> {{7*7}} </script><!-- <img src=x onerror=alert(2)> ' \" &"
@@ -83,7 +84,7 @@ def rows() -> list[dict[str, Any]]:
 
 def finding(
     *predictions: str, quick: bool = False, plots: Sequence[Plot] | None = None, name: str = "made-up", **words: Any
-) -> dict[str, Any]:
+) -> FindingRecord:
     """Return the record of a study with predictions named after their `STATES`; `words` as for `text`."""
     effects = {
         prediction: [
@@ -101,16 +102,14 @@ def finding(
         "quick": quick,
         "versions": {"torch": "2"},
     }
-    return {**record(study, [{}, {}, {}]), **more}
+    return FindingRecord(**dict(judge_results(study, [{}, {}, {}])), id=name, rule="", **more)
 
 
-def write_studies(
-    root: Path, findings: Mapping[str, Mapping[str, Any]], texts: Mapping[str, StudyText]
-) -> dict[str, Any]:
+def write_studies(root: Path, findings: Mapping[str, FindingRecord], texts: Mapping[str, StudyText]) -> MissionRecord:
     """Keep findings and the mission's record in `root`; return the latter."""
     store = Store(root / "store")
     for name, found in findings.items():
-        store.put("findings", name, found)
-    judged = {**mission.judge_sentences(findings, texts), "command": "goldpanner study all"}
-    store.put("studies", "mission", judged)
+        store.put(found.model_copy(update={"id": name}))
+    judged = mission.judge_sentences(findings, texts, "goldpanner study all")
+    store.put(judged)
     return judged

@@ -15,8 +15,9 @@ from goldpanner.report import plots
 from goldpanner.report.pages import mission as pages
 from goldpanner.report.pages import study
 from goldpanner.report.ui_text import LANGUAGES, words
+from goldpanner.store.findings import EffectRecord, PlotRecord, Words, WorldEstimate
 from goldpanner.studies import claims, mission
-from goldpanner.studies.study import Plot, StudyText, read_text
+from goldpanner.studies.study import Plot, read_text
 from synthetic_study import HOSTILE, STATES, finding, rows, text, write_studies
 
 WRITTEN = [
@@ -61,9 +62,7 @@ class Reader(HTMLParser):
 
 
 def draw(found, language="en"):
-    return Reader(
-        study.study_page(found, {"reweights": {"en": "R.", "zh": "重。"}}, language, {"command": "goldpanner x"})
-    )
+    return Reader(study.study_page(found, {"reweights": Words(en="R.", zh="重。")}, language, "goldpanner x"))
 
 
 # --- sentences
@@ -96,9 +95,9 @@ def test_every_sentence_is_told_in_both_languages_with_evidence_and_what_would_c
 
 def judged(*findings, texts=()):
     found = {f"s{i}": f for i, f in enumerate(findings)}
-    told = {name: StudyText.model_validate(f["text"]) for name, f in found.items()}
+    told = {name: f.text for name, f in found.items()}
     told |= {f"t{i}": t for i, t in enumerate(texts)}
-    return {s["id"]: s["word"] for s in mission.judge_sentences(found, told)["sentences"]}
+    return {s.id: s.word for s in mission.judge_sentences(found, told).sentences}
 
 
 @pytest.mark.parametrize(
@@ -144,9 +143,9 @@ def test_the_page_of_every_verdict_says_it(state, language):
     found = finding(state, supports=["reweights"])
     page, word = draw(found, language), words(language)
     assert page.language == word["language"]
-    assert word[found["word"]] in page.text
-    assert word[found["word"] + "_means"] in page.text
-    assert ("#open" in page.links) == (found["word"] == "undecided")
+    assert word[found.word] in page.text
+    assert word[found.word + "_means"] in page.text
+    assert ("#open" in page.links) == (found.word == "undecided")
     assert study.file_name("mission", language) + "#reweights" in page.links
     assert "https://arxiv.org/abs/2504.13837" in page.links
     assert len(page.charts) == 2
@@ -166,6 +165,14 @@ def test_figures_are_those_of_the_record():
     assert "≥ 0.5" in page
 
 
+def world_estimate(value, low, high, side):
+    return WorldEstimate(value=value, low=low, high=high, side=side, level=0.95, method="given")
+
+
+def effect_record(low, high, *estimates):
+    return EffectRecord(condition="first", low=low, high=high, state="open", more=None, estimates=estimates)
+
+
 @pytest.mark.parametrize(
     ("effect", "estimate", "says"),
     [
@@ -181,14 +188,13 @@ def test_figures_are_those_of_the_record():
     ],
 )
 def test_intervals_in_words(effect, estimate, says):
-    given = dict(zip(("value", "low", "high", "side"), estimate))
-    assert study.interval(given, {"low": effect[0], "high": effect[1]}) == says
+    assert study.interval(world_estimate(*estimate), effect_record(*effect)) == says
 
 
 def test_a_strip_puts_estimates_where_they_are():
-    (effect,) = study.effects(
-        finding("conditional"), finding("conditional")["predictions"]["conditional"]["effects"], "en"
-    )[:1]
+    (effect,) = study.effects(finding("conditional"), finding("conditional").predictions["conditional"].effects, "en")[
+        :1
+    ]
     strip = effect["strip"]
     (edge,) = strip.edges
     assert strip.band == (edge, study.WIDTH)
@@ -197,11 +203,7 @@ def test_a_strip_puts_estimates_where_they_are():
 
 
 def test_a_scale_over_many_decades_is_logarithmic():
-    effect = {
-        "low": None,
-        "high": 1e-6,
-        "estimates": [dict(zip(("value", "low", "high", "side"), (1e-2, 0.0, 2e-2, "no")))],
-    }
+    effect = effect_record(None, 1e-6, world_estimate(1e-2, 0.0, 2e-2, "no"))
     strip = study.strip(effect, study._scale([effect]))
     (low, high, value, _) = strip.lines[0]
     assert low == 0.0
@@ -251,12 +253,16 @@ def names(**series):
     return plots.Names("title", "caption", "x axis", "y axis", series)
 
 
+def plot(rows, log_x, log_y, lines):
+    return PlotRecord(title="curve", rows=rows, log_x=log_x, log_y=log_y, lines=lines)
+
+
 def drawn_rows(figure):
     return [r for chart in figure.charts for data in chart.spec["datasets"].values() for r in data]
 
 
 def test_a_plot_has_a_panel_each_and_every_row():
-    figure = plots.figure({"rows": rows(), "log_x": True, "log_y": False, "lines": True}, names(one="eins"))
+    figure = plots.figure(plot(rows(), True, False, True), names(one="eins"))
     assert [chart.title for chart in figure.charts] == ["left", "right"]
     assert [key.look.label for key in figure.legend] == ["eins", "two"]
     marks = [layer["mark"]["type"] for layer in figure.charts[0].spec["layer"]]
@@ -267,23 +273,23 @@ def test_a_plot_has_a_panel_each_and_every_row():
 
 
 def test_points_without_lines_have_their_intervals_as_strokes():
-    figure = plots.figure({"rows": rows(), "log_x": False, "log_y": True, "lines": False}, names())
+    figure = plots.figure(plot(rows(), False, True, False), names())
     assert [layer["mark"]["type"] for layer in figure.charts[0].spec["layer"]] == ["rule", "point"]
 
 
 def test_what_has_no_place_on_a_log_axis_is_left_out_and_told():
     given = [{"x": x, "y": y, "series": "a"} for x, y in ((0, 1.0), (1, 0.0), (1, 2.0), (2, None), (3, float("nan")))]
-    figure = plots.figure({"rows": given, "log_x": True, "log_y": True, "lines": True}, names())
+    figure = plots.figure(plot(given, True, True, True), names())
     assert "2 points" in figure.caption
     assert {(r["x"], r["y"]) for r in drawn_rows(figure)} == {(1, 2.0)}
-    empty = plots.figure({"rows": given[:1], "log_x": True, "log_y": False, "lines": True}, names(), "zh")
+    empty = plots.figure(plot(given[:1], True, False, True), names(), "zh")
     assert not empty.charts
     assert "没有可画的数据" in empty.caption
 
 
 def test_many_series_are_told_apart():
     given = [{"x": x, "y": x * s, "series": s} for s in range(12) for x in (1, 2)]
-    figure = plots.figure({"rows": given, "log_x": False, "log_y": False, "lines": True}, names())
+    figure = plots.figure(plot(given, False, False, True), names())
     looks = [(k.look.color, k.look.dash, k.look.shape) for k in figure.legend]
     assert len(set(looks)) == 12
 
@@ -297,7 +303,7 @@ def root(tmp_path) -> Path:
         "lima": finding("held", supports=["form-only"]),
         "relay": finding(*STATES, supports=["reweights"], against=["composes"]),
     }
-    texts = {name: StudyText.model_validate(f["text"]) for name, f in found.items()}
+    texts = {name: f.text for name, f in found.items()}
     write_studies(tmp_path, found, texts | {"forecast": text(["held"], supports=["ceiling"])})
     return tmp_path
 
@@ -334,9 +340,9 @@ def test_the_mission_page_gives_each_sentence_its_word_evidence_and_figures(root
 
 def test_conditions_change_sides_with_a_prediction_that_is_against(root):
     found = {"relay": finding("conditional", supports=["reweights"], against=["composes"])}
-    record = mission.judge_sentences(found, {"relay": StudyText.model_validate(found["relay"]["text"])})
+    record = mission.judge_sentences(found, {"relay": found["relay"].text})
     titles = {"relay": "T"}
-    by_id = {s["id"]: s["evidence"] for s in record["sentences"]}
+    by_id = {s.id: s.evidence for s in record.sentences}
 
     def places(sentence):
         return {name: where for name, [(_, where)] in pages._places(by_id[sentence], found, titles, "en")}
@@ -392,7 +398,7 @@ def test_an_unknown_language_and_an_empty_folder_are_told(tmp_path):
 
 def test_a_page_without_plots_or_published_figures(tmp_path):
     found = finding("held", plots=[Plot("curve", [])])
-    found["text"]["published"] = []
+    found = found.model_copy(update={"text": found.text.model_copy(update={"published": ()})})
     page = draw(found)
     assert "There is nothing to draw" in page.text
     assert "No published figure" in page.text

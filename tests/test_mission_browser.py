@@ -4,7 +4,6 @@ import pytest
 
 from goldpanner.report.pages import mission as pages
 from goldpanner.report.ui_text import LANGUAGES
-from goldpanner.studies.study import StudyText
 from synthetic_study import HOSTILE, STATES, finding, write_studies
 from test_report_browser import DESKTOP, PHONE, browser, pytestmark  # noqa: F401
 
@@ -16,7 +15,7 @@ def root(tmp_path_factory):
         "lima": finding(*STATES, supports=["reweights", "composes"], quick=True),
         "relay": finding("held", against=["reweights"], say=HOSTILE),
     }
-    write_studies(folder, found, {name: StudyText.model_validate(f["text"]) for name, f in found.items()})
+    write_studies(folder, found, {name: f.text for name, f in found.items()})
     for language in LANGUAGES:
         pages.build_studies(folder, language)
     return folder

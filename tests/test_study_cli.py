@@ -12,6 +12,7 @@ from goldpanner.cli import application, display_study
 from goldpanner.errors import GoldpannerError, Interrupted
 from goldpanner.progress import Event
 from goldpanner.store import Store
+from goldpanner.store.findings import MISSION, FindingRecord, MissionRecord
 from goldpanner.studies import claims, mission, runner
 from goldpanner.studies import study as studies
 from goldpanner.studies.decide import Effect
@@ -216,8 +217,8 @@ def test_bars_keep_one_line_a_worker():
 def test_what_is_kept_names_the_versions_that_made_it():
     call("alpha", "--worlds", 1)
     store = Store(Path("runs/studies/store"))
-    assert "torch" in store.get("findings", "alpha")["versions"]
-    assert store.get("studies", "mission")["command"]
+    assert "torch" in store.get(FindingRecord, "alpha").versions
+    assert store.get(MissionRecord, MISSION).command
 
 
 def test_study_all_and_names_mixed_run_each_once():

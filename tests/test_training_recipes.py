@@ -140,7 +140,7 @@ def test_r1_trains_its_four_stages_and_the_store_knows_where_each_came_from(r1, 
     start = LocalPolicy.from_pretrained(base).id
     parents = [run.parent_policy for run in runs.values()]
     assert parents == [start, runs["cold-start"].policy, start, runs["rejection-sft"].policy]
-    assert len({run["policy"] for run in runs.values()} | {start}) == 5
+    assert len({run.policy for run in runs.values()} | {start}) == 5
     assert LocalPolicy.from_pretrained(r1 / "stages" / "final-rl" / "model").id == runs["final-rl"].policy
     # the rejection stage was sampled from the RL model
     assert {s.policy for s in store.samples(run="rejection-sft")} == {runs["reasoning-rl"].policy}

@@ -8,7 +8,7 @@ import pytest
 from goldpanner.studies import statistics
 from goldpanner.studies.claims.absent_knowledge import ARMS, REWARDS, STUDY, between
 from goldpanner.studies.statistics import log_mean_p
-from goldpanner.studies.study import record
+from goldpanner.studies.study import judge_results
 
 BASE = dict(zip(ARMS, (1e-22, 1e-9, 1e-7, 1e-6, 1e-4, 1e-2, 0.4)))
 ROLLOUTS = 38_400
@@ -89,9 +89,9 @@ def test_the_mean_of_tiny_probabilities_does_not_underflow():
 
 
 def test_the_page_has_its_record():
-    kept = record(STUDY, [world(LEARNT, LEARNT | LOST) for _ in range(3)])
-    assert "38,400" in kept["found"]["en"]
-    assert "38,400" in kept["found"]["zh"]
-    rows = kept["plots"][0]["rows"]
+    kept = judge_results(STUDY, [world(LEARNT, LEARNT | LOST) for _ in range(3)])
+    assert "38,400" in kept.found["en"]
+    assert "38,400" in kept.found["zh"]
+    rows = kept.plots[0].rows
     assert len(rows) == 3 * len(ARMS) * len(REWARDS)
     assert all(row["x"] > 0 and row["y"] > 0 for row in rows)

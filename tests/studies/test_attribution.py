@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from goldpanner.studies.claims.attribution import CELLS, FACTORIALS, SETS, STUDY, cell_table, contrast, variance_shares
-from goldpanner.studies.study import record
+from goldpanner.studies.study import judge_results
 
 
 def world(seed=0, problems=300, p=None, noise=1.0):
@@ -58,10 +58,10 @@ def test_few_problems_leave_it_undecided():
 
 
 def test_the_page_has_its_record():
-    kept = record(STUDY, [world(seed, p=credo) for seed in range(3)])
-    assert kept["word"] == "held"
-    assert {row["series"] for row in kept["plots"][0]["rows"]} == {"pretraining", "sft", "rl"}
-    assert len(kept["plots"][1]["rows"]) == 3 * len(CELLS) * 18
+    kept = judge_results(STUDY, [world(seed, p=credo) for seed in range(3)])
+    assert kept.word == "held"
+    assert {row["series"] for row in kept.plots[0].rows} == {"pretraining", "sft", "rl"}
+    assert len(kept.plots[1].rows) == 3 * len(CELLS) * 18
 
 
 def test_contrasts_are_the_differences_of_means_they_are_said_to_be():

@@ -6,7 +6,7 @@ import torch
 
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.studies.claims.cold_start import EXAMPLES, NAMES, ROLLOUTS, STUDY, rollouts_until, style
-from goldpanner.studies.study import record
+from goldpanner.studies.study import judge_results
 from goldpanner.tasks import World
 from goldpanner.train.model import ModelConfig, build_model, build_tokenizer
 from goldpanner.types import Problem
@@ -80,14 +80,14 @@ def test_rollouts_until_a_reward_counts_what_was_drawn_before():
 
 
 def test_the_page_has_its_record():
-    kept = record(STUDY, [world() for _ in range(3)])
+    kept = judge_results(STUDY, [world() for _ in range(3)])
     for language in ("en", "zh"):
-        assert "1e-5+8 5,376 / 5,376 / 5,376" in kept["found"][language]
-        assert "1e-5+0 – / – / –" in kept["found"][language]
-    levels, course = (plot["rows"] for plot in kept["plots"])
+        assert "1e-5+8 5,376 / 5,376 / 5,376" in kept.found[language]
+        assert "1e-5+0 – / – / –" in kept.found[language]
+    levels, course = (plot.rows for plot in kept.plots)
     assert len(levels) == 3 * 2 * 2 * len(NAMES)
     assert len(course) == 3 * 2 * len(NAMES) * 60
-    named = set(kept["text"]["series"])
+    named = set(kept.text.series)
     assert {row["series"] for row in (*levels, *course)} | {row["panel"] for row in course} <= named
 
 

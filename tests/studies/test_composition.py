@@ -7,7 +7,7 @@ import pytest
 
 from goldpanner.studies import statistics
 from goldpanner.studies.claims.composition import ARMS, DEPTHS, SPECTRA, STUDY, log_mean_ratio
-from goldpanner.studies.study import record
+from goldpanner.studies.study import judge_results
 
 
 @pytest.fixture(autouse=True)
@@ -92,7 +92,7 @@ def test_the_ratio_is_that_of_the_means_however_small():
 
 
 def test_the_page_has_its_record():
-    kept = record(STUDY, [world(routes, same, routes, seed=s) for s in range(3)])
-    assert kept["word"] == "held"
-    assert "d3" in kept["found"]["zh"]
-    assert len(kept["plots"][0]["rows"]) == 3 * len(SPECTRA) * len(ARMS) * len(DEPTHS)
+    kept = judge_results(STUDY, [world(routes, same, routes, seed=s) for s in range(3)])
+    assert kept.word == "held"
+    assert "d3" in kept.found["zh"]
+    assert len(kept.plots[0].rows) == 3 * len(SPECTRA) * len(ARMS) * len(DEPTHS)

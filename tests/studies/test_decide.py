@@ -103,7 +103,7 @@ def test_combine(words, said):
 
 
 def test_effects_as_json_have_no_infinities():
-    record = effect(0.1).to_json()
-    assert record["high"] is None
-    assert record["more"] is None
-    assert record["state"] == "open"
+    record = effect(0.1).record()
+    assert record.high is None
+    assert record.more is None
+    assert record.state == "open"

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from goldpanner import rng
-from goldpanner.studies.claims.forecast import AGGREGATE, BASES, STUDY, facts, fate, weakest_fact
+from goldpanner.studies.claims.forecast import AGGREGATE, BASES, STUDY, facts, fate_auc, weakest_fact
 from goldpanner.studies.statistics import auc
-from goldpanner.studies.study import record
+from goldpanner.studies.study import judge_results
 from goldpanner.tasks import World
 
 
@@ -76,14 +76,14 @@ def test_worlds_without_both_fates_are_undefined():
     result = world(0, good=KNOWING)
     for base in result.values():
         base["after"] = [-9.0] * len(base["after"])
-    assert np.isnan(fate(result, "log-p").value)
+    assert np.isnan(fate_auc(result, "log-p").value)
     assert words([result])["fate"] == "undecided"
 
 
 def test_fate_is_the_mean_auc_of_the_bases():
     result = world(0, fate_seen=0.2)
     each = [auc(base["scores"]["draws"], np.exp(base["after"]) > 0.5) for base in result.values()]
-    assert fate(result, "draws").value == pytest.approx(np.mean(each))
+    assert fate_auc(result, "draws").value == pytest.approx(np.mean(each))
 
 
 def test_fate_looks_only_at_the_unsolved_when_asked():
@@ -91,14 +91,14 @@ def test_fate_looks_only_at_the_unsolved_when_asked():
     for base in result.values():
         base["scores"]["draws"] = [1 if after > -1 else 0 for after in base["after"]]
         base["scores"]["log-p"] = [-score for score in base["scores"]["draws"]]
-    assert fate(result, "log-p").value == 0
-    assert np.isnan(fate(result, "log-p", unsolved=True).value)
+    assert fate_auc(result, "log-p").value == 0
+    assert np.isnan(fate_auc(result, "log-p", unsolved=True).value)
 
 
 def test_the_page_has_its_record():
-    kept = record(STUDY, [world(seed, good=KNOWING) for seed in range(3)])
-    assert "24 bases" in kept["found"]["en"]
-    assert {row["series"] for row in kept["plots"][0]["rows"]} == set(BASES)
+    kept = judge_results(STUDY, [world(seed, good=KNOWING) for seed in range(3)])
+    assert "24 bases" in kept.found["en"]
+    assert {row["series"] for row in kept.plots[0].rows} == set(BASES)
 
 
 def test_facts_follow_the_chain():

@@ -9,6 +9,7 @@ import pytest
 from goldpanner.errors import InputError
 from goldpanner.runs import stages
 from goldpanner.store import Store
+from goldpanner.store.findings import ForecastRecord
 from goldpanner.studies import claims, runner
 from goldpanner.studies.decide import Effect
 from goldpanner.studies.lab import Lab, StudyScale
@@ -124,11 +125,12 @@ def test_a_model_is_its_own_origin(lab, base):
 
 
 def test_a_forecast_is_never_replaced(lab):
-    lab.forecast("w0", {"pass@1": 0.5})
-    lab.forecast("w0", {"pass@1": 0.9})
-    kept = lab.store.get("forecasts", "w0")
-    assert kept["pass@1"] == 0.5
-    assert kept["made"].endswith("Z")
+    first = lab.forecast("w0", "base", {"pass@1": 0.5}, {"draws": [3, 0]})
+    assert lab.forecast("w0", "base", {"pass@1": 0.9}, {"draws": [5, 0]}) == first
+    kept = lab.store.get(ForecastRecord, "w0")
+    assert kept == first
+    assert kept.aggregate == {"pass@1": 0.5}
+    assert kept.made.endswith("Z")
 
 
 CALLS = []
@@ -154,7 +156,7 @@ def fake(monkeypatch):
         "found": {"en": "f", "zh": "果"},
         "plots": {},
     }
-    from goldpanner.studies.study import StudyText
+    from goldpanner.store.findings import StudyText
 
     study = Study("fake", measure, judge)
     monkeypatch.setattr(Study, "text", StudyText.model_validate(text))
@@ -172,7 +174,7 @@ def test_a_job_is_done_once_and_again_only_when_its_method_changed(fake, tmp_pat
     first = runner.conduct(["fake"], tmp_path / "s", TINY, lambda event: None)
     again = runner.conduct(["fake"], tmp_path / "s", TINY, lambda event: None)
     assert CALLS == [0, 1]
-    assert first["fake"]["word"] == again["fake"]["word"] == "held"
+    assert first["fake"].word == again["fake"].word == "held"
     monkeypatch.setattr(runner, "getsource", lambda module: "another method")
     runner.conduct(["fake"], tmp_path / "s", TINY, lambda event: None)
     assert CALLS == [0, 1, 0, 1]

@@ -7,7 +7,7 @@ import torch
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.studies import statistics
 from goldpanner.studies.claims.lima import KINDS, SIZES, STUDY, TASKS, UNNAMED, base_ranks, greedy
-from goldpanner.studies.study import record
+from goldpanner.studies.study import judge_results
 from goldpanner.tasks import World
 from goldpanner.train.model import ModelConfig, build_model, build_tokenizer
 from goldpanner.types import Problem
@@ -88,12 +88,12 @@ def test_a_world_without_contested_questions_does_not_judge_them():
 
 
 def test_the_page_has_its_record():
-    kept = record(STUDY, [world() for _ in range(2)])
+    kept = judge_results(STUDY, [world() for _ in range(2)])
     for language in ("en", "zh"):
-        assert "web >3 0.100 / 0.100" in kept["found"][language]
-    rows = kept["plots"][0]["rows"]
+        assert "web >3 0.100 / 0.100" in kept.found[language]
+    rows = kept.plots[0].rows
     assert len(rows) == 2 * len(KINDS) * (1 + len(UNNAMED)) * len(SIZES)
-    assert {row["series"] for row in rows} | {row["panel"] for row in rows} <= set(kept["text"]["series"])
+    assert {row["series"] for row in rows} | {row["panel"] for row in rows} <= set(kept.text.series)
 
 
 @pytest.fixture

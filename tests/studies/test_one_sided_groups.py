@@ -8,7 +8,7 @@ import torch
 
 from goldpanner import rng
 from goldpanner.studies.claims.one_sided_groups import ARMS, STATES, STUDY, expected_shares
-from goldpanner.studies.study import record
+from goldpanner.studies.study import judge_results
 from goldpanner.train.groups import group_states
 
 PREDICTIONS = ("law", "starves", "wrong-remain", "no-free-lunch", "hard-stay")
@@ -104,10 +104,10 @@ def test_without_hard_problems_nothing_is_said_of_them():
 
 
 def test_the_page_has_its_record():
-    kept = record(STUDY, [world()] * 3)
-    assert "61,440" in kept["found"]["en"]
-    assert "61,440" in kept["found"]["zh"]
-    shares, remedies = (plot["rows"] for plot in kept["plots"])
+    kept = judge_results(STUDY, [world()] * 3)
+    assert "61,440" in kept.found["en"]
+    assert "61,440" in kept.found["zh"]
+    shares, remedies = (plot.rows for plot in kept.plots)
     assert len(shares) == 3 * 2 * len(STATES) * 16
     assert len(remedies) == 3 * len(ARMS) * 3
     assert {row["series"] for row in remedies} == set(ARMS)

@@ -7,7 +7,7 @@ import pytest
 
 from goldpanner import rng
 from goldpanner.studies.claims.ppo_vs_grpo import HELD_OUT, SILENCED, STUDY, TRAINED, Silent, cost
-from goldpanner.studies.study import record
+from goldpanner.studies.study import judge_results
 from goldpanner.tasks import World
 from goldpanner.types import Completion
 
@@ -62,9 +62,9 @@ def test_few_problems_leave_it_undecided():
 
 
 def test_the_page_has_its_record():
-    kept = record(STUDY, [world(seed, grpo=GRPO, ppo=PPO) for seed in range(3)])
-    assert kept["word"] == "held"
-    assert {row["series"] for row in kept["plots"][0]["rows"]} == {"base", "grpo", "ppo"}
+    kept = judge_results(STUDY, [world(seed, grpo=GRPO, ppo=PPO) for seed in range(3)])
+    assert kept.word == "held"
+    assert {row["series"] for row in kept.plots[0].rows} == {"base", "grpo", "ppo"}
 
 
 def test_silenced_questions_are_wrong_and_the_others_judged():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from goldpanner.studies.claims.relay import DEPTHS, MIXES, SPECTRA, STUDY, rise, window
-from goldpanner.studies.study import record
+from goldpanner.studies.study import judge_results
 
 STEPS = 40
 
@@ -88,6 +88,6 @@ def test_the_rise_is_paired_over_problems():
 
 
 def test_the_page_has_its_record():
-    kept = record(STUDY, [world(EXPECTED, seed=s) for s in range(3)])
-    assert kept["word"] == "held"
-    assert len(kept["plots"][0]["rows"]) == 3 * len(SPECTRA) * len(DEPTHS) * len(MIXES) * (STEPS + 1)
+    kept = judge_results(STUDY, [world(EXPECTED, seed=s) for s in range(3)])
+    assert kept.word == "held"
+    assert len(kept.plots[0].rows) == 3 * len(SPECTRA) * len(DEPTHS) * len(MIXES) * (STEPS + 1)

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 
 from goldpanner.studies.claims.sharpen_or_expand import HELD_OUT, SPECTRA, STUDY, TRAINED
-from goldpanner.studies.study import record
+from goldpanner.studies.study import judge_results
 
 
 def world(gap, no_gap, problems=256, seed=0):
@@ -83,7 +83,7 @@ def test_origins_are_counted_and_the_page_has_its_record():
         {"label": "amplified", "p_base": 1e-5, "exact": -12.0},
         {"label": "new at this resolution", "p_base": 0.0, "exact": -60.0},
     ]
-    kept = record(STUDY, results)
-    assert "1 were amplified and 1 are new" in kept["found"]["en"]
-    assert kept["word"] in ("held", "conditional", "undecided")
-    assert {row["series"] for row in kept["plots"][0]["rows"]} == {"base", "rl"}
+    kept = judge_results(STUDY, results)
+    assert "1 were amplified and 1 are new" in kept.found["en"]
+    assert kept.word in ("held", "conditional", "undecided")
+    assert {row["series"] for row in kept.plots[0].rows} == {"base", "rl"}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from goldpanner.studies.claims.spurious_reward import ARMS, SETS, STUDY, route_parts
-from goldpanner.studies.study import record
+from goldpanner.studies.study import judge_results
 from goldpanner.types import Problem
 
 BASE = {"form": 0.35, "known": 0.9, "contested": 0.4}
@@ -77,9 +77,9 @@ def test_a_true_reward_without_gain_has_no_shares():
 
 
 def test_the_page_has_its_record():
-    kept = record(STUDY, [world(seed, **PREDICTED) for seed in range(3)])
-    assert kept["word"] == "held"
-    assert {row["series"] for row in kept["plots"][0]["rows"]} == {"base", *ARMS}
+    kept = judge_results(STUDY, [world(seed, **PREDICTED) for seed in range(3)])
+    assert kept.word == "held"
+    assert {row["series"] for row in kept.plots[0].rows} == {"base", *ARMS}
 
 
 def test_form_and_facts_are_the_tokens_of_each_kind():

@@ -11,7 +11,7 @@ from goldpanner.studies.claims.support_by_importance_sampling import (
     told,
     worlds_columns,
 )
-from goldpanner.studies.study import record
+from goldpanner.studies.study import judge_results
 from goldpanner.types import Completion, Outcome, Problem, Sample, Verdict
 
 LOG10 = np.log(10)
@@ -79,9 +79,9 @@ def test_few_problems_leave_it_undecided():
 
 
 def test_the_page_has_its_record():
-    kept = record(STUDY, [world(seed) for seed in range(3)])
-    assert "240 / 240 / 240" in kept["found"]["en"]
-    assert {row["panel"] for row in kept["plots"][0]["rows"]} == set(PROPOSALS)
+    kept = judge_results(STUDY, [world(seed) for seed in range(3)])
+    assert "240 / 240 / 240" in kept.found["en"]
+    assert {row["panel"] for row in kept.plots[0].rows} == set(PROPOSALS)
 
 
 class Listed:

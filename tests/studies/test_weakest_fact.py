@@ -8,7 +8,7 @@ import pytest
 from goldpanner import rng as streams
 from goldpanner.studies import statistics
 from goldpanner.studies.claims.weakest_fact import SPECTRA, STUDY, facts_known, needed, solved_by_decade, weakest
-from goldpanner.studies.study import record
+from goldpanner.studies.study import judge_results
 from goldpanner.tasks import World, WorldConfig
 
 
@@ -118,7 +118,7 @@ def test_shares_by_decade_leave_out_thin_decades():
 
 
 def test_the_page_has_its_record():
-    kept = record(STUDY, [world("weakest", seed=s) for s in range(3)])
-    assert kept["word"] == "held"
-    assert "below 1e-3 alone" in " ".join(kept["found"]["en"].split())
-    assert {row["series"] for row in kept["plots"][0]["rows"]} == {"own", "weakest"}
+    kept = judge_results(STUDY, [world("weakest", seed=s) for s in range(3)])
+    assert kept.word == "held"
+    assert "below 1e-3 alone" in " ".join(kept.found["en"].split())
+    assert {row["series"] for row in kept.plots[0].rows} == {"own", "weakest"}

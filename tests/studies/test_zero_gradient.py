@@ -25,7 +25,7 @@ from goldpanner.studies.claims.zero_gradient import (
     take_off,
     take_off_adam,
 )
-from goldpanner.studies.study import record
+from goldpanner.studies.study import judge_results
 
 PREDICTIONS = ("zero", "proportional", "measured", "take-off", "speed", "adam", "adam-levels")
 
@@ -165,10 +165,10 @@ def test_runs_that_did_not_arrive_and_gradients_that_underflow_are_undecided():
 
 
 def test_the_page_has_its_record():
-    kept = record(STUDY, [world()] * 3)
-    assert "maxrl-32" in kept["found"]["en"]
-    assert "maxrl-32" in kept["found"]["zh"]
-    gradients, steps = (plot["rows"] for plot in kept["plots"])
+    kept = judge_results(STUDY, [world()] * 3)
+    assert "maxrl-32" in kept.found["en"]
+    assert "maxrl-32" in kept.found["zh"]
+    gradients, steps = (plot.rows for plot in kept.plots)
     assert len(gradients) == len(CELLS) * (len(GRID) + 3 * len(SAMPLED))
     assert len(steps) == len(CELLS) * 3 * (len(STARTS) + len(ADAM_STARTS))
     assert all(row["x"] > 0 and row["y"] > 0 for row in gradients + steps)

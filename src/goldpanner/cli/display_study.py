@@ -13,9 +13,10 @@ from goldpanner.report.ui_text import words
 
 if TYPE_CHECKING:
     from goldpanner.progress import Event
+    from goldpanner.store.findings import FindingRecord, MissionRecord, Word
 
 STYLES = {"held": "green", "false": "red", "conditional": "yellow", "undecided": "dim", None: "dim"}
-VERDICTS = ("held", "false", "conditional", "undecided")
+VERDICTS: tuple["Word", ...] = ("held", "false", "conditional", "undecided")
 
 
 class StudyBars:
@@ -72,26 +73,30 @@ class StudyBars:
 
 
 def outcome(
-    records: Mapping[str, Any], mission: Mapping[str, Any], folder: Path, paths: Mapping[str, Path], language: str
+    records: "Mapping[str, FindingRecord]",
+    mission: "MissionRecord",
+    folder: Path,
+    paths: Mapping[str, Path],
+    language: str,
 ) -> None:
     """Print every study's verdict, every sentence's, and where the pages are."""
     word = words(language)
-    if mission["quick"]:
+    if mission.quick:
         console.print(f"\n[bold yellow]{word['notice']}[/]", highlight=False)
     heads = [word[f"short_{verdict}"] for verdict in VERDICTS]
     table = _table(word["study"], word["verdict"], *heads, word["minute"])
     for column in table.columns[2:]:
         column.justify, column.no_wrap = "right", True
     for name, record in records.items():
-        verdicts = [prediction["word"] for prediction in record["predictions"].values()]
+        verdicts = [prediction.word for prediction in record.predictions.values()]
         counts = [str(verdicts.count(verdict) or "·") for verdict in VERDICTS]
-        minutes = sum(record["seconds"].values()) / 60
-        table.add_row(name, _verdict(record["word"], word), *counts, f"{minutes:.1f}")
+        minutes = sum(record.seconds.values()) / 60
+        table.add_row(name, _verdict(record.word, word), *counts, f"{minutes:.1f}")
     console.print()
     console.print(table)
     table = _table(word["sentences"], word["verdict"])
-    for sentence in mission["sentences"]:
-        table.add_row(sentence["text"][language], _verdict(sentence["word"], word))
+    for sentence in mission.sentences:
+        table.add_row(sentence.text.of(language), _verdict(sentence.word, word))
     console.print()
     console.print(table)
     pages = [str(paths[name]) for name in records][:3] + (["..."] if len(records) > 3 else [])

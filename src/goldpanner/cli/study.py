@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from goldpanner.cli.app import app
 from goldpanner.cli.options import AsJson
 from goldpanner.cli.run import command_line
 from goldpanner.errors import InputError, Interrupted, need_lab
+
+if TYPE_CHECKING:
+    from goldpanner.store.findings import FindingRecord, MissionRecord
 
 FOLDER, QUICK_FOLDER = Path("runs") / "studies", Path("runs") / "studies-quick"
 
@@ -73,14 +76,16 @@ def _conduct(names: list[str], folder: Path, quick: bool, worlds: int | None, la
         display_study.outcome(records, concluded, folder, paths, lang)
 
 
-def _json(records: dict[str, Any], concluded: dict[str, Any], folder: Path, paths: dict[str, Path]) -> dict[str, Any]:
-    keys = ("word", "predictions", "worlds", "seconds", "quick")
+def _json(
+    records: "dict[str, FindingRecord]", mission: "MissionRecord", folder: Path, paths: dict[str, Path]
+) -> dict[str, object]:
+    keys = {"word", "predictions", "worlds", "seconds", "quick"}
     return {
         "folder": str(folder),
         "studies": {
-            name: {**{key: record[key] for key in keys}, "page": str(paths[name])} for name, record in records.items()
+            name: {**record.model_dump(include=keys), "page": str(paths[name])} for name, record in records.items()
         },
-        "sentences": {sentence["id"]: sentence["word"] for sentence in concluded["sentences"]},
+        "sentences": {sentence.id: sentence.word for sentence in mission.sentences},
         "mission": str(paths["mission"]),
     }
 
@@ -88,16 +93,17 @@ def _json(records: dict[str, Any], concluded: dict[str, Any], folder: Path, path
 def _list(folder: Path, lang: str, as_json: bool) -> None:
     from goldpanner.cli import display_study
     from goldpanner.store import Store
+    from goldpanner.store.findings import FindingRecord
     from goldpanner.studies import claims
     from goldpanner.studies.study import read_text
 
-    findings = Store(folder / "store").records("findings") if (folder / "store").is_dir() else {}
+    findings = Store(folder / "store").records(FindingRecord) if (folder / "store").is_dir() else {}
     rows = [
         {
             "name": name,
-            "title": getattr(read_text(name).title, lang),
-            "verdict": findings[name]["word"] if name in findings else None,
-            "worlds": findings[name]["worlds"] if name in findings else [],
+            "title": read_text(name).title.of(lang),
+            "verdict": findings[name].word if name in findings else None,
+            "worlds": findings[name].worlds if name in findings else [],
         }
         for name in claims.NAMES
     ]

@@ -14,8 +14,7 @@ from goldpanner.report.chart_style import Chart, Look, by_look, finish, inline, 
 from goldpanner.report.charts import SEQUENTIAL
 from goldpanner.report.page import Figure, Key
 from goldpanner.report.ui_text import words
-
-Row = Mapping[str, Any]
+from goldpanner.store.findings import PlotRecord, PlotRow
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#5d6670")
 """Okabe & Ito, the two that stand apart most first."""
@@ -25,6 +24,8 @@ LABEL = (
     "datum.value == 0 ? '0' : abs(datum.value) >= 1e5 || abs(datum.value) < 1e-3 ?"
     " replace(format(datum.value, '.2~e'), '+', '') : format(datum.value, ',.4~f')"
 )
+Axis = tuple[alt.Scale, dict[str, Any]]
+"""The scale of an axis, and what else `alt.Axis` takes."""
 DRAWN_POINTS = 12
 """Lines with more points than this are drawn without marks."""
 
@@ -40,37 +41,38 @@ class Names:
     series: Mapping[str, str]
     """Series and panels in words; one that is not here is shown by its own name."""
 
-    def of(self, name: Any) -> str:
+    def of(self, name: str) -> str:
         """Return a series or panel in words."""
-        return self.series.get(str(name), str(name))
+        return self.series.get(name, name)
 
 
-def figure(plot: Mapping[str, Any], names: Names, language: str = "en") -> Figure:
+def figure(plot: PlotRecord, names: Names, language: str = "en") -> Figure:
     """Return the figure of a plot's record (`title`, `rows`, `log_x`, `log_y`, `lines`).
 
     A point that has no place, because it is not a number or not positive on a log axis, is left out; the caption says
     how many of the latter there are.
     """
     word = words(language)
-    points = [row for row in plot["rows"] if _number(row["x"]) and _number(row["y"])]
-    rows = [
-        row for row in points if (row["x"] > 0 or not plot["log_x"]) and (row["y"] > 0 or not plot["log_y"])
-    ]  # fmt: skip
+    points = [(row, x, y) for row in plot.rows for x, y in [(_number(row, "x"), _number(row, "y"))]]
+    numbers = [(row, x, y) for row, x, y in points if x is not None and y is not None]
+    rows = [row for row, x, y in numbers if (x > 0 or not plot.log_x) and (y > 0 or not plot.log_y)]
     looks = _looks([str(row["series"]) for row in rows], names)
-    panels: dict[str, list[Row]] = {}
+    panels: dict[str, list[PlotRow]] = {}
     for row in rows:
         panels.setdefault(str(row.get("panel", "")), []).append(row)
-    caption = [names.caption, _left_out(len(points) - len(rows), word), "" if rows else word["nothing_drawn"]]
-    x, y = _scale(rows, "x", plot["log_x"]), _scale(rows, "y", plot["log_y"])
+    caption = [names.caption, _left_out(len(numbers) - len(rows), word), "" if rows else word["nothing_drawn"]]
+    x, y = _scale(rows, "x", plot.log_x), _scale(rows, "y", plot.log_y)
     charts = [_panel(plot, panel, these, looks, names, (x, y)) for panel, these in panels.items()]
-    joined = plot["lines"] and _dense(rows)
-    legend = [Key(replace(look, shape="") if joined else look, plot["lines"], True) for look in looks.values()]
+    joined = plot.lines and _dense(rows)
+    legend = [Key(replace(look, shape="") if joined else look, plot.lines, True) for look in looks.values()]
     wide = 520 if len(charts) == 1 else 300
     return Figure(names.title, " ".join(part for part in caption if part), charts, legend, wide)
 
 
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+def _number(row: PlotRow, key: str) -> float | None:
+    """Return a finite number of a row, None where there is none."""
+    value = row.get(key)
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def _left_out(count: int, word: Mapping[str, str]) -> str:
@@ -95,25 +97,33 @@ def _looks(series: Sequence[str], names: Names) -> dict[str, Look]:
 
 
 def _panel(
-    plot: Mapping[str, Any], panel: str, rows: Sequence[Row], looks: Mapping[str, Look], names: Names, xy: Any
+    plot: PlotRecord,
+    panel: str,
+    rows: Sequence[PlotRow],
+    looks: Mapping[str, Look],
+    names: Names,
+    xy: tuple[Axis, Axis],
 ) -> Chart:
     """Return one panel: bands below, lines, then marks that tell their values."""
     x = alt.X("x:Q", scale=xy[0][0], axis=alt.Axis(title=names.x, grid=False, labelFlush=True, **xy[0][1]))
     y = alt.Y("y:Q", scale=xy[1][0], axis=y_axis(names.y, **xy[1][1]))
     listed = list(looks.values())
     color, dash = by_look(listed, "series"), by_look(listed, "series", "dash")
-    pictures = [
+    pictures: list[PlotRow] = [
         {
             **{k: row[k] for k in ("x", "y", "low", "high", "world") if k in row},
             "series": looks[str(row["series"])].label,
         }
         for row in rows
     ]
-    banded = [row for row in pictures if _number(row.get("low")) and _number(row.get("high"))]
-    if plot["log_y"]:
-        banded = [row for row in banded if row["low"] > 0]
+    least = 0.0 if plot.log_y else -math.inf
+    banded = [
+        row
+        for row in pictures
+        if _number(row, "high") is not None and (low := _number(row, "low")) is not None and low > least
+    ]
     base, layers = alt.Chart(inline(pictures)), []
-    lines = plot["lines"] and len({row["x"] for row in pictures}) > 1
+    lines = plot.lines and len({row["x"] for row in pictures}) > 1
     detail = alt.Detail("world:N")
     if banded:
         ends = {"x": x, "y": alt.Y("low:Q"), "y2": "high:Q", "color": color, "detail": detail}
@@ -135,21 +145,21 @@ def _panel(
     return chart if panel else replace(chart, spec={k: v for k, v in chart.spec.items() if k != "title"})
 
 
-def _dense(rows: Sequence[Row]) -> bool:
+def _dense(rows: Sequence[PlotRow]) -> bool:
     """Whether lines have so many points that marks would hide them; the marks still tell their values."""
     return len(rows) > DRAWN_POINTS * len({(row["series"], row.get("panel"), row.get("world")) for row in rows})
 
 
-def _tips(names: Names, rows: Sequence[Row]) -> list[Any]:
+def _tips(names: Names, rows: Sequence[PlotRow]) -> list[alt.Tooltip]:
     tips = [alt.Tooltip("series:N", title="·"), alt.Tooltip("x:Q", title=names.x, format=".4~g")]
     tips.append(alt.Tooltip("y:Q", title=names.y, format=".4~g"))
     return tips + [alt.Tooltip(f"{k}:N", title=k) for k in ("world",) if any(k in row for row in rows)]
 
 
-def _scale(rows: Sequence[Row], axis: str, log: bool) -> tuple[alt.Scale, dict[str, Any]]:
+def _scale(rows: Sequence[PlotRow], axis: str, log: bool) -> Axis:
     """Return the scale and ticks of an axis, the same for all panels of a plot."""
     ends = ("low", "high") if axis == "y" else ()
-    values = sorted({float(row[k]) for row in rows for k in (axis, *ends) if _number(row.get(k))})
+    values = sorted({x for row in rows for k in (axis, *ends) if (x := _number(row, k)) is not None})
     values = [value for value in values if value > 0] if log else values
     if not values:
         return alt.Scale(), {}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict
 
 from goldpanner.store.schema import EstimateRecord, RecordPart, StoredRecord
 
@@ -11,6 +11,10 @@ Language = Literal["en", "zh"]
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
 Word = Literal["held", "false", "conditional", "undecided"]
 """Verdict on a prediction or a claim."""
+Side = Literal["supports", "against"]
+"""Whether a prediction supports or contradicts a sentence."""
+MISSION = "mission"
+"""Id of the `MissionRecord`."""
 State = Literal["yes", "no", "mixed", "open"]
 """Where the estimates of an effect lie: in the predicted range, outside, one of each, or across an edge."""
 
@@ -124,13 +128,17 @@ class PredictionRecord(RecordPart):
     """One per condition."""
 
 
+PlotRow = Mapping[str, float | int | str | None]
+"""A point of a drawing: `x`, `y`, `series`, and if there are `low`, `high`, `panel`, `world`."""
+
+
 class PlotRecord(RecordPart):
     """Data of one drawing."""
 
     title: str
     """Key of the study's `plots` texts."""
-    rows: tuple[Mapping[str, JsonValue], ...]
-    """A row is a point: `x`, `y`, `series`, and if there are `low`, `high`, `panel`, `world`."""
+    rows: tuple[PlotRow, ...]
+    """Its points."""
     log_x: bool
     """Whether the x axis is logarithmic."""
     log_y: bool
@@ -151,16 +159,15 @@ class ResultRecord(StoredRecord):
     """Seconds that it took."""
     method: str
     """Hash of the study's source when it was measured."""
-    result: dict[str, JsonValue]
+    result: dict[str, object]
     """Whole, so that verdict and figures can be drawn again without measuring."""
     versions: Mapping[str, str]
     """Versions that the result depends on."""
 
 
-class FindingRecord(StoredRecord):
-    """What all worlds of a study say together; its page is drawn from this alone. The id is the study's name."""
+class JudgedStudy(RecordPart):
+    """What the results of all worlds say together."""
 
-    folder: ClassVar[str] = "findings"
     word: Word
     """The verdict on the claim."""
     text: StudyText
@@ -171,6 +178,12 @@ class FindingRecord(StoredRecord):
     """Language -> what came out, with its values."""
     plots: tuple[PlotRecord, ...]
     """Its drawings."""
+
+
+class FindingRecord(JudgedStudy, StoredRecord):
+    """A judged study as it is kept; its page is drawn from this alone. The id is the study's name."""
+
+    folder: ClassVar[str] = "findings"
     rule: str
     """Hash of all that the verdict depends on: results, method, texts, rules."""
     worlds: tuple[int, ...]
@@ -208,7 +221,7 @@ class EvidenceRecord(RecordPart):
     """Name of the prediction."""
     text: Words
     """The prediction."""
-    side: Literal["supports", "against"]
+    side: Side
     """Whether the prediction supports or contradicts the sentence."""
     found: Word | None
     """Verdict on the prediction; None where the study was not run."""

@@ -9,10 +9,9 @@ away. One rule serves every study, so no study can choose the rule that suits it
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from goldpanner.errors import InputError
-from goldpanner.store.findings import State, Word
+from goldpanner.store.findings import EffectRecord, PredictionRecord, State, Word, WorldEstimate
 from goldpanner.types import Estimate
 
 
@@ -54,12 +53,19 @@ class Effect:
         return max((_more(e, self.low, self.high) for e in self.estimates if _side(e, self.low, self.high) == "open"),
                    default=1.0)  # fmt: skip
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the effect as a record; infinities as None; `side` says where each estimate lies: yes, no or open."""
-        edge = {k: v if math.isfinite(v) else None for k, v in (("low", self.low), ("high", self.high))}
-        more = self.more if math.isfinite(self.more) else None
-        estimates = [{**e.to_json(), "side": _side(e, self.low, self.high)} for e in self.estimates]
-        return {"condition": self.condition, **edge, "state": self.state, "more": more, "estimates": estimates}
+    def record(self) -> EffectRecord:
+        """Return what is kept of the effect."""
+        return EffectRecord(
+            condition=self.condition,
+            low=_finite(self.low),
+            high=_finite(self.high),
+            state=self.state,
+            more=_finite(self.more),
+            estimates=tuple(
+                WorldEstimate.model_validate({**e.to_json(), "side": _side(e, self.low, self.high)})
+                for e in self.estimates
+            ),
+        )
 
 
 @dataclass(frozen=True)
@@ -75,10 +81,17 @@ class Decision:
     more: float = 1.0
     """Times as many problems (or runs) that would settle what is open; infinite where only a wider range would."""
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the decision as a record; an infinite `more` as None."""
-        names = {name: list(getattr(self, name)) for name in ("yes", "no", "mixed", "open")}
-        return {"word": self.word, **names, "more": self.more if math.isfinite(self.more) else None}
+    def record(self, effects: Sequence[Effect]) -> PredictionRecord:
+        """Return what is kept of the decision and of the effects that made it."""
+        return PredictionRecord(
+            word=self.word,
+            yes=self.yes,
+            no=self.no,
+            mixed=self.mixed,
+            open=self.open,
+            more=_finite(self.more),
+            effects=tuple(effect.record() for effect in effects),
+        )
 
 
 def decide(effects: Sequence[Effect]) -> Decision:
@@ -121,6 +134,10 @@ def combine(words: Sequence[Word]) -> Word:
 def contrary(word: Word) -> Word:
     """Return the verdict on the opposite claim."""
     return {"held": "false", "false": "held"}.get(word, word)  # type: ignore[return-value]
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _side(estimate: Estimate, low: float, high: float) -> State:

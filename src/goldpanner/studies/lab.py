@@ -24,6 +24,7 @@ from goldpanner.sampling.collect import top_up
 from goldpanner.sampling.goal import Goal
 from goldpanner.sampling.rollout import count
 from goldpanner.store import Store
+from goldpanner.store.findings import ForecastRecord
 from goldpanner.store.schema import ParamsRecord
 from goldpanner.tasks import World, WorldConfig
 from goldpanner.tasks.task import Document
@@ -280,7 +281,22 @@ class Lab:
             origins.append(origin(correct, logp_base, np.minimum(logp_rl, 0.0), base_n=own_n, base_c=own_c))
         return origins
 
-    def forecast(self, name: str, record: Mapping[str, Any]) -> None:
-        """Store a prediction about a run before it is made; one that is there already is never replaced."""
-        if self.store.get("forecasts", name) is None:
-            self.store.put("forecasts", name, {**record, "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())})
+    def forecast(
+        self, name: str, base: str, aggregate: Mapping[str, float], scores: Mapping[str, Sequence[float]]
+    ) -> ForecastRecord:
+        """Store a forecast of a run before it is made, and return it; one that is there already is never replaced.
+
+        Args:
+            name: its id.
+            base: name of the base that RL starts from.
+            aggregate: method -> forecast of the mean P after RL.
+            scores: method -> score of each problem.
+        """
+        earlier = self.store.get(ForecastRecord, name)
+        if earlier is not None:
+            return earlier
+        made = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        each = {method: tuple(values) for method, values in scores.items()}
+        record = ForecastRecord(id=name, made=made, base=base, aggregate=aggregate, scores=each)
+        self.store.put(record)
+        return record

@@ -5,17 +5,29 @@ speaks for it where its contrary is established. Together they are judged by the
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Any, get_args
+from typing import get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict
 
 from goldpanner.errors import InputError
 from goldpanner.store import Store
-from goldpanner.store.findings import Published, StudyText, Word, Words
+from goldpanner.store.findings import (
+    MISSION,
+    EvidenceRecord,
+    FindingRecord,
+    MissionRecord,
+    Published,
+    SentenceRecord,
+    Side,
+    StudyLine,
+    StudyText,
+    Word,
+    Words,
+)
 from goldpanner.studies import claims
 from goldpanner.studies.decide import combine, contrary
 from goldpanner.studies.study import read_text
@@ -50,66 +62,75 @@ def sentences() -> Mapping[str, Sentence]:
         raise InputError(f"the text of the mission ({file}) cannot be used: {error}") from error
 
 
-def conclude_mission(store: Store, command: str = "") -> dict[str, Any]:
+def conclude_mission(store: Store, command: str = "") -> MissionRecord:
     """Judge every sentence by the findings in `store`, keep the record and return it."""
-    record = judge_sentences(store.records("findings"), {name: read_text(name) for name in claims.NAMES})
-    record["command"] = command
-    store.put("studies", "mission", record)
+    texts = {name: read_text(name) for name in claims.NAMES}
+    record = judge_sentences(store.records(FindingRecord), texts, command)
+    store.put(record)
     return record
 
 
-def judge_sentences(findings: Mapping[str, Mapping[str, Any]], texts: Mapping[str, StudyText]) -> dict[str, Any]:
+def judge_sentences(
+    findings: Mapping[str, FindingRecord], texts: Mapping[str, StudyText], command: str = ""
+) -> MissionRecord:
     """Return the record of the mission from the findings there are, by study, and the texts of all studies.
 
     A study that was not run leaves its predictions undecided; a sentence none of whose studies was run has no verdict.
     Raises InputError where a study names a sentence that is not under test.
     """
-    evidence: dict[str, list[dict[str, Any]]] = {name: [] for name in sentences()}
+    evidence: dict[str, list[EvidenceRecord]] = {name: [] for name in sentences()}
     for study, text in texts.items():
         for row in _bearing(study, text, findings.get(study)):
-            if row["sentence"] not in evidence:
-                raise InputError(f"study {study} bears on {row['sentence']!r}; there are only {', '.join(evidence)}")
-            evidence[row["sentence"]].append(row)
-    return {
-        "sentences": [
-            {"id": name, **sentence.model_dump(mode="json"), "word": _together(rows), "evidence": rows}
+            if row.sentence not in evidence:
+                raise InputError(f"study {study} bears on {row.sentence!r}; there are only {', '.join(evidence)}")
+            evidence[row.sentence].append(row)
+    return MissionRecord(
+        id=MISSION,
+        sentences=tuple(
+            SentenceRecord(**dict(sentence), id=name, word=_together(rows), evidence=tuple(rows))
             for (name, sentence), rows in zip(sentences().items(), evidence.values(), strict=True)
-        ],
-        "studies": [_summary(study, text, findings.get(study)) for study, text in texts.items()],
-        "quick": any(finding["quick"] for finding in findings.values()),
-    }
+        ),
+        studies=tuple(_summary(study, text, findings.get(study)) for study, text in texts.items()),
+        quick=any(finding.quick for finding in findings.values()),
+        command=command,
+    )
 
 
-def _bearing(study: str, text: StudyText, finding: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+def _bearing(study: str, text: StudyText, finding: FindingRecord | None) -> list[EvidenceRecord]:
     """Return a row for each pair of a prediction and a sentence it bears on; words are None where it was not run."""
-    texts = text.model_dump(mode="json") if finding is None else finding["text"]
     rows = []
-    for name, prediction in texts["predictions"].items():
-        word = None if finding is None else finding["predictions"][name]["word"]
-        for side in ("supports", "against"):
-            says = contrary(word) if side == "against" and word is not None else word
-            rows += [
-                {"sentence": sentence, "study": study, "prediction": name, "text": prediction["text"], "side": side,
-                 "found": word, "word": says}
-                for sentence in prediction[side]
-            ]  # fmt: skip
+    for name, prediction in (text if finding is None else finding.text).predictions.items():
+        word = None if finding is None else finding.predictions[name].word
+        contradicted = None if word is None else contrary(word)
+        sides: tuple[tuple[Side, tuple[str, ...], Word | None], ...] = (
+            ("supports", prediction.supports, word),
+            ("against", prediction.against, contradicted),
+        )
+        rows += [
+            EvidenceRecord(
+                sentence=sentence, study=study, prediction=name, text=prediction.text, side=side, found=word, word=says
+            )
+            for side, borne, says in sides
+            for sentence in borne
+        ]
     return rows
 
 
-def _together(rows: list[dict[str, Any]]) -> Word | None:
-    if all(row["word"] is None for row in rows):
+def _together(rows: Sequence[EvidenceRecord]) -> Word | None:
+    if all(row.word is None for row in rows):
         return None
-    return combine([row["word"] or "undecided" for row in rows])
+    return combine([row.word or "undecided" for row in rows])
 
 
-def _summary(name: str, text: StudyText, finding: Mapping[str, Any] | None) -> dict[str, Any]:
+def _summary(name: str, text: StudyText, finding: FindingRecord | None) -> StudyLine:
     """Return a study's line: its title, and its verdict, counts of predictions by verdict and CPU time where it ran."""
-    summary: dict[str, Any] = {"name": name, "title": text.title.model_dump(), "predictions": len(text.predictions)}
+    line = StudyLine(name=name, title=text.title, predictions=len(text.predictions), word=None)
     if finding is None:
-        return {**summary, "word": None}
-    counts = Counter(prediction["word"] for prediction in finding["predictions"].values())
-    seconds = sum(finding["seconds"].values())
-    return {**summary, "word": finding["word"], "counts": {word: counts[word] for word in WORDS}, "seconds": seconds}
+        return line
+    counts = Counter(prediction.word for prediction in finding.predictions.values())
+    of_words = {word: counts[word] for word in WORDS}
+    seconds = sum(finding.seconds.values())
+    return line.model_copy(update={"word": finding.word, "counts": of_words, "seconds": seconds})
 
 
 def table() -> str:

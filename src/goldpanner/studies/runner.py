@@ -10,17 +10,17 @@ from collections.abc import Sequence
 from importlib import import_module
 from inspect import getsource
 from pathlib import Path
-from typing import Any
 
 from goldpanner.errors import InputError, Interrupted
 from goldpanner.progress import Event, Notify
 from goldpanner.runs.folder import claim_folder, versions
 from goldpanner.runs.workers import side_by_side
 from goldpanner.store import Store
+from goldpanner.store.findings import FindingRecord, ResultRecord
 from goldpanner.studies import claims, decide, statistics
 from goldpanner.studies import study as words
 from goldpanner.studies.lab import Lab, StudyScale
-from goldpanner.studies.study import Study, record
+from goldpanner.studies.study import Study, judge_results
 from goldpanner.types import content_hash
 
 PROCESSES = 2
@@ -34,7 +34,7 @@ Job = tuple[str, int]
 """(study or `bases`, world)."""
 
 
-def conduct(names: Sequence[str], out: Path, scale: StudyScale, progress: Notify) -> dict[str, dict[str, Any]]:
+def conduct(names: Sequence[str], out: Path, scale: StudyScale, progress: Notify) -> dict[str, FindingRecord]:
     """Run (or go on with) the studies in folder `out`; return their records by name, in the order asked.
 
     Raises InputError where `out` holds studies of another scale, Interrupted on Ctrl-C: what was done is kept.
@@ -72,39 +72,44 @@ def take_jobs(notify: Notify, jobs: Sequence[Job], out: Path, scale: StudyScale)
                 begun = time.perf_counter()
                 outcome = claims.load_study(name).measure(Lab(out, world, scale, notify, name))
                 seconds = round(time.perf_counter() - begun, 1)
-                row = {"study": name, "world": world, "seconds": seconds, "method": method(name), "result": outcome}
-                store.put("results", _key((name, world)), {**row, "versions": versions()})
+                store.put(
+                    ResultRecord(
+                        id=_key((name, world)), study=name, world=world, seconds=seconds, method=method(name),
+                        result=outcome, versions=versions(),
+                    )
+                )  # fmt: skip
                 notify(Event(f"{name} w{world}", "measure", 1, 1, f"{seconds:.0f} s"))
 
 
-def judge_study(study: Study, store: Store, scale: StudyScale) -> dict[str, Any]:
+def judge_study(study: Study, store: Store, scale: StudyScale) -> FindingRecord:
     """Judge the results of every world, keep the record and return it; what was judged alike already is returned."""
     rows = {world: result(store, (study.name, world)) for world in scale.worlds}
     missing = [world for world, row in rows.items() if row is None]
     if missing:
         raise InputError(f"study {study.name} has no result of world {missing[0]}; run it again")
     done = {world: row for world, row in rows.items() if row is not None}
-    results = [row["result"] for row in done.values()]
+    results = [row.result for row in done.values()]
     rule = content_hash([results, method(study.name), study.text.model_dump(mode="json"), *map(getsource, RULES)])
-    earlier = store.get("findings", study.name)
-    if earlier is not None and earlier.get("rule") == rule and earlier["worlds"] == list(done):
+    earlier = store.get(FindingRecord, study.name)
+    if earlier is not None and earlier.rule == rule and earlier.worlds == tuple(done):
         return earlier
-    outcome = {
-        **record(study, results),
-        "rule": rule,
-        "worlds": list(done),
-        "seconds": {str(world): row["seconds"] for world, row in done.items()},
-        "quick": scale.share < 1,
-        "versions": next((row.get("versions", {}) for row in done.values()), {}),
-    }
-    store.put("findings", study.name, outcome)
+    outcome = FindingRecord(
+        **dict(judge_results(study, results)),
+        id=study.name,
+        rule=rule,
+        worlds=tuple(done),
+        seconds={str(world): row.seconds for world, row in done.items()},
+        quick=scale.share < 1,
+        versions=next(row.versions for row in done.values()),
+    )
+    store.put(outcome)
     return outcome
 
 
-def result(store: Store, job: Job) -> dict[str, Any] | None:
+def result(store: Store, job: Job) -> ResultRecord | None:
     """Return what a job gave, None where it was not done or was done by another method than today's."""
-    row = store.get("results", _key(job))
-    return row if row is not None and row["method"] == method(job[0]) else None
+    row = store.get(ResultRecord, _key(job))
+    return row if row is not None and row.method == method(job[0]) else None
 
 
 def method(name: str) -> str:

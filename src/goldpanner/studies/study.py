@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from goldpanner.errors import InputError
-from goldpanner.store.findings import LANGUAGES, StudyText, Word
+from goldpanner.store.findings import LANGUAGES, JudgedStudy, PlotRecord, StudyText, Word
 from goldpanner.studies.decide import Decision, Effect, combine, decide
 from goldpanner.types import Estimate
 
@@ -26,7 +26,7 @@ class Plot:
 
     title: str
     """Key of the study's `plots` texts."""
-    rows: Sequence[Mapping[str, Any]]
+    rows: Sequence[Mapping[str, object]]
     log_x: bool = False
     log_y: bool = False
     lines: bool = True
@@ -39,7 +39,7 @@ class Finding:
 
     effects: Mapping[str, Sequence[Effect]]
     """Prediction -> its effects, one per condition."""
-    values: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, object] = field(default_factory=dict)
     """What the placeholders of the study's `found` text stand for."""
     plots: Sequence[Plot] = ()
 
@@ -78,7 +78,7 @@ def read_text(name: str) -> StudyText:
         raise InputError(f"the text of study {name} ({file}) cannot be used: {error}") from error
 
 
-def fill(template: str, values: Mapping[str, Any]) -> str:
+def fill(template: str, values: Mapping[str, object]) -> str:
     """Return `template` with its `{placeholders}` replaced by `show`n values. Raises InputError for a missing one."""
     try:
         return template.format(**{name: show(value) for name, value in values.items()})
@@ -110,8 +110,11 @@ def show(value: Any) -> str:
     return " / ".join(show(item) for item in value)
 
 
-def record(study: Study, results: Sequence[Result]) -> dict[str, Any]:
-    """Return everything that is kept of a study's outcome and that its page is drawn from, in both languages."""
+def judge_results(study: Study, results: Sequence[Result]) -> JudgedStudy:
+    """Return what the results of a study's worlds say, one result a world, with its words in both languages.
+
+    Raises InputError where the study and its text name different predictions or conditions.
+    """
     finding, text = study.judge(results), study.text
     decisions = finding.decisions
     if set(decisions) != set(text.predictions):
@@ -123,14 +126,10 @@ def record(study: Study, results: Sequence[Result]) -> dict[str, Any]:
         for effect in effects:
             if effect.condition not in text.conditions:
                 raise InputError(f"study {study.name}: condition {effect.condition!r} has no words in its text")
-    return {
-        "name": study.name,
-        "word": finding.word,
-        "text": text.model_dump(mode="json"),
-        "predictions": {
-            name: {**decision.to_json(), "effects": [effect.to_json() for effect in finding.effects[name]]}
-            for name, decision in decisions.items()
-        },
-        "found": {language: fill(getattr(text.found, language), finding.values) for language in LANGUAGES},
-        "plots": [asdict(plot) for plot in finding.plots],
-    }
+    return JudgedStudy(
+        word=finding.word,
+        text=text,
+        predictions={name: decision.record(finding.effects[name]) for name, decision in decisions.items()},
+        found={language: fill(text.found.of(language), finding.values) for language in LANGUAGES},
+        plots=tuple(PlotRecord.model_validate(asdict(plot)) for plot in finding.plots),
+    )

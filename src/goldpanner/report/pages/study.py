@@ -4,19 +4,25 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from goldpanner.report import plots
 from goldpanner.report.page import Facts, Part, Prose, Section, render
 from goldpanner.report.ui_text import words
+from goldpanner.store.findings import (
+    EffectRecord,
+    FindingRecord,
+    PredictionRecord,
+    Published,
+    StudyText,
+    Words,
+    WorldEstimate,
+)
 
 INSIDE, OUTSIDE, CROSSING = "#00735a", "#b14400", "#5d6670"
 """Colours of an estimate by the side of the predicted range it lies on."""
 SIDES = {"yes": INSIDE, "no": OUTSIDE, "open": CROSSING}
 WIDTH, LINE = 300, 15
 """Pixels of a strip, and of one world's line in it."""
-
-Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -52,30 +58,30 @@ class Strip:
         return LINE * max(1, len(self.lines)) + 4
 
 
-def study_page(finding: Record, sentences: Mapping[str, Mapping[str, str]], language: str, made: Record) -> str:
-    """Return the study's page. `sentences` are those of the mission by id, `made` is its `versions` and `command`."""
-    word, text = words(language), finding["text"]
+def study_page(finding: FindingRecord, sentences: Mapping[str, Words], language: str, command: str) -> str:
+    """Return the study's page. `sentences` are those of the mission by id, `command` is what made it."""
+    word, text = words(language), finding.text
     sections = [
         Section("verdict", word["verdict"], [_verdict(finding, language)]),
-        Section("method", word["method"], [Prose([text["method"][language]])]),
+        Section("method", word["method"], [Prose([text.method.of(language)])]),
         Section("predictions", word["predictions"], [_predictions(finding, sentences, language)]),
         Section("found", word["found"], [_beside(finding, language)]),
     ]
-    figures = [plots.figure(plot, _names(plot["title"], text, language), language) for plot in finding["plots"]]
+    figures = [plots.figure(plot, _names(plot.title, text, language), language) for plot in finding.plots]
     if figures:
         sections.append(Section("figures", word["figures"], figures))
     if open_ := wanting(finding, language):
         sections.append(
             Section("open", word["would_take"], [Part("parts/open.html.j2", {"word": word, "rows": open_})])
         )
-    sections.append(Section("made", word["made"], [_made(finding, language, made)]))
+    sections.append(Section("made", word["made"], [_made(finding, language, command)]))
     return render(
         sections,
-        text["title"][language],
-        lead=text["question"][language],
+        text.title.of(language),
+        lead=text.question.of(language),
         eyebrow=word["study_eyebrow"],
         language=language,
-        notice=word["notice"] if finding["quick"] else "",
+        notice=word["notice"] if finding.quick else "",
         home=(word["to_mission"], file_name("mission", language)),
     )
 
@@ -90,47 +96,47 @@ def chip(verdict: str | None) -> str:
     return verdict or "not_run"
 
 
-def word_counts(predictions: Mapping[str, Record]) -> dict[str, int]:
+def word_counts(predictions: Mapping[str, PredictionRecord]) -> dict[str, int]:
     """Return how many predictions have each verdict."""
-    words = [prediction["word"] for prediction in predictions.values()]
+    words = [prediction.word for prediction in predictions.values()]
     return {name: words.count(name) for name in ("held", "false", "conditional", "undecided")}
 
 
-def _verdict(finding: Record, language: str) -> Part:
-    word, counts = words(language), word_counts(finding["predictions"])
+def _verdict(finding: FindingRecord, language: str) -> Part:
+    word, counts = words(language), word_counts(finding.predictions)
     tally = word["tally_study"].format(all=sum(counts.values()), **counts)
     listed = [
-        {"word": p["word"], "says": word[p["word"]], "id": name, "text": _text(finding, name, language)}
-        for name, p in finding["predictions"].items()
+        {"word": p.word, "says": word[p.word], "id": name, "text": _text(finding, name, language)}
+        for name, p in finding.predictions.items()
     ]
-    values = {"word": word, "verdict": finding["word"], "tally": tally, "counts": counts, "predictions": listed}
+    values = {"word": word, "verdict": finding.word, "tally": tally, "counts": counts, "predictions": listed}
     return Part("parts/verdict.html.j2", values)
 
 
-def _text(finding: Record, prediction: str, language: str) -> str:
-    return str(finding["text"]["predictions"][prediction]["text"][language])
+def _text(finding: FindingRecord, prediction: str, language: str) -> str:
+    return finding.text.predictions[prediction].text.of(language)
 
 
-def _predictions(finding: Record, sentences: Mapping[str, Mapping[str, str]], language: str) -> Part:
+def _predictions(finding: FindingRecord, sentences: Mapping[str, Words], language: str) -> Part:
     word = words(language)
     listed = []
-    for name, prediction in finding["predictions"].items():
-        texts = finding["text"]["predictions"][name]
+    for name, prediction in finding.predictions.items():
+        texts = finding.text.predictions[name]
         bears = [
-            {"how": word[how], "id": sentence, "text": sentences[sentence][language]}
-            for how, side in (("bears_for", "supports"), ("bears_against", "against"))
-            for sentence in texts[side]
+            {"how": word[how], "id": sentence, "text": sentences[sentence].of(language)}
+            for how, borne in (("bears_for", texts.supports), ("bears_against", texts.against))
+            for sentence in borne
             if sentence in sentences
         ]
-        rows = effects(finding, prediction["effects"], language)
+        rows = effects(finding, prediction.effects, language)
         listed.append(
-            {"id": name, "word": prediction["word"], "says": word[prediction["word"]], "text": texts["text"][language],
-             "bears": bears, "effects": rows, "scale": _ends(prediction["effects"])}
+            {"id": name, "word": prediction.word, "says": word[prediction.word], "text": texts.text.of(language),
+             "bears": bears, "effects": rows, "scale": _ends(prediction.effects)}
         )  # fmt: skip
     values = {
         "word": word,
         "predictions": listed,
-        "worlds": finding["worlds"],
+        "worlds": finding.worlds,
         "mission": file_name("mission", language),
         "width": WIDTH,
         "line": LINE,
@@ -139,26 +145,26 @@ def _predictions(finding: Record, sentences: Mapping[str, Mapping[str, str]], la
     return Part("parts/predictions.html.j2", values)
 
 
-def effects(finding: Record, listed: Sequence[Record], language: str) -> list[dict[str, Any]]:
+def effects(finding: FindingRecord, listed: Sequence[EffectRecord], language: str) -> list[dict[str, object]]:
     """Return a prediction's conditions as a reader wants them: in words, as figures, and as drawings on one scale."""
     word, scale = words(language), _scale(listed)
     return [
         {
-            "condition": condition(finding, effect["condition"], language),
-            "range": span(effect["low"], effect["high"]),
-            "figures": [(interval(e, effect), e["side"]) for e in effect["estimates"]],
-            "short": " / ".join(value(e, effect) for e in effect["estimates"]),
-            "outcome": word[effect["state"]],
-            "state": effect["state"],
+            "condition": condition(finding, effect.condition, language),
+            "range": span(effect.low, effect.high),
+            "figures": [(interval(e, effect), e.side) for e in effect.estimates],
+            "short": " / ".join(value(e, effect) for e in effect.estimates),
+            "outcome": word[effect.state],
+            "state": effect.state,
             "strip": strip(effect, scale),
         }
         for effect in listed
     ]
 
 
-def condition(finding: Record, name: str, language: str) -> str:
+def condition(finding: FindingRecord, name: str, language: str) -> str:
     """Return a condition in words."""
-    return str(finding["text"]["conditions"][name][language])
+    return finding.text.conditions[name].of(language)
 
 
 def number(value: float) -> str:
@@ -172,27 +178,27 @@ def number(value: float) -> str:
     return f"{value:,.{decimals}f}".replace("-", "−")
 
 
-def value(estimate: Record, effect: Record) -> str:
+def value(estimate: WorldEstimate, effect: EffectRecord) -> str:
     """Return an estimate's value; a record keeps no infinities, so their sign is told from where they lie."""
     if not _defined(estimate):
         return "–"
-    if estimate["value"] is not None:
-        return number(estimate["value"])
-    if estimate["low"] is not None or estimate["high"] is not None:
-        return "∞" if estimate["low"] is not None else "−∞"
-    if effect["low"] is not None and effect["high"] is not None:
+    if estimate.value is not None:
+        return number(estimate.value)
+    if estimate.low is not None or estimate.high is not None:
+        return "∞" if estimate.low is not None else "−∞"
+    if effect.low is not None and effect.high is not None:
         return "±∞"
-    return "∞" if (effect["high"] is None) == (estimate["side"] == "yes") else "−∞"
+    return "∞" if (effect.high is None) == (estimate.side == "yes") else "−∞"
 
 
-def interval(estimate: Record, effect: Record) -> str:
+def interval(estimate: WorldEstimate, effect: EffectRecord) -> str:
     """Return `value [low, high]`; a value that is computed has no interval, one that is not defined no value."""
     shown = value(estimate, effect)
-    if estimate["low"] == estimate["high"]:
+    if estimate.low == estimate.high:
         return shown
-    ends = ("−∞" if estimate["low"] is None else number(estimate["low"]),
-            "∞" if estimate["high"] is None else number(estimate["high"]))  # fmt: skip
-    return f"{shown} [{ends[0]}, {ends[1]}]"
+    low = "−∞" if estimate.low is None else number(estimate.low)
+    high = "∞" if estimate.high is None else number(estimate.high)
+    return f"{shown} [{low}, {high}]"
 
 
 def span(low: float | None, high: float | None) -> str:
@@ -207,60 +213,58 @@ def _round(value: float | None) -> str:
     return number(value) if 0 < abs(value) < 5e-5 or abs(value) >= 1e5 else f"{value:,.4g}".replace("-", "−")
 
 
-def _defined(estimate: Record) -> bool:
+def _defined(estimate: WorldEstimate) -> bool:
     """Whether there is a value: a record keeps neither NaN nor infinities, but only the latter have a side."""
-    return any(estimate[k] is not None for k in ("value", "low", "high")) or estimate["side"] != "open"
+    return any(x is not None for x in (estimate.value, estimate.low, estimate.high)) or estimate.side != "open"
 
 
-def _ends(listed: Sequence[Record]) -> tuple[str, str]:
+def _ends(listed: Sequence[EffectRecord]) -> tuple[str, str]:
     scale = _scale(listed)
     return _round(scale.low), _round(scale.high)
 
 
-def _scale(listed: Sequence[Record]) -> Scale:
+def _scale(listed: Sequence[EffectRecord]) -> Scale:
     """Return the scale that all conditions of a prediction share: logarithmic where it spans a factor above 1,000."""
-    edges = [float(effect[k]) for effect in listed for k in ("low", "high") if effect[k] is not None]
-    values = [float(e["value"]) for effect in listed for e in effect["estimates"] if e["value"] is not None]
+    edges = [edge for effect in listed for edge in (effect.low, effect.high) if edge is not None]
+    values = [e.value for effect in listed for e in effect.estimates if e.value is not None]
     least = min(values + edges)
     if least > 0 and max(values + edges) > 1000 * least:
         decades = [math.log10(least) - 0.3, math.log10(max(values + edges)) + 0.3]
         return Scale(10.0 ** math.floor(decades[0]), 10.0 ** math.ceil(decades[1]), log=True)
-    ends = [float(e[k]) for effect in listed for e in effect["estimates"] for k in ("low", "high") if e[k] is not None]
+    ends = [end for effect in listed for e in effect.estimates for end in (e.low, e.high) if end is not None]
     low, high = min(values + edges + ends), max(values + edges + ends)
     room = 0.05 * (high - low) or 0.1 * abs(high) or 1.0
     step = 10.0 ** math.floor(math.log10(high - low + 2 * room) - 1)
     return Scale(math.floor((low - room) / step) * step, math.ceil((high + room) / step) * step)
 
 
-def strip(effect: Record, scale: Scale) -> Strip:
+def strip(effect: EffectRecord, scale: Scale) -> Strip:
     """Return one condition drawn on a scale; what is infinite runs to the end of the strip."""
 
-    def ends(record: Record) -> tuple[float, float]:
-        return (
-            0.0 if record["low"] is None else scale.at(record["low"]),
-            float(WIDTH) if record["high"] is None else scale.at(record["high"]),
-        )
+    def ends(low: float | None, high: float | None) -> tuple[float, float]:
+        return 0.0 if low is None else scale.at(low), float(WIDTH) if high is None else scale.at(high)
 
     lines = [
         (
-            *(ends(e) if _defined(e) else (0.0, 0.0)),
-            None if e["value"] is None else scale.at(e["value"]),
-            SIDES[e["side"]],
+            *(ends(e.low, e.high) if _defined(e) else (0.0, 0.0)),
+            None if e.value is None else scale.at(e.value),
+            SIDES[e.side],
         )
-        for e in effect["estimates"]
+        for e in effect.estimates
     ]
-    edges = [scale.at(effect[k]) for k in ("low", "high") if effect[k] is not None]
-    return Strip(ends(effect), edges, lines, scale.at(0.0) if scale.low < 0 < scale.high else None)
+    edges = [scale.at(edge) for edge in (effect.low, effect.high) if edge is not None]
+    return Strip(ends(effect.low, effect.high), edges, lines, scale.at(0.0) if scale.low < 0 < scale.high else None)
 
 
-def _beside(finding: Record, language: str) -> Part:
-    word = words(language)
-    published = [
-        {"what": row["what"][language], "source": row["source"], "link": link(row["source"])}
-        for row in finding["text"]["published"]
-    ]
-    values = {"word": word, "found": sentences_of(finding["found"][language]), "published": published}
+def _beside(finding: FindingRecord, language: str) -> Part:
+    published = published_rows(finding.text.published, language)
+    values = {"word": words(language), "found": sentences_of(finding.found[language]), "published": published}
     return Part("parts/beside.html.j2", values)
+
+
+def published_rows(published: Sequence[Published], language: str) -> list[dict[str, str]]:
+    """Return what others measured as a template takes it: `what`, `source`, `link`."""
+    return [{"what": row.what.of(language), "source": row.source, "link": link(row.source)} for row in published]
 
 
 def sentences_of(text: str) -> list[str]:
@@ -276,15 +280,14 @@ def link(source: str) -> str:
     return f"https://arxiv.org/abs/{match[1]}" if match else ""
 
 
-def wanting(finding: Record, language: str) -> list[dict[str, str]]:
+def wanting(finding: FindingRecord, language: str) -> list[dict[str, str]]:
     """Return the undecided predictions, where they are open, and how much more would settle them."""
     word = words(language)
     rows = []
-    for name, prediction in finding["predictions"].items():
-        if prediction["open"]:
-            where = word["semicolon"].join(condition(finding, c, language) for c in prediction["open"])
-            more = prediction["more"]
-            need = word["no_more"] if more is None else word["more"].format(n=_times(more))
+    for name, prediction in finding.predictions.items():
+        if prediction.open:
+            where = word["semicolon"].join(condition(finding, c, language) for c in prediction.open)
+            need = word["no_more"] if prediction.more is None else word["more"].format(n=_times(prediction.more))
             rows.append({"id": name, "text": _text(finding, name, language), "where": where, "need": need})
     return rows
 
@@ -293,20 +296,20 @@ def _times(more: float) -> str:
     return f"{math.ceil(more * 10) / 10:.1f}" if more < 10 else f"{math.ceil(more):,}" if more < 1e5 else number(more)
 
 
-def _made(finding: Record, language: str, made: Record) -> Facts:
+def _made(finding: FindingRecord, language: str, command: str) -> Facts:
     word = words(language)
-    seconds = [word["seconds"].format(n=f"{value:,.0f}") for value in finding["seconds"].values()]
+    seconds = [word["seconds"].format(n=f"{value:,.0f}") for value in finding.seconds.values()]
     pairs = [
-        (word["worlds"], word["comma"].join(map(str, finding["worlds"]))),
+        (word["worlds"], word["comma"].join(map(str, finding.worlds))),
         (word["time"], word["comma"].join(seconds)),
-        (word["again"], str(made.get("command", ""))),
-        (word["made_with"], ", ".join(f"{k} {v}" for k, v in finding.get("versions", {}).items())),
+        (word["again"], command),
+        (word["made_with"], ", ".join(f"{k} {v}" for k, v in finding.versions.items())),
     ]
     return Facts([(name, text) for name, text in pairs if text])
 
 
-def _names(key: str, text: Record, language: str) -> plots.Names:
-    title, _, caption = text["plots"][key][language].partition("\n")
-    x, y = text["axes"].get(key, ({language: "x"}, {language: "y"}))
-    series = {name: label[language] for name, label in text["series"].items()}
-    return plots.Names(title, caption, x[language], y[language], series)
+def _names(key: str, text: StudyText, language: str) -> plots.Names:
+    title, _, caption = text.plots[key].of(language).partition("\n")
+    x, y = (axis.of(language) for axis in text.axes[key]) if key in text.axes else ("x", "y")
+    series = {name: label.of(language) for name, label in text.series.items()}
+    return plots.Names(title, caption, x, y, series)

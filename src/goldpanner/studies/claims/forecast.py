@@ -18,6 +18,7 @@ import numpy as np
 from goldpanner.measure.posterior import RateDistribution
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.runs.stages import Stage, Workplace
+from goldpanner.store.findings import ForecastRecord
 from goldpanner.studies.decide import Effect
 from goldpanner.studies.lab import Lab, Trained
 from goldpanner.studies.statistics import bootstrap, exact_pass_curve, spearman
@@ -57,12 +58,11 @@ def _measure(lab: Lab) -> Result:
     """Make all forecasts, store them, then train; return what was stored and what came of it."""
     bases = {name: made(lab, *how) for name, how in BASES.items()}
     problems = {key: [p for task in TRAINED for p in lab.problems(b.world, task, 128)] for key, b in bases.items()}
-    for name, base in bases.items():
-        lab.forecast(f"forecast-{base.key}", {"base": name, **foretold(lab, base, problems[name])})
+    forecasts = {name: forecast(lab, name, base, problems[name]) for name, base in bases.items()}
     results: Result = {}
     for name, base in bases.items():
         rl = lab.grpo(base, TRAINED, steps=40)
-        stored = lab.store.get("forecasts", f"forecast-{base.key}") or {}
+        stored = forecasts[name].model_dump(exclude={"id", "version"})
         after = lab.logp(rl, problems[name])
         results[name] = {**stored, "after": after.tolist(), "result": float(exact_pass_curve(after, [1])[0])}
     return results
@@ -83,22 +83,21 @@ def made(lab: Lab, knowing: str, steps: int, style: dict[str, float]) -> Trained
     return lab.train(Stage("restyle", config, restyle, config.steps), base.world, base, [text])
 
 
-def foretold(lab: Lab, base: Trained, problems: Sequence[Problem]) -> dict[str, Any]:
-    """Return every forecast, of the base (`aggregate`) and of its problems (`scores`), from the base alone."""
+def forecast(lab: Lab, name: str, base: Trained, problems: Sequence[Problem]) -> ForecastRecord:
+    """Store and return every forecast, of the base (`aggregate`) and of its problems (`scores`), from it alone."""
     counts, logp = lab.counts(base, problems, 64), lab.logp(base, problems)
     weakest = weakest_fact(lab, base, problems)
-    return {
-        "aggregate": {
-            "pass@1": float((counts.c / counts.n).mean()),
-            "pass@64": float((counts.c > 0).mean()),
-            "exact pass@1": float(exact_pass_curve(logp, [1])[0]),
-            "exact pass@64": float(exact_pass_curve(logp, [64])[0]),
-            "tail": float((logp > np.log(TAIL)).mean()),
-            "tail-estimated": float(RateDistribution.of(counts).pass_at_k([round(1 / TAIL)])[0].value),
-            "weakest-fact": float((weakest > np.log(KNOWN)).mean()),
-        },
-        "scores": {"draws": counts.c.tolist(), "log-p": logp.tolist(), "weakest": weakest.tolist()},
+    aggregate = {
+        "pass@1": float((counts.c / counts.n).mean()),
+        "pass@64": float((counts.c > 0).mean()),
+        "exact pass@1": float(exact_pass_curve(logp, [1])[0]),
+        "exact pass@64": float(exact_pass_curve(logp, [64])[0]),
+        "tail": float((logp > np.log(TAIL)).mean()),
+        "tail-estimated": float(RateDistribution.of(counts).pass_at_k([round(1 / TAIL)])[0].value),
+        "weakest-fact": float((weakest > np.log(KNOWN)).mean()),
     }
+    scores = {"draws": counts.c.tolist(), "log-p": logp.tolist(), "weakest": weakest.tolist()}
+    return lab.forecast(f"forecast-{base.key}", name, aggregate, scores)
 
 
 def weakest_fact(lab: Lab, base: Trained, problems: Sequence[Problem]) -> Any:
@@ -143,8 +142,8 @@ def _judge(results: Sequence[Result]) -> Finding:
     better = ahead("pass@64", "pass@1")
     if spearman(given["pass@64"], given["pass@1"]) > 1 - 1e-9:  # one ranking, told twice, is neither better nor worse
         better = Estimate.undefined(better.method)
-    aucs = {name: [fate(result, name) for result in results] for name in SCORES}
-    blind = {name: [fate(result, name, unsolved=True) for result in results] for name in SCORES[1:]}
+    aucs = {name: [fate_auc(result, name) for result in results] for name in SCORES}
+    blind = {name: [fate_auc(result, name, unsolved=True) for result in results] for name in SCORES[1:]}
     values = {
         "bases": len(bases),
         "range_before": [min(given["exact pass@1"]), max(given["exact pass@1"])],
@@ -174,7 +173,7 @@ def _judge(results: Sequence[Result]) -> Finding:
     )
 
 
-def fate(result: Result, score: str, unsolved: bool = False) -> Estimate:
+def fate_auc(result: Result, score: str, unsolved: bool = False) -> Estimate:
     """Return the AUC of `score` for "P > .5 after RL", mean over the bases where both fates occur.
 
     `unsolved`: among the problems without success in the draws. Bootstrap over problems; the bases of a world share
