@@ -28,6 +28,7 @@ from goldpanner.errors import InputError, StoreError
 from goldpanner.files import HOST, OLD_SECONDS
 from goldpanner.store import Store, findings, schema
 from goldpanner.store.parts import Parts
+from goldpanner.store.records import KINDS
 from goldpanner.store.rows import SAMPLES, samples_table
 from goldpanner.store.schema import PolicyRecord, RunRecord, StoredRecord
 from goldpanner.types import Completion, Counts, Outcome, Problem, Sample, Verdict
@@ -512,6 +513,17 @@ def test_a_record_that_lacks_a_field_is_named_with_it(store, changes, message):
             ask()
 
 
+def test_check_sets_a_record_aside_that_lacks_a_field(store):
+    store.append([sample()])
+    store.put(run_record("good"))
+    store.put(run_record("bad"))
+    path = store.root / "records/runs/bad.json"
+    path.write_text(json.dumps({name: value for name, value in json.loads(path.read_text()).items() if name != "seed"}))
+    report = store.check()
+    assert [(d.name, d.reason) for d in report.damaged] == [("records/runs/bad.json", "seed is missing")]
+    assert list(store.records(RunRecord)) == ["good"]
+
+
 def test_a_record_of_another_version_is_refused_by_name_and_left_alone(store):
     store.append([sample()])
     store.put(run_record("r"))
@@ -525,14 +537,15 @@ def test_a_record_of_another_version_is_refused_by_name_and_left_alone(store):
     assert path.exists()
 
 
-def test_every_field_of_every_record_is_documented():
-    """A docstring stands under each field, and no two kinds share a folder."""
+def test_every_record_is_known_and_every_field_documented():
+    """A docstring stands under each field, no two kinds share a folder, and `check` knows them all."""
     kinds = [StoredRecord]
     for kind in kinds:
         kinds += kind.__subclasses__()
     assert len(kinds) > 10
-    folders = [kind.folder for kind in kinds[1:]]
-    assert len(set(folders)) == len(folders)
+    stored = [kind for kind in kinds if hasattr(kind, "folder")]
+    assert {kind.folder: kind for kind in stored} == KINDS
+    assert len(stored) == len(KINDS)
     for module in (schema, findings):
         tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
         for node in tree.body:

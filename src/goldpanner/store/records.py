@@ -5,15 +5,35 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import BinaryIO, TypeVar
 
 from pydantic import ValidationError
 
 from goldpanner.errors import InputError, StoreError
 from goldpanner.files import fresh_name, listing, write_atomically
-from goldpanner.store.schema import StoredRecord
+from goldpanner.store.findings import FindingRecord, ForecastRecord, MissionRecord, ResultRecord
+from goldpanner.store.schema import (
+    CheckRecord,
+    ImportRecord,
+    ParamsRecord,
+    PlanRecord,
+    PolicyRecord,
+    ProbeRecord,
+    RecipeRecord,
+    RunRecord,
+    StoredRecord,
+    StudyRecord,
+)
 from goldpanner.types import Problem
 
+KINDS: Mapping[str, type[StoredRecord]] = {
+    kind.folder: kind
+    for kind in (
+        CheckRecord, FindingRecord, ForecastRecord, ImportRecord, MissionRecord, ParamsRecord, PlanRecord, PolicyRecord,
+        ProbeRecord, RecipeRecord, ResultRecord, RunRecord, StudyRecord,
+    )
+}  # fmt: skip
+"""Folder -> the class of the records in it."""
 R = TypeVar("R", bound=StoredRecord)
 _PLAIN = re.compile(r"[a-z0-9][a-z0-9_.-]{0,79}")
 
@@ -53,25 +73,6 @@ class Records:
         """Return the path of every record of every kind."""
         return sorted(self.folder.glob("*/*.json"))
 
-    def put_loose(self, kind: str, record_id: str, record: Mapping[str, Any]) -> None:
-        """Write or replace a record without a class."""
-        try:
-            text = json.dumps({"id": record_id, "version": 1, **record}, indent=1, ensure_ascii=True)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"{kind} record {record_id!r} is not JSON: {error}; give plain values") from error
-        write_atomically(self._path(kind, record_id), lambda file: _write(file, text))
-
-    def get_loose(self, kind: str, record_id: str) -> dict[str, Any] | None:
-        """Return a record without a class, None where there is none."""
-        path = self._path(kind, record_id)
-        return read_record(path) if path.exists() else None
-
-    def all_loose(self, kind: str) -> dict[str, dict[str, Any]]:
-        """Return every record of a kind without a class by id, sorted by id."""
-        folder = self._path(kind, "x").parent
-        records = [read_record(folder / name) for name in listing(folder, ".json")]
-        return {record["id"]: record for record in sorted(records, key=lambda record: str(record["id"]))}
-
     def _path(self, folder: str, record_id: str) -> Path:
         if not _PLAIN.fullmatch(folder):
             raise InputError(f"record kind {folder!r} cannot name a folder; use a-z, 0-9, '-', '_'")
@@ -84,7 +85,7 @@ class Records:
 
 def check_record(path: Path) -> None:
     """Read a record of any kind. Raises StoreError naming a damaged one, RecordVersionError for another version."""
-    load_record(path, StoredRecord)
+    load_record(path, KINDS.get(path.parent.name, StoredRecord))
 
 
 def load_record(path: Path, kind: type[R]) -> R:
@@ -94,34 +95,40 @@ def load_record(path: Path, kind: type[R]) -> R:
     """
     content = read_record(path)
     version, known = content.get("version"), kind.model_fields["version"].default
-    if version is None:
-        raise _damaged_record(path, "version is missing")
-    if version != known:
+    if version is not None and version != known:
         raise RecordVersionError(
             f"record {path} is a {kind.__name__} of version {version!r}, and this build reads version {known}; read it "
             "with the goldpanner that wrote it"
         )
     try:
+        if version is None:
+            raise ValueError("version is missing")
         return kind.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        reason = "is missing" if first["type"] == "missing" else f"= {first['input']!r:.60}: {first['msg']}"
-        raise _damaged_record(path, f"{field} {reason}") from error
+    except ValueError as error:  # pydantic's are
+        reason = _field_error(error) if isinstance(error, ValidationError) else error
+        raise _damaged_record(path, reason) from reason
 
 
-def read_record(path: Path) -> dict[str, Any]:
+def _field_error(error: ValidationError) -> ValueError:
+    first = error.errors()[0]
+    field = ".".join(map(str, first["loc"]))
+    return ValueError(
+        f"{field} is missing" if first["type"] == "missing" else f"{field} = {first['input']!r:.60}: {first['msg']}"
+    )
+
+
+def read_record(path: Path) -> dict[str, object]:
     """Return the JSON object in a file. Raises StoreError naming a damaged one."""
     try:
         content = json.loads(path.read_bytes())
+        if not isinstance(content, dict):
+            raise ValueError("it is no JSON object")
+        return content
     except ValueError as error:
-        raise _damaged_record(path, str(error)) from error
-    if not isinstance(content, dict):
-        raise _damaged_record(path, "it is no JSON object")
-    return content
+        raise _damaged_record(path, error) from error
 
 
-def _damaged_record(path: Path, reason: str) -> StoreError:
+def _damaged_record(path: Path, reason: ValueError) -> StoreError:
     return StoreError(f"record {path} is damaged: {reason}. Run: goldpanner store check {path.parent.parent.parent}")
 
 
@@ -192,5 +199,5 @@ def _damaged_batch(path: Path, line: int, reason: str) -> StoreError:
     )
 
 
-def _write(file: Any, text: str) -> None:
+def _write(file: BinaryIO, text: str) -> None:
     file.write(text.encode())

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, overload
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -271,35 +271,20 @@ class Store:
 
     # --- records and problems
 
-    @overload
-    def put(self, record: StoredRecord, /) -> None: ...
-    @overload
-    def put(self, kind: str, id: str, record: Mapping[str, Any], /) -> None: ...
-    def put(self, kind: StoredRecord | str, id: str = "", record: Mapping[str, Any] | None = None, /) -> None:  # noqa: A002
+    def put(self, record: StoredRecord) -> None:
         """Write or replace a record, the one of its class and `id`. Raises InputError where it is no JSON."""
-        if isinstance(kind, StoredRecord):
-            self._records.put(kind)
-        else:
-            self._records.put_loose(kind, id, record or {})
+        self._records.put(record)
 
-    @overload
-    def get(self, kind: type[R], id: str) -> R | None: ...
-    @overload
-    def get(self, kind: str, id: str) -> dict[str, Any] | None: ...
-    def get(self, kind: type[R] | str, id: str) -> R | dict[str, Any] | None:  # noqa: A002
+    def get(self, kind: type[R], id: str) -> R | None:  # noqa: A002
         """Return the record `id` of a class, None where there is none.
 
         Raises StoreError naming the file and the field of a damaged one, and where it is of another version.
         """
-        return self._records.get_loose(kind, id) if isinstance(kind, str) else self._records.get(kind, id)
+        return self._records.get(kind, id)
 
-    @overload
-    def records(self, kind: type[R]) -> dict[str, R]: ...
-    @overload
-    def records(self, kind: str) -> dict[str, dict[str, Any]]: ...
-    def records(self, kind: type[R] | str) -> dict[str, R] | dict[str, dict[str, Any]]:
+    def records(self, kind: type[R]) -> dict[str, R]:
         """Return the records of a class by id, sorted by id. Raises StoreError as `get` does."""
-        return self._records.all_loose(kind) if isinstance(kind, str) else self._records.all(kind)
+        return self._records.all(kind)
 
     def put_problems(self, problems: Iterable[Problem]) -> int:
         """Store those `problems` that are not there yet; return how many these were."""
