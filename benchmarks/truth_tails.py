@@ -243,7 +243,7 @@ def origins(trials: int) -> list[dict[str, Any]]:
                 p_base = 10 ** r.uniform(-12, -3)
                 found = origin.origin(**routes(r, n, p_base, spread, count, missed), base_n=256)
                 labels.append(found.label)
-                false_new += found.label == "new at this resolution" and p_base > found.upper
+                false_new += found.label == "new" and p_base > found.upper
                 if found.diagnostics.reliable:
                     seen = p_base * (1 - missed)
                     factors.append(float(np.exp(abs(np.log(found.p_base.value / seen)))))
@@ -254,13 +254,13 @@ def origins(trials: int) -> list[dict[str, Any]]:
                 "reliable": len(factors) / trials,
                 "worst_factor": max(factors, default=float("nan")),
                 "coverage": float(np.mean(covered)) if covered else float("nan"),
-                **{label: labels.count(label) for label in ("amplified", "cannot say", "new at this resolution")},
+                **{label: labels.count(label) for label in ("amplified", "cannot say", "new")},
                 "false_new": false_new,
             }
             rows.append(row)
             print(
                 f"{name:36}{n:11}{row['reliable']:10.3f}{row['worst_factor']:13.2f}{row['coverage']:8.2f}"
-                f"{row['amplified']:11}{row['cannot say']:11}{row['new at this resolution']:5}{false_new:6}",
+                f"{row['amplified']:11}{row['cannot say']:11}{row['new']:5}{false_new:6}",
                 flush=True,
             )
     return rows

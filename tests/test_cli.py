@@ -174,7 +174,10 @@ def test_truncated_sampling_is_not_about_support(tmp_path):
     text = call("measure", "scripted:0.2", "--store", tmp_path)
     assert "Not about support" in text
     assert "boundary:" not in text
-    assert "temperature" in call("compare", "scripted:0.2", "scripted:0.6", "--store", tmp_path, code=2)
+    systems = " ".join(call("compare", "scripted:0.2", "scripted:0.6", "--store", tmp_path).split())
+    assert systems.count("temperature = 0") == 1
+    assert "Two systems are compared as they were run" in systems
+    assert not any(word in systems.lower() for word in ("sharpened", "expanded", "it is open"))
     spoken = call("compare", "scripted:0.2", "scripted:0.6", "--store", tmp_path, "--allow-truncated-sampling")
     assert "Not about support" in spoken
 
@@ -202,6 +205,10 @@ def test_logs_drawn_at_another_temperature_are_not_compared(tmp_path):
     said = call("compare", log, other, "--allow-truncated-sampling", code=2)
     assert "temperature = 0.8" in said
     assert "temperature = 0.7" in said
+    assert "--as-run" in said
+    systems = " ".join(call("compare", log, other, "--as-run").split())
+    assert "Two systems are compared as they were run" in systems
+    assert "temperature = 0.7" in systems
 
 
 def test_logs_that_ask_otherwise_are_not_compared(tmp_path):
@@ -312,7 +319,7 @@ def test_a_log_that_states_another_temperature_is_held_to_it(tmp_path):
     log = next((Path(__file__).parent / "interop" / "fixtures" / "lm_eval").glob("samples_toy_repeats*.jsonl"))
     assert load_counts(log).params.temperature == 0.8
     assert "temperature = 0.8" in json.loads(call("measure", log, "--json"))["support_refused"]
-    assert "temperature = 0.8" in call("compare", log, log, code=2)
+    assert "temperature = 0.8" in json.loads(call("compare", log, log, "--json"))["support_refused"]
 
 
 def test_mismatched_problems_are_named(tmp_path, pilot):

@@ -78,7 +78,7 @@ def test_names_from_a_file_are_shown_as_they_are_and_cannot_format_the_terminal(
     call("compare", file, file)
     solved = tmp_path / "rl.jsonl"
     solved.write_text("".join(json.dumps({"id": name, "n": 16, "c": 16}) + "\n" for name in names))
-    assert "established gained: [/b]" in words("compare", file, solved)
+    assert "rose: 3 of 3, the largest changes first problem base RL [/b] 0/16 16/16" in words("compare", file, solved)
 
 
 def test_plan_advises_by_what_it_found_and_says_what_its_classes_are(tmp_path):

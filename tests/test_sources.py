@@ -179,11 +179,13 @@ def test_other_prompts_and_other_problems_are_refused(tmp_path):
     refused_alike("only in base: toy_once/0 (", log, other, allow_truncated_sampling=True)
 
 
-def test_tempered_samples_are_refused_or_say_so(tmp_path):
+def test_tempered_samples_are_compared_as_systems(tmp_path):
     greedy = replace(PARAMS, temperature=0.0)
     for name, p in (("base", 0.25), ("rl", 0.75)):
         sampled(tmp_path, name, p, greedy)
-    refused_alike("temperature = 0", "base", "rl", store=tmp_path)
+    systems = gp.compare("base", "rl", store=tmp_path)
+    assert systems.words[0] == "better"
+    assert "temperature = 0" in systems.support_refused
     comparison = gp.compare("base", "rl", store=tmp_path, allow_truncated_sampling=True)
     assert "temperature = 0" in comparison.support_refused
     shown = json.loads(call("compare", "base", "rl", "--store", tmp_path, "--allow-truncated-sampling", "--json"))

@@ -9,10 +9,12 @@ import numpy as np
 
 from goldpanner.errors import InputError
 from goldpanner.measure import corrections, groups
-from goldpanner.measure.compare import Comparison, align, compare, with_origins
+from goldpanner.measure.compare import Comparison, compare, with_origins
 from goldpanner.measure.corrections import VerifierErrors, support_refusal
+from goldpanner.measure.curves import align
 from goldpanner.measure.profile import Profile, profile
-from goldpanner.measure.verdict import MARGIN
+from goldpanner.measure.statements import MARGIN
+from goldpanner.measure.thresholds import WITHIN
 from goldpanner.sources import Source, load_counts
 from goldpanner.types import Counts, IntArray, SamplingParams
 
@@ -26,15 +28,21 @@ def compare_sources(
     level: float = 0.95,
     fdr: float = 0.05,
     margin: float = MARGIN,
+    within: int = WITHIN,
+    as_run: bool = False,
     allow_truncated_sampling: bool = False,
+    rl_rollouts: int | None = None,
+    answer_space: float | None = None,
+    verifier: VerifierErrors | None = None,
 ) -> Comparison:
     """Compare two models on the same problems, paired by id: did the boundary move?
 
         print(gp.compare("base", "grpo", store="runs/world-seed0").summary)
 
-    What is known of how the counts were drawn must agree: sampling parameters, verifier, prompts. Gained problems whose
-    RL samples were scored under the base (`goldpanner score`) get their origin. Of plain `Counts` nothing is known, and
-    nothing is refused but different problems.
+    What is known of how the counts were drawn must agree: sampling parameters, verifier, prompts. Samples drawn with
+    top-p, top-k or T away from the model's own distribution say how two systems do, and nothing of the models' support:
+    the words about it are withheld. Gained problems whose RL samples were scored under the base (`goldpanner score`)
+    get their origin. Of plain `Counts` nothing is known, and nothing is refused but different problems.
 
     Args:
         base: the model before RL: counts, plain or from `load_counts`, or a word that `load_counts` takes.
@@ -43,17 +51,27 @@ def compare_sources(
         k: values of k, by default every k up to the smallest n of each; the difference ends at the smaller of the two.
         level: coverage of every band and interval.
         fdr: false discovery rate of established gains and losses.
-        margin: difference of pass@k that matters (`measure.verdict.decide`).
-        allow_truncated_sampling: compare although truncated or tempered sampling, or a server's fault, can make zeros;
-            the comparison then says so (`support_refused`).
+        margin: difference of pass@k that matters (`measure.statements.Statement.undecided`).
+        within: R, the tries within which the base must reach RL's pass@K for the gain to be a sharpening.
+        as_run: compare the two systems as they were run, although they were sampled or asked differently.
+        allow_truncated_sampling: say the words about support although truncated or tempered sampling, or a server's
+            fault, can make zeros; the reason stands beside them (`support_refused`).
+        rl_rollouts: N, the rollouts of a problem in which RL could have found an answer, for the word "new"; None: R.
+        answer_space: number of answers that a blind guess chooses from, at least 2.
+        verifier: audit of the verifier, to undo its errors.
 
     Raises:
         InputError: the two were not sampled, judged or asked alike, or hold different problems.
     """
     before, after = _source(base, store, "base"), _source(rl, store, "RL")
-    refused = same_conditions(before, after, allow_truncated_sampling)
-    comparison = compare(before, after, k=k, level=level, fdr=fdr, margin=margin)
-    return _with_origins(replace(comparison, support_refused=refused), before, after)
+    refused = same_conditions(before, after, as_run)
+    comparison = compare(
+        before, after, k=k, level=level, fdr=fdr, margin=margin, within=within, refused=refused,
+        allow_truncated_sampling=allow_truncated_sampling, answer_space=answer_space, verifier=verifier,
+    )  # fmt: skip
+    if refused is not None and not allow_truncated_sampling:
+        return comparison
+    return _with_origins(comparison, before, after, rl_rollouts)
 
 
 def profile_source(
@@ -97,27 +115,28 @@ def profile_source(
     return replace(result, support_refused="; ".join(filter(None, (source.distrusted, result.support_refused))))
 
 
-def same_conditions(base: Source, rl: Source, override: bool = False) -> str | None:
+def same_conditions(base: Source, rl: Source, as_run: bool = False) -> str | None:
     """Return why nothing can be said of support, if so.
 
-    Raises InputError where the two were sampled, judged or asked differently, naming what differs, and where their
-    problems are not the same, by the names that the logs give them.
+    Raises InputError where the two were judged differently, or sampled or asked differently and not compared `as_run`,
+    naming what differs, and where their problems are not the same, by the names that the logs give them.
     """
-    ours, theirs = dict(base.stated), dict(rl.stated)
-    if changed := [name for name in ours if name in theirs and ours[name] != theirs[name]]:
-        before, after = (", ".join(f"{name} = {stated[name]!r}" for name in changed) for stated in (ours, theirs))
-        raise InputError(
-            f"base ({base.name}) was sampled with {before}, RL ({rl.name}) with {after}; sample both alike"
-        )
+    reasons = list(filter(None, (_other_params(base, rl), _other_prompts(base, rl))))
+    if reasons and not as_run:
+        raise InputError(f"{reasons[0]}; sample both alike, or compare the two systems as they were run with --as-run")
     _same_verifier(base, rl)
-    _same_prompts(base, rl)
     align(base, rl, {i: question.name for x in (base, rl) for i, question in x.questions.items() if question.name})
-    reasons = [x.distrusted for x in (base, rl)]
-    reasons += [support_refusal(x.params, override) for x in (base, rl) if x.params is not None]
-    refused = next(filter(None, reasons), None)
-    if refused and not override:
-        raise InputError(f"{refused}; or go on with --allow-truncated-sampling, and every page will say so")
-    return refused
+    for x in (base, rl):
+        reasons += filter(None, [x.distrusted, None if x.params is None else support_refusal(x.params)])
+    return "; ".join(dict.fromkeys(reasons)) or None
+
+
+def _other_params(base: Source, rl: Source) -> str | None:
+    """Return how two were sampled differently; None: they were sampled alike, as far as it is known."""
+    ours, theirs = dict(base.stated), dict(rl.stated)
+    changed = [name for name in ours if name in theirs and ours[name] != theirs[name]]
+    before, after = (", ".join(f"{name} = {stated[name]!r}" for name in changed) for stated in (ours, theirs))
+    return f"base ({base.name}) was sampled with {before}, RL ({rl.name}) with {after}" if changed else None
 
 
 def stored_errors(source: Source) -> VerifierErrors:
@@ -211,7 +230,7 @@ def _source(what: Counts | Path | str, store: Path | str | None, role: str) -> S
     return load_counts(what, store)
 
 
-def _with_origins(comparison: Comparison, base: Source, rl: Source) -> Comparison:
+def _with_origins(comparison: Comparison, base: Source, rl: Source, rollouts: int | None) -> Comparison:
     """Return the comparison with the origin of every gained problem whose RL samples were scored under the base.
 
     The scores are those of `goldpanner score`; without them nothing is added, nor where the verdicts counted are not
@@ -223,7 +242,7 @@ def _with_origins(comparison: Comparison, base: Source, rl: Source) -> Compariso
     if rl.stored.verifier is not None and rl.stored.verifiers() != {rl.stored.verifier}:
         return comparison
     scored = rl.stored.store.scored(rl.stored.policy, base.stored.policy, gained, params=rl.stored.params)
-    return with_origins(comparison, scored, base, rl.full_softmax)
+    return with_origins(comparison, scored, base, rl.full_softmax, rollouts)
 
 
 def _same_verifier(base: Source, rl: Source) -> None:
@@ -239,22 +258,23 @@ def _same_verifier(base: Source, rl: Source) -> None:
         )
 
 
-def _same_prompts(base: Source, rl: Source) -> None:
-    """Raise InputError naming a problem that two logs ask differently: one id, or one name in both logs."""
+def _other_prompts(base: Source, rl: Source) -> str | None:
+    """Return which problem two logs ask differently, one id or one name in both logs; None: they ask alike."""
     named = {each.name: each for i, each in rl.questions.items() if each.name and i not in base.questions}
     changed = []
     for i, question in base.questions.items():
         other = rl.questions.get(i) or named.get(question.name)
         if other is not None and question.prompt and other.prompt and question.prompt != other.prompt:
             changed.append((question.name or i, question.prompt, other.prompt))
-    if changed:
-        name, first, second = changed[0]
-        more = f" (and {len(changed) - 1} more problems)" if len(changed) > 1 else ""
-        at = next((k for k, (a, b) in enumerate(zip(first, second)) if a != b), min(len(first), len(second)))
-        raise InputError(
-            f"problem {name!r} is asked differently{more}: base ({base.name}) has {_around(first, at)}, RL "
-            f"({rl.name}) has {_around(second, at)}; sample both with the same prompts"
-        )
+    if not changed:
+        return None
+    name, first, second = changed[0]
+    more = f" (and {len(changed) - 1} more problems)" if len(changed) > 1 else ""
+    at = next((k for k, (a, b) in enumerate(zip(first, second)) if a != b), min(len(first), len(second)))
+    return (
+        f"problem {name!r} is asked differently{more}: base ({base.name}) has {_around(first, at)}, RL ({rl.name}) has "
+        f"{_around(second, at)}"
+    )
 
 
 def _around(text: str, at: int, before: int = 20, after: int = 60) -> str:

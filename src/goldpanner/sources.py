@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +87,17 @@ class Source(Counts):
             return None
         stated = self.stated
         return SamplingParams(stated.get("temperature", 1.0), stated.get("top_p", 1.0), stated.get("top_k", 0))
+
+    def text_of(self, problem: str) -> str:
+        """Return how a problem is asked, else what a log calls it; empty where nothing is known of it."""
+        if (question := self.questions.get(problem)) is not None:
+            return question.prompt or question.name or ""
+        return self._stored_texts.get(problem, "")
+
+    @cached_property
+    def _stored_texts(self) -> dict[str, str]:
+        """The prompts of the store's problems by id."""
+        return {} if self.stored is None else {i: p.prompt for i, p in self.stored.store.problems().items()}
 
     @property
     def faults(self) -> list[str]:

@@ -81,7 +81,7 @@ def test_origins_are_counted_and_the_page_has_its_record():
     results = [world(sharpen, expand, seed=s) for s in range(3)]
     results[0]["gap"]["gained"] = [
         {"label": "amplified", "p_base": 1e-5, "exact": -12.0},
-        {"label": "new at this resolution", "p_base": 0.0, "exact": -60.0},
+        {"label": "new", "p_base": 0.0, "exact": -60.0},
     ]
     kept = judge_results(STUDY, results)
     assert "1 were amplified and 1 are new" in kept.found["en"]

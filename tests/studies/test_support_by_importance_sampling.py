@@ -34,7 +34,7 @@ def world(seed=0, problems=240, error=0.01, off=0.0, junk=1e-5, solved=0.6, flag
             width = 10 ** (0.2 * error if narrow else 3 * error)
             label = "amplified" if sure else "cannot say"
             row = {"value": value if sure else 0.0, "low": value / width, "high": value * width, "sure": sure}
-            row["label"] = "new at this resolution" if new else label
+            row["label"] = "new" if new else label
             rows.append({"process": row, "answer": row})
         found[name] = {"rl": np.where(good, np.log(0.9), -20.0).tolist(), "rows": rows}
     return found

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from goldpanner.measure.corrections import VerifierErrors
     from goldpanner.sources import Source
 
+AnswerSpace = Annotated[float | None, typer.Option(help="Number of answers that a guess chooses from.")]
 COUNTS = "a counts file, a log or a table, a store's folder, or a policy of --store"
 
 
@@ -69,7 +71,7 @@ def measure_command(
     what: Annotated[str, typer.Argument(help=f"The model: {COUNTS}.")],
     k: Ks = "",
     level: Level = 0.95,
-    answer_space: Annotated[float | None, typer.Option(help="Number of answers that a guess chooses from.")] = None,
+    answer_space: AnswerSpace = None,
     *,
     selection: StoreSelection,
     audit: AuditOptions,
@@ -115,41 +117,73 @@ def compare_command(
     rl: Annotated[str, typer.Argument(help="The model after RL, on the same problems.")],
     k: Ks = "",
     level: Level = 0.95,
-    fdr: Annotated[float, typer.Option(help="False discovery rate of established gains and losses.")] = 0.05,
+    within: Annotated[
+        int, typer.Option(help="R: tries within which the base must reach RL's pass@K for a sharpening.", min=1)
+    ] = 1024,
+    fdr: Annotated[float, typer.Option(help="False discovery rate of problems that rose or fell.")] = 0.05,
+    answer_space: AnswerSpace = None,
+    rl_rollouts: Annotated[
+        int | None, typer.Option(help="Rollouts a problem that RL had, for the word new (default: R).", min=2)
+    ] = None,
     *,
     selection: StoreSelection,
+    audit: AuditOptions,
     log: LogOptions,
+    as_run: Annotated[
+        bool, typer.Option("--as-run", help="Compare two systems although they were sampled or asked differently.")
+    ] = False,
     allow_truncated_sampling: AllowTruncated = False,
+    fail_on: Annotated[
+        str,
+        typer.Option(help="Conditions that fail the command (exit 1), e.g. narrowed,fell>2%,undecided (exit 3)."),
+    ] = "",
+    markdown: Annotated[Path | None, typer.Option(help="File for the summary as Markdown.")] = None,
     html: Page = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say whether RL moved the boundary.
+    """Compare two models, before and after RL.
 
-    A verdict in words, bands of the difference, and what became of each problem, with a test.
+    Who is better at one try and at K tries, how many tries the base needs for RL's result, and which problems changed.
 
-    Example: goldpanner compare base.jsonl rl.jsonl --json
+    Example: goldpanner compare base.jsonl rl.jsonl --fail-on narrowed,fell>2%
     """
     from goldpanner.cli import tables
     from goldpanner.instrument import compare_sources
+    from goldpanner.measure.gate import gate, parse_conditions
     from goldpanner.measure.passk import default_ks
 
+    conditions = parse_conditions(fail_on) if fail_on else []
     before, after = (selection.load(what, log) for what in (base, rl))
     further = whole_numbers(k, "--k")
     smallest = int(min(before.n.min(), after.n.min()))
     ks = np.union1d(default_ks(max(smallest, 1)), further).astype(np.int64) if further else None
     comparison = compare_sources(
-        before, after, k=ks, level=level, fdr=fdr, allow_truncated_sampling=allow_truncated_sampling
-    )
+        before, after, k=ks, level=level, fdr=fdr, within=within, as_run=as_run, rl_rollouts=rl_rollouts,
+        allow_truncated_sampling=allow_truncated_sampling, answer_space=answer_space, verifier=audit.errors(before),
+    )  # fmt: skip
+    ruling = gate(comparison, conditions) if conditions else None
     if as_json:
         faults = {"base": before.faults, "rl": after.faults}
-        typer.echo(json.dumps({**comparison.to_json(), "server_faults": faults}, allow_nan=False))
+        more = {"gate": ruling.to_json()} if ruling else {}
+        typer.echo(json.dumps({**comparison.to_json(), "server_faults": faults, **more}, allow_nan=False))
     else:
-        tables.print_comparison(comparison, comparison.support_refused)
+        tables.print_comparison(comparison, before, after)
+        if ruling is not None:
+            typer.echo(ruling.summary)
+    if markdown is not None:
+        from goldpanner.files import write_atomically
+        from goldpanner.report.summary import comparison_markdown
+
+        summary = comparison_markdown(comparison, before.name, after.name, ruling, before.text_of)
+        write_atomically(markdown, lambda file: file.write(summary.encode()))
+        typer.echo(str(markdown), err=True)
     if html is not None:
         from goldpanner.report.pages.instrument import comparison_page
 
-        comparison_page(comparison, before.name, after.name, html, comparison.support_refused)
+        comparison_page(comparison, before.name, after.name, html, before.text_of)
         typer.echo(str(html), err=True)
+    if ruling is not None and ruling.exit_code:
+        raise typer.Exit(ruling.exit_code)
 
 
 @app.command("plan", rich_help_panel=MEASURE)

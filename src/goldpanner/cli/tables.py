@@ -12,10 +12,13 @@ from goldpanner.cli.display import console
 from goldpanner.measure.compare import Comparison
 from goldpanner.measure.plan import ASSIGNMENTS, Assignment, Plan
 from goldpanner.measure.profile import Profile
+from goldpanner.sources import Source
 from goldpanner.types import Counts, Estimate
 
 SHOWN = 12
 """Problems that a table lists; the JSON has all of them."""
+MOVED = 5
+"""Problems that rose, and that fell, which `compare` lists."""
 
 
 def print_profile(found: Profile, name: str, extra: dict[str, Any]) -> None:
@@ -88,10 +91,6 @@ def _observed(extra: dict[str, Any]) -> None:
         console.print(f"observed in RL, groups of {size}: {summary}", highlight=False)
 
 
-def _ratio(x: float, sign: str = "") -> str:
-    return "-" if np.isnan(x) else f"{x:{sign}.2f}"
-
-
 def _plain(x: float | None) -> str:
     return "unknown" if x is None else f"{x:.3g}"
 
@@ -121,37 +120,40 @@ def _curve_table(found: Profile) -> Table:
     return table
 
 
-def print_comparison(found: Comparison, refused: str | None) -> None:
-    """Print the verdict first, then the numbers it rests on."""
-    console.print(found.summary, highlight=False, soft_wrap=False)
-    if refused:
-        console.print(f"[bold]Not about support:[/] {escape(refused)}", highlight=False)
+def print_comparison(found: Comparison, base: Source, rl: Source) -> None:
+    """Print the answer, then the curve at a few tries, then the problems that changed most."""
+    console.print(found.summary.replace(". ", ".\n"), highlight=False, markup=False)
+    if found.support_refused and set(found.words) & {"sharpened", "expanded", "open"}:
+        console.print(f"[bold]Not about support:[/] {escape(found.support_refused)}", highlight=False)
     table = _table(f"pass@k, {found.level:.0%} simultaneous bands", "k", "base", "RL", "difference")
     largest = found.difference.largest
-    for k in sorted({2**i for i in range(40) if 2**i <= largest} | ({largest} if largest else set())):
+    for k in sorted({k for k in (1, 4, 16, 64, 256, 1024, 4096, largest) if 0 < k <= largest}):
         if k in found.difference.k:
             table.add_row(f"{k:,}", str(found.base.at(k)), str(found.rl.at(k)), format(found.difference.at(k), "+"))
     console.print(table)
-    console.print(
-        f"crossover k* {found.crossover_k}   equivalent k {found.equivalent_k}",
-        highlight=False,
-        markup=False,
-    )
-    console.print(
-        "; ".join(
-            f"SRR {_ratio(s.srr)} NDR {_ratio(s.ndr)} SDS {_ratio(s.sds)} NSCR {_ratio(s.nscr, '+')} {how}"
-            for s, how in ((found.support, "as published"), (found.support_established, "with the test"))
-        ),
-        highlight=False,
-    )
-    for change in ("gained", "lost"):
-        ids = found.changes.of(change, established=True)
-        if ids:
-            more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
-            first = ", ".join(map(_line, ids[:SHOWN]))
-            console.print(f"established {change}: {first}{more}", highlight=False, markup=False)
+    for each in found.corrected:
+        console.print(f"pass@{each.k:,} {each.what}: base {each.base}, RL {each.rl}", highlight=False)
+    for name, places in (
+        ("fell", found.changes.moved(found.changes.fell)),
+        ("rose", found.changes.moved(found.changes.rose)),
+    ):
+        if places:
+            console.print(_moved_table(found, base, rl, name, places))
     for problem, origin in list(found.origin.items())[:SHOWN]:
         console.print(f"{_line(problem)}: {origin.label}: {origin.summary}", highlight=False, markup=False)
+
+
+def _moved_table(found: Comparison, base: Source, rl: Source, name: str, places: Sequence[int]) -> Table:
+    """Return the problems whose P changed most in one direction, with their texts where these are known."""
+    changes = found.changes
+    table = _table(
+        f"{name}: {min(MOVED, len(places))} of {len(places)}, the largest changes first", "problem", "base", "RL", ""
+    )
+    for i in places[:MOVED]:
+        counts = (f"{x.c[i]}/{x.judged[i]}" for x in (changes.base, changes.rl))
+        text = base.text_of(changes.ids[i]) or rl.text_of(changes.ids[i])
+        table.add_row(Text(_line(changes.ids[i])), *counts, Text(_line(text)[:60], overflow="ellipsis", no_wrap=True))
+    return table
 
 
 def print_plan(found: Plan, name: str) -> None:

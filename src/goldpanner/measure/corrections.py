@@ -164,6 +164,11 @@ class VerifierErrors:
             if not 0 <= x <= n or n < 1:
                 raise InputError(f"verifier: {x} {name} of {n} audited; give 0 <= errors <= audited and audited >= 1")
 
+    @property
+    def rates(self) -> tuple[float, float]:
+        """The rates of false positives and of false negatives in the audit."""
+        return self.false_positive / self.wrong, self.false_negative / self.right
+
     def draws(self, size: int, seed: int) -> tuple[FloatArray, FloatArray]:
         """Draw both rates from their Jeffreys posteriors, stratified; shape (size,) each."""
         generator = rng.stream("bootstrap", seed, "verifier")

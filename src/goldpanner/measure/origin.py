@@ -7,9 +7,9 @@ and what it cannot:
   that. So the estimate speaks of the routes that the RL model takes; P_base is *at least* that. This suffices for
   "amplified": the base had it.
 - An upper bound on all routes can only come from the base's own samples: 0 correct of n leaves P_base up to about
-  log(1/error)/n. So "new at this resolution" is said only with that bound, and only where the routes that the RL model
-  takes have practically no mass under the base. The bound fails with probability 1e-6, not 5%, because a claim of
-  novelty will be repeated.
+  log(1/error)/n. So "new" is said only where that bound lies below 1/N, N being the rollouts in which RL could have
+  found an answer, and where the routes that the RL model takes have practically no mass under the base. The error, 5%,
+  is divided by the number of problems that were compared (Bonferroni): one of them will be shown around.
 """
 
 from dataclasses import dataclass
@@ -21,15 +21,16 @@ from scipy.special import betainccinv, chdtri, logsumexp, stdtrit
 
 from goldpanner.errors import InputError
 from goldpanner.measure.intervals import proportion
+from goldpanner.measure.thresholds import WITHIN
 from goldpanner.types import Estimate, FloatArray
 
-Label = Literal["amplified", "new at this resolution", "cannot say"]
+Label = Literal["amplified", "new", "cannot say"]
 LABELS: tuple[Label, ...] = get_args(Label)
 
 RESOLUTION = 1e-15
 """Base probability below which the routes of the RL model count as practically absent from the base."""
-NOVELTY_ERROR = 1e-6
-"""Chance that the base's own samples mislead a claim of novelty."""
+NOVELTY_ERROR = 0.05
+"""Chance that the base's own samples mislead a claim of novelty on any of the problems that were compared."""
 MIN_CORRECT = 20
 MAX_RELATIVE_ERROR = 0.2
 """Estimated standard error of the estimate over the estimate: a factor of 2 is then more than three of them away."""
@@ -104,16 +105,32 @@ def origin(
     base_n: int = 0,
     base_c: int = 0,
     full_softmax: bool = True,
+    problems: int = 1,
+    rollouts: int = WITHIN,
     resolution: float = RESOLUTION,
     level: float = 0.95,
 ) -> Origin:
     """Say where a solved problem came from, by its RL samples' log-probabilities (nats) under both models.
 
-    `correct`, `logp_base`, `logp_rl`: one entry per RL sample, unjudged samples left out; the log-probabilities of
-    wrong samples are used only to check that they fit together, and may be NaN. `base_n`, `base_c`: the base's own
-    samples of the problem. `full_softmax`: whether the RL samples were drawn at T = 1 without truncation
-    (SamplingParams.full_softmax); if not, the ratio is not the importance weight and the answer is "cannot say".
-    Raises InputError for lengths that differ, NaN or positive log-probabilities of correct samples, or no samples.
+    Args:
+        correct: whether each RL sample is correct, shape (S,), unjudged samples left out.
+        logp_base: log-probability of each under the base, shape (S,). Those of wrong samples are used only to check
+            that the two fit together, and may be NaN.
+        logp_rl: the same under the RL model.
+        base_n: the base's own judged samples of the problem.
+        base_c: how many of them are correct.
+        full_softmax: whether the RL samples were drawn at T = 1 without truncation (SamplingParams.full_softmax); if
+            not, the ratio is not the importance weight and the answer is "cannot say".
+        problems: problems that were compared; the claim of novelty is corrected for their number.
+        rollouts: N, the rollouts of the problem in which RL could have found an answer.
+        resolution: base probability below which RL's routes count as absent.
+        level: coverage of the interval of P_base.
+
+    Returns:
+        The label, its sentence, and the numbers under it.
+
+    Raises:
+        InputError: lengths differ, a log-probability of a correct sample is NaN or positive, or there is no sample.
     """
     correct = np.asarray(correct, dtype=bool)
     log_base, log_rl = np.asarray(logp_base, dtype=np.float64), np.asarray(logp_rl, dtype=np.float64)
@@ -121,10 +138,12 @@ def origin(
     log_w = log_base[correct] - log_rl[correct]
     reasons = [] if full_softmax else ["samples were drawn with truncation or T != 1: p_base/p_RL is not their weight"]
     estimate, diagnostics = _estimate(log_w, len(correct), reasons, level, log_base[~correct] - log_rl[~correct])
-    upper = float(betainccinv(base_c + 1, base_n - base_c, NOVELTY_ERROR)) if base_n > base_c else 1.0
+    error = NOVELTY_ERROR / max(problems, 1)
+    upper = float(betainccinv(base_c + 1, base_n - base_c, error)) if base_n > base_c else 1.0
     if not estimate.value:  # no mass on the routes seen: what the base has elsewhere, only its own samples bound
         estimate = Estimate(0.0, 0.0, upper, level, estimate.method, estimate.n)
-    return _label(estimate, diagnostics, upper, float(correct.mean()), base_n, base_c, resolution)
+    needed = int(np.ceil(np.log(error) / np.log1p(-1 / max(rollouts, 2))))
+    return _label(estimate, diagnostics, upper, float(correct.mean()), base_n, base_c, resolution, rollouts, needed)
 
 
 def _check(correct: NDArray[np.bool_], log_base: FloatArray, log_rl: FloatArray, base_n: int, base_c: int) -> None:
@@ -237,27 +256,37 @@ def _label(
     base_n: int,
     base_c: int,
     resolution: float,
+    rollouts: int,
+    needed: int,
 ) -> Origin:
-    """Choose the label and the sentence."""
+    """Choose the label and the sentence; `needed`: samples of the base, none correct, that would bound P by 1/N."""
 
-    def told(label: Label, summary: str) -> Origin:
+    def labelled(label: Label, summary: str) -> Origin:
         return Origin(label, summary, estimate, upper, p_rl, diagnostics)
 
     own = f"the base's own samples: {base_c} of {base_n} correct, so P_base <= {upper:.2g}" if base_n else ""
     if base_c:
-        return told("amplified", f"the base solved it in {base_c} of {base_n} samples")
+        return labelled("amplified", f"the base solved it in {base_c} of {base_n} samples")
     if not diagnostics.reliable:
-        return told("cannot say", "; ".join([*diagnostics.reasons, *([own] if own else [])]))
+        return labelled("cannot say", "; ".join([*diagnostics.reasons, *([own] if own else [])]))
     if estimate.low > upper:
-        return told(
+        return labelled(
             "cannot say", f"importance sampling gives {estimate.value:.2g}, but {own}: they contradict each other"
         )
     if estimate.low >= resolution:
         had = f"the base had it at {estimate.value:.2g} [{estimate.low:.2g}, {estimate.high:.2g}] or more"
-        return told("amplified", f"{had}; RL made it {p_rl / estimate.value:.2g} times likelier")
-    if (not estimate.value or estimate.high < resolution) and base_n:
-        return told(
-            "new at this resolution",
-            f"P_base <= {upper:.2g} ({own}); the RL model's own routes have less than {resolution:.0e} under the base",
+        return labelled("amplified", f"{had}; RL made it {p_rl / estimate.value:.2g} times likelier")
+    if estimate.value and estimate.high >= resolution:
+        return labelled("cannot say", own or "the base was not sampled")
+    if upper < 1 / rollouts:
+        return labelled(
+            "new",
+            f"P_base <= {upper:.2g}, below 1/{rollouts:,} ({own}); the RL model's own routes have less than "
+            f"{resolution:.0e} under the base",
         )
-    return told("cannot say", "the base's own samples are needed to bound its other routes" if not base_n else own)
+    return labelled(
+        "cannot say",
+        f"the RL model's own routes have less than {resolution:.0e} under the base, but the base may have others: "
+        f"{own or 'it was not sampled'}; {needed:,} samples of the base, none correct, would show that the answer is "
+        f"new to {rollouts:,} rollouts",
+    )

@@ -6,10 +6,10 @@ Here a wide family of smooth shapes is averaged, each weighted by how well it ex
 counts cannot decide stays undecided in the interval.
 
 The family, in x = logit P, has a log-density of three straight pieces with rounded knees (slopes alpha, middle, -beta;
-knees at low < high), an atom at P = 0, and a second, easy cluster (normal in x). In place of the straight pieces it may
-have one tight normal, down to a single P that all problems share: the usual case of made tasks. Special cases: beta
-(one knee, at P = 1/2), zero-inflated beta, scaled beta (a knee below 1/2), logit-normal-like humps, log-uniform with
-edges.
+knees at low < high), an atom at P = 0, and a second cluster, easy or hard (normal in x). In place of the straight
+pieces it may have one tight normal, down to a single P that all problems share: the usual case of made tasks. Special
+cases: beta (one knee, at P = 1/2), zero-inflated beta, scaled beta (a knee below 1/2), logit-normal-like humps,
+log-uniform with edges.
 A straight piece is a power law: density of P ~ P^(alpha-1) near 0 (Schaeffer et al., arXiv 2502.17578).
 
 The prior was chosen on 50 simulated populations, where its knobs matter little: moving any one of them within reason
@@ -47,15 +47,20 @@ PAIRS = 2000
 NO_ZEROS = 0.6
 """Prior probability that no problem is truly impossible; else the impossible share is uniform on (0, 1)."""
 ONE_KNEE, AT_HALF, ONE_CLUSTER = 0.75, 0.75, 0.7
-"""Prior probabilities: no lower knee; the upper knee lies at P = 1/2; no easy cluster."""
+"""Prior probabilities: no lower knee; the upper knee lies at P = 1/2; no second cluster."""
 BETA_EDGE = 0.5
 """Prior probability that the upper knee is as round as a beta's."""
 SHARPNESS = (0.15, 8.0)
 """Else its sharpness is log-uniform between these times a beta's. A knee several times as round as a beta's bends the
 density over decades, as the exponentiated power law does (P^b exponential) and as the log-normal does."""
 TIGHT, EQUAL, NO_ZEROS_IF_TIGHT, ONE_CLUSTER_IF_TIGHT = 0.35, 0.5, 0.85, 0.5
-"""Prior probabilities: the problems outside the easy cluster are tight, normal in x. Of tight ones: all are equal; none
-is impossible; there is no easy cluster."""
+"""Prior probabilities: the problems outside the second cluster are tight, normal in x. Of tight ones: all are equal;
+none is impossible; there is no second cluster."""
+HARD, HARD_AT, EASY_AT = 0.5, (-12.0, -2.0), (-2.0, 4.0)
+"""Prior probability that the second cluster lies among the hard problems, and where hard and easy ones lie in logit P,
+uniform."""
+ASIDE_SPREAD = (0.05, 2.0)
+"""Its spread in nats of logit P, log-uniform."""
 TIGHT_SPREAD = (0.02, 2.0)
 """Spread of a tight population in nats of logit P, log-uniform."""
 DIMENSION = 12
@@ -91,7 +96,7 @@ def weights(grid: Grid, u: FloatArray) -> FloatArray:
     bend = np.where(gap > 0, 3 * (2 * u[:, 5, None] - 1) ** 3, 0.0)
     middle = np.where(gap > 0, bend, alpha)
     easy = _spike(u[:, 6], np.where(tight, ONE_CLUSTER_IF_TIGHT, ONE_CLUSTER))[:, None]
-    centre, spread = (6 * u[:, 7] - 2)[:, None], _log_uniform(u[:, 8], 0.3, 2)[:, None]
+    aside = np.interp(u[:, 7], [0, HARD, 1], [*HARD_AT, EASY_AT[1]])
 
     x = grid.logit
     above = x - high
@@ -106,35 +111,34 @@ def weights(grid: Grid, u: FloatArray) -> FloatArray:
     below_grid = main[:, :1] / grid.width[0] * np.exp(-alpha * grid.width[0] / 2) / alpha
     above_grid = main[:, -1:] / grid.width[-1] * np.exp(-beta * grid.width[-1] / 2) / beta
     total = main.sum(axis=1, keepdims=True) + below_grid + above_grid
-    second = np.exp(-0.5 * ((x - centre) / spread) ** 2) * grid.width
-    second /= second.sum(axis=1, keepdims=True)
+    second = _bell(grid, aside, _log_uniform(u[:, 8], *ASIDE_SPREAD))
     rows = np.flatnonzero(tight)
-    main[rows] = _tight(grid, u[rows, 10] / TIGHT, u[rows, 11])
+    spread = np.clip((u[rows, 10] / TIGHT - EQUAL) / (1 - EQUAL), 0, 1)
+    width = np.where(u[rows, 10] / TIGHT < EQUAL, 0.0, _log_uniform(spread, *TIGHT_SPREAD))
+    main[rows] = _bell(grid, x[0] + (x[-1] - x[0]) * u[rows, 11], width)
     below_grid[rows], above_grid[rows], total[rows] = 0.0, 0.0, 1.0
     hard = (1 - easy) * (1 - zero) / total
     inner = hard * main + easy * second
     return np.hstack([(1 - easy) * zero + hard * below_grid, inner, hard * above_grid])
 
 
-def _tight(grid: Grid, spread: FloatArray, centre: FloatArray) -> FloatArray:
-    """Return populations around one P as masses at the nodes without the atoms, shape (T, J - 2).
+def _bell(grid: Grid, centre: FloatArray, spread: FloatArray) -> FloatArray:
+    """Return normals in logit P as masses at the nodes without the atoms, shape (T, J - 2).
 
-    Narrower than a cell, a normal in logit P is two masses at the nodes beside its centre that have its mean.
+    Narrower than a cell, a normal is two masses at the nodes beside its centre that have its mean.
     """
     x, cells = grid.logit, grid.width
-    at = x[0] + (x[-1] - x[0]) * centre
-    width = np.where(spread < EQUAL, 0.0, _log_uniform((spread - EQUAL) / (1 - EQUAL), *TIGHT_SPREAD))
-    right = np.clip(np.searchsorted(x, at), 1, len(x) - 1)
+    right = np.clip(np.searchsorted(x, centre), 1, len(x) - 1)
     p = expit(x)
-    share = np.clip((expit(at) - p[right - 1]) / (p[right] - p[right - 1]), 0, 1)
-    point = np.zeros((len(at), len(x)))
-    row = np.arange(len(at))
+    share = np.clip((expit(centre) - p[right - 1]) / (p[right] - p[right - 1]), 0, 1)
+    point = np.zeros((len(centre), len(x)))
+    row = np.arange(len(centre))
     point[row, right - 1], point[row, right] = 1 - share, share
-    smooth = np.maximum(width, cells[right] / 2)[:, None]
-    bell = np.exp(-0.5 * ((x - at[:, None]) / smooth) ** 2) * cells
+    smooth = np.maximum(spread, cells[right] / 2)[:, None]
+    bell = np.exp(-0.5 * ((x - centre[:, None]) / smooth) ** 2) * cells
     bell /= bell.sum(axis=1, keepdims=True)
     # between the two, the mixture has the variance that was asked for
-    part = np.clip(width / smooth[:, 0], 0, 1)[:, None] ** 2
+    part = np.clip(spread / smooth[:, 0], 0, 1)[:, None] ** 2
     masses: FloatArray = (1 - part) * point + part * bell
     return masses
 
@@ -163,6 +167,10 @@ class Ensemble:
     def samples(self) -> int:
         """The largest number of judged samples of any problem."""
         return int(self.tally.n.max())
+
+    def tail(self, level: float) -> float:
+        """Return the share of draws beyond each end of an interval: less with few samples a problem (`FEW`)."""
+        return (1 - level) / 2 * min(1.0, self.samples / FEW)
 
     @property
     def mixture(self) -> Mixture:
@@ -198,6 +206,22 @@ class Ensemble:
         spread = np.maximum(square - self.of_pairs(value) ** 2 @ self.tally.problems, 0)
         noise = rng.stream("bootstrap", self.seed, "residual").standard_normal(len(centre))
         out: FloatArray = np.clip((centre + np.sqrt(spread) * noise) / self.tally.size, value.min(), value.max())
+        return out
+
+    def curves(self, values: FloatArray) -> FloatArray:
+        """Return posterior draws of the means of many values(P) over these problems, shape (T, V), for values (V, J).
+
+        Like `draws`, with the spread within a problem taken from the mean of the draws of the distribution: the cost of
+        a value does not grow with their number. A draw's residual is the same for every value, so that its means keep
+        the order that the values have.
+        """
+        centre = self._shares @ values.T / self.tally.size
+        known = self.table * self.weight.mean(axis=0)
+        known /= np.maximum(known.sum(axis=1, keepdims=True), 1e-300)
+        variance = known @ (values**2).T - (known @ values.T) ** 2
+        spread = np.sqrt(np.maximum(self.tally.problems @ variance, 0)) / self.tally.size
+        noise = rng.stream("bootstrap", self.seed, "residual").standard_normal(len(centre))
+        out: FloatArray = np.clip(centre + noise[:, None] * spread, values.min(axis=1), values.max(axis=1))
         return out
 
 
@@ -257,7 +281,7 @@ class RateDistribution:
 
         `value_of` gives the values at the nodes of a grid, shape (V, J); the answer has V estimates.
         """
-        tail = (1 - level) / 2 * min(1.0, self.judged.samples / FEW)
+        tail = self.judged.tail(level)
         means, quantiles = [], []
         for ensemble in (self.judged, *self.bounds):
             values = value_of(ensemble.grid)
@@ -265,7 +289,7 @@ class RateDistribution:
             means.append([ensemble.mean(value, population) for value in values])
             quantiles.append(np.quantile(draws, [tail, 1 - tail], axis=1))
             if ensemble.samples == 1:
-                quantiles.append(_any_spread(ensemble, values, level))
+                quantiles.append(any_spread(ensemble, values, level))
         low, high = np.min([q[0] for q in quantiles], axis=0), np.max([q[1] for q in quantiles], axis=0)
         return [
             Estimate(float(v), float(min(a, v)), float(max(b, v)), level, METHOD, self.judged.tally.size)
@@ -273,7 +297,7 @@ class RateDistribution:
         ]
 
 
-def _any_spread(ensemble: Ensemble, values: FloatArray, level: float) -> FloatArray:
+def any_spread(ensemble: Ensemble, values: FloatArray, level: float) -> FloatArray:
     """Return the lowest and highest mean of each value(P) over all distributions of P, shape (2, V), for n = 1.
 
     One sample a problem shows the mean of P and nothing else: the ends are the lower and the upper convex hull of
@@ -305,12 +329,13 @@ def posterior(
     particles: int = PARTICLES,
     false_positive: float = 0.0,
     false_negative: float = 0.0,
+    zeros: bool = True,
 ) -> Ensemble:
     """Draw shapes from the posterior by sequential Monte Carlo with tempering (Del Moral et al. 2006).
 
     Particles start from the prior; the likelihood is raised to a power that grows from 0 to 1 in steps that keep half
     of the particles effective; after each step they are resampled and moved by differential evolution (ter Braak 2006).
-    Raises InputError where nothing was judged.
+    `zeros`: whether a share of the problems may be impossible. Raises InputError where nothing was judged.
     """
     tally = Tally.judged(counts)
     grid = Grid.resolving(int(tally.n.max()))
@@ -322,8 +347,11 @@ def posterior(
     trust = TRUST * min(1.0, math.sqrt(MANY / tally.size))
     columns = grid.likelihood(rough.n, rough.c, false_positive, false_negative).T
 
+    def shapes(u: FloatArray) -> FloatArray:
+        return weights(grid, u if zeros else np.hstack([np.zeros((len(u), 1)), u[:, 1:]]))
+
     def loglik(u: FloatArray) -> FloatArray:
-        return np.log(np.maximum(weights(grid, u) @ columns, 1e-300)) @ rough.problems * trust
+        return np.log(np.maximum(shapes(u) @ columns, 1e-300)) @ rough.problems * trust
 
     u = generator.random((4 * particles, DIMENSION))
     value = loglik(u)
@@ -335,7 +363,7 @@ def posterior(
         u, value, power = u[pick], value[pick], step
         for scale in (1.0, 0.5, 1.0, 0.3):
             u, value = _move(u, value, power, scale, loglik, generator)
-    weight = weights(grid, u)
+    weight = shapes(u)
     return Ensemble(grid, weight, tally, table, np.maximum(weight @ table.T, 1e-300), seed)
 
 

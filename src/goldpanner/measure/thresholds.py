@@ -21,3 +21,10 @@ AFFORDABLE = 1.5
 
 SAME = 1e-9
 """Values of pass@k nearer than this are equal: what is left is rounding."""
+
+NEAR = 0.01
+"""The base has reached RL's pass@K where its own pass@k is no further below it than this."""
+WITHIN = 1024
+"""Tries that count as within reach of the base, where nobody says otherwise (R)."""
+FURTHEST = 1_000_000
+"""The largest k at which the base is asked whether it has reached RL's pass@K."""

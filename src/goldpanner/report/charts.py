@@ -55,7 +55,7 @@ def pass_at_k_chart(
     looks = [curve.look for curve in curves]
     sampled, exact = _curve_rows(curves)
     largest = max([int(row["k"]) for row in sampled + exact], default=1)
-    x = _k_axis(largest)
+    x = k_axis(largest)
     ticks = y_axis("pass@k", values=[0, 0.2, 0.4, 0.6, 0.8, 1], format=".1f")
     y = alt.Y("pass:Q", scale=alt.Scale(domain=[0, 1]), axis=ticks)
     color, dash = by_look(looks), by_look(looks, channels="dash")
@@ -100,7 +100,7 @@ def _curve_rows(curves: Sequence[Curve]) -> tuple[list[dict[str, Any]], list[dic
     return sampled, exact
 
 
-def _k_axis(largest: int) -> Any:
+def k_axis(largest: int) -> Any:
     """Return a log axis from 1 to the decade of the largest k; of many decades it names every second one."""
     decades = [10**d for d in range(0, int(np.ceil(np.log10(max(largest, 10)))) + 1)]
     labels = "datum.value >= 1e6 ? datum.value/1e6 + 'M' : datum.value >= 1e3 ? datum.value/1e3 + 'k' : datum.value"

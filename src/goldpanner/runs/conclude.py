@@ -38,12 +38,19 @@ RARE = 1e-6
 SAID = {
     "sharpened": "sharpened what was there",
     "expanded": "expanded the boundary",
+    "open": "improved, and whether the base could get there is open",
+    "better": "is better at one try",
+    "higher": "is higher at many tries",
+    "worse": "is worse at one try",
     "narrowed": "narrowed the boundary",
-    "shifted": "shifted the boundary: it gained some problems and lost others",
-    "no difference shown": "made no difference that these samples show",
+    "no difference shown": "made no difference to pass@k that these samples show",
 }
-UNDECIDED = "did something that these samples cannot decide"
 """What RL did, by the word of the comparison."""
+
+
+def said(verdict: str) -> str:
+    """Return what RL did, for the words of a comparison."""
+    return " and ".join(SAID[word] for word in verdict.split(" and "))
 
 
 @dataclass(frozen=True)
@@ -117,7 +124,7 @@ def headline(arm: Arm) -> str:
     k, gained = arm.k, arm.comparison.four_way["gained"]
     first, last = arm.pass_at(1), arm.pass_at(k)
     text = (
-        f"From {arm.base}, RL {SAID.get(arm.comparison.verdict, UNDECIDED)}: pass@1 {first[0]:.2f} → {first[1]:.2f}, "
+        f"From {arm.base}, RL {said(arm.comparison.verdict)}: pass@1 {first[0]:.2f} → {first[1]:.2f}, "
         f"pass@{k} {last[0]:.2f} → {last[1]:.2f}."
     )
     if had := sum(origin.label == "amplified" for origin in arm.comparison.origin.values()):

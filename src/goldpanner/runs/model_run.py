@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from goldpanner import rng
 from goldpanner.errors import InputError, Interrupted
-from goldpanner.measure.compare import align
+from goldpanner.measure.curves import align
 from goldpanner.measure.plan import plan as make_plan
 from goldpanner.measure.posterior import RateDistribution
 from goldpanner.policies.local import LocalPolicy

@@ -1,15 +1,16 @@
 """`goldpanner measure --html` and `compare --html`: one model's boundary, and whether RL moved it, as a page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from goldpanner.measure.compare import Comparison
+from goldpanner.measure.compare import MEASURES, Comparison
 from goldpanner.measure.passk import Band
 from goldpanner.measure.profile import Profile
-from goldpanner.report import charts
+from goldpanner.measure.statements import changes_sentence
+from goldpanner.report import charts, pair_charts
 from goldpanner.report.chart_style import Look
 from goldpanner.report.page import (
     Card,
@@ -68,32 +69,119 @@ def profile_page(found: Profile, name: str, path: Path, extra: Mapping[str, Any]
     return _write(path, render(sections, f"The boundary of {name}", eyebrow="goldpanner measure"))
 
 
-def comparison_page(found: Comparison, base: str, rl: str, path: Path, refused: str | None = None) -> Path:
-    """Write the comparison of two models as a page that needs no network; return its path."""
+def comparison_page(
+    found: Comparison, base: str, rl: str, path: Path, text_of: Callable[[str], str] = lambda problem: ""
+) -> Path:
+    """Write the comparison of two models as a page that needs no network; return its path.
+
+    Args:
+        found: the comparison.
+        base: name of the model before RL.
+        rl: name of the model after RL.
+        path: file to write.
+        text_of: the text of a problem by its id, empty where none is known.
+
+    Returns:
+        `path`.
+    """
+    words = found.summary.split(". ", 1)
     card = Card(f"{base} → {rl}", found.verdict, "", _ends(found))
-    words = [found.summary] if refused is None else [f"Not about support: {refused}.", found.summary]
-    looks = (Look(base, BEFORE.color, (), "circle"), Look(rl, AFTER.color, AFTER.dash, AFTER.shape))
-    chart = charts.pass_at_k_chart(
-        [_curve(found.base, looks[0]), _curve(found.rl, looks[1])], "pass@k", f"pass@k of {base} and of {rl}"
-    )
-    curves = Figure(
-        "Before and after",
-        f"{found.level:.0%} simultaneous bands. Right of a crossing the model before RL finds more.",
-        [chart],
-        [Key(look) for look in looks],
-        520,
-    )
+    refused = found.support_refused
+    spoken = refused and set(found.words) & {"sharpened", "expanded", "open"}
+    paragraphs = [f"Not about support: {refused}."] if spoken else []
+    paragraphs.append(words[-1])
     sections = [
-        Section("verdict", "The verdict", [Ruling(f"{found.verdict[0].upper()}{found.verdict[1:]}", words, [card])]),
-        Section("pass-at-k", "pass@k", [curves, _differences(found)]),
-        Section("problems", "Problem by problem", [_changes(found)]),
+        Section(
+            "verdict",
+            "The answer",
+            [Ruling(f"{words[0].rstrip('.')}.", paragraphs, [card]), *_pictures(found, base, rl)],
+        ),
+        Section("problems", "Which problems changed", _moved(found, text_of)),
+        Section("pass-at-k", "pass@k in numbers", [_differences(found), *_corrected(found), _measures(found)]),
+        Section("gained-lost", "Gained and lost", [_changes(found)]),
     ]
     return _write(path, render(sections, f"{base} → {rl}", eyebrow="goldpanner compare"))
 
 
+def _pictures(found: Comparison, base: str, rl: str) -> list[Figure]:
+    """Return both curves, their difference, and P against P."""
+    looks = (Look(base, BEFORE.color, (), "circle"), Look(rl, AFTER.color, AFTER.dash, AFTER.shape))
+    level, changes = f"{found.level:.0%}", found.changes
+    curves = charts.pass_at_k_chart(
+        [_curve(found.base, looks[0]), _curve(found.rl, looks[1])], "pass@k", f"pass@k of {base} and of {rl}"
+    )
+    gap = pair_charts.difference_chart(
+        found.difference, _shown(found.difference), "pass@k, RL minus base", found.at_k_tries.sentence
+    )
+    dots = pair_charts.change_chart(changes, "Problem by problem", changes_sentence(changes))
+    kinds = (("rose", pair_charts.ROSE), ("fell", pair_charts.FELL), ("no change shown", pair_charts.STAYED))
+    return [
+        Figure(
+            "Before, after, and the difference",
+            f"{level} simultaneous bands. Below 0 the model before RL finds more.",
+            [curves, gap],
+            [Key(look) for look in looks],
+            330,
+        ),
+        Figure(
+            "P(correct) of every problem",
+            "Above the diagonal RL is right more often. A dot stands for all problems with the same counts.",
+            [dots],
+            [Key(Look(name, color, (), "circle")) for name, color in kinds],
+            520,
+        ),
+    ]
+
+
+def _moved(found: Comparison, text_of: Callable[[str], str]) -> list[PageTable]:
+    """Return the problems that fell and those that rose, the largest changes first."""
+    changes = found.changes
+    tables = []
+    for name, rows in (("fell", changes.fell), ("rose", changes.rose)):
+        places = changes.moved(rows)
+        more = f", the {LISTED} largest" if len(places) > LISTED else ""
+        caption = f"{len(places)} of {found.problems} problems {name} by an exact test at {changes.fdr:.0%}{more}."
+        cells = [
+            [
+                changes.ids[i],
+                *(f"{x.c[i]} / {x.judged[i]}" for x in (changes.base, changes.rl)),
+                f"{changes.shift[i]:+.2f}",
+                f"{changes.shift_q[i]:.2g}",
+                text_of(changes.ids[i])[:300],
+            ]
+            for i in places[:LISTED]
+        ]
+        tables.append(_table(name.capitalize(), caption, ["problem", "base", "RL", "change", "q", "text"], cells))
+    return tables
+
+
+def _corrected(found: Comparison) -> list[Facts]:
+    pairs = [(f"pass@{each.k:,} {each.what}", f"base {each.base}, RL {each.rl}") for each in found.corrected]
+    return [Facts(pairs)] if pairs else []
+
+
+def _measures(found: Comparison) -> Facts:
+    """Return what else is known of the two curves, and the measures of arXiv 2507.14843 by their full names."""
+    pairs = [
+        ("Tries of the base for RL's pass@1", str(found.equivalent_k_at_1)),
+        (f"Tries of the base for RL's pass@{found.equivalent_k.tries:,}, less .01", str(found.equivalent_k.k)),
+        ("First k from which the base leads", str(found.crossover_k)),
+    ]
+    published, shown = found.support.to_json(), found.support_established.to_json()
+    pairs += [
+        (MEASURES[name].replace("_", " ").capitalize(), f"{_plain(published[name])}; by the test {_plain(shown[name])}")
+        for name in published
+    ]
+    return Facts(pairs)
+
+
+def _plain(x: float | None) -> str:
+    return "undefined" if x is None else f"{x:.3f}"
+
+
 def _ends(found: Comparison) -> list[list[str]]:
     rows = [["", "pass@k before", "after", "difference"]]
-    for k in sorted({1, found.difference.largest}):
+    for k in sorted({1, found.difference.largest} - {0}):
         old, new, gap = (band.at(k) for band in (found.base, found.rl, found.difference))
         rows.append([f"k = {k}", f"{old.value:.3f}", f"{new.value:.3f}", f"{gap.value:+.3f}"])
     return rows

@@ -147,7 +147,7 @@ def worlds_columns(result: Result, name: str) -> dict[str, Any]:
     p, value = np.exp(logp), process["value"].astype(np.float64)
     seen = value > 0
     error = np.where(seen, np.abs(np.log10(np.where(seen, value, 1.0)) - logp / np.log(10)), 99.0)
-    new = answer["label"].astype(str) == "new at this resolution"
+    new = answer["label"].astype(str) == "new"
     return {
         "p": p, "value": value, "error": error, "sure": process["sure"].astype(bool),
         "covered": (process["low"] <= p * (1 + 1e-9)) & (p <= process["high"] * (1 + 1e-9)),
