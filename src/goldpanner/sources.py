@@ -77,8 +77,10 @@ class Source(Counts):
     @classmethod
     def of_counts(cls, counts: Counts, name: str, **known: Any) -> "Source":
         """Return counts under a name, with what else is `known` of them (fields of this class)."""
-        columns: dict[str, Any] = dict(zip(counts.COLUMNS, counts.columns))
-        return cls(counts.ids, **columns, name=name, **known)
+        return cls(
+            counts.ids, counts.n, counts.c, counts.unjudged, counts.truncated, counts.finish_unknown, counts.unanswered,
+            name=name, **known,
+        )  # fmt: skip
 
     @property
     def params(self) -> SamplingParams | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, ClassVar, Literal, TypedDict
+from typing import Any, ClassVar, Literal, Required, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,6 +90,52 @@ class StatedParams(TypedDict, total=False):
     max_tokens: int
     stop: tuple[str, ...]
     template: str
+
+
+class ScoredSamples(TypedDict):
+    """Samples of one problem with their log-probabilities under two policies; arrays of shape (n,)."""
+
+    correct: NDArray[np.bool_]
+    logp: FloatArray
+    """Log-probability (nats) under the policy that scored them."""
+    own: FloatArray
+    """Log-probability (nats) under the policy that drew them."""
+
+
+class StepMetrics(TypedDict, total=False):
+    """A line of `metrics.jsonl`: one step of a training. Each kind of training has its own fields of these."""
+
+    step: Required[int]
+    """From 0; -1 for what was measured before the first."""
+    loss: float | None
+    grad_norm: float | None
+    lr: float
+    tokens: int
+    seconds: float
+    sampling_seconds: float
+    reward: float
+    """Mean reward of the step's rollouts; this and the following in RL alone."""
+    mixed: float
+    """Share of the groups; so are `all_wrong` and `all_correct`."""
+    all_wrong: float
+    all_correct: float
+    unjudged: float
+    """Share of the rollouts."""
+    groups: int
+    length: float
+    """Mean tokens of a completion."""
+    truncated: float
+    """Share of the rollouts."""
+    entropy: float | None
+    kl: float | None
+    clipped: float | None
+    value_loss: float | None
+    heldout: dict[str, float]
+    """Task -> exact pass@1, at the steps that it was measured at."""
+    watched: dict[str, list[float]]
+    """Set of problems -> exact log P (nats) of each, at the steps that it was measured at (studies)."""
+    exact: list[float]
+    """Exact P of each problem that was drawn (a study's)."""
 
 
 FinishReason = Literal["stop", "length", "error", "withheld", "unknown"]

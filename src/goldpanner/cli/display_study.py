@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self, TypedDict
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 
 STYLES = {"held": "green", "false": "red", "conditional": "yellow", "undecided": "dim", None: "dim"}
 VERDICTS: tuple["Word", ...] = ("held", "false", "conditional", "undecided")
+
+
+class StudyStatus(TypedDict):
+    """A study, and what became of it in a folder."""
+
+    name: str
+    title: str
+    verdict: "Word | None"
+    worlds: Sequence[int]
 
 
 class StudyBars:
@@ -104,7 +113,7 @@ def outcome(
                   highlight=False, soft_wrap=True)  # fmt: skip
 
 
-def print_studies(rows: Sequence[Mapping[str, Any]], folder: Path, language: str) -> None:
+def print_studies(rows: Sequence[StudyStatus], folder: Path, language: str) -> None:
     """Print every study's name and title, and the verdict of those that are done in `folder`."""
     word = words(language)
     table = _table(word["study"], "", word["verdict"])

@@ -98,12 +98,12 @@ def _list(folder: Path, lang: str, as_json: bool) -> None:
     from goldpanner.studies.study import read_text
 
     findings = Store(folder / "store").records(FindingRecord) if (folder / "store").is_dir() else {}
-    rows = [
+    rows: list[display_study.StudyStatus] = [
         {
             "name": name,
             "title": read_text(name).title.of(lang),
             "verdict": findings[name].word if name in findings else None,
-            "worlds": findings[name].worlds if name in findings else [],
+            "worlds": findings[name].worlds if name in findings else (),
         }
         for name in claims.NAMES
     ]

@@ -16,7 +16,7 @@ from goldpanner.errors import InputError
 
 INK, MUTED, RULE = "#1f2328", "#5d6670", "#d8dce0"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', Arial, sans-serif"
-CONFIG: dict[str, Any] = {
+CONFIG: dict[str, object] = {
     "font": FONT,
     "background": "transparent",
     "view": {"stroke": None},
@@ -81,10 +81,10 @@ def finish(chart: Any, title: str, description: str, height: int, subtitle: Sequ
     return Chart(spec, title, description)
 
 
-def inline(rows: Sequence[Mapping[str, Any]]) -> alt.InlineData:
+def inline(rows: Sequence[Mapping[str, object]]) -> alt.InlineData:
     """Return rows as inline data, floats to six significant digits: smaller, and the same bytes on every machine."""
 
-    def short(value: Any) -> Any:
+    def short(value: object) -> object:
         if isinstance(value, (float, np.floating)):
             return float(f"{value:.6g}") if np.isfinite(value) else None
         return int(value) if isinstance(value, np.integer) else value
@@ -121,8 +121,8 @@ def save(charts: Sequence[Chart], path: Path, *, width: int = 330, columns: int 
     """Save charts side by side as one static picture, PNG or SVG by the ending of `path`."""
     if path.suffix not in (".png", ".svg"):
         raise InputError(f"picture {path}: the ending {path.suffix!r} is not known; give .png or .svg")
-    panels: list[dict[str, Any]] = []
-    datasets: dict[str, Any] = {}
+    panels: list[dict[str, object]] = []
+    datasets: dict[str, object] = {}
     for chart in charts:
         # Concatenated charts share their data at the top, and are not sized by their place.
         panel = {key: value for key, value in chart.spec.items() if key not in ("autosize", "datasets")}

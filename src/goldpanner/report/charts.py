@@ -81,7 +81,7 @@ def pass_at_k_chart(
     return finish(alt.layer(*layers), title, description, height, subtitle)
 
 
-def _curve_rows(curves: Sequence[Curve]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _curve_rows(curves: Sequence[Curve]) -> tuple[list[dict[str, float | str]], list[dict[str, float | str]]]:
     """Return the rows of the sampled and of the exact curves; points are marked at powers of 4 and at the last k."""
     powers = 4 ** np.arange(12)
     sampled = [

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from goldpanner.errors import InputError
 from goldpanner.report.chart_style import Look
 from goldpanner.store import Store
 from goldpanner.store.schema import STUDY, ParamsRecord, RunRecord, StudyRecord
-from goldpanner.types import Counts, FloatArray, IntArray, Problem, StatedParams
+from goldpanner.types import Counts, FloatArray, IntArray, Problem, StatedParams, StepMetrics
 
 ARM_LOOKS = (
     (("#56b4e9", "circle"), ("#0072b2", "circle")),
@@ -52,7 +51,7 @@ class StageView:
     """By the process verifier, where a further verdict was kept."""
     truth: Mapping[str, float]
     """log P (nats) of the canonical chain, by problem id."""
-    metrics: Sequence[Mapping[str, Any]]
+    metrics: Sequence[StepMetrics]
     groups: Groups | None
 
 
@@ -250,7 +249,7 @@ _RESPONSES = """
 """
 
 
-def _metrics(path: Path) -> Iterator[Mapping[str, Any]]:
+def _metrics(path: Path) -> Iterator[StepMetrics]:
     """Yield the step records of a stage; a last line cut off by a crash is left out."""
     if not path.exists():
         return

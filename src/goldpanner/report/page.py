@@ -115,7 +115,7 @@ class Explorer:
 
     kind: ClassVar[str] = "explorer"
     caption: str
-    data: Mapping[str, Any]
+    data: Mapping[str, object]
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class Part:
 
     kind: ClassVar[str] = "part"
     template: str
-    values: Mapping[str, Any]
+    values: Mapping[str, object]
 
 
 Block = Ruling | Prose | Figure | PageTable | Explorer | Facts | Part

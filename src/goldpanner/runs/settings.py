@@ -18,7 +18,7 @@ def load_settings(
     file: Path | None = None,
     overrides: Sequence[str] = (),
     *,
-    preset: Mapping[str, Any] | None = None,
+    preset: Mapping[str, object] | None = None,
     **given: Any,
 ) -> Config:
     """Return a configuration: defaults, then `preset` (values by dotted key), then `file` (YAML), then `given`
@@ -27,7 +27,7 @@ def load_settings(
     Keys of overrides are dotted (`grpo.steps=10`), values are YAML. Raises InputError for a file that cannot be read,
     an override without `=`, an unknown key (near ones are named), or a value out of its range.
     """
-    tree: dict[str, Any] = {}
+    tree: dict[str, object] = {}
     for key, value in (preset or {}).items():
         _put(tree, key, value)
     if file is not None:
@@ -49,7 +49,7 @@ def load_settings(
         raise InputError(_explain(error, kind)) from error
 
 
-def read_yaml(file: Path) -> dict[str, Any]:
+def read_yaml(file: Path) -> dict[str, object]:
     """Return the mapping in a YAML file; raises InputError when it cannot be read or is no mapping."""
     try:
         tree = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -106,7 +106,7 @@ def reference_page(kind: type[BaseModel]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _put(tree: dict[str, Any], dotted: str, value: Any) -> None:
+def _put(tree: dict[str, object], dotted: str, value: object) -> None:
     *path, last = dotted.split(".")
     for part in path:
         below = tree.setdefault(part, {})
@@ -116,11 +116,12 @@ def _put(tree: dict[str, Any], dotted: str, value: Any) -> None:
     tree[last] = value
 
 
-def _merge(tree: dict[str, Any], other: Mapping[str, Any]) -> None:
+def _merge(tree: dict[str, object], other: Mapping[str, object]) -> None:
     """Put `other` over `tree`, mapping by mapping."""
     for key, value in other.items():
-        if isinstance(value, dict) and isinstance(tree.get(key), dict):
-            _merge(tree[key], value)
+        below = tree.get(key)
+        if isinstance(value, dict) and isinstance(below, dict):
+            _merge(below, value)
         else:
             tree[key] = value
 

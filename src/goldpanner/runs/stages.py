@@ -67,7 +67,7 @@ class StageLook:
 
     name: str
     """Field of the step's record in `metrics.jsonl`."""
-    measure: Callable[[LocalPolicy], Mapping[str, Any]]
+    measure: Callable[[LocalPolicy], Mapping[str, object]]
     every: int
     """Steps between two looks."""
     ends: bool = False
@@ -272,7 +272,7 @@ def _train(
         store.put_problems(problems)
 
 
-def progress_note(record: Mapping[str, Any]) -> str:
+def progress_note(record: Mapping[str, object]) -> str:
     """Return what to watch in a step: the loss, or the reward and the groups."""
     if "reward" in record:
         return f"reward {record['reward']:.2f}  mixed {record['mixed']:.0%}"

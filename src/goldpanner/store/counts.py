@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -52,9 +51,9 @@ class Selection:
         return " AND ".join([*simple, *lists, *measured, *conditions]) or "true"
 
     @property
-    def values(self) -> dict[str, Any]:
+    def values(self) -> dict[str, object]:
         """The parameters of `where`."""
-        values: dict[str, Any] = {
+        values: dict[str, object] = {
             name: getattr(self, name)
             for name in ("policy", "params", "run", "seed", "step")
             if getattr(self, name) is not None
@@ -103,7 +102,7 @@ def _count(reader: Reader, ask: Ask, selection: Selection, verifier: str | None)
 
 
 def _judged_by(
-    reader: Reader, ask: Ask, rows: str, values: Mapping[str, Any], verifier: str, found: Mapping[str, int]
+    reader: Reader, ask: Ask, rows: str, values: Mapping[str, object], verifier: str, found: Mapping[str, int]
 ) -> pa.Table:
     """Count by the verdicts of `verifier`, stored with the sample or later; a sample it never saw is unjudged."""
     later = reader.once("verdicts", "verifier = $verifier" + (" AND policy = $policy" if "policy" in values else ""))
@@ -143,7 +142,8 @@ def _sums(table: pa.Table, column: str) -> dict[str, int]:
 
 
 def _all_there(selection: Selection, ids: Sequence[str]) -> None:
-    missing = [i for i in selection.values.get("problems", ()) if i not in set(ids)] if selection.problems else []
+    chosen, sampled = selection.problems or (), set(ids)
+    missing = [i for i in ([chosen] if isinstance(chosen, str) else chosen) if i not in sampled]
     if missing:
         raise InputError(
             f"{len(missing)} of the problems asked for have no samples ({', '.join(missing[:3])} ...): "

@@ -18,7 +18,7 @@ from goldpanner.errors import InputError, StoreError
 from goldpanner.store.parts import DamagedError, PartGoneError, Parts, damage_error
 from goldpanner.store.rows import KINDS, Kind
 
-Parameters = Mapping[str, Any]
+Parameters = Mapping[str, object]
 Ask = Callable[..., pa.Table]
 T = TypeVar("T")
 

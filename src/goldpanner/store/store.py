@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +28,7 @@ from goldpanner.store.rows import (
     verdicts_table,
 )
 from goldpanner.store.schema import StoredRecord
-from goldpanner.types import Counts, Problem, Sample, Verdict
+from goldpanner.types import Counts, Problem, Sample, ScoredSamples, Verdict
 
 BLOCK_CHARACTERS = 200_000_000
 """Text of one block: long chains of thought must not fill the memory."""
@@ -201,7 +201,7 @@ class Store:
 
     def scored(
         self, policy: str, scorer: str, problems: Sequence[str], *, params: str | None = None
-    ) -> dict[str, dict[str, Any]]:
+    ) -> dict[str, ScoredSamples]:
         """Return, per problem whose samples were all scored, arrays `correct`, `logp` (under `scorer`) and `own`.
 
         RL rollouts, unjudged samples and samples without a log-probability of their own are left out; so is a whole
@@ -226,11 +226,12 @@ class Store:
         table = reader.answer(("samples", "scores"), work)
         names = np.array(table.column("problem").to_pylist(), dtype=object)
         columns = {name: table.column(name).to_numpy() for name in ("correct", "own", "logp")}
-        by_problem: dict[str, dict[str, Any]] = {}
+        by_problem: dict[str, ScoredSamples] = {}
         for problem in dict.fromkeys(names.tolist()):
             at = names == problem
             if not np.isnan(columns["logp"][at]).any():
-                by_problem[problem] = {name: values[at] for name, values in columns.items()}
+                correct, logp, own = (columns[name][at] for name in ("correct", "logp", "own"))
+                by_problem[problem] = {"correct": correct, "logp": logp, "own": own}
         return by_problem
 
     def truth(self, policy: str, kind: str = "chain") -> dict[str, float]:
@@ -249,7 +250,7 @@ class Store:
         table = reader.answer(("truth",), work)
         return dict(zip(table.column("problem").to_pylist(), table.column("logp").to_pylist()))
 
-    def sql(self, query: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
+    def sql(self, query: str, parameters: Mapping[str, object] | None = None) -> pa.Table:
         """Return the result of an SQL query (DuckDB) over the views samples, verdicts, truth and scores, each key once.
 
         Values go in as `$name` and `parameters`. Raises InputError with DuckDB's words where the query is wrong.

@@ -31,7 +31,7 @@ from goldpanner.tasks.task import Document
 from goldpanner.train.model import ModelConfig
 from goldpanner.train.rlvr import RLVRConfig
 from goldpanner.train.supervised import SFT, SupervisedConfig
-from goldpanner.types import Counts, FloatArray, Problem, Sample, SamplingParams, content_hash
+from goldpanner.types import Counts, FloatArray, Problem, Sample, SamplingParams, StepMetrics, content_hash
 from goldpanner.verify import Verifier
 
 PARAMS = SamplingParams(max_tokens=48)
@@ -87,8 +87,8 @@ class Trained:
         return LocalPolicy.from_pretrained(self.folder / "model", device="cpu", name=self.key)
 
     @property
-    def records(self) -> list[dict[str, Any]]:
-        """The record of each step of its training (`RolloutRecord` or `StepRecord` as a dict)."""
+    def records(self) -> list[StepMetrics]:
+        """What was measured at each step of its training."""
         return [line for line in self._lines if "loss" in line]
 
     def watched(self, name: str) -> tuple[list[int], list[list[float]]]:
@@ -97,7 +97,7 @@ class Trained:
         return [step for step, _ in rows], [logp for _, logp in rows]
 
     @cached_property
-    def _lines(self) -> list[dict[str, Any]]:
+    def _lines(self) -> list[StepMetrics]:
         text = (self.folder / "metrics.jsonl").read_text(encoding="utf-8")
         return [json.loads(line) for line in text.splitlines()]
 

@@ -9,7 +9,6 @@ command.
 import json
 from collections.abc import Collection, Mapping
 from functools import cache
-from typing import Any
 
 from goldpanner.errors import InputError
 from goldpanner.sampling.rollout import judge
@@ -19,8 +18,8 @@ from goldpanner.verify import Verifier
 
 
 def compute_score(
-    data_source: str, solution_str: str, ground_truth: str, extra_info: Mapping[str, Any] | None = None, **_: Any
-) -> dict[str, Any]:
+    data_source: str, solution_str: str, ground_truth: str, extra_info: Mapping[str, object] | None = None, **_: object
+) -> dict[str, float | str]:
     """Return `score` (1.0 CORRECT, else 0.0) and, for verl's rollout dump, `outcome`, `goldpanner_id`, `extracted`.
 
     `data_source` is the task id; `extra_info` as `export --for verl` writes it: `id`, and the problem's `meta` as JSON.
@@ -29,7 +28,7 @@ def compute_score(
     Raises InputError for a task that has no verifier: a reward of 0 for everything would look like a hard task.
     """
     extra = extra_info or {}
-    problem = Problem(data_source, "", ground_truth, json.loads(extra.get("meta") or "{}"))
+    problem = Problem(data_source, "", ground_truth, json.loads(str(extra.get("meta") or "{}")))
     verdict = judge(verifier_of(data_source), problem, Completion(solution_str, finish="unknown"))
     return {
         "score": float(verdict.correct),

@@ -48,7 +48,7 @@ def _caption(exact: bool, most: int) -> str:
     )
 
 
-def _problem(run: Run, problem_id: str, drawn: list[dict[str, list[int]]], most: int) -> dict[str, Any]:
+def _problem(run: Run, problem_id: str, drawn: list[dict[str, list[int]]], most: int) -> dict[str, object]:
     problem = run.problems[problem_id]
     logs = [stage.truth.get(problem_id) for stage in run.stages]
     return {

@@ -125,7 +125,8 @@ def _progress_words(stage: StageView) -> str:
 def _losses(run: Run) -> Figure | None:
     panels = []
     for stage in run.stages:
-        losses = [(m["step"], m["loss"]) for m in stage.metrics if m.get("loss") is not None and "reward" not in m]
+        rows = [m for m in stage.metrics if "reward" not in m]
+        losses = [(m["step"], loss) for m in rows if (loss := m.get("loss")) is not None]
         if losses:
             trace = charts.Trace(Look(stage.label, run.looks[stage.id].color), *_columns(losses), points=False)
             words = f"Loss over {len(losses)} steps, from {losses[0][1]:.2f} to {losses[-1][1]:.2f} nats a token."

@@ -53,7 +53,8 @@ def _measure(lab: Lab) -> Result:
         spent = np.cumsum([0, *(record["groups"] for record in rl.records)]) * changes.get("group_size", GROUP)
         results[name] = {"rollouts": spent[done].tolist(), "steps": done, "logp": logp}
         if name == "plain":
-            results["observed"] = {s: [r[s.replace("-", "_")] for r in rl.records] for s in STATES}
+            observed = [(r["mixed"], r["all_wrong"], r["all_correct"]) for r in rl.records]
+            results["observed"] = {state: list(shares) for state, shares in zip(STATES, zip(*observed))}
             shares = [expected_shares(np.array(record["exact"])) for record in rl.records]
             results["expected"] = {state: [share[state] for share in shares] for state in STATES}
     return results

@@ -285,7 +285,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
             record = self.store.get(RunRecord, self.run) or self._record()
             self.store.put(record.model_copy(update={"finished": True}))
 
-    def _take(self, args: Any, values: Mapping[str, Any]) -> None:
+    def _take(self, args: Any, values: Mapping[str, object]) -> None:
         self._args = args
         self._model = values.get("model") or self._model
         self._tokenizer = values.get("processing_class") or self._tokenizer
