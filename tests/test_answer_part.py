@@ -223,11 +223,11 @@ def test_counts_files_keep_the_unanswered(tmp_path: Any) -> None:
     counts = Counts.of([4, 4], [1, 0], ["a", "b"], unjudged=[2, 0], unanswered=[1, 0])
     file = tmp_path / "counts.jsonl"
     interop.write_counts(counts, file)
-    back = interop.read_log(file).counts()
+    back = interop.read(file).counts()
     assert [column.tolist() for column in back.columns] == [column.tolist() for column in counts.columns]
     file.write_text('{"id": "a", "n": 4, "c": 1, "unjudged": 1, "unanswered": 2}\n')
     with pytest.raises(InputError, match="unanswered = 2 is more than unjudged = 1"):
-        interop.read_log(file).counts()
+        interop.read(file).counts()
     with pytest.raises(InputError, match="unanswered of problem 'a' is 2, more than its unjudged = 1"):
         Counts.of([4], [1], ["a"], unjudged=[1], unanswered=[2])
 

@@ -162,5 +162,5 @@ def test_what_was_unjudged_comes_back_unjudged(loaded, tmp_path):
     ]
     path = tmp_path / "1.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    counts = interop.read_log(path).counts()
+    counts = interop.read(path).counts()
     assert (counts.ids, counts.n.tolist(), counts.c.tolist(), counts.unjudged.tolist()) == (("i",), [3], [1], [1])

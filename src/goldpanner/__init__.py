@@ -52,6 +52,7 @@ _HOMES = {
 
 _RENAMED = {
     "build_report": "build",
+    "read_log": "read",
     "sample": "rollout",
     "compare": "compare_sources",
     "profile": "profile_source",
@@ -75,7 +76,7 @@ if TYPE_CHECKING:  # for type checkers and editors: the same names, imported pla
     from goldpanner.errors import GoldpannerError, InputError, StoreError
     from goldpanner.instrument import compare_sources as compare
     from goldpanner.instrument import profile_source as profile
-    from goldpanner.interop import read_log
+    from goldpanner.interop import read as read_log
     from goldpanner.measure.compare import Comparison
     from goldpanner.measure.passk import Band, curve, pass_at_k
     from goldpanner.measure.plan import plan

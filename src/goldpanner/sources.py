@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Log:
-    """How another tool's log is read (`interop.read_log`)."""
+    """How another tool's log is read (`interop.read`)."""
 
     format: str | None = None
     """Name of the format, where it is not recognised."""
@@ -39,14 +39,14 @@ class Log:
     skip_partial_line: bool = False
     """Ignore an incomplete last line."""
     map: str | None = None
-    """Columns of a table where they have other names (`interop.read_log`)."""
+    """Columns of a table where they have other names (`interop.read`)."""
 
     def read(self, path: Path) -> "Imported":
         """Return the log at `path` as a stream of records."""
         from goldpanner import interop
         from goldpanner.verify.named import rescorer
 
-        return interop.read_log(
+        return interop.read(
             path,
             self.format,
             map=self.map,

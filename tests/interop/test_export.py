@@ -96,7 +96,7 @@ def test_our_id_comes_back_through_a_trainers_log(tmp_path):
     row = {"input": "<user> 1 + 1 =", "output": "2", "gts": "2", "score": 1.0, "step": 1, "goldpanner_id": IDS[1]}
     path = tmp_path / "1.jsonl"
     path.write_text(json.dumps(row) + "\n")
-    assert interop.read_log(path).counts().ids == (IDS[1],)
+    assert interop.read(path).counts().ids == (IDS[1],)
 
 
 def test_our_id_comes_back_through_trls_log(tmp_path):
@@ -104,7 +104,7 @@ def test_our_id_comes_back_through_trls_log(tmp_path):
     rows = {"step": [1, 1], "prompt": ["user 1 + 1 ="] * 2, "completion": ["2", "3"], "advantage": [1.0, -1.0]}
     table = pa.table({**rows, "right": [1.0, 0.0], "goldpanner_id": [IDS[1]] * 2})
     pq.write_table(table, tmp_path / "completions_00001.parquet")
-    counts = interop.read_log(tmp_path / "completions_00001.parquet").counts()
+    counts = interop.read(tmp_path / "completions_00001.parquet").counts()
     assert (counts.ids, counts.n.tolist(), counts.c.tolist()) == ((IDS[1],), [2], [1])
 
 

@@ -72,7 +72,7 @@ def exact(problem, completion):
 def consume(path, name, **options):
     """Read a file in every way. Counts must obey their own rules; else InputError, naming the file."""
     with suppress(InputError):
-        imported = interop.read_log(path, name, **options)
+        imported = interop.read(path, name, **options)
         counts = imported.counts(pool_steps=True)
         assert ((counts.c + counts.unjudged) <= counts.n).all()
         assert imported.report.samples == counts.n.sum()
@@ -113,7 +113,7 @@ def test_arbitrary_bytes(name, tmp_path):
         path.write_bytes(start + rest)
         for format_name in (name, None):
             with pytest.raises(InputError, match="data"):
-                interop.read_log(path, format_name).counts()
+                interop.read(path, format_name).counts()
 
     check()
 

@@ -41,7 +41,7 @@ def policies(store):
 @pytest.mark.parametrize("pattern", OPTIONS)
 def test_what_the_store_counts_is_what_the_log_counts(tmp_path, pattern):
     (path,) = FIXTURES.glob(pattern)
-    imported = interop.read_log(path, **OPTIONS[pattern])
+    imported = interop.read(path, **OPTIONS[pattern])
     named = None if any(r.origin.model for r in imported) else "toy"
     expected = imported.counts(pool_steps=True)
     store = Store(tmp_path / "store")
@@ -57,11 +57,11 @@ def test_what_the_store_counts_is_what_the_log_counts(tmp_path, pattern):
 
 def test_a_log_without_its_model_asks_for_a_policy(tmp_path):
     with pytest.raises(InputError, match=r"does not say which model.*--policy"):
-        interop.read_log(FIXTURES / "human_eval").into(Store(tmp_path))
+        interop.read(FIXTURES / "human_eval").into(Store(tmp_path))
     path = tmp_path / "c.jsonl"
     path.write_text('{"id": "a", "n": 1, "c": 1}\n')
     with pytest.raises(InputError, match="counts file holds no samples"):
-        interop.read_log(path).into(Store(tmp_path))
+        interop.read(path).into(Store(tmp_path))
 
 
 def test_two_logs_of_one_policy_add_up_and_a_grown_log_adds_what_is_new(tmp_path):
@@ -72,7 +72,7 @@ def test_two_logs_of_one_policy_add_up_and_a_grown_log_adds_what_is_new(tmp_path
         path = tmp_path / folder / "results.jsonl"
         path.parent.mkdir(exist_ok=True)
         path.write_text("".join(json.dumps({**row, "reward": r}) + "\n" for r in rewards))
-        interop.read_log(path).into(store, policy="toy")
+        interop.read(path).into(store, policy="toy")
         counts = store.counts("toy")
         return counts.n.item(), counts.c.item()
 
@@ -87,13 +87,13 @@ def test_two_logs_of_one_policy_add_up_and_a_grown_log_adds_what_is_new(tmp_path
 def test_both_ends_of_an_inspect_log_are_one_log(tmp_path):
     store = Store(tmp_path)
     for name in ("epochs.eval", "epochs.json"):
-        interop.read_log(FIXTURES / "inspect" / name).into(store, policy="toy")
+        interop.read(FIXTURES / "inspect" / name).into(store, policy="toy")
         assert store.counts("toy").n.sum() == 12
 
 
 def test_training_rollouts_keep_their_groups(tmp_path):
     store = Store(tmp_path)
-    interop.read_log(FIXTURES / "verl" / "with_uid").into(store, policy="toy")
+    interop.read(FIXTURES / "verl" / "with_uid").into(store, policy="toy")
     table = store.groups("toy").to_pydict()
     assert (table["step"], table["group"], table["n"], table["c"]) == ([3, 3], [0, 1], [4, 4], [3, 1])
 
@@ -101,10 +101,10 @@ def test_training_rollouts_keep_their_groups(tmp_path):
 def test_rescoring_adds_a_verdict_to_samples_that_are_there(tmp_path):
     (path,) = FIXTURES.glob("lm_eval/samples_toy_repeats_*")
     store = Store(tmp_path)
-    interop.read_log(path).into(store, policy="toy")
+    interop.read(path).into(store, policy="toy")
     log = next(iter(store.samples(policy="toy"))).verdict.verifier
     assert store.counts("toy", verifier=log).unjudged.sum() == 42
-    imported = interop.read_log(path, verifier=LastWord())
+    imported = interop.read(path, verifier=LastWord())
     imported.into(store, policy="toy")
     again = store.counts("toy", verifier="last-word@1")
     assert again.unjudged.sum() == 0
@@ -114,7 +114,7 @@ def test_rescoring_adds_a_verdict_to_samples_that_are_there(tmp_path):
 def test_an_import_leaves_records_that_are_there(tmp_path):
     store = Store(tmp_path)
     store.put(PolicyRecord(id="toy", name="toy", kind="local"))
-    interop.read_log(FIXTURES / "human_eval").into(store, policy="toy")
+    interop.read(FIXTURES / "human_eval").into(store, policy="toy")
     assert store.records(PolicyRecord)["toy"] == PolicyRecord(id="toy", name="toy", kind="local")
 
 
@@ -145,7 +145,7 @@ def test_exported_inspect_logs_come_back_as_they_went(tmp_path, end):
     assert log.eval.model_generate_config.temperature == 0.7
     assert [s.scores["verdict"].value for s in log.samples if s.id == problems[1].id][:2] == ["C", "I"]
 
-    imported = interop.read_log(path)
+    imported = interop.read(path)
     back = sorted(imported.samples(), key=lambda s: s.key)
     assert [s.key for s in back] == sorted(s.key for s in [*samples, error])
     assert {s.key: s.completion for s in back} == {s.key: s.completion for s in [*samples, error]}

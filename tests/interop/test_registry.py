@@ -33,7 +33,7 @@ def test_a_format_from_outside_is_imported_by_the_command(tmp_path, monkeypatch,
         "".join(json.dumps({"ask": q, "reply": "4", "right": q == "2 + 2"}) + "\n" for q in ("2 + 2", "1 + 1"))
     )
     with pytest.raises(InputError, match="JSON lines with the fields ask, reply, right"):
-        interop.read_log(log)
+        interop.read(log)
     interop.register_format(toy)
     monkeypatch.setattr("sys.argv", ["goldpanner", "import", str(log), "--counts", str(out)])
     with pytest.raises(SystemExit) as end:

@@ -28,7 +28,7 @@ EXPECTED = {"a": (2, 1, 0), "b": (2, 2, 0)}
 
 def tally(source, *args, **options):
     """Id -> (n, c, unjudged); the fast way (counts alone) and the slow one (sample by sample) must agree."""
-    imported = interop.read_log(source, *args, **options)
+    imported = interop.read(source, *args, **options)
     counts = imported.counts(pool_steps=True)
     fast = dict(zip(counts.ids, zip(counts.n.tolist(), counts.c.tolist(), counts.unjudged.tolist())))
     slow = {}
@@ -81,7 +81,7 @@ def test_a_sample_a_row_in_every_kind_of_file(tmp_path, name):
     path = written(tmp_path, ROWS, name)
     assert interop.detect(path).name == "table"
     assert tally(path) == EXPECTED
-    imported = interop.read_log(path)
+    imported = interop.read(path)
     assert [s.completion.text for s in imported.samples(policy="p")] == ["4", "5", "7", "7"]
     assert imported.report.lines()[1] == "columns taken: id = id, correct = correct, text = text"
 
@@ -126,13 +126,13 @@ def test_a_list_of_samples_a_row(tmp_path, name):
     ]
     path = written(tmp_path, rows, name)
     assert tally(path) == {"0": (3, 2, 0), "1": (2, 0, 0)}
-    imported = interop.read_log(path)
+    imported = interop.read(path)
     counts = imported.counts()
     assert (counts.truncated.tolist(), counts.finish_unknown.tolist()) == ([1, 0], [1, 0])
     assert [s.count for s in imported.report.skipped.values()] == [1]
     rows[0]["responses"].pop()
     with pytest.raises(InputError, match=r"'responses' has 2 entries here, and 'score' has 3"):
-        list(interop.read_log(written(tmp_path, rows, name)).samples(policy="p"))
+        list(interop.read(written(tmp_path, rows, name)).samples(policy="p"))
 
 
 def test_a_matrix_without_a_header(tmp_path):
@@ -180,35 +180,35 @@ def test_columns_are_named_by_the_user(tmp_path):
 def test_what_is_wrong_is_named(tmp_path, rows, options, message):
     path = written(tmp_path, rows, "x.csv")
     with pytest.raises(InputError) as error:
-        interop.read_log(path, **options).counts()
+        interop.read(path, **options).counts()
     assert message in str(error.value)
     assert "x.csv" in str(error.value) or "--map" in str(error.value)
 
 
 def test_optional_columns_that_may_be_two_are_left_out_by_name(tmp_path):
     path = written(tmp_path, as_rows(id=["a"], correct=[1], response=["x"], output=["y"]), "x.csv")
-    imported = interop.read_log(path)
+    imported = interop.read(path)
     assert [s.completion.text for s in imported.samples(policy="p")] == [""]
     assert any("response and output may both be the text" in warning for warning in imported.report.warnings)
-    assert [s.completion.text for s in interop.read_log(path, map="text=output").samples(policy="p")] == ["y"]
+    assert [s.completion.text for s in interop.read(path, map="text=output").samples(policy="p")] == ["y"]
 
 
 def test_policies_and_steps_are_kept_apart(tmp_path):
     path = written(tmp_path, as_rows(id=["a", "a"], correct=[1, 0], model=["base", "rl"]), "x.csv")
     with pytest.raises(InputError, match="different models"):
-        interop.read_log(path).counts()
-    assert len({s.policy for s in interop.read_log(path).samples()}) == 2
+        interop.read(path).counts()
+    assert len({s.policy for s in interop.read(path).samples()}) == 2
     path = written(tmp_path, as_rows(id=["a", "a"], correct=[1, 0], step=[1, 2]), "x.csv")
     with pytest.raises(InputError, match="several training steps"):
-        interop.read_log(path).counts()
-    assert interop.read_log(path, step=2).counts().c.tolist() == [0]
+        interop.read(path).counts()
+    assert interop.read(path, step=2).counts().c.tolist() == [0]
 
 
 def test_a_problem_is_known_by_its_prompt_where_it_has_no_id(tmp_path):
     rows = as_rows(prompt=["1 + 1 =", "1 + 1 =", "2 + 2 ="], correct=[1, 0, 1])
     path = written(tmp_path, rows, "x.jsonl")
     assert sorted(tally(path).values()) == [(1, 1, 0), (2, 1, 0)]
-    imported = interop.read_log(path)
+    imported = interop.read(path)
     imported.counts()
     assert sorted(q.prompt for q in imported.questions.values()) == ["1 + 1 =", "2 + 2 ="]
     assert set(imported.problems()) == set(imported.counts().ids)
@@ -222,7 +222,7 @@ def test_texts_are_judged_anew(tmp_path):
     assert tally(path, verifier=is_seven) == {"a": (2, 0, 0), "b": (2, 2, 0)}
     path = written(tmp_path, as_rows(id=["a"], correct=[1]), "y.csv")
     with pytest.raises(InputError, match="holds no texts for a verifier to read"):
-        interop.read_log(path, verifier=is_seven).counts()
+        interop.read(path, verifier=is_seven).counts()
 
 
 def test_tables_in_memory_and_standard_input(tmp_path, monkeypatch):
@@ -230,7 +230,7 @@ def test_tables_in_memory_and_standard_input(tmp_path, monkeypatch):
     for source in (frame, pa.Table.from_pylist(ROWS), ROWS):
         assert tally(source) == EXPECTED
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(written(tmp_path, ROWS, "x.csv").read_bytes())))
-    imported = interop.read_log("-")
+    imported = interop.read("-")
     assert imported.counts().n.tolist() == [2, 2]
     place = Path(imported.report.files[0])
     assert place.exists()
@@ -240,20 +240,20 @@ def test_tables_in_memory_and_standard_input(tmp_path, monkeypatch):
     assert not place.exists()
     for source in (object(), np.zeros(3), [{"id": object()}]):
         with pytest.raises(InputError, match="give a file|give problems by samples"):
-            interop.read_log(source)
+            interop.read(source)
 
 
 def test_a_table_of_counts_holds_no_samples(tmp_path):
     path = written(tmp_path, as_rows(id=["a"], n=[4], c=[1]), "x.csv")
     with pytest.raises(InputError, match="holds no samples, only their numbers"):
-        list(interop.read_log(path).samples(policy="p"))
+        list(interop.read(path).samples(policy="p"))
 
 
 def test_map_is_for_tables(tmp_path):
     path = tmp_path / "1.jsonl"
     path.write_text(json.dumps({"input": "q", "output": "a", "score": 1, "step": 1}) + "\n")
     with pytest.raises(InputError, match="verl is a format of its own"):
-        interop.read_log(path, "verl", map="id=input")
+        interop.read(path, "verl", map="id=input")
     assert tally(path, map="prompt=input,correct=score").values()
 
 
@@ -265,7 +265,7 @@ def test_a_million_rows_take_a_second(tmp_path):
     path = tmp_path / "big.csv"
     pa.csv.write_csv(table, path)
     started = time.process_time()
-    counts = interop.read_log(path).counts()
+    counts = interop.read(path).counts()
     assert time.process_time() - started < 3
     assert counts.n.sum() == n
     assert counts.c.sum() == verdicts.sum()

@@ -1,6 +1,6 @@
 """Other tools' logs in, our results out: one file per foreign format in `formats/`.
 
-`read_log(path)` finds the format by unambiguous marks (never by a guess) and returns an `Imported`: a stream of records
+`read(path)` finds the format by unambiguous marks (never by a guess) and returns an `Imported`: a stream of records
 that becomes `counts()`, `samples()`, or rows of a store by `into(store)`.
 """
 
@@ -40,7 +40,7 @@ __all__ = [
     "detect",
     "json_with",
     "parquet_with",
-    "read_log",
+    "read",
     "register_format",
     "select",
     "verl_command",
@@ -53,7 +53,7 @@ __all__ = [
 _DIGITS = re.compile(r"(\d+)")
 
 
-def read_log(
+def read(
     source: object,
     format: str | None = None,  # noqa: A002
     *,

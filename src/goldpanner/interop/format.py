@@ -67,6 +67,8 @@ class Format:
     """Patterns of its file names, for folders."""
     anonymous: bool = False
     """Whether nothing in a file says which model wrote it: two files of a folder may be two models."""
+    dated: bool = False
+    """Whether every file is a run of its own, so that equal files are equal answers and not copies."""
     samples: bool = True
     """Whether it holds samples; False: only their numbers."""
     general: bool = False

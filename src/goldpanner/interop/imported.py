@@ -2,7 +2,8 @@
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from goldpanner.errors import InputError
 from goldpanner.interop.format import Format
-from goldpanner.interop.records import ImportReport, LogOrigin, Params, Question, Reading, Record
+from goldpanner.interop.records import ImportReport, LogOrigin, Params, Question, Reading, Record, record_of
 from goldpanner.rng import seed_for
 from goldpanner.types import Counts, IntArray, Problem, Sample, SamplingParams, Verdict, content_hash
 
@@ -18,9 +19,13 @@ if TYPE_CHECKING:
     from goldpanner.store.schema import PolicyRecord, StoredRecord
 
 R = TypeVar("R", bound="StoredRecord")
+GREEDY = "drawn greedily (temperature 0) more than once: these are copies of one sample, not draws"
+AGAIN = "the same sample again, in another file or a retry"
 BLOCK = 10_000
 """Samples written to a store at a time."""
 _CHUNK = 1 << 20
+_BEGIN = 1024
+"""Bytes at the beginning of a file by which most files are told apart."""
 
 
 class SampleStore(Protocol):
@@ -54,7 +59,9 @@ class Imported:
         """By id, the problems of the last reading."""
         self.stated: Params = {}
         """The sampling parameters that the first record of the last reading states."""
-        self._reading = reading
+        self._copies = {} if of.dated else copies_of(reading.files)
+        files = tuple(file for file in reading.files if file not in self._copies)
+        self._reading = replace(reading, files=files)
         self._read = of.read
 
     @property
@@ -66,11 +73,19 @@ class Imported:
         """Yield the records one by one; memory does not grow with the number of samples."""
         reading = self._reading
         reading.report = ImportReport(self.format, [str(f) for f in reading.files])
+        for copy, other in self._copies.items():
+            reading.report.skip(f"a file that {other.name} holds from its beginning: the same samples", str(copy))
         self.questions, self.stated = {}, {}
-        for record in self._guarded(reading):
+        seen: set[int] = set()
+        for whole in self._guarded(reading):
+            record = _once(whole, seen, reading.report)
+            if record is None:
+                continue
             if reading.step is not None and record.step != reading.step:
                 reading.report.skip(f"not of training step {reading.step}", str(record.origin.file))
                 continue
+            if record.origin.params.get("temperature") == 0 and (record.n > 1 or record.id in self.questions):
+                reading.report.warn(GREEDY)
             if record.id not in self.questions:
                 self.stated = self.stated if self.questions else record.origin.params
                 self.questions[record.id] = Question(record.name, record.problem.prompt if record.problem else "")
@@ -220,6 +235,60 @@ class Imported:
                     ),
                     record,
                 )  # fmt: skip
+
+
+def _once(record: Record, seen: set[int], report: ImportReport) -> Record | None:
+    """Return the record without the samples that came before by their own names; None where none is left."""
+    draws = []
+    for draw in record.draws:
+        name = hash(draw.identity)
+        if draw.identity and name in seen:
+            report.skip(AGAIN, str(record.origin.file))
+            continue
+        seen.update({name} if draw.identity else ())
+        draws.append(draw)
+    if len(draws) == len(record.draws):
+        return record
+    if not draws or record.problem is None:
+        return None
+    return record_of(
+        record.problem, draws, record.origin, problem_id=record.id, step=record.step, group=record.group,
+        name=record.name,
+    )  # fmt: skip
+
+
+def copies_of(files: Sequence[Path]) -> dict[Path, Path]:
+    """Return the files whose whole content another one begins with: a copy, or the log before it grew -> that one."""
+    begins: dict[bytes, list[Path]] = {}
+    for file in files if len(files) > 1 else ():
+        with file.open("rb") as handle:
+            begins.setdefault(handle.read(_BEGIN), []).append(file)
+    result: dict[Path, Path] = {}
+    for alike in begins.values():
+        holders: dict[tuple[int, bytes], Path] = {}
+        """The first file whose first bytes, so many, have this hash."""
+        sizes = sorted({size for file in alike if (size := file.stat().st_size)})
+        for file in sorted(alike, key=lambda file: -file.stat().st_size) if len(alike) > 1 else ():
+            digests = _digests(file, sizes)
+            if digests and digests[-1] in holders:
+                result[file] = holders[digests[-1]]
+            for digest in digests:
+                holders.setdefault(digest, file)
+    return result
+
+
+def _digests(file: Path, sizes: Sequence[int]) -> list[tuple[int, bytes]]:
+    """Return the hashes of a file's first bytes, for each of the sizes up to its own."""
+    digest, read, result = hashlib.sha256(), 0, []
+    with file.open("rb") as handle:
+        for size in sizes:
+            while read < size and (chunk := handle.read(min(_CHUNK, size - read))):
+                digest.update(chunk)
+                read += len(chunk)
+            if read < size:
+                break
+            result.append((size, digest.digest()))
+    return result
 
 
 def _same_policy(record: Record, origins: dict[str, LogOrigin]) -> None:

@@ -46,7 +46,9 @@ class Draw:
     verdict: Verdict
     reward: float | None = None
     key: tuple[int, int] | None = None
-    """Seed and index of the sample, in a log that we exported."""
+    """Seed and index of the sample, where the log itself numbers them."""
+    identity: str = ""
+    """The tool's own name of the sample, the same in every file that holds it; empty where it has none."""
 
 
 @dataclass(slots=True)
@@ -234,6 +236,7 @@ class Reading:
         logprobs: tuple[float, ...] | None = None,
         tokens: tuple[int, ...] | None = None,
         key: tuple[int, int] | None = None,
+        identity: str = "",
     ) -> Draw:
         """Return the draw with the log's verdict, or with that of the import's verifier if there is one."""
         total = sum(logprobs) if logprobs else None
@@ -243,7 +246,7 @@ class Reading:
             verdict = Verdict(Outcome.UNJUDGED, name, reason=verdict.reason or "the sample failed")
         elif self.verifier is not None:
             verdict = self.verifier(problem, completion)
-        return Draw(completion, verdict, reward, key)
+        return Draw(completion, verdict, reward, key, identity)
 
 
 def stated_params(settings: Mapping[str, object]) -> Params:

@@ -40,7 +40,7 @@ class Measured:
         return int(min(self.counts[task].n.min() for task in tasks))
 
 
-def read(store: Store, stage: str, study: StudyRecord) -> Measured:
+def read_cells(store: Store, stage: str, study: StudyRecord) -> Measured:
     """Return what the store holds of one stage. Raises InputError where the stage is not finished."""
     policy, problems = policy_of_run(store, stage), store.problems()
     logp: dict[str, dict[str, float]] = {}

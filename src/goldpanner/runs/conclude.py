@@ -15,7 +15,7 @@ from goldpanner.errors import InputError
 from goldpanner.measure import passk
 from goldpanner.measure.compare import Comparison, compare, with_origins
 from goldpanner.measure.corrections import ParseSplit, parse_split
-from goldpanner.runs.cells import Measured, agreement, cell, exact_gap, read
+from goldpanner.runs.cells import Measured, agreement, cell, exact_gap, read_cells
 from goldpanner.store import Store
 from goldpanner.store.find import policy_of_run
 from goldpanner.store.schema import (
@@ -95,7 +95,7 @@ class Arm:
 
 def conclude(store: Store, study: StudyRecord) -> StudyRecord:
     """Return a run's record with its verdict, and for a model with its `form` and its `comparison`."""
-    measured = {stage: read(store, stage, study) for stage in study.stages}
+    measured = {stage: read_cells(store, stage, study) for stage in study.stages}
     trained = [task for task in study.tasks_trained if task in study.tasks_measured] or study.tasks_measured
     arms = [Arm.of(base, rl, trained, measured) for base, rl in study.arms]
     if all(arm.exact for arm in arms):

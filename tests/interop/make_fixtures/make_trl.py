@@ -4,7 +4,7 @@
 
 `every_step`: logging_steps=1. `every_second`: logging_steps=2, so every other batch is missing. `reused`:
 num_iterations=2 and logging_steps=1, so each batch is logged twice. `two_rewards`: conversational prompts, a second
-reward, and rewards of None.
+reward, and rewards of None. `evaluated`: an evaluation every second step, whose rows TRL writes over those of training.
 """
 
 import shutil
@@ -55,20 +55,23 @@ def train(name: str, rewards: list, chat: bool = False, **settings: object) -> N
     folder = Path(tempfile.mkdtemp())
     config = GRPOConfig(
         output_dir=str(folder), use_cpu=True, bf16=False, seed=5, max_steps=4, per_device_train_batch_size=8,
-        num_generations=4, max_completion_length=3, log_completions=True, save_strategy="no", report_to=[],
-        gradient_checkpointing=False, disable_tqdm=True, **settings,
+        num_generations=4, max_completion_length=3, log_completions=True, report_to=[],
+        gradient_checkpointing=False, disable_tqdm=True, **{"save_strategy": "no", **settings},
     )  # fmt: skip
     trainer = GRPOTrainer(
         model=model,
         reward_funcs=rewards,
         args=config,
         train_dataset=Dataset.from_list(rows),
+        eval_dataset=Dataset.from_list(rows) if settings.get("eval_strategy") else None,
         processing_class=tokenizer(),
     )
     trainer.train()
     (OUT / name).mkdir(parents=True)
     for file in sorted((folder / "completions").iterdir()):
         shutil.copy(file, OUT / name / file.name)
+    if settings.get("eval_strategy"):
+        shutil.copy(next(folder.glob("checkpoint-*/trainer_state.json")), OUT / name / "trainer_state.json")
 
 
 shutil.rmtree(OUT, ignore_errors=True)
@@ -76,3 +79,4 @@ train("every_step", [starts_right], logging_steps=1)
 train("every_second", [starts_right], logging_steps=2)
 train("reused", [starts_right], logging_steps=1, num_iterations=2)
 train("two_rewards", [starts_right, is_short], chat=True, logging_steps=4)
+train("evaluated", [starts_right], logging_steps=1, eval_strategy="steps", eval_steps=2, save_strategy="steps")

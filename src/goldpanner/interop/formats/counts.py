@@ -66,7 +66,7 @@ def _name(row: LogRow) -> str:
 
 
 def write_counts(counts: Counts, path: Path | str) -> Path:
-    """Write a counts file, atomically. `read_log` gives the same Counts back."""
+    """Write a counts file, atomically. `read` gives the same Counts back."""
     path = Path(path)
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as handle:
         for i, name in enumerate(counts.ids):

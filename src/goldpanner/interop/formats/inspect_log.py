@@ -15,6 +15,7 @@ from goldpanner.files import replacing
 from goldpanner.interop.format import Format, Head
 from goldpanner.interop.lines import LogRow, brief, log_verdict, message_text, unicode_text
 from goldpanner.interop.records import LogOrigin, Params, Reading, Record, record_of, stated_params
+from goldpanner.rng import seed_for
 from goldpanner.types import FinishReason, Outcome, Problem, Sample, SamplingParams, Verdict, content_hash
 
 _LETTERS = {"C": 1, "I": 0, "N": 0, "P": 0.5}
@@ -36,9 +37,7 @@ def _inspect() -> Any:
 def _read(reading: Reading) -> Iterator[Record]:
     """Yield one record a sample (one epoch of one id). Raises MissingExtraError where inspect_ai is not installed."""
     inspect = _inspect()
-    for path in reading.files:
-        if not path.is_file():
-            raise InputError(f"{path} cannot be read: no such file")
+    for path in _newest_first(inspect, reading):
         rows, names = reading.report.rows, dict[str, str]()
         samples = _samples(inspect, path, reading)
         origin, task = _origin(next(samples), path)
@@ -48,18 +47,43 @@ def _read(reading: Reading) -> Iterator[Record]:
             except StopIteration:
                 break
             reading.report.rows += 1
+            if sample.invalidation is not None:
+                reading.report.skip("a sample that was invalidated after the run", f"{path}:{sample.id}")
+                continue
             yield _record(sample, LogRow(path, reading.report.rows - rows, {}, "sample"), reading, origin, task, names)
         if reading.report.rows == rows:
             raise InputError(f"{path} holds no samples; was the evaluation stopped, or run with log_samples=False?")
 
 
-def _samples(inspect: Any, path: Path, reading: Reading) -> Iterator[Any]:
-    """Yield the log's header, then its samples. inspect_ai's own errors become InputErrors.
+def _newest_first(inspect: Any, reading: Reading) -> list[Path]:
+    """Return the files in their order, but of one evaluation and its retries the newest first.
 
+    The log of a retry repeats the samples that were done (same id and epoch), and holds what replaced those that had
+    failed: what is read first counts.
+    """
+    for path in reading.files:
+        if not path.is_file():
+            raise InputError(f"{path} cannot be read: no such file")
+    if len(reading.files) == 1:
+        return list(reading.files)
+    groups: dict[str, list[tuple[str, Path]]] = {}
+    for path in reading.files:
+        spec = next(_samples(inspect, path, reading, header_only=True)).eval
+        groups.setdefault(spec.task_id, []).append((str(spec.created), path))
+    return [path for group in groups.values() for _, path in sorted(group, reverse=True)]
+
+
+def _samples(inspect: Any, path: Path, reading: Reading, *, header_only: bool = False) -> Iterator[Any]:
+    """Yield the log's header, then (unless that is all that is asked for) its samples.
+
+    inspect_ai's own errors become InputErrors.
     A large `.eval` is read one sample at a time, which bounds the memory; at once is about ten times as fast.
     """
     options = {"resolve_attachments": "core", "exclude_fields": {"store", "events", "events_data", "timelines"}}
     try:
+        if header_only:
+            yield inspect.read_eval_log(str(path), header_only=True)
+            return
         whole = path.suffix != ".eval" or path.stat().st_size <= _AT_ONCE
         log = inspect.read_eval_log(str(path), header_only=not whole, **options)
         if log.status != "success":
@@ -92,7 +116,7 @@ def _origin(log: Any, path: Path) -> tuple[LogOrigin, str]:
     model = {"tool": "inspect_ai", "name": spec.model, "args": spec.model_args, "base_url": spec.model_base_url}
     if isinstance(ours.get("policy"), str):
         model = {"policy": ours["policy"], "name": spec.model}
-    identity, hashed = f"inspect:{spec.eval_id}", ours.get("params_id")
+    identity, hashed = f"inspect:{spec.task_id or spec.eval_id}", ours.get("params_id")
     hashed = hashed if isinstance(hashed, str) else None
     return LogOrigin(path, model=model, params=stated_params(stated), params_id=hashed, identity=identity), spec.task
 
@@ -124,12 +148,14 @@ def _record(sample: Any, row: LogRow, reading: Reading, origin: LogOrigin, task:
         text = text or unicode_text(sample.error.message if sample.error else "no output")
     seed, index, verifier = ours.get("seed"), ours.get("index"), ours.get("verifier")
     verdict = _verdict(sample, row, reading)
+    own = (seed, index) if isinstance(seed, int) and isinstance(index, int) else None
     draw = reading.draw(
         problem,
         text,
         verdict=replace(verdict, verifier=verifier) if isinstance(verifier, str) else verdict,
         finish="error" if failed else finish,
-        key=(seed, index) if isinstance(seed, int) and isinstance(index, int) else None,
+        key=own or (seed_for("import", str(origin.identity), str(sample.id)), sample.epoch - 1),
+        identity=f"{origin.identity} {sample.id} {sample.epoch}",
     )
     return record_of(problem, [draw], origin, name=f"{task}/{sample.id}")
 

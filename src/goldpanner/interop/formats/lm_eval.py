@@ -105,12 +105,10 @@ def _origin(path: Path, reading: Reading) -> tuple[LogOrigin, str]:
 
 
 def _record(row: LogRow, reading: Reading, origin: LogOrigin, task: str, filter_name: str) -> Record:
-    prompt, settings = _request(row)
+    prompt, settings, template = _request(row)
     texts = _repeats(row)
     if not texts:
         row.fail("the field 'resps' holds no repeat; was the run stopped?")
-    if len(texts) > 1 and settings.get("do_sample") is False:
-        reading.report.warn("the repeats were drawn greedily (do_sample: false): they are copies of one sample")
     target = row.fields.get("target", "")
     meta = {k: row.fields[k] for k in ("doc_hash",) if isinstance(row.fields.get(k), str)}
     problem = Problem(
@@ -118,7 +116,7 @@ def _record(row: LogRow, reading: Reading, origin: LogOrigin, task: str, filter_
     )
     verdicts, correct = _verdicts(row, reading, texts, filter_name)
     draws = [reading.draw(problem, text, verdict=verdict) for text, verdict in zip(texts, verdicts)]
-    params = _params(settings)
+    params = _params(settings, template)
     record = record_of(problem, draws, replace(origin, params=params), name=f"{task}/{row.fields['doc_id']}")
     if correct is not None and reading.verifier is None:
         count, of = correct
@@ -139,8 +137,8 @@ def _repeats(row: LogRow) -> list[str]:
     return [unicode_text(text) for text in repeats]
 
 
-def _request(row: LogRow) -> tuple[str, dict[str, object]]:
-    """Return the prompt and the generation settings of the document's one request."""
+def _request(row: LogRow) -> tuple[str, dict[str, object], str]:
+    """Return the prompt, the generation settings and the template of the document's one request."""
     arguments = row.fields.get("arguments")
     first: object = None
     if isinstance(arguments, dict) and arguments:  # since 0.4.3: {"gen_args_0": {"arg_0": prompt, "arg_1": settings}}
@@ -148,19 +146,38 @@ def _request(row: LogRow) -> tuple[str, dict[str, object]]:
         first = list(first.values()) if isinstance(first, dict) else first
     elif isinstance(arguments, list) and arguments:
         first = arguments[0]
-    prompt = message_text(first[0]) if isinstance(first, list) and first else None
+    given = first[0] if isinstance(first, list) and first else None
+    messages = _messages(given)
+    prompt = message_text(given if messages is None else messages)
     if prompt is None or not isinstance(first, list):
         row.fail(f"the field 'arguments' is {brief(arguments)}; expected the request's prompt and settings")
-    return prompt, first[1] if len(first) > 1 and isinstance(first[1], dict) else {}
+    settings = first[1] if len(first) > 1 and isinstance(first[1], dict) else {}
+    return prompt, settings, "{prompt}" if messages is None else "chat"
 
 
-def _params(settings: dict[str, object]) -> Params:
+def _messages(given: object) -> object:
+    """Return the messages of a chat served by an API, which lm-eval logs as JSON in a list of one text; else None."""
+    text = given[0] if isinstance(given, list) and given and isinstance(given[0], str) else given
+    if isinstance(text, str) and text.startswith("["):
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            return None
+        given = value
+    return given if isinstance(given, list) and given and all(_is_message(item) for item in given) else None
+
+
+def _is_message(item: object) -> bool:
+    return isinstance(item, dict) and "role" in item and "content" in item
+
+
+def _params(settings: dict[str, object], template: str) -> Params:
     stated: dict[str, object] = {}  # without do_sample, which of both the backend took is not in the log
     if settings.get("do_sample") is False:
         stated = {"temperature": 0.0}
     elif settings.get("do_sample") is True:
         stated = {name: settings.get(name) for name in ("top_p", "top_k", "temperature")}
-    stated |= {"max_tokens": settings.get("max_gen_toks"), "stop": settings.get("until"), "template": "{prompt}"}
+    stated |= {"max_tokens": settings.get("max_gen_toks"), "stop": settings.get("until"), "template": template}
     return stated_params(stated)
 
 
@@ -233,4 +250,5 @@ FORMAT = Format(
     "samples_*.jsonl: JSON lines with doc_id, doc, resps, filtered_resps",
     json_with(*_KEYS),
     ("samples_*.jsonl", "samples_*.jsonl.gz"),
+    dated=True,
 )

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from goldpanner.errors import InputError
 from goldpanner.files import replacing
-from goldpanner.interop.format import Format, parquet_with, read_head
+from goldpanner.interop.format import Format, parquet_with, read_document, read_head
 from goldpanner.interop.lines import LogRow, brief, log_verdict, message_text, reward_of
 from goldpanner.interop.records import LogOrigin, Reading, Record, problem_of, record_of
 from goldpanner.interop.selection import ProblemSelection
@@ -18,6 +18,7 @@ _LAST_BATCH = (
     "TRL writes this log when it logs (every logging_steps) and keeps the last generation batch alone: of the batches "
     "generated since the log before, all but the last are lost (checked with TRL 1.16)"
 )
+_EVALUATION = "rows of an evaluation, which TRL writes over those of training at its step"
 _REUSED = "the same generation batch, logged again at a later step"
 
 
@@ -26,8 +27,17 @@ def _read(reading: Reading) -> Iterator[Record]:
     reading.report.warn(_LAST_BATCH)
     reading.report.warn("TRL does not log whether a completion was cut at the length limit")
     before: pa.Table | None = None
+    evaluated: dict[Path, frozenset[int]] = {}
     for path in reading.files:
         table = _table(path)
+        if path.parent not in evaluated:
+            evaluated[path.parent] = _evaluated_steps(path.parent)
+        step = table.column("step")[0].as_py()
+        if step == 0 or step in evaluated[path.parent]:
+            reading.report.rows += table.num_rows
+            for number in range(table.num_rows):
+                reading.report.skip(_EVALUATION, f"{path}:{number + 1}")
+            continue
         origin = LogOrigin(path)
         batch = table.drop_columns("step")
         again = before is not None and batch.equals(before)
@@ -39,6 +49,23 @@ def _read(reading: Reading) -> Iterator[Record]:
                 reading.report.skip(_REUSED, row.where)
             else:
                 yield _record(row, reading, origin)
+
+
+def _evaluated_steps(folder: Path) -> frozenset[int]:
+    """Return the steps at which the trainer evaluated, as the newest `trainer_state.json` of the run says.
+
+    TRL names its log after the step, for training and evaluation alike, so an evaluation's rows replace those of
+    training (checked in the source of TRL 1.16); nothing is trained before step 1.
+    """
+    root = folder.parent if folder.name == "completions" else folder
+    states = [*root.glob("trainer_state.json"), *root.glob("checkpoint-*/trainer_state.json")]
+    steps: set[int] = set()
+    for state in states:
+        history = read_document(state).get("log_history")
+        for entry in history if isinstance(history, list) else []:
+            if isinstance(entry, dict) and any(str(name).startswith("eval_") for name in entry):
+                steps |= {entry["step"]} if isinstance(entry.get("step"), int) else set()
+    return frozenset(steps)
 
 
 def _table(path: Path) -> pa.Table:

@@ -129,6 +129,7 @@ def _trace_draw(trace: LogRow, reading: Reading, problem: Problem, text: str, ca
     if not isinstance(rewards, dict):
         trace.fail(f"the field 'rewards' is {brief(rewards)}; expected an object of named rewards")
     name = reading.score or "reward"
+    own = str(trace.fields.get("id") or "")
     if trace.fields.get("ok") is not True:
         errors = trace.fields.get("errors")
         why = (
@@ -136,7 +137,7 @@ def _trace_draw(trace: LogRow, reading: Reading, problem: Problem, text: str, ca
             if isinstance(errors, list) and errors
             else trace.fields.get("stop_condition")
         )
-        return reading.draw(problem, text, verdict=_failure(name, why, reading), finish="error")
+        return reading.draw(problem, text, verdict=_failure(name, why, reading), finish="error", identity=own)
     if reading.score is not None and reading.score not in rewards:
         trace.fail(f"no reward {reading.score!r}; the trace has {', '.join(rewards) or 'none'}")
     parts = [rewards[reading.score]] if reading.score is not None else list(rewards.values())
@@ -151,7 +152,7 @@ def _trace_draw(trace: LogRow, reading: Reading, problem: Problem, text: str, ca
     cut = last.get("finish_reason") == "length" or (isinstance(stop, str) and stop.startswith("max_"))
     finish: FinishReason = "length" if cut else "unknown" if last.get("finish_reason") is None else "stop"
     verdict = log_verdict(trace, value, name, f"verifiers/{name}", reading)
-    return reading.draw(problem, text, verdict=verdict, finish=finish, reward=reward_of(value))
+    return reading.draw(problem, text, verdict=verdict, finish=finish, reward=reward_of(value), identity=own)
 
 
 def _trace_origin(trace: LogRow, calls: list[dict[str, object]]) -> LogOrigin:
