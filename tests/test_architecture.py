@@ -5,14 +5,17 @@ import collections
 import graphlib
 import importlib
 import re
+import shlex
 import subprocess
 import sys
 from functools import cache
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 import goldpanner
+from goldpanner.cli import application
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "goldpanner"
@@ -25,6 +28,14 @@ ONE_NAME_IN_SEVERAL_MODULES = {
     "main": "the entry of a process: the command line, and the scripts that run in a sandbox or a worker",
 }
 """Public names that may stand in two modules, each with its reason."""
+
+ONE_OPTION_IN_SEVERAL_FORMS = {
+    "--engine": "samples are drawn by Ray, and models trained by TRL: each command lists its own engine",
+}
+"""Options that may be shown in two forms, each with its reason."""
+
+LETTERS_OF_A_SUMMARY = 45
+"""So that no terminal of 80 columns cuts or wraps it."""
 
 
 @cache
@@ -125,11 +136,64 @@ def test_locals_are_nouns():
     assert len(bound) < 25, bound
 
 
-def test_the_help_fits_its_line():
-    done = subprocess.run(
-        [sys.executable, "-m", "goldpanner.cli", "--help"], capture_output=True, text=True, env={"COLUMNS": "100"}
-    )
-    assert "..." not in done.stdout.split("Options", 1)[-1], "a summary is cut off"
+def commands(width=None):
+    """Every command as (words, command, context): `goldpanner`, its commands, and theirs."""
+
+    def below(words, command, parent):
+        settings = {"resilient_parsing": True, "terminal_width": width}
+        context = command.make_context(words[-1], [], parent=parent, **settings)
+        yield words, command, context
+        for name, inner in getattr(command, "commands", {}).items():
+            yield from below([*words, name], inner, context)
+
+    return list(below(["goldpanner"], get_command(application()), None))
+
+
+def test_an_option_means_one_thing():
+    forms = collections.defaultdict(lambda: collections.defaultdict(list))
+    for words, command, context in commands():
+        for parameter in command.params:
+            if parameter.param_type_name == "option":
+                shown, _ = parameter.get_help_record(context)
+                for option in (*parameter.opts, *parameter.secondary_opts):
+                    forms[option][shown, parameter.help].append(" ".join(words))
+    several = {option: dict(places) for option, places in forms.items() if len(places) > 1}
+    assert not {o: places for o, places in several.items() if o not in ONE_OPTION_IN_SEVERAL_FORMS}
+    assert not set(ONE_OPTION_IN_SEVERAL_FORMS) - set(several), "a reason for an option with one form"
+    for option in ONE_OPTION_IN_SEVERAL_FORMS:
+        assert len({text for _, text in several[option]}) == 1, f"{option} has several meanings"
+
+
+def test_a_summary_stands_on_one_line_of_80_columns():
+    for words, command, context in commands(width=78):
+        lines = [line.strip() for line in command.get_help(context).splitlines()]
+        for name, inner in getattr(command, "commands", {}).items():
+            summary = inner.get_short_help_str(limit=200)
+            assert len(summary) <= LETTERS_OF_A_SUMMARY, f"{' '.join(words)} {name}: {summary}"
+            assert any(line.split("  ", 1)[0] == name and line.endswith(f"  {summary}") for line in lines)
+
+
+def test_every_help_fits_100_columns_and_has_an_example_that_parses():
+    for words, command, context in commands(width=98):
+        text = command.get_help(context)
+        assert max(map(len, text.splitlines())) <= 100, words
+        examples = re.findall(r"^ *Example: (.*)$", command.help, re.MULTILINE)
+        assert examples, f"{' '.join(words)} --help has no example"
+        for example in examples:
+            assert example.startswith(" ".join(words)), example
+            assert f"  Example: {example}" in text.splitlines(), f"{example} is cut into two lines"
+            assert_parses(example)
+
+
+def assert_parses(line):
+    """A command line has the arguments and options that its command takes."""
+    command, context = get_command(application()), None
+    words = shlex.split(line)
+    while hasattr(command, "commands"):
+        context = command.make_context(words[0], [], parent=context, resilient_parsing=True)
+        command = command.commands[words[1]]
+        words = words[1:]
+    command.make_context(words[0], words[1:], parent=context)
 
 
 def test_the_words_kept_out_are_kept_out():

@@ -377,7 +377,7 @@ def test_tasks_are_listed_and_shown():
     } <= ids
     assert {f["family"]: f["needs"] for f in families}["gsm8k"] == "--data FILE"
     assert all(name in call("tasks") for name in ids)
-    shown = json.loads(call("tasks", "world/d3", "-n", 2, "--json"))["problems"]
+    shown = json.loads(call("tasks", "world/d3", "--problems", 2, "--json"))["problems"]
     assert len(shown) == 2
     assert shown[0]["worked"].endswith(shown[0]["answer"])
     assert "worked" in call("tasks", "countdown/3")
@@ -386,7 +386,9 @@ def test_tasks_are_listed_and_shown():
 
 def test_the_problems_of_a_file_are_shown(tmp_path):
     (tmp_path / "mine.jsonl").write_text('{"question": "Two and two?", "answer": "It is four.\\n#### 4"}\n')
-    shown = json.loads(call("tasks", "gsm8k/test", "--data", tmp_path / "mine.jsonl", "-n", 1, "--json"))["problems"]
+    shown = json.loads(call("tasks", "gsm8k/test", "--data", tmp_path / "mine.jsonl", "--problems", 1, "--json"))[
+        "problems"
+    ]
     assert [(row["answer"], "Two and two?" in row["prompt"]) for row in shown] == [("4", True)]
     own = ("tasks", tmp_path / "mine.jsonl", "--columns", "answer=question", "--json")
     assert json.loads(call(*own))["problems"][0]["answer"] == "Two and two?", "as the file has it"

@@ -131,7 +131,7 @@ def test_what_another_version_made_is_not_judged(library):
 
 
 def test_it_is_a_task_of_every_command(library, tmp_path):
-    shown = CliRunner().invoke(application(), ["tasks", "reasoning-gym/sums", "-n", "2"])
+    shown = CliRunner().invoke(application(), ["tasks", "reasoning-gym/sums", "--problems", "2"])
     assert shown.stdout.count("answer:") == 2
     unknown = CliRunner().invoke(application(), ["tasks", "reasoning-gym/sum"])
     assert "did you mean reasoning-gym/sums" in str(unknown.exception)

@@ -66,7 +66,7 @@ def test_a_family_from_outside_is_a_task_of_every_command(parity, tmp_path):
     assert gp.load("parity/8", 4) == problems[:4]
     assert gp.task("parity/8").verifiers()[0](problems[0], gp.Completion(problems[0].answer)).correct
     assert "parity/8" in call("tasks")
-    assert call("tasks", "parity/6", "-n", 5).count("answer:") == 5
+    assert call("tasks", "parity/6", "--problems", 5).count("answer:") == 5
     words = ("sample", "scripted:0.5", "parity/8", "--store", tmp_path / "s", "-n", 64, "--problems", 16, "--json")
     counts = json.loads(call(*words))
     assert (counts["problems"], counts["n"]) == (16, 1024)
@@ -111,7 +111,7 @@ def test_every_command_takes_every_task(name, tmp_path, monkeypatch):
     rows = [{"question": f"{i} + 1 =", "answer": f"{i} + 1\n#### {i + 1}" if "/" in name else i + 1} for i in range(8)]
     Path("mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     more = ("--data", "mine.jsonl") if name == "gsm8k/test" else ()
-    assert call("tasks", name, "-n", 2, *more).count("answer:") == 2
+    assert call("tasks", name, "--problems", 2, *more).count("answer:") == 2
     words = ("sample", "scripted:1", name, *more, "--store", "s", "-n", 4, "--problems", 4, "--json")
     counts = json.loads(call(*words))
     assert (counts["n"], counts["correct"]) == (16, 0 if name == "countdown/3" else 16)  # scripted:1 says the target

@@ -1,26 +1,25 @@
-"""`import`, `export`, `store` and `report`: samples in, samples out, and what is kept of them."""
+"""`import`, `export` and `store`: samples in, samples out, and the store that holds them."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
-from goldpanner.cli.app import RUN, STORE, app
-from goldpanner.cli.options import STORE_FOLDER, AsJson, LogOptions, StoreSelection, with_options
+from goldpanner.cli.app import STORE, CommandsByGroup, OptionGroup, app, cli_command
+from goldpanner.cli.options import AsJson, LogOptions, StoreOrNone, StoreSelection
 from goldpanner.errors import InputError
 
 if TYPE_CHECKING:
     from goldpanner.store import Store
 
 
-@app.command("import", rich_help_panel=STORE)
-@with_options
+@cli_command("import", STORE)
 def import_command(
     src: Annotated[Path, typer.Argument(help="A file or folder that another tool wrote.")],
-    store: Annotated[Path | None, STORE_FOLDER] = None,
+    store: StoreOrNone = None,
     counts: Annotated[Path | None, typer.Option(help="Counts file to write.")] = None,
     policy: Annotated[str | None, typer.Option(help="Policy id to store under instead of the log's own.")] = None,
     *,
@@ -57,21 +56,18 @@ class Target(StrEnum):
 
 
 @dataclass(frozen=True)
-class ChoiceOptions:
+class ChoiceOptions(OptionGroup):
     """Which problems of a problem set are written, by their measured P, and how often."""
+
+    title = "Problem set for TRL or verl"
 
     low: Annotated[float, typer.Option(help="Only problems whose measured P is at least this.")] = 0.0
     high: Annotated[float, typer.Option(help="Only problems whose measured P is at most this.")] = 1.0
     weight: Annotated[str, typer.Option(help="uniform, or variance: rows in proportion to p(1-p).")] = "uniform"
     rows: Annotated[int | None, typer.Option(help="Rows in all, problems repeated by weight.")] = None
 
-    def changed(self) -> list[str]:
-        """Return the options that differ from their defaults."""
-        return [f"--{each.name}" for each in fields(self) if getattr(self, each.name) != each.default]
 
-
-@app.command("export", rich_help_panel=STORE)
-@with_options
+@cli_command("export", STORE)
 def export_command(
     policy: Annotated[str, typer.Argument(help="A policy in the store: a run's name, or an id.")],
     out: Annotated[Path, typer.Argument(help="File to write.")],
@@ -82,11 +78,11 @@ def export_command(
     selection: StoreSelection,
     choice: ChoiceOptions,
 ) -> None:
-    """Write counts, an inspect_ai log, or a problem set.
+    """Write counts, a log, or a problem set.
 
-    A problem set for TRL or verl is chosen by measured P.
+    The log is one of inspect_ai. The problems of a set for TRL or verl are chosen by their measured P.
 
-    Example: goldpanner export base train.parquet --store runs/world-seed0 --for trl --low 0.02 --high 0.9
+    Example: goldpanner export base train.parquet --store demo --for trl --low 0.02 --high 0.9
     """
     from goldpanner import interop
     from goldpanner.interop.selection import Weight
@@ -94,9 +90,9 @@ def export_command(
 
     if selection.store is None:
         raise InputError("no store was given; name the folder that holds the policy with --store DIR")
-    if target in (Target.COUNTS, Target.INSPECT) and choice.changed():
+    if target in (Target.COUNTS, Target.INSPECT) and choice.given():
         raise InputError(
-            f"{', '.join(choice.changed())}: a problem set is chosen by it, with --for trl or verl; {target.value} "
+            f"{', '.join(choice.given())}: a problem set is chosen by it, with --for trl or verl; {target.value} "
             "holds them all"
         )
     if target in (Target.TRL, Target.VERL) and out.suffix != ".parquet":
@@ -151,17 +147,21 @@ def _export_log(store: "Store", policy: str, out: Path, selection: StoreSelectio
     typer.echo(f"{len(samples):,} samples: {out}")
 
 
-stores = typer.Typer(help="Look after a sample store.", no_args_is_help=True)
+stores = typer.Typer(
+    cls=CommandsByGroup,
+    help="Check or compact a sample store.\n\nExample: goldpanner store check runs/world-seed0",
+    no_args_is_help=True,
+)
 app.add_typer(stores, name="store", rich_help_panel=STORE)
 
 StoreArgument = Annotated[Path, typer.Argument(help="Folder of the store, or of a run.")]
 
 
-@stores.command("check")
+@cli_command("check", STORE, stores)
 def check_command(store: StoreArgument, as_json: AsJson = False) -> None:
-    """Read every file through and set damaged ones aside.
+    """Check every file of a store.
 
-    What dead writers left is removed. Exits with 1 on damage.
+    Damaged files are set aside, and what dead writers left is removed. The exit status is 1 if a file is damaged.
 
     Example: goldpanner store check runs/world-seed0
     """
@@ -173,7 +173,7 @@ def check_command(store: StoreArgument, as_json: AsJson = False) -> None:
         raise typer.Exit(1)
 
 
-@stores.command("compact")
+@cli_command("compact", STORE, stores)
 def compact_command(store: StoreArgument, as_json: AsJson = False) -> None:
     """Merge the parts of a store into one.
 
@@ -185,20 +185,3 @@ def compact_command(store: StoreArgument, as_json: AsJson = False) -> None:
 
     report = open_store(store).compact()
     typer.echo(json.dumps(asdict(report), default=str) if as_json else str(report))
-
-
-@app.command("report", rich_help_panel=RUN)
-def report_command(folder: Annotated[Path, typer.Argument(help="Folder of a run.")], as_json: AsJson = False) -> None:
-    """Draw a run's report.html anew.
-
-    Example: goldpanner report runs/world-seed0
-    """
-    from goldpanner.report import build
-    from goldpanner.store.find import is_store
-
-    if not (folder / "store").is_dir():
-        if is_store(folder):
-            raise InputError(f"{folder} is a sample store, not a run; reports are drawn from runs")
-        raise InputError(f"No run at {folder}: it has no store. Pass the folder of a run, e.g. runs/world-seed0.")
-    page = str(build(folder))
-    typer.echo(json.dumps({"report": page}) if as_json else page)

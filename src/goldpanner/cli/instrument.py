@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import typer
 
-from goldpanner.cli.app import MEASURE, app
-from goldpanner.cli.options import AllowTruncated, AsJson, Ks, Level, LogOptions, Page, StoreSelection, with_options
+from goldpanner.cli.app import MEASURE, OptionGroup, cli_command
+from goldpanner.cli.options import AllowTruncated, AsJson, GroupSize, Ks, Level, LogOptions, Page, StoreSelection
 from goldpanner.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,8 +21,10 @@ COUNTS = "a counts file, a log or a table, a store's folder, or a policy of --st
 
 
 @dataclass(frozen=True)
-class AuditOptions:
+class AuditOptions(OptionGroup):
     """What is known of the verifier's errors."""
+
+    title = "Errors of the verifier"
 
     false_positive: Annotated[str | None, typer.Option(help="Wrong answers passed / audited, e.g. 3/200.")] = None
     false_negative: Annotated[str | None, typer.Option(help="Right answers failed / audited, e.g. 5/200.")] = None
@@ -65,8 +67,7 @@ def whole_numbers(text: str, option: str) -> list[int]:
     return numbers
 
 
-@app.command("measure", rich_help_panel=MEASURE)
-@with_options
+@cli_command("measure", MEASURE)
 def measure_command(
     what: Annotated[str, typer.Argument(help=f"The model: {COUNTS}.")],
     k: Ks = "",
@@ -110,8 +111,7 @@ def measure_command(
         typer.echo(str(html), err=True)
 
 
-@app.command("compare", rich_help_panel=MEASURE)
-@with_options
+@cli_command("compare", MEASURE)
 def compare_command(
     base: Annotated[str, typer.Argument(help=f"The model before RL: {COUNTS}.")],
     rl: Annotated[str, typer.Argument(help="The model after RL, on the same problems.")],
@@ -186,13 +186,12 @@ def compare_command(
         raise typer.Exit(ruling.exit_code)
 
 
-@app.command("plan", rich_help_panel=MEASURE)
-@with_options
+@cli_command("plan", MEASURE)
 def plan_command(
     base: Annotated[str, typer.Argument(help=f"The pilot: {COUNTS}.")],
     steps: Annotated[int, typer.Option(help="RL steps you could pay for.", min=1)] = 100,
     prompts: Annotated[int, typer.Option(help="Prompts (groups) a step.", min=1)] = 64,
-    group: Annotated[int | None, typer.Option(help="Group size, if it is fixed.", min=2)] = None,
+    group: GroupSize = None,
     level: Level = 0.95,
     *,
     selection: StoreSelection,

@@ -1,142 +1,113 @@
-"""`run`: the whole story, of the lab's models or of a model of yours."""
+"""`run` and `report`: what RL did to the lab's models or to a model of yours, and the page of it."""
 
+import dataclasses
 import json
-import shlex
-import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from goldpanner.cli import display
-from goldpanner.cli.app import app
-from goldpanner.cli.options import (
-    AsJson,
-    Columns,
-    ConfigFile,
-    Judge,
-    Seed,
-    Set,
-    Threshold,
-)
+from goldpanner.cli.app import RUN, cli_command, command_line
+from goldpanner.cli.options import AsJson, Model, OutOrNone, SettingsOptions, Task, TaskOptions
 from goldpanner.errors import InputError, need_lab
-from goldpanner.policies.resolve import model_folder
-from goldpanner.types import content_hash
 
 if TYPE_CHECKING:
-    from goldpanner.runs.config import RunConfig
     from goldpanner.store.schema import StudyRecord
 
 
-def load_config(config: Path | None, seed: int | None, overrides: list[str] | None) -> "RunConfig":
-    """Return the settings of the lab from a file, a seed and overrides."""
-    need_lab()
-    from goldpanner.runs import settings
-    from goldpanner.runs.config import RunConfig
-
-    return settings.load_settings(RunConfig, config, overrides or (), seed=seed)
-
-
-@app.command("run")
+@cli_command("run", RUN)
 def run_command(
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="A model of yours in place of the lab's: its folder or name on the hub, or smollm2 (fetched)."
-        ),
-    ] = None,
-    task: Annotated[
-        str | None, typer.Option(help="With --model: the task, e.g. arithmetic/add-2d2d, or a data file.")
-    ] = None,
-    data: Annotated[Path | None, typer.Option(help="With --model: file of the task's problems, if needed.")] = None,
-    columns: Columns = None,
-    verifier: Judge = None,
-    threshold: Threshold = None,
-    config: ConfigFile = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of everything the run keeps.")] = None,
-    seed: Seed = None,
-    set_: Set = None,
+    model: Model = "",
+    task: Task = None,
+    out: OutOrNone = None,
+    *,
+    judging: TaskOptions,
+    settings: SettingsOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Train with GRPO, measure before and after, and say what RL did: to the lab's own models, or to --model on --task.
+    """Train with GRPO, measured before and after.
+
+    Without options, the lab trains a small model of its own. With --model and --task, GRPO trains your model on your
+    task. The results go to runs/NAME unless --out names a folder; rerun the command to resume.
 
     Example: goldpanner run --seed 1 --set domain.gap=false --out runs/no-gap
+
     Example: goldpanner run --model smollm2 --task arithmetic/add-2d2d
     """
     from goldpanner.cli import display
     from goldpanner.report import build
 
-    judged = {"columns": columns, "verifier": verifier, "threshold": threshold}
-    of_a_task = [data, *judged.values()]
-    if (model is None) != (task is None) or (task is None and any(value is not None for value in of_a_task)):
+    if bool(model) != bool(task) or (task is None and judging.given()):
         raise InputError(
-            "--model and --task belong together (--data, --columns, --verifier and --threshold to them): name both, "
-            "e.g. --model smollm2 --task arithmetic/add-2d2d; without them the lab trains its own models"
+            "--model and --task belong together, and --data, --columns, --verifier, --threshold and --set-aside to "
+            "them: name both, e.g. --model smollm2 --task arithmetic/add-2d2d; without them the lab trains its own "
+            "models"
         )
     need_lab()
-    if model is not None and task is not None:
-        record, folder = run_on_a_model(model, task, data, judged, config, out, seed, set_, command_line(), as_json)
+    if task is None:
+        record, folder = _run_lab(out, settings, as_json)
     else:
-        from goldpanner.runs import lab_run
-
-        settings = load_config(config, seed, set_)
-        folder = out or Path("runs") / default_name(settings, config, set_)
-        display.opening(folder, quiet=as_json)
-        with display.Bars(quiet=as_json) as bars:
-            record = lab_run.run_lab(settings, folder, bars.update, command=command_line())
+        record, folder = _run_model(model, task, out, judging, settings, as_json)
     page = build(folder)
     if as_json:
-        sys.stdout.write(json.dumps({**record.model_dump(), "folder": str(folder), "report": str(page)}) + "\n")
+        typer.echo(json.dumps({**record.model_dump(), "folder": str(folder), "report": str(page)}))
     else:
         display.story(record, folder, page)
 
 
-def default_name(settings: "RunConfig", config: Path | None, overrides: list[str] | None) -> str:
-    """Return a folder name that differs when the settings do: `world-seed0`, `world-seed0-3fa2c1` with changes."""
-    from goldpanner.types import content_hash
+def _run_lab(out: Path | None, settings: SettingsOptions, quiet: bool) -> "tuple[StudyRecord, Path]":
+    """Carry out the lab's run; return its record and its folder."""
+    from goldpanner.cli import display
+    from goldpanner.runs.folder import default_folder
+    from goldpanner.runs.lab_run import run_lab
 
-    name = f"{settings.domain.kind}-seed{settings.seed}"
-    changed = config is not None or bool(overrides)
-    return f"{name}-{content_hash(settings.model_dump(mode='json'), 6)}" if changed else name
-
-
-def command_line() -> str:
-    """Return the command as it was typed, the program by its name alone."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-
-
-def run_on_a_model(
-    model: str,
-    task: str,
-    data: Path | None,
-    judged: Mapping[str, Any],
-    config: Path | None,
-    out: Path | None,
-    seed: int | None,
-    set_: list[str] | None,
-    command: str,
-    quiet: bool,
-) -> tuple["StudyRecord", Path]:
-    """Carry out a run on a Hugging Face model; return its record and its folder.
-
-    `judged` holds the settings `columns`, `verifier` and `threshold`.
-    """
-    from goldpanner.runs import model_run, settings
-
-    options: dict[str, Any] = {"model": model, "task": task, "data": None if data is None else str(data), "seed": seed}
-    options |= judged
-    chosen_task = settings.load_settings(model_run.ModelRunConfig, config, set_ or (), **options).load_task()
-    task = chosen_task.id  # mistakes are told before anything is fetched
-    if chosen_task.note:
-        typer.echo(chosen_task.note, err=True)
-    options["model"] = str(model_folder(model, display.show_message))
-    chosen = settings.load_settings(model_run.ModelRunConfig, config, set_ or (), **options)
-    chosen.check_model()
-    name = f"{Path(options['model']).name}-{task.replace('/', '-')}-seed{chosen.seed}"
-    changed = config is not None or bool(set_) or any(value is not None for value in judged.values())
-    named = f"{name}-{content_hash(chosen.model_dump(mode='json'), 6)}" if changed else name
-    folder = out or Path("runs") / named
-    display.opening_real(folder, Path(options["model"]).name, task, quiet=quiet)
+    config = settings.load()
+    name = f"{config.domain.kind}-seed{config.seed}"
+    folder = out or default_folder(name, config, changed=settings.changed)
+    display.opening(folder, quiet=quiet)
     with display.Bars(quiet=quiet) as bars:
-        return model_run.run_model(chosen, folder, bars.update, command=command), folder
+        return run_lab(config, folder, bars.update, command=command_line()), folder
+
+
+def _run_model(
+    model: str, task: str, out: Path | None, judging: TaskOptions, settings: SettingsOptions, quiet: bool
+) -> "tuple[StudyRecord, Path]":
+    """Carry out a run on a Hugging Face model; return its record and its folder."""
+    from goldpanner.cli import display
+    from goldpanner.policies.resolve import model_folder
+    from goldpanner.runs.folder import default_folder
+    from goldpanner.runs.model_run import ModelRunConfig, run_model
+    from goldpanner.runs.settings import load_settings
+
+    of_task = dataclasses.asdict(judging) | {"set_aside": judging.set_aside or None}
+    config = load_settings(
+        ModelRunConfig, settings.config, settings.overrides or (), seed=settings.seed, model=model, task=task, **of_task
+    )
+    chosen = config.load_task()  # mistakes are told before anything is fetched
+    if chosen.note:
+        typer.echo(chosen.note, err=True)
+    config = config.model_copy(update={"model": model_folder(config.model, display.show_message)})
+    name = f"{config.model.name}-{chosen.id.replace('/', '-')}-seed{config.seed}"
+    folder = out or default_folder(name, config, changed=settings.changed or bool(judging.given()))
+    display.opening_real(folder, config.model.name, chosen.id, quiet=quiet)
+    with display.Bars(quiet=quiet) as bars:
+        return run_model(config, folder, bars.update, command=command_line()), folder
+
+
+@cli_command("report", RUN)
+def report_command(folder: Annotated[Path, typer.Argument(help="Folder of a run.")], as_json: AsJson = False) -> None:
+    """Draw the report of a run again.
+
+    The page is report.html in the folder of the run.
+
+    Example: goldpanner report runs/world-seed0
+    """
+    from goldpanner.report import build
+    from goldpanner.store.find import is_store
+
+    if not (folder / "store").is_dir():
+        if is_store(folder):
+            raise InputError(f"{folder} is a sample store, not a run; reports are drawn from runs")
+        raise InputError(f"No run at {folder}: it has no store. Pass the folder of a run, e.g. runs/world-seed0.")
+    page = str(build(folder))
+    typer.echo(json.dumps({"report": page}) if as_json else page)

@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from goldpanner.cli.app import SAMPLE, app
+from goldpanner.cli.app import SAMPLE, OptionGroup, cli_command
 from goldpanner.cli.options import (
-    TASK,
+    ENGINE,
     AllowTruncated,
     AsJson,
+    GroupSize,
     Params,
     PolicyOptions,
+    Problems,
     SettingsOptions,
     StoreFolder,
     TaskOptions,
-    with_options,
+    Tasks,
 )
 from goldpanner.errors import InputError
 
@@ -42,17 +44,17 @@ POLICY = "a model's folder or name on the hub, smollm2 (fetched), a server (http
 
 
 @dataclass(frozen=True)
-class GoalOptions:
+class GoalOptions(OptionGroup):
     """When a problem has enough samples."""
+
+    title = "Goal"
 
     n: Annotated[
         int | None,
         typer.Option("-n", help="Samples a problem (64); with another goal the most it gets (4,096).", min=1),
     ] = None
     until: Annotated[str | None, typer.Option(help="Goal for every problem: settled, or 'halfwidth<0.05'.")] = None
-    group: Annotated[
-        int | None, typer.Option(help="Settle how often groups of this size are mixed, not the stratum.", min=4)
-    ] = None
+    group: GroupSize = None
     against: Annotated[
         str | None,
         typer.Option(
@@ -88,8 +90,10 @@ class GoalOptions:
 
 
 @dataclass(frozen=True)
-class SamplingOptions:
+class SamplingOptions(OptionGroup):
     """How completions are drawn; what is not given is the task's own."""
+
+    title = "Sampling"
 
     temperature: Annotated[float, typer.Option(help="1: the model's own distribution.")] = 1.0
     top_p: Annotated[float, typer.Option(help="Below 1 cuts the softmax: exact zeros appear.")] = 1.0
@@ -108,12 +112,12 @@ class SamplingEngine(StrEnum):
 
 
 @dataclass(frozen=True)
-class RayOptions:
+class RayOptions(OptionGroup):
     """Who draws: this process, or workers on Ray."""
 
-    engine: Annotated[
-        SamplingEngine, typer.Option(help="goldpanner: this process; ray: workers, here or on a cluster.")
-    ] = SamplingEngine.OWN
+    title = "Ray (--engine ray)"
+
+    engine: Annotated[SamplingEngine, ENGINE] = SamplingEngine.OWN
     workers: Annotated[int | None, typer.Option(help="ray: worker processes (2).", min=1)] = None
     ray_address: Annotated[
         str | None,
@@ -151,14 +155,13 @@ class RayOptions:
                 typer.echo(text, err=True)
 
 
-@app.command("sample", rich_help_panel=SAMPLE)
-@with_options
+@cli_command("sample", SAMPLE)
 def sample_command(
     policy: Annotated[str, typer.Argument(help=f"Policy: {POLICY} (right with probability P).")],
     task: Annotated[str, typer.Argument(help="A task such as world/d2, or a data file or data set's folder.")],
     store: StoreFolder,
     goal: GoalOptions,
-    problems: Annotated[int, typer.Option(help="Problems.", min=1)] = 64,
+    problems: Problems = 64,
     *,
     sampling: SamplingOptions,
     tasks: TaskOptions,
@@ -172,7 +175,7 @@ def sample_command(
 
     The completions are judged and stored. Rerun the command to resume.
 
-    Example: goldpanner sample runs/world-seed0/stages/base/model world/d2 --store demo --until settled --budget 20000
+    Example: goldpanner sample smollm2 arithmetic/add-2d2d --store demo --until settled
     """
     from goldpanner.cli import display
     from goldpanner.sampling.collect import top_up
@@ -260,21 +263,20 @@ def command_to_measure(collection: "Collection", place: "Store", store: Path, ta
     return shlex.join(words)
 
 
-@app.command("score", rich_help_panel=SAMPLE)
-@with_options
+@cli_command("score", SAMPLE)
 def score_command(
     scorer: Annotated[str, typer.Argument(help=f"Policy that scores: {POLICY}.")],
     policy: Annotated[str, typer.Argument(help="Policy of the store whose samples are scored.")],
     store: StoreFolder,
     params: Params = None,
-    task: Annotated[list[str] | None, TASK] = None,
+    task: Tasks = None,
     *,
     loading: PolicyOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Score stored completions under another policy.
+    """Score stored samples under another policy.
 
-    `compare` needs their log P to tell where gained problems came from.
+    With their log-probabilities, `compare` says where gained problems came from.
 
     Example: goldpanner score runs/world-seed0/stages/base/model base-grpo --store runs/world-seed0
     """

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from goldpanner.cli.app import app
-from goldpanner.cli.options import AsJson
-from goldpanner.cli.run import command_line
+from goldpanner.cli.app import STUDIES, cli_command, command_line
+from goldpanner.cli.options import AsJson, OutOrNone
 from goldpanner.errors import InputError, Interrupted, need_lab
 
 if TYPE_CHECKING:
@@ -18,20 +17,25 @@ if TYPE_CHECKING:
 FOLDER, QUICK_FOLDER = Path("runs") / "studies", Path("runs") / "studies-quick"
 
 
-@app.command("study")
+@cli_command("study", STUDIES)
 def study_command(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...|all|list", help="Studies by name.")],
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of everything kept; runs/studies, with --quick runs/studies-quick.")
-    ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="A smoke run: it says nothing about the claims.")] = False,
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME...", help="Names of studies; all: every study; list: print their names."),
+    ],
+    out: OutOrNone = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Do a short trial run, too small to decide a claim.")] = False,
     worlds: Annotated[
-        int | None, typer.Option(help="Worlds, of seeds 0 to N - 1; 3, with --quick 2.", min=1, max=99)
+        int | None,
+        typer.Option(metavar="N", help="Number of worlds, with seeds 0 to N - 1; 3, or 2 with --quick.", min=1, max=99),
     ] = None,
-    lang: Annotated[str, typer.Option(help="Language of the pages: en or zh.")] = "en",
+    lang: Annotated[str, typer.Option(metavar="LANG", help="Language of the pages: en or zh.")] = "en",
     as_json: AsJson = False,
 ) -> None:
-    """Put the claims to the test: predictions written before the runs, verdicts with intervals, a page each.
+    """Test claims about RL by experiments.
+
+    Each study has predictions that were written before the runs, verdicts with intervals, and a page. The results go
+    to runs/studies (with --quick to runs/studies-quick) unless --out names a folder.
 
     Example: goldpanner study sharpen-or-expand cold-start --worlds 3
     """

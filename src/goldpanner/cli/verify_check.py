@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from goldpanner.cli.app import MEASURE, app
-from goldpanner.cli.options import AsJson, Level, SettingsOptions, StoreOrNone, TaskOptions, with_options
+from goldpanner.cli.app import MEASURE, cli_command
+from goldpanner.cli.options import AsJson, Level, Problems, SettingsOptions, StoreOrNone, TaskOptions
 from goldpanner.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,8 +19,7 @@ PLAIN = "arithmetic/add-3d3d"
 """Task on whose problems a verifier is checked that is named by itself."""
 
 
-@app.command("verify-check", rich_help_panel=MEASURE)
-@with_options
+@cli_command("verify-check", MEASURE)
 def verify_check_command(
     what: Annotated[
         str, typer.Argument(help="A task, or a verifier: number, math, exact (also number:flexible), file.py:function.")
@@ -30,15 +29,15 @@ def verify_check_command(
         Path | None, typer.Option(help="File of your own cases: JSONL with answer, text, right, and maybe form.")
     ] = None,
     store: StoreOrNone = None,
-    problems: Annotated[int, typer.Option(help="Number of problems.", min=3)] = 60,
+    problems: Problems = 60,
     *,
     settings: SettingsOptions,
     level: Level = 0.95,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a verifier's false positives and negatives.
+    """Measure the errors of a verifier.
 
-    Form by form, against right answers and exploits.
+    It judges right answers in many forms, and texts that try to be paid without a right answer.
 
     Example: goldpanner verify-check arithmetic/add-2d2d --store demo
     """

@@ -14,6 +14,7 @@ from goldpanner import __version__
 from goldpanner.errors import InputError
 from goldpanner.files import replacing
 from goldpanner.runs.settings import differences, load_settings
+from goldpanner.types import content_hash
 
 SETTINGS = "config.yaml"
 
@@ -64,6 +65,11 @@ def lock_folder(folder: Path, *, wait: bool = False) -> Iterator[None]:
         except OSError:
             raise InputError(f"another process is at work in {folder}; wait for it, or give another --out") from None
         yield
+
+
+def default_folder(name: str, config: BaseModel, *, changed: bool) -> Path:
+    """Return `runs/NAME`; where settings were `changed`, with a hash of them, as `runs/world-seed0-3fa2c1`."""
+    return Path("runs") / (f"{name}-{content_hash(config.model_dump(mode='json'), 6)}" if changed else name)
 
 
 def versions() -> dict[str, str]:

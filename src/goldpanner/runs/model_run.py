@@ -79,6 +79,9 @@ class ModelRunConfig(BaseModel):
     columns: str | None = Field(default=None, description="Columns of a data file; `--columns`.")
     verifier: str | None = Field(default=None, description="Who judges, in place of the task's own; `--verifier`.")
     threshold: float | None = Field(default=None, description="Reward from which an answer is right; `--threshold`.")
+    set_aside: bool = Field(
+        default=False, description="Leave out problems whose right answer the verifier cannot judge; `--set-aside`."
+    )
     seed: int = Field(default=0, ge=0, description="Seed of problems, samples and training.")
     device: str = Field(default="auto", description="auto: CUDA or MPS where present, else cpu.")
     pilot: PilotConfig = Field(default_factory=PilotConfig)
@@ -109,7 +112,7 @@ class ModelRunConfig(BaseModel):
 
     def load_task(self) -> Task:
         """Return the task, a file's problems split. Raises InputError for an unknown one, or unfitting data."""
-        task = load_task(self.task, self.data, self.columns, self.verifier, self.threshold)
+        task = load_task(self.task, self.data, self.columns, self.verifier, self.threshold, set_aside=self.set_aside)
         task = replace(task, test_share=TEST_SHARE)
         task.check()
         return task
