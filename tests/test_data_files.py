@@ -1,5 +1,6 @@
 """Data sets as Hugging Face lays them out are data files: shards in order, splits named, columns named."""
 
+import gzip
 import json
 
 import pyarrow as pa
@@ -7,10 +8,13 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+from goldpanner import interop
 from goldpanner.cli import application
 from goldpanner.errors import InputError
 from goldpanner.tasks import load, read_problems
+from goldpanner.tasks.catalog import task
 from goldpanner.tasks.files import is_data
+from goldpanner.types import Completion, Counts, Problem
 
 ROWS = [{"question": f"{i} + 1?", "answer": f"so it is\n#### {i + 1}"} for i in range(7)]
 
@@ -124,7 +128,7 @@ def test_the_encoding_of_a_file(tmp_path):
     file.write_bytes(b"\xef\xbb\xbf" + json.dumps(ROWS[0]).encode())
     assert prompts(file) == QUESTIONS[:1], "a byte-order mark is no part of the first row"
     file.write_bytes(json.dumps(ROWS[0]).encode() + b"\n\xff\xfe bad")
-    with pytest.raises(InputError, match=r"mine\.jsonl: not UTF-8 text: .*; save it as UTF-8"):
+    with pytest.raises(InputError, match=r"mine\.jsonl, line 2 is not JSON \('utf-8' codec"):
         prompts(file)
 
 
@@ -165,3 +169,183 @@ def test_folders_and_columns_on_the_command_line(tmp_path):
     assert "leave it out" in str(call("world/d2", "--columns", "question=prompt").exception)
     gsm8k = arrow(tmp_path / "gsm8k", ROWS)
     assert json.loads(call("gsm8k/test", "--data", gsm8k, "--problems", 3).stdout)["problems"] == 3
+
+
+# --- rows as the field writes them
+
+SUMS = [("3 + 4 =", "7"), ("10 + 15 =", "25"), ("20 + 22 =", "42")]
+
+
+def jsonl(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def user(text, system=None):
+    return [{"role": "system", "content": system}] * (system is not None) + [{"role": "user", "content": text}]
+
+
+LAYOUTS = {
+    "verl": lambda q, a: {
+        "data_source": "own", "prompt": user(q), "ability": "math",
+        "reward_model": {"style": "rule", "ground_truth": a}, "extra_info": {"split": "train", "answer": "so " + a},
+    },
+    "skyrl": lambda q, a: {"prompt": user(q), "env_class": "e", "reward_spec": {"method": "rule", "ground_truth": a}},
+    "trl": lambda q, a: {"prompt": user(q), "solution": a},
+    "trl text": lambda q, a: {"prompt": q, "answer": a},
+    "trl answer in a message": lambda q, a: {"prompt": user(q), "answer": [{"role": "assistant", "content": a}]},
+    "open-instruct": lambda q, a: {"messages": user(q), "ground_truth": a, "dataset": "math"},
+    "MATH": lambda q, a: {"problem": q, "level": "1", "solution": f"so $\\boxed{{{a}}}$"},
+    "content in parts": lambda q, a: {
+        "prompt": [{"role": "user", "content": [{"type": "text", "text": q}]}], "answer": a,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet", "json", "jsonl.gz", "arrow"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_fields_own_rows_are_data_files(tmp_path, layout, ending):
+    made = [LAYOUTS[layout](q, a) for q, a in SUMS]
+    path = tmp_path / f"set.{ending}"
+    if ending == "parquet":
+        pq.write_table(pa.Table.from_pylist(made), path)
+    elif ending == "arrow":
+        table = pa.Table.from_pylist(made)
+        with pa.ipc.new_stream(path, table.schema) as out:
+            out.write_table(table)
+    elif ending == "json":
+        path.write_text(json.dumps(made, indent=1))
+    elif ending == "jsonl.gz":
+        with gzip.open(path, "wt") as file:
+            file.writelines(json.dumps(row) + "\n" for row in made)
+    else:
+        jsonl(path, made)
+    own = task(str(path))
+    problems = own.problems(10)
+    assert [p.prompt for p in problems] == [q for q, _ in SUMS]
+    assert all(a in p.answer for p, (_, a) in zip(problems, SUMS))
+    assert "number" in own.verifiers()[0].id
+    assert "columns taken: question = " in own.note
+    assert {p.task for p in problems} == {"set"}
+
+
+def test_columns_are_named_with_dots_and_two_candidates_are_an_error(tmp_path):
+    path = jsonl(tmp_path / "x.jsonl", [{"prompt": "1 + 1 =", "meta": {"final": {"value": 2}}, "reward.key": "3"}])
+    assert task(str(path), columns="answer=meta.final.value").problems(1)[0].answer == "2"
+    assert task(str(path), columns="answer=reward.key").problems(1)[0].answer == "3", "a name that has a dot"
+    with pytest.raises(InputError, match=r"no column is called 'meta\.none'"):
+        task(str(path), columns="answer=meta.none").problems(1)
+    both = jsonl(tmp_path / "y.jsonl", [{"prompt": "1 + 1 =", "target": 2, "solution": "two"}])
+    with pytest.raises(InputError, match=r"'target' and 'solution' may both be the answer; name one"):
+        task(str(both))
+    usual = jsonl(tmp_path / "z.jsonl", [{"problem": "1 + 1 =", "answer": 2, "solution": "two"}])
+    assert task(str(usual)).problems(1)[0].answer == "2", "its own name comes first"
+
+
+@pytest.mark.parametrize(
+    ("messages", "says"),
+    [
+        ([*user("a"), {"role": "assistant", "content": "b"}], "messages of user, assistant"),
+        ([{"role": "assistant", "content": "b"}], "messages of assistant"),
+        ([{"role": "user", "content": None}], "must hold text"),
+        ([], "messages of nobody"),
+    ],
+)
+def test_conversations_that_are_no_question_are_refused_with_their_row(tmp_path, messages, says):
+    rows = [{"prompt": user("1 + 1 =", "Be brief."), "answer": 2}, {"prompt": messages, "answer": 2}]
+    path = jsonl(tmp_path / "x.jsonl", rows)
+    own = task(str(path))
+    assert own.problems(1)[0].prompt == "Be brief.\n\n1 + 1 ="
+    with pytest.raises(InputError, match=f"row 2: .*{says}"):
+        own.problems(2)
+
+
+@pytest.mark.parametrize(
+    "value", [None, float("nan"), "", " ", "NaN", "nan", "null", "None", "N/A", "<NA>", "#N/A", []]
+)
+def test_a_missing_value_is_refused_with_its_row_in_every_spelling(tmp_path, value):
+    rows = [{"question": "1 + 1 =", "answer": "2"}, {"question": "2 + 1 =", "answer": value}]
+    own = task(str(jsonl(tmp_path / "x.jsonl", rows)))
+    assert "number" in own.verifiers()[0].id, "it does not change who judges the others"
+    with pytest.raises(InputError, match="row 2: column 'answer'"):
+        own.problems(2)
+
+
+def test_equal_rows_are_one_problem_and_two_answers_are_told(tmp_path):
+    rows = [{"question": q, "answer": a} for q, a in SUMS]
+    own = task(str(jsonl(tmp_path / "x.jsonl", rows * 100)))
+    assert [p.prompt for p in own.problems(10)] == [q for q, _ in SUMS]
+    assert "297 of 300 rows repeat another one" in own.note
+    assert [p.prompt for p in own.problems(2)] == [q for q, _ in SUMS[:2]], "at most so many problems, not rows"
+    clash = task(str(jsonl(tmp_path / "y.jsonl", [*rows, {"question": SUMS[0][0], "answer": "8"}])))
+    assert "1 questions stand with different answers" in clash.note
+    assert len(clash.problems(10)) == 4
+    assert "note" not in task(str(jsonl(tmp_path / "z.jsonl", rows))).note
+
+
+def test_classes_are_read_by_their_names(tmp_path):
+    features = {"info": {"features": {"label": {"names": ["neg", "pos"], "_type": "ClassLabel"}}}}
+    table = pa.table({"question": ["good", "bad"], "label": [1, 0]})
+    path = tmp_path / "x.parquet"
+    pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps(features)}), path)
+    assert [p.answer for p in task(str(path)).problems(2)] == ["pos", "neg"]
+    pq.write_table(table, path)
+    assert [p.answer for p in task(str(path)).problems(2)] == ["1", "0"], "numbers without names stay numbers"
+    table = pa.table({"question": ["good", "bad"], "label": [1, -1]})
+    pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps(features)}), path)
+    with pytest.raises(InputError, match="row 2: column 'label'"):
+        task(str(path)).problems(2)
+
+
+def test_classes_that_datasets_itself_saved(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features(
+        {"question": datasets.Value("string"), "answer": datasets.ClassLabel(names=["no", "yes"])}
+    )
+    made = datasets.Dataset.from_dict({"question": ["a?", "b?"], "answer": [1, 0]}, features=features)
+    made.save_to_disk(tmp_path / "saved")
+    made.to_parquet(tmp_path / "x.parquet")
+    for path in (tmp_path / "saved", tmp_path / "x.parquet"):
+        assert [p.answer for p in task(str(path)).problems(2)] == ["yes", "no"]
+
+
+def test_any_of_several_right_answers_is_right(tmp_path):
+    rows = [{"question": "capital?", "answer": ["Paris", "City of Paris"]}, {"question": "1 + 1?", "answer": ["2"]}]
+    own = task(str(jsonl(tmp_path / "x.jsonl", rows)), verifier="exact")
+    (judge,) = own.verifiers()
+    first, second = own.problems(2)
+    assert (first.answer, first.meta["answers"], dict(second.meta)) == ("Paris", ["Paris", "City of Paris"], {})
+    verdicts = [judge(first, Completion(text)) for text in ("Paris", "City of Paris", "Rome")]
+    assert [str(v.outcome) for v in verdicts] == ["correct", "correct", "wrong"]
+    assert {v.verifier for v in verdicts} == {judge.id} == {"exact:nfkc+spaces:any@1"}
+    assert judge(second, Completion("2")).correct
+    default = task(str(jsonl(tmp_path / "y.jsonl", [{"question": "x?", "answer": [1, 3]}])))
+    (judge,) = default.verifiers()
+    assert judge.id.startswith("number:wrong-if-missing:any@")
+    assert judge(default.problems(1)[0], Completion("The answer is 3.")).correct
+
+
+def test_what_export_writes_comes_back(tmp_path):
+    problems = [Problem("own", q, a, {"depth": i}) for i, (q, a) in enumerate(SUMS)]
+    table = {p.id: p for p in problems}
+    selection = interop.select(table, Counts.of([4] * 3, [2] * 3, list(table)), rows=6)
+    written = (
+        interop.write_trl(selection, tmp_path / "trl.parquet"),
+        interop.write_trl(selection, tmp_path / "chat.parquet", chat=True),
+        interop.write_verl(selection, tmp_path / "verl.parquet"),
+    )
+    for path in written:
+        own = task(str(path))
+        assert {(p.prompt, p.answer) for p in own.problems(10)} == set(SUMS)
+        assert "3 of 6 rows repeat another one" in own.note
+
+
+def test_csv_and_json_arrays_are_data_files(tmp_path):
+    (tmp_path / "x.csv").write_text('question,answer\n"3 + 4, is",7\n10 + 15 =,25\n')
+    assert [(p.prompt, p.answer) for p in task(str(tmp_path / "x.csv")).problems(2)] == [
+        ("3 + 4, is", "7"),
+        ("10 + 15 =", "25"),
+    ]
+    (tmp_path / "bad.csv").write_text("question,answer\n3 + 4 =,\n")
+    with pytest.raises(InputError, match="row 1: column 'answer'"):
+        task(str(tmp_path / "bad.csv")).problems(1)

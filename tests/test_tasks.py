@@ -115,10 +115,10 @@ def test_columns_are_named_by_the_caller(tmp_path: Path) -> None:
         ('{"question": " ", "answer": "#### 1"}', "column 'question' holds ' '"),
         ('{"question": ["a"], "answer": "#### 1"}', "it must hold text"),
         ('{"question": true, "answer": "#### 1"}', "it must hold text"),
-        ('{"question": "a", "answer": "#### 1"}\n' * 2, "row 2: this problem stands twice"),
-        ("nonsense", "row 1: not JSON"),
-        ("[1]", "must be an object"),
-        ("", "there is no problem in this file"),
+        ('{"question": "a", "answer": "NaN"}', "row 1: column 'answer' holds 'NaN', a missing value"),
+        ("nonsense", "line 1 is not JSON"),
+        ("[1]", "expected objects in it"),
+        ("", "is empty"),
     ],
 )
 def test_bad_rows_are_named(tmp_path: Path, lines: str, message: str) -> None:
@@ -131,8 +131,8 @@ def test_bad_rows_are_named(tmp_path: Path, lines: str, message: str) -> None:
 def test_bad_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no such file"):
         load("gsm8k/test", 999, path=tmp_path / "none.jsonl")
-    (tmp_path / "d.csv").write_text("a,b")
-    with pytest.raises(InputError, match=r"this one ends with '\.csv'"):
+    (tmp_path / "d.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(InputError, match="no column is called 'question'; there are a, b"):
         load("gsm8k/test", 999, path=tmp_path / "d.csv")
     (tmp_path / "d.parquet").write_text("no parquet")
     with pytest.raises(InputError, match="cannot be read as Parquet"):

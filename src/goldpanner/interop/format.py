@@ -3,7 +3,7 @@
 import csv
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Literal
 
@@ -40,6 +40,8 @@ class Head:
     """Of a CSV file."""
     named: bool = True
     """Whether the first line of a CSV file names the columns."""
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Of a table of Hugging Face's: column -> the names of its classes, which it holds as numbers from 0."""
 
     @property
     def summary(self) -> str:
@@ -93,9 +95,9 @@ def read_head(path: Path) -> Head:
         magic = handle.read(6)
         handle.seek(0)
         if magic[:4] == b"PAR1":
-            return Head(path, "parquet", _columns(path, lambda: pq.read_schema(handle)))
+            return _table_head(path, "parquet", lambda: pq.read_schema(handle))
         if magic == b"ARROW1" or magic[:4] == b"\xff\xff\xff\xff":
-            return Head(path, "arrow", _columns(path, lambda: open_arrow(handle, magic).schema))
+            return _table_head(path, "arrow", lambda: open_arrow(handle, magic).schema)
         if magic[:4] == b"PK\x03\x04":
             return Head(path, "zip", {})
         return _text_head(path, handle)
@@ -189,10 +191,24 @@ def _object(path: Path, handle: IO[bytes]) -> dict[str, object]:
     return value
 
 
-def _columns(path: Path, schema: Callable[[], pa.Schema]) -> dict[str, object]:
+def _table_head(path: Path, kind: Kind, schema: Callable[[], pa.Schema]) -> Head:
     try:
         columns = schema()
-        return dict(zip(columns.names, columns.types))
+        names = dict(zip(columns.names, columns.types))
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # names of a damaged file may be no text
         reason = str(error).split("\n", 1)[0]
         raise InputError(f"{path} is no readable parquet or Arrow file ({reason}); was it cut while copying?") from None
+    return Head(path, kind, names, labels=_class_labels((columns.metadata or {}).get(b"huggingface", b"")))
+
+
+def _class_labels(metadata: bytes) -> dict[str, tuple[str, ...]]:
+    """Return the names of the classes of each column that is a ClassLabel, from what `datasets` keeps in the schema."""
+    try:
+        features = json.loads(metadata)["info"]["features"]
+        return {
+            column: tuple(map(str, feature["names"]))
+            for column, feature in features.items()
+            if feature.get("_type") == "ClassLabel" and isinstance(feature.get("names"), list)
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}

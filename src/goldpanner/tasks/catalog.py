@@ -17,11 +17,12 @@ from goldpanner.errors import InputError
 from goldpanner.tasks import benchmarks, column_addition, generated, gym, programs, world
 from goldpanner.tasks.column_addition import ColumnAddition, ColumnAdditionConfig
 from goldpanner.tasks.domain import Domain
-from goldpanner.tasks.files import SUFFIXES, answers, is_data, parts, read_columns, read_problems
+from goldpanner.tasks.files import SUFFIXES, find_columns, is_data, parts, read_columns, read_problems, survey
 from goldpanner.tasks.splits import Split
 from goldpanner.tasks.task import Family, Task
 from goldpanner.tasks.world import World, WorldConfig
 from goldpanner.types import Problem, SamplingParams
+from goldpanner.verify.any_answer import AnyAnswer
 from goldpanner.verify.base import Verifier
 from goldpanner.verify.named import absolute, default_verifier, named_verifier
 from goldpanner.verify.references import count_types
@@ -47,7 +48,7 @@ GROUPS = {
     "made": "made for any model; a fifth of the questions is the test split",
     "benchmarks": "read from a file that you have",
     "library": "made by another library",
-    "your file": "the path of a .jsonl, .parquet or .arrow file, or of a data set's folder, is a task, too",
+    "your file": "the path of a JSON, CSV, Parquet or Arrow file, or of a data set's folder, is a task, too",
 }
 """Groups of families with what their tasks have in common, in the order in which they are listed."""
 
@@ -121,8 +122,10 @@ def task(
     if verifier is None and threshold is not None:
         raise InputError(f"--threshold {threshold:g} is that of a reward function; name it with --verifier file.py:f")
     if verifier is not None:
-        answer = read_columns(columns).get("answer", "answer")
-        chosen = replace(chosen, verifiers=_verifiers(verifier, threshold, answer))
+        named = read_columns(columns)
+        answer = named.get("answer", "answer") if path is None else find_columns(path, chosen.id, named)["answer"]
+        several = isinstance(chosen.verifiers()[0], AnyAnswer)
+        chosen = replace(chosen, verifiers=_verifiers(verifier, threshold, answer, several))
         chosen.verifiers()  # an unknown one is refused now
     chosen = replace(chosen, set_aside=set_aside)
     return chosen if examples is None else replace(chosen, examples=Path(examples))
@@ -194,15 +197,18 @@ def _of_file(path: Path, columns: str | None, verifier: str | None, data: Path |
     """Return the task of a data file: its questions as they stand, and its default verifier unless one is named."""
     if data is not None:
         raise InputError(f"--data {data}: {path} is a data file itself; leave one of them out")
-    names = read_columns(columns)
-    name = path.stem if path.exists() else f"{path.parent.name}-{path.name}"  # of a split: `my-set-test`
-    answer = names.get("answer", "answer")
-    note = ""
+    stem = Path(path.stem).stem if path.suffix in (".gz", ".zst") else path.stem
+    name = stem if path.exists() else f"{path.parent.name}-{path.name}"  # of a split: `my-set-test`
+    given = read_columns(columns)
+    names = find_columns(path, name, given)
+    seen = survey(path, name, **names)
+    notes = list(seen.notes)
     if verifier is None:
-        right = list(answers(path, name, answer))
-        verifier, why = default_verifier(right)
-        note = f"judged by {verifier} ({why}); --verifier math, or file.py:function, judges otherwise"
-        note += f"\nright answers: {count_types(right)}"
+        verifier, why = default_verifier(seen.answers)
+        judged = f"judged by {verifier} ({why}); --verifier math, or file.py:function, judges otherwise"
+        notes = [judged, f"right answers: {count_types(seen.answers)}", *notes]
+    if names != {"question": "question", "answer": "answer"} and len(given) < len(names):
+        notes.append(f"columns taken: {', '.join(f'{role} = {column}' for role, column in names.items())}")
 
     def read(path: Path, n: int | None) -> list[Problem]:
         try:
@@ -213,12 +219,14 @@ def _of_file(path: Path, columns: str | None, verifier: str | None, data: Path |
             raise InputError(f"{error}; say which with --columns question=NAME,answer=NAME") from None
 
     params = SamplingParams(max_tokens=MAX_TOKENS)
-    return Task(name, params, _verifiers(verifier, None, answer), read=read, data=path, note=note)
+    judges = _verifiers(verifier, None, names["answer"], seen.several)
+    return Task(name, params, judges, read=read, data=path, note="\n".join(notes))
 
 
-def _verifiers(name: str, threshold: float | None, answer: str) -> "partial[tuple[Verifier]]":
-    return partial(_one, absolute(name), threshold, answer)
+def _verifiers(name: str, threshold: float | None, answer: str, several: bool) -> "partial[tuple[Verifier]]":
+    return partial(_one, absolute(name), threshold, answer, several)
 
 
-def _one(name: str, threshold: float | None, answer: str) -> tuple[Verifier]:
-    return (named_verifier(name, threshold, answer),)
+def _one(name: str, threshold: float | None, answer: str, several: bool) -> tuple[Verifier]:
+    verifier = named_verifier(name, threshold, answer)
+    return (AnyAnswer(verifier) if several else verifier,)

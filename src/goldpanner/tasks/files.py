@@ -1,26 +1,37 @@
-"""Problems from a data file (JSON lines, Parquet, Arrow) or a folder of Hugging Face's; the caller names the columns.
+"""Problems from a data file (JSON, CSV, Parquet, Arrow) or a folder of Hugging Face's, by the columns of its rows.
 
-A folder is what `save_to_disk` of the library `datasets` wrote, or a data set as it lies on the hub: shards such as
+The rows are the field's: plain ones, verl's and TRL's (messages, `reward_model.ground_truth`). A folder is what
+`save_to_disk` of the library `datasets` wrote, or a data set as it lies on the hub: shards such as
 `data/train-00000-of-00002.parquet`. Only pyarrow is needed.
 """
 
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from goldpanner.errors import InputError
-from goldpanner.types import Problem
+from goldpanner.interop.columns import cells, table_chunks
+from goldpanner.interop.format import read_head
+from goldpanner.interop.lines import json_rows, message_text
+from goldpanner.types import Problem, content_hash
 
 GSM8K_ANSWER = r"####\s*(\S.*?)\s*$"
 """Where GSM8K keeps the final answer: after `####`, in the last line (Cobbe et al. 2021, arXiv:2110.14168)."""
 
-SUFFIXES = (".jsonl", ".json", ".parquet", ".arrow")
+SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".arrow")
+USUAL: Mapping[str, tuple[str, ...]] = {
+    "question": ("question", "problem", "prompt", "Problem", "Question", "instruction", "messages"),
+    "answer": (
+        *("answer", "final_answer", "expected_answer", "ground_truth", "gold", "target", "label", "Answer"),
+        *("reward_model.ground_truth", "reward_spec.ground_truth", "solution"),
+    ),
+}
+"""What a column may be -> the names that such columns usually have; the first is taken where it is there."""
+MISSING = frozenset({"nan", "NaN", "NAN", "NaT", "null", "NULL", "None", "NA", "N/A", "n/a", "<NA>", "#N/A", "#NA"})
+"""Texts that tools write for a value that is missing."""
 Row = dict[str, object]
 """A row of a data file, by column."""
 
@@ -40,19 +51,23 @@ def read_problems(
     """Return the problems of a file or a folder (see above), at most n, in their order there.
 
     Of a folder with several splits the one is read that the path (`FOLDER/test`) or the task's last part names.
-    `question` and `answer` name columns; `answer_pattern` takes the first group of its last match as the answer, and
-    puts the whole text into `meta["worked"]`; `keep` names columns to copy into `meta`.
+    `question` and `answer` name columns, a dotted name a field within one (`reward_model.ground_truth`). A question may
+    be messages: one of the user, perhaps after one of the system. An answer may be a list of right answers: then all of
+    them stand in `meta["answers"]`. Equal rows are one problem. `answer_pattern` takes the first group of its last
+    match as the answer, and puts the whole text into `meta["worked"]`; `keep` names columns to copy into `meta`.
 
     Raises InputError naming file, row and column if anything is missing, empty, not text (a number is written out), not
-    matched, or if a problem stands twice.
+    matched.
     """
     path = Path(path)
     problems: dict[str, Problem] = {}
-    for place, record in rows(path, task):
+    for place, record in rows(path, task, (question, answer, *keep)):
         if n is not None and len(problems) >= n:
             break
-        text, worked = _text(record, question, place), _text(record, answer, place)
+        text, (worked, *others) = question_text(record, question, place), right_answers(record, answer, place)
         meta = {name: _value(record, name, place) for name in keep}
+        if others:
+            meta["answers"] = [worked, *others]
         final = worked
         if answer_pattern is not None:
             matches = list(re.finditer(answer_pattern, worked, re.MULTILINE))
@@ -62,29 +77,75 @@ def read_problems(
                 )
             final, meta["worked"] = matches[-1][1], worked
         problem = Problem(task, text, final, meta)
-        if problem.id in problems:
-            raise InputError(f"{place}: this problem stands twice, as {text[:80]!r}; keep one of them")
-        problems[problem.id] = problem
+        problems.setdefault(problem.id, problem)
     if not problems:
         raise InputError(f"{path}: there is no problem in this file")
     return list(problems.values())
 
 
-def rows(path: Path, task: str = "") -> Iterator[tuple[str, Row]]:
+def rows(path: Path, task: str = "", names: Sequence[str] | None = None) -> Iterator[tuple[str, Row]]:
     """Yield each row of a file or a folder with its place, in words for an error's beginning.
 
-    Raises InputError where nothing can be read.
+    `names` are the columns that are needed; by default all are. Raises InputError where nothing can be read.
     """
     for part in parts(path, task):
-        yield from ((f"{part}, row {row}", record) for row, record in _rows(part))
+        yield from ((f"{part}, row {row}", record) for row, record in _rows(part, names))
 
 
-def answers(path: Path, task: str, column: str = "answer") -> Iterator[str]:
-    """Yield the answer of each row as it stands there, "" where there is none: `read_problems` says what is wrong."""
-    for part in parts(path, task):
-        for _, record in _rows(part):
-            value = record.get(column)
-            yield "" if value is None or value != value else str(value)
+@dataclass(frozen=True)
+class Survey:
+    """What the rows of a data file hold, before any of them becomes a problem."""
+
+    answers: tuple[str, ...]
+    """The first right answer of each row, "" where there is none: `read_problems` says what is wrong."""
+    several: bool
+    """Whether a row has several right answers."""
+    notes: tuple[str, ...]
+    """What a person should know: equal rows, questions with two answers."""
+
+
+def survey(path: Path, task: str, question: str, answer: str) -> Survey:
+    """Return what stands in the columns of a file. Raises InputError where nothing can be read."""
+    answers: list[str] = []
+    several, equal = False, 0
+    seen: dict[str, set[str]] = {}
+    for place, record in rows(path, task, (question, answer)):
+        try:
+            text, right = question_text(record, question, place), right_answers(record, answer, place)
+        except InputError:
+            answers.append("")
+            continue
+        answers.append(right[0])
+        several = several or len(right) > 1
+        both = seen.setdefault(content_hash(text), set())
+        equal += content_hash(right) in both
+        both.add(content_hash(right))
+    clashes = sum(len(both) > 1 for both in seen.values())
+    notes = [f"note: {equal} of {len(answers)} rows repeat another one; each problem is taken once"] if equal else []
+    if clashes:
+        notes.append(f"note: {clashes} questions stand with different answers in different rows: each is a problem")
+    return Survey(tuple(answers), several, tuple(notes))
+
+
+def find_columns(path: Path, task: str, given: Mapping[str, str]) -> dict[str, str]:
+    """Return the columns of question and answer: those given, the usual ones, or those that usually are called so.
+
+    Raises InputError where several columns may be meant; where none may, the usual name is returned.
+    """
+    first = next(rows(path, task), None)
+    record = {} if first is None else first[1]
+    columns = dict(given)
+    for role, names in USUAL.items():
+        if role in columns:
+            continue
+        fits = [name for name in names if _lookup(record, name) is not _ABSENT and name not in columns.values()]
+        if len(fits) > 1 and fits[0] != role:
+            raise InputError(
+                f"{path}: the columns {' and '.join(map(repr, fits))} may both be the {role}; name one with "
+                f"--columns {role}={fits[0]}"
+            )
+        columns[role] = fits[0] if fits else role
+    return columns
 
 
 def read_columns(text: str | None) -> dict[str, str]:
@@ -147,11 +208,13 @@ def _complete(files: list[Path]) -> list[Path]:
 def _splits(folder: Path) -> dict[str, list[Path]]:
     """Return the files of every split of a folder, {} where it is none of Hugging Face's."""
     if (folder / "state.json").is_file():  # one split that save_to_disk wrote; its state lists the files in order
-        files = [folder / row["filename"] for row in _json(folder / "state.json").get("_data_files", [])]
+        listed = _json(folder / "state.json").get("_data_files")
+        files = [folder / str(row["filename"]) for row in listed] if isinstance(listed, list) else []
         return {folder.name: files} if files else {}
     if (folder / "dataset_dict.json").is_file():
-        names = _json(folder / "dataset_dict.json").get("splits", [])
-        return {name: files for name in names for files in _splits(folder / name).values()}
+        names = _json(folder / "dataset_dict.json").get("splits")
+        listed = names if isinstance(names, list) else []
+        return {name: files for name in listed for files in _splits(folder / name).values()}
     splits: dict[str, list[Path]] = {}
     for inner in (folder, folder / "data") if folder.is_dir() else ():
         for file in sorted(inner.glob("*.parquet")):
@@ -161,7 +224,7 @@ def _splits(folder: Path) -> dict[str, list[Path]]:
     return splits
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _json(path: Path) -> dict[str, object]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -169,53 +232,89 @@ def _json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _rows(path: Path) -> Iterator[tuple[int, Row]]:
-    """Yield (row number from 1, record) of a file."""
-    if path.suffix in (".parquet", ".arrow"):
-        try:
-            yield from enumerate((record for batch in _batches(path) for record in batch.to_pylist()), 1)
-        except (OSError, pa.ArrowException) as error:
-            raise InputError(f"{path}: cannot be read as {path.suffix[1:].capitalize()}: {error}") from None
-    elif path.suffix in (".jsonl", ".json"):
-        with path.open(encoding="utf-8-sig") as lines:  # some editors begin a file with a mark of its encoding
-            try:
-                for row, line in enumerate(lines, 1):
-                    if line.strip():
-                        yield row, _record(line, f"{path}, row {row}")
-            except UnicodeDecodeError as error:
-                raise InputError(f"{path}: not UTF-8 text: {error}; save it as UTF-8") from None
-    else:
-        raise InputError(f"{path}: files end with .jsonl, .parquet or .arrow; this one ends with {path.suffix!r}")
-
-
-def _batches(path: Path) -> Iterator[Any]:
-    if path.suffix == ".parquet":
-        yield from pq.ParquetFile(path).iter_batches()
-        return
-    with pa.memory_map(str(path)) as source:  # `datasets` writes Arrow's stream format
-        yield from pa.ipc.open_stream(source)
-
-
-def _record(line: str, place: str) -> Row:
+def _rows(path: Path, names: Sequence[str] | None) -> Iterator[tuple[int, Row]]:
+    """Yield (row number from 1, record) of a file; of a table at least its columns `names`."""
     try:
-        record = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{place}: not JSON: {error}") from None
-    if not isinstance(record, dict):
-        raise InputError(f"{place}: a row must be an object with named columns, not {type(record).__name__}")
-    return record
+        head = read_head(path)
+    except InputError as error:
+        if path.suffix not in (".parquet", ".arrow"):
+            raise
+        raise InputError(f"{path}: cannot be read as {path.suffix[1:].capitalize()} ({error}); save it anew") from None
+    if head.is_json:
+        yield from ((row.line, row.fields) for row in json_rows(path))
+        return
+    tops = {name if name in head.fields else name.split(".", 1)[0] for name in names or ()}
+    everything = names is None or not tops <= set(head.fields)  # a row names what it has where it lacks one
+    wanted = [name for name in head.fields if everything or name in tops]
+    for chunk in table_chunks(path, wanted):
+        columns = {name: _labelled(cells(chunk.columns[name]), head.labels.get(name)) for name in wanted}
+        for index, place in enumerate(chunk.places):
+            yield place, {name: column[index] for name, column in columns.items()}
+
+
+def _labelled(values: list[object], names: tuple[str, ...] | None) -> list[object]:
+    """Return the classes' names for their numbers; a number without a name (-1) is a missing value."""
+    if names is None:
+        return values
+    return [names[v] if isinstance(v, int) and 0 <= v < len(names) else None for v in values]
+
+
+_ABSENT = object()
+
+
+def _lookup(record: Row, column: str) -> object:
+    """Return what stands in a column, or in a field within one; `_ABSENT` where there is none."""
+    if column in record:
+        return record[column]
+    value: object = record
+    for part in column.split("."):
+        if not isinstance(value, dict) or part not in value:
+            return _ABSENT
+        value = value[part]
+    return value
 
 
 def _value(record: Row, column: str, place: str) -> object:
-    if column not in record:
+    value = _lookup(record, column)
+    if value is _ABSENT:
         raise InputError(f"{place}: no column is called {column!r}; there are {', '.join(record) or 'none'}")
-    return record[column]
+    return value
 
 
-def _text(record: Row, column: str, place: str) -> str:
+def question_text(record: Row, column: str, place: str) -> str:
+    """Return the text of a question: a text, or messages, one of the user and perhaps one of the system before it.
+
+    Raises InputError naming place and column for anything else.
+    """
     value = _value(record, column, place)
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        return _text(value, column, place)
+    roles = [message.get("role") for message in value]
+    if roles not in (["user"], ["system", "user"]):
+        raise InputError(
+            f"{place}: column {column!r} holds messages of {', '.join(map(str, roles)) or 'nobody'}; expected one of "
+            "the user, perhaps after one of the system"
+        )
+    return "\n\n".join(_text(message_text(message), column, place) for message in value)
+
+
+def right_answers(record: Row, column: str, place: str) -> list[str]:
+    """Return the right answers of a row, at least one: a text or number, a list of them, or one message.
+
+    Raises InputError naming place and column for a value that is missing, in whatever spelling, or anything else.
+    """
+    value = _value(record, column, place)
+    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        value = message_text(value[-1])
+    items = value if isinstance(value, list) and value else [value]
+    return list(dict.fromkeys(_text(item, column, place) for item in items))
+
+
+def _text(value: object, column: str, place: str) -> str:
     if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
         value = str(value)  # NaN is how some tools write a missing value
+    if isinstance(value, str) and value.strip() in MISSING:
+        raise InputError(f"{place}: column {column!r} holds {value!r}, a missing value; fill it in, or drop the row")
     if not isinstance(value, str) or not value.strip():
         raise InputError(f"{place}: column {column!r} holds {value!r}; it must hold text")
     return value
