@@ -34,9 +34,10 @@ def world(process, outcome, base=BASE, problems=80, spread=0.1):
     arms = {}
     for arm in ARMS:
         before = around(base[arm], noise)
-        arms[arm] = {"base": before}
+        arms[arm] = {"base": before, "after": {}}
         for reward, after in zip(REWARDS, (process, outcome)):
-            arms[arm][reward] = {"logp": around(after[arm], -noise) if arm in after else before, "hits": 3}
+            logp = around(after[arm], -noise) if arm in after else before
+            arms[arm]["after"][reward] = {"logp": logp, "hits": 3}
     return {"rollouts": ROLLOUTS, "arms": arms}
 
 

@@ -61,7 +61,7 @@ def world(bias=0.0, last=(0.1, 0.35, 0.55), remedy=0.6, hard=1e-6, steps=80, pro
         "base": logp(0.2, 1e-6),
         "observed": {s: (shares[:, i] + bias + noise).tolist() for i, s in enumerate(STATES)},
         "expected": {s: shares[:, i].tolist() for i, s in enumerate(STATES)},
-        **{name: arm(0.6 if name == "plain" else remedy) for name in ARMS},
+        "arms": {name: arm(0.6 if name == "plain" else remedy) for name in ARMS},
     }
 
 
@@ -85,7 +85,7 @@ def test_worlds_that_disagree_are_conditional():
 
 def test_one_remedy_that_pays_is_a_condition():
     mixed = world()
-    mixed["wide"] = world(remedy=0.9)["wide"]
+    mixed["arms"]["wide"] = world(remedy=0.9)["arms"]["wide"]
     decision = STUDY.judge([mixed]).decisions["no-free-lunch"]
     assert decision.word == "conditional"
     assert set(decision.no) == {"wide-quarter", "wide-all"}
@@ -93,7 +93,8 @@ def test_one_remedy_that_pays_is_a_condition():
 
 def test_few_scattered_steps_and_problems_decide_nothing():
     scattered = world(steps=8, problems=8, spread=0.5, remedy=0.6, hard=0.03)
-    scattered["dynamic"]["logp"] = scattered["wide"]["logp"] = [logp[::-1] for logp in scattered["plain"]["logp"]]
+    arms = scattered["arms"]
+    arms["dynamic"]["logp"] = arms["wide"]["logp"] = [logp[::-1] for logp in arms["plain"]["logp"]]
     assert words([scattered] * 3) == dict.fromkeys(PREDICTIONS, "undecided")
 
 

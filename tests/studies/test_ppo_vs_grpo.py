@@ -20,9 +20,10 @@ def world(seed=0, problems=200, grpo=None, ppo=None, slower=4.0, tokens=5.0):
     def logp(p):
         return np.log(np.where(reach, p * draw.uniform(0.9, 1, problems), 1e-12)).tolist()
 
-    found = {"aside": {}, "cost": {}}
+    found = {"tasks": {}, "aside": {}, "cost": {}}
     for arm, p in (("base", BASE), ("grpo", grpo), ("ppo", ppo)):
-        found[arm] = {task: logp(p["trained"]) for task in TRAINED} | {task: logp(p["deep"]) for task in HELD_OUT}
+        deep = dict.fromkeys(HELD_OUT, p["deep"])
+        found["tasks"][arm] = {task: logp(each) for task, each in (dict.fromkeys(TRAINED, p["trained"]) | deep).items()}
         found["aside"][arm] = {"silenced": logp(p["silenced"]), "others": logp(p["others"])}
     for arm, times, counted in (("grpo", 1.0, 1.0), ("ppo", slower, tokens)):
         noise = draw.uniform(0.9, 1.1, 80)

@@ -26,7 +26,7 @@ def world(seed=0, problems=200, **arms):
         facts = np.array([now[k] for k in kind]) * draw.uniform(0.9, 1, problems)
         form = now["form"] * draw.uniform(0.9, 1, problems)
         columns = {"form": np.log(form).tolist(), "facts": np.log(facts).tolist()}
-        found[name] = dict.fromkeys(SETS, columns) | {"clipped": 0.1}
+        found[name] = {"parts": dict.fromkeys(SETS, columns), "clipped": 0.1}
     return found
 
 

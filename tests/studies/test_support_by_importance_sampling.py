@@ -8,7 +8,7 @@ from goldpanner.studies.claims.support_by_importance_sampling import (
     PROPOSALS,
     STUDY,
     known_routes,
-    told,
+    support_estimate,
     worlds_columns,
 )
 from goldpanner.studies.study import judge_results
@@ -25,7 +25,7 @@ def world(seed=0, problems=240, error=0.01, off=0.0, junk=1e-5, solved=0.6, flag
     rng = np.random.default_rng(seed)
     logp = rng.uniform(-9, -3, problems) * LOG10
     good = np.arange(problems) < solved * problems
-    found = {"base": logp.tolist(), "routes": np.logaddexp(logp, np.log(junk)).tolist(), "draws": 256}
+    found = {"base": logp.tolist(), "routes": np.logaddexp(logp, np.log(junk)).tolist(), "draws": 256, "proposals": {}}
     for name in PROPOSALS:
         rows = []
         for p, ok in zip(np.exp(logp), good):
@@ -35,8 +35,11 @@ def world(seed=0, problems=240, error=0.01, off=0.0, junk=1e-5, solved=0.6, flag
             label = "amplified" if sure else "cannot say"
             row = {"value": value if sure else 0.0, "low": value / width, "high": value * width, "sure": sure}
             row["label"] = "new" if new else label
-            rows.append({"process": row, "answer": row})
-        found[name] = {"rl": np.where(good, np.log(0.9), -20.0).tolist(), "rows": rows}
+            rows.append(row)
+        process = [dict(row) for row in rows]
+        found["proposals"][name] = {
+            "rl": np.where(good, np.log(0.9), -20.0).tolist(), "process": process, "answer": rows
+        }  # fmt: skip
     return found
 
 
@@ -66,8 +69,8 @@ def test_an_error_that_grows_with_rarity_is_not_flat():
     results = [world(seed) for seed in range(3)]
     for result in results:
         for name in PROPOSALS:
-            for logp, row in zip(result["base"], result[name]["rows"]):
-                row["process"]["value"] *= 10 ** (0.5 if logp < np.log(1e-4) else 0.0)
+            for logp, row in zip(result["base"], result["proposals"][name]["process"]):
+                row["value"] *= 10 ** (0.5 if logp < np.log(1e-4) else 0.0)
     assert words(results)["flat"] == "false"
 
 
@@ -101,7 +104,7 @@ def test_known_routes_add_up_the_chain_and_the_guesses():
     assert np.exp(known_routes(policy, [problem], fillers=2)) == pytest.approx(sum(p.values()))
 
 
-def test_told_is_the_origin_of_the_right_samples_alone():
+def test_the_estimate_is_the_origin_of_the_right_samples_alone():
     problem = Problem("world/d1", "Q oak f q b", "c a t")
     texts = [(1, 2)] * 60 + [(3,)] * 40
     drawn = [
@@ -112,7 +115,7 @@ def test_told_is_the_origin_of_the_right_samples_alone():
     def verifier(_, completion):
         return Verdict(Outcome.CORRECT if completion.tokens == (1, 2) else Outcome.WRONG, "v")
 
-    said = told(Listed({(1, 2): -9.0}), problem, drawn, verifier)
+    said = support_estimate(Listed({(1, 2): -9.0}), problem, drawn, verifier)
     right = np.arange(100) < 60
     whole = origin(right, np.where(right, -9.0, np.nan), np.full(100, -0.5), base_n=100, base_c=0)
     assert said["value"] == pytest.approx(0.6 * np.exp(-8.5))

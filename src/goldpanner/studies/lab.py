@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
@@ -36,6 +36,21 @@ from goldpanner.verify import Verifier
 
 PARAMS = SamplingParams(max_tokens=48)
 """T = 1 over the full softmax; the deepest worked answer has 33 tokens."""
+
+
+class RLChanges(TypedDict, total=False):
+    """Settings of RL (`RLVRConfig`) in which the arms of a study differ."""
+
+    variant: str
+    reward: str
+    random_reward: float
+    group_size: int
+    prompts_per_step: int
+    epochs: int
+    minibatches: int
+    clip_low: float
+    clip_high: float
+    reduction: str
 
 
 class StudyScale(BaseModel):

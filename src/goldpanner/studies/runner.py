@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from inspect import getsource
 from pathlib import Path
+from typing import Any
 
 from goldpanner.errors import InputError, Interrupted
 from goldpanner.progress import Event, Notify
@@ -81,7 +82,7 @@ def take_jobs(notify: Notify, jobs: Sequence[Job], out: Path, scale: StudyScale)
                 notify(Event(f"{name} w{world}", "measure", 1, 1, f"{seconds:.0f} s"))
 
 
-def judge_study(study: Study, store: Store, scale: StudyScale) -> FindingRecord:
+def judge_study(study: Study[Any], store: Store, scale: StudyScale) -> FindingRecord:
     """Judge the results of every world, keep the record and return it; what was judged alike already is returned."""
     rows = {world: result(store, (study.name, world)) for world in scale.worlds}
     missing = [world for world, row in rows.items() if row is None]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import yaml
 
@@ -16,8 +16,8 @@ from goldpanner.types import Estimate
 if TYPE_CHECKING:
     from goldpanner.studies.lab import Lab
 
-Result = dict[str, Any]
-"""What one world gave: JSON, whole, so that verdict and figures can be drawn again without measuring."""
+R = TypeVar("R")
+"""What one world gave, of a type of the study's own: JSON, whole, so that all can be judged again without measuring."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,12 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Study:
+class Study(Generic[R]):
     """One claim as an experiment. `measure` is called once a world, `judge` on what all worlds gave."""
 
     name: str
-    measure: Callable[["Lab"], Result]
-    judge: Callable[[Sequence[Result]], Finding]
+    measure: Callable[["Lab"], R]
+    judge: Callable[[Sequence[R]], Finding]
 
     @property
     def text(self) -> "StudyText":
@@ -110,7 +110,7 @@ def show(value: Any) -> str:
     return " / ".join(show(item) for item in value)
 
 
-def judge_results(study: Study, results: Sequence[Result]) -> JudgedStudy:
+def judge_results(study: Study[R], results: Sequence[R]) -> JudgedStudy:
     """Return what the results of a study's worlds say, one result a world, with its words in both languages.
 
     Raises InputError where the study and its text name different predictions or conditions.

@@ -1,6 +1,7 @@
 """The claims as experiments: NAME.py is the method of one study, NAME.yaml its words and its predictions."""
 
 from importlib import import_module
+from typing import Any
 
 from goldpanner.errors import InputError
 from goldpanner.studies.study import Study
@@ -24,9 +25,9 @@ NAMES = (
 """Every study, in the order of the mission page."""
 
 
-def load_study(name: str) -> Study:
+def load_study(name: str) -> Study[Any]:
     """Return a study by name. Raises InputError naming those there are."""
     if name not in NAMES:
         raise InputError(f"no study is called {name!r}; there are {', '.join(NAMES)}")
-    study: Study = import_module(f"goldpanner.studies.claims.{name.replace('-', '_')}").STUDY
+    study: Study[Any] = import_module(f"goldpanner.studies.claims.{name.replace('-', '_')}").STUDY
     return study

@@ -7,6 +7,7 @@ answer that is right by luck; process reward does not: what differs between the 
 """
 
 from collections.abc import Sequence
+from typing import TypedDict
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from goldpanner.measure.thresholds import SOLVED
 from goldpanner.studies.decide import Effect
 from goldpanner.studies.lab import Lab
 from goldpanner.studies.statistics import bootstrap, log_mean_p, mean, pass_at
-from goldpanner.studies.study import Finding, Plot, Result, Study
+from goldpanner.studies.study import Finding, Plot, Study
 from goldpanner.types import Estimate
 
 ARMS = ("klingon", "exposure-0%", "exposure-0.03%", "exposure-0.1%", "exposure-0.2%", "exposure-0.3%", "exposure-1%")
@@ -24,20 +25,46 @@ LITTLE = 0.1
 """P(correct) of a relation that took off; expected right answers that are as good as none."""
 
 
-def _measure(lab: Lab) -> Result:
+class AfterReward(TypedDict):
+    """What one reward made of an arm."""
+
+    logp: list[float]
+    """Log P of every problem."""
+    hits: int
+    """Rewarded rollouts."""
+
+
+class RelationArm(TypedDict):
+    """A relation before RL, and after each reward."""
+
+    base: list[float]
+    """Log P of every problem."""
+    after: dict[str, AfterReward]
+    """By reward."""
+
+
+class Relations(TypedDict):
+    """What one world gave."""
+
+    rollouts: int
+    """Rollouts of each training."""
+    arms: dict[str, RelationArm]
+
+
+def _measure(lab: Lab) -> Relations:
     """Return, for every relation, exact log P before and after each reward, and how many rollouts were rewarded."""
     base, prompts = lab.base(lab.world()), lab.size(PROMPTS)
-    arms: Result = {}
+    arms: dict[str, RelationArm] = {}
     for arm in ARMS:
         problems = lab.problems(base.world, f"world/{arm}", 80)
-        arms[arm] = {"base": lab.logp(base, problems).tolist()}
+        arms[arm] = {"base": lab.logp(base, problems).tolist(), "after": {}}
         for reward in REWARDS:
             chosen = "process" if reward == "process" else "answer"
             rl = lab.grpo(
                 base, (f"world/{arm}",), steps=STEPS, reward=chosen, prompts_per_step=prompts, group_size=GROUP
             )
             hits = sum(record["reward"] * record["groups"] * GROUP for record in rl.records)
-            arms[arm][reward] = {"logp": lab.logp(rl, problems).tolist(), "hits": round(hits)}
+            arms[arm]["after"][reward] = {"logp": lab.logp(rl, problems).tolist(), "hits": round(hits)}
     return {"rollouts": lab.steps(STEPS) * prompts * GROUP, "arms": arms}
 
 
@@ -55,24 +82,24 @@ def between(expected: Sequence[float], took_off: Sequence[bool]) -> Estimate:
     return Estimate((low + high) / 2, low, high, 0.95, "between neighbouring arms", len(x))
 
 
-def _judge(results: Sequence[Result]) -> Finding:
+def _judge(results: Sequence[Relations]) -> Finding:
     """Every world gives one estimate of each effect."""
 
-    def after(result: Result, arm: str, reward: str) -> list[float]:
-        return list(result["arms"][arm][reward]["logp"])
+    def after(result: Relations, arm: str, reward: str) -> list[float]:
+        return result["arms"][arm]["after"][reward]["logp"]
 
-    def expected(result: Result, arm: str) -> float:
+    def expected(result: Relations, arm: str) -> float:
         return log_mean_p(result["arms"][arm]["base"]) + float(np.log10(result["rollouts"]))
 
-    def threshold(result: Result, reward: str) -> Estimate:
+    def threshold(result: Relations, reward: str) -> Estimate:
         up = [log_mean_p(after(result, arm, reward)) > np.log10(SOLVED) for arm in ARMS]
         return between([expected(result, arm) for arm in ARMS], up)
 
-    def moved(result: Result, arm: str, reward: str) -> Estimate:
+    def moved(result: Relations, arm: str, reward: str) -> Estimate:
         shift = np.subtract(after(result, arm, reward), result["arms"][arm]["base"]) / np.log(10)
         return mean(shift)
 
-    def unfound(result: Result) -> Estimate:
+    def unfound(result: Relations) -> Estimate:
         """The arm that moved most, of those in which the budget finds as good as nothing."""
         little = [moved(result, arm, "process") for arm in ARMS if expected(result, arm) < np.log10(LITTLE)]
         return max(little, key=lambda e: abs(e.value), default=Estimate.undefined("no arm is so rare"))
@@ -86,7 +113,7 @@ def _judge(results: Sequence[Result]) -> Finding:
         "rollouts": results[0]["rollouts"],
         "before": {arm: [10 ** log_mean_p(r["arms"][arm]["base"]) for r in results] for arm in ARMS},
         **{w: {arm: [10 ** log_mean_p(after(r, arm, w)) for r in results] for arm in ARMS} for w in REWARDS},
-        **{f"hits_{w}": {arm: [r["arms"][arm][w]["hits"] for r in results] for arm in ARMS} for w in REWARDS},
+        **{f"hits_{w}": {arm: [r["arms"][arm]["after"][w]["hits"] for r in results] for arm in ARMS} for w in REWARDS},
         **{f"threshold_{reward}": estimates for reward, estimates in thresholds.items()},
         "moved_outcome": {arm: [e.value for e in estimates] for arm, estimates in outcome.items()},
         "moved_process": {arm: [moved(r, arm, "process").value for r in results] for arm in ARMS},

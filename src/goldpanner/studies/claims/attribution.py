@@ -23,7 +23,7 @@ from goldpanner.measure import passk
 from goldpanner.studies.decide import Effect
 from goldpanner.studies.lab import Lab, Trained
 from goldpanner.studies.statistics import exact_pass_curve, mean
-from goldpanner.studies.study import Finding, Plot, Result, Study
+from goldpanner.studies.study import Finding, Plot, Study
 from goldpanner.types import Estimate
 
 TRAINED, DEMONSTRATED = ("world/d1", "world/d2"), ("world/d1", "world/d2", "world/d3")
@@ -36,6 +36,8 @@ FACTORIALS: dict[str, list[Cell]] = {
     "content": list(product(("long", "rare-facts"), ("none", "form"), ("none", "rl"))),
 }
 """Cells in the order low before high, the last factor fastest."""
+Result = dict[str, dict[str, list[float]]]
+"""Cell, its levels joined by slashes -> set of problems -> log P of every problem."""
 CELLS = sorted({*FACTORIALS["amount"], *FACTORIALS["content"], ("short", "form", "none")})
 KS = tuple(sorted({round(10 ** (i / 4)) for i in range(17)} | {256}))
 """1 ... 10,000, four a decade."""
@@ -125,7 +127,7 @@ def _judge(results: Sequence[Result]) -> Finding:
     by_facts = {k: gains(k, ("none/none",), ("true/none",), amounts) for k in (1, 256)}
     by_form = gains(256, ("none/none",), ("form/none",), amounts)
     opened = gains(1, ("none/none",), ("form/none",), contents)
-    values: dict[str, Any] = {
+    values: dict[str, object] = {
         f"{name}_{factor}{k}": effect(name, k, i) for name, k in tables for i, factor in enumerate(FACTORS)
     }
     for name, k in tables:
@@ -142,11 +144,11 @@ def _judge(results: Sequence[Result]) -> Finding:
             "sft-opens": each(by_facts[1], low=0.1),
             "form-no-facts": each(by_form, -0.05, 0.05),
             "facts-in-demonstrations": each(by_facts[256], low=0.1),
-            "substitutes": [Effect("trained", values["amount_sr1"], high=0.0)],
-            "multiplies": [Effect("trained", values["amount_pr1"], low=0.0)],
+            "substitutes": [Effect("trained", effect("amount", 1, 1, 2), high=0.0)],
+            "multiplies": [Effect("trained", effect("amount", 1, 0, 2), low=0.0)],
             "content-ceiling": largest("content"),
             "form-opens": each(opened, low=0.1),
-            "content-lets-rl-expand": [Effect("trained", values["content_pr256"], low=0.03)],
+            "content-lets-rl-expand": [Effect("trained", effect("content", 256, 0, 2), low=0.03)],
         },
         values=values,
         plots=_plots(results),

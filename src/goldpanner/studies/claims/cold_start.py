@@ -8,7 +8,7 @@ That examples cure the cold is asked at each level, so that their worth can be t
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Literal, TypedDict, TypeVar
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from goldpanner.runs.stages import Stage, Workplace
 from goldpanner.studies.decide import Effect
 from goldpanner.studies.lab import Lab, Trained
 from goldpanner.studies.statistics import exact_change, mean, pass_at, share
-from goldpanner.studies.study import Finding, Plot, Result, Study
+from goldpanner.studies.study import Finding, Plot, Study
 from goldpanner.tasks import World, WorldConfig
 from goldpanner.tasks.task import Document
 from goldpanner.train.supervised import SFT, StepRecord, supervised
@@ -29,6 +29,31 @@ LEVELS = (5e-2, 1e-3, 1e-4, 1e-5)
 NAMES = ("5e-2", "1e-3", "1e-4", "1e-5")
 COLD, WARM = NAMES[2:], NAMES[:2]
 EXAMPLES = {"5e-2": (24,), "1e-3": (24,), "1e-4": (24,), "1e-5": (8, 24, 200)}
+
+
+class ColdArm(TypedDict):
+    """What RL made of one level after some examples; log P by problem, numbers by step."""
+
+    before: list[float]
+    after: list[float]
+    style: list[float]
+    """Log P that an answer begins as a chain does."""
+    style_after: list[float]
+    rewards: list[float]
+    groups: int
+    mixed: int
+    hits: int
+    """Rewarded rollouts."""
+
+
+class ColdStarts(TypedDict):
+    """What one world gave: the task of each problem; level -> examples -> arm."""
+
+    tasks: list[str]
+    levels: dict[str, dict[str, ColdArm]]
+
+
+T = TypeVar("T")
 STEPS, ROLLOUTS = 60, 48 * 16
 CAP = 400
 """Steps of silent text at most, per level."""
@@ -68,11 +93,11 @@ def cold(lab: Lab, world: WorldConfig, level: int) -> Trained:
     return lab.train(Stage("pretrain", config, steps, config.steps), world, parent, identity, every=1, stop=stop)
 
 
-def _measure(lab: Lab) -> Result:
+def _measure(lab: Lab) -> ColdStarts:
     """Return, by level and number of examples (0: RL-Zero), exact log P and log P(style) before and after RL."""
     world = lab.world(gap=False)
     problems = [problem for task in TASKS for problem in lab.problems(world, task, 128)]
-    levels: Result = {}
+    levels: dict[str, dict[str, ColdArm]] = {}
     for i, name in enumerate(NAMES):
         start = cold(lab, world, i)
         arms = {0: start}
@@ -81,7 +106,7 @@ def _measure(lab: Lab) -> Result:
     return {"tasks": [problem.task for problem in problems], "levels": levels}
 
 
-def _arm(lab: Lab, parent: Trained, problems: Sequence[Problem]) -> Result:
+def _arm(lab: Lab, parent: Trained, problems: Sequence[Problem]) -> ColdArm:
     rl = lab.grpo(parent, TASKS, steps=STEPS)
     groups = [record["groups"] for record in rl.records]
     rewards = [record["reward"] for record in rl.records]
@@ -102,29 +127,29 @@ def rollouts_until(rewards: Sequence[float], goal: float = 0.5) -> int | None:
     return next((step * ROLLOUTS for step, reward in enumerate(rewards) if reward > goal), None)
 
 
-def _each(results: Sequence[Result], quantity: Callable[[Result], Any], level: str, n: int = 0) -> list[Any]:
+def _each(results: Sequence[ColdStarts], quantity: Callable[[ColdArm], T], level: str, n: int = 0) -> list[T]:
     """Return a quantity of one arm, world by world."""
     return [quantity(result["levels"][level][str(n)]) for result in results]
 
 
-def _exact(arm: Result, stage: str) -> float:
+def _exact(arm: ColdArm, stage: Literal["before", "after"]) -> float:
     return float(np.exp(arm[stage]).mean())
 
 
-def _opens(arm: Result, stage: str = "style") -> float:
+def _opens(arm: ColdArm, stage: Literal["style", "style_after"] = "style") -> float:
     return float(np.exp(np.mean(arm[stage])))
 
 
-def _mixed(arm: Result) -> Estimate:
+def _mixed(arm: ColdArm) -> Estimate:
     return share(np.arange(arm["groups"]) < arm["mixed"])
 
 
-def _until(arm: Result) -> str:
+def _until(arm: ColdArm) -> str:
     needed = rollouts_until(arm["rewards"])
     return "–" if needed is None else f"{needed:,}"
 
 
-def _judge(results: Sequence[Result]) -> Finding:
+def _judge(results: Sequence[ColdStarts]) -> Finding:
     """Pool both depths; every world gives one estimate of each effect."""
 
     def ends(level: str, n: int = 0) -> list[Estimate]:
@@ -136,7 +161,7 @@ def _judge(results: Sequence[Result]) -> Finding:
         less = _each(results, lambda arm: arm["after"], over_level or level, over)
         return [exact_change(before, after, 1) for before, after in zip(less, more)]
 
-    def warmed(arm: Result) -> Estimate:
+    def warmed(arm: ColdArm) -> Estimate:
         return mean(np.subtract(arm["style_after"], arm["style"]) / np.log(10))
 
     return Finding(
@@ -155,28 +180,29 @@ def _judge(results: Sequence[Result]) -> Finding:
     )
 
 
-def _values(results: Sequence[Result]) -> dict[str, Any]:
-    def told(quantity: Callable[[Result], Any]) -> dict[str, list[Any]]:
+def _values(results: Sequence[ColdStarts]) -> dict[str, object]:
+    def by_arm(quantity: Callable[[ColdArm], T]) -> dict[str, list[T]]:
         arms = [(level, n) for level in NAMES for n in (0, *EXAMPLES[level])]
         return {f"{level}+{n}": _each(results, quantity, level, n) for level, n in arms}
 
     return {
         "style": {level: _each(results, _opens, level) for level in NAMES},
         "style_after": {level: _each(results, lambda arm: _opens(arm, "style_after"), level) for level in NAMES},
-        "before": told(lambda arm: _exact(arm, "before")),
-        "after": told(lambda arm: _exact(arm, "after")),
-        "rollouts": told(_until),
-        "hits": told(lambda arm: arm["hits"]),
+        "before": by_arm(lambda arm: _exact(arm, "before")),
+        "after": by_arm(lambda arm: _exact(arm, "after")),
+        "rollouts": by_arm(_until),
+        "hits": by_arm(lambda arm: arm["hits"]),
         "mixed": {level: _each(results, lambda arm: _mixed(arm).value, level) for level in NAMES},
     }
 
 
-def _plots(results: Sequence[Result]) -> list[Plot]:
+def _plots(results: Sequence[ColdStarts]) -> list[Plot]:
+    stages: tuple[Literal["before"], Literal["after"]] = ("before", "after")
     starts = [
         {"x": _opens(levels[level]["0"]), "y": _exact(levels[level][n], stage), "series": f"{n}-{stage}", "world": w}
         for w, levels in enumerate(result["levels"] for result in results)
         for n in ("0", "24")
-        for stage in ("before", "after")
+        for stage in stages
         for level in sorted(NAMES, key=float)
     ]
     course = [

@@ -17,7 +17,7 @@ from goldpanner.runs.stages import Stage, Workplace, rft_stage
 from goldpanner.studies.decide import Effect
 from goldpanner.studies.lab import Lab, Trained
 from goldpanner.studies.statistics import bootstrap, exact_change
-from goldpanner.studies.study import Finding, Plot, Result, Study
+from goldpanner.studies.study import Finding, Plot, Study
 from goldpanner.tasks import World
 from goldpanner.train.config import RFTConfig
 from goldpanner.train.rejection import keep_correct, to_rows
@@ -27,6 +27,8 @@ from goldpanner.types import Estimate
 SPECTRA = ("gap", "no-gap")
 DEPTHS, HELD_OUT = (1, 2, 3, 4, 5, 6, 8), (3, 4, 5, 6)
 ARMS = ("base", "rl2", "rl1", "rft", "rft_base")
+Result = dict[str, dict[str, dict[str, list[float]]]]
+"""Spectrum -> arm -> depth -> log P of every problem."""
 STEPS, PROMPTS, GROUP, TUNING = 50, 48, 16, 150
 
 
@@ -93,7 +95,7 @@ def _judge(results: Sequence[Result]) -> Finding:
         return np.concatenate([result[spectrum][arm][f"d{depth}"] for depth in HELD_OUT])
 
     at_256 = {s: [exact_change(pooled(r, s, "base"), pooled(r, s, "rl2"), 256) for r in results] for s in SPECTRA}
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     for spectrum in SPECTRA:
         name = spectrum.replace("-", "_")
         values[f"{name}_change256"] = at_256[spectrum]

@@ -10,8 +10,8 @@ whose weakest fact the base states right with probability 2% or more, once it wo
 problem: its draws, its exact log P, its weakest fact. Then 40 steps of GRPO each, and exact P on the same problems.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -22,13 +22,13 @@ from goldpanner.store.findings import ForecastRecord
 from goldpanner.studies.decide import Effect
 from goldpanner.studies.lab import Lab, Trained
 from goldpanner.studies.statistics import bootstrap, exact_pass_curve, spearman
-from goldpanner.studies.study import Finding, Plot, Result, Study
+from goldpanner.studies.study import Finding, Plot, Study
 from goldpanner.tasks import World, WorldConfig
 from goldpanner.train.supervised import StepRecord, SupervisedConfig, fresh_text, supervised
 from goldpanner.types import Estimate, Problem
 
 TRAINED = ("world/d1", "world/d2")
-KNOWING: dict[str, dict[str, Any]] = {
+KNOWING: dict[str, dict[str, object]] = {
     "known": {"reliabilities": ((0.99, 0.82), (0.8, 0.08), (0.3, 0.08), (0.0, 0.02))},
     "unknown": {"reliabilities": ((0.99, 0.54), (0.8, 0.08), (0.3, 0.08), (0.0, 0.30))},
     "gap": {},
@@ -54,17 +54,29 @@ SCORES = ("draws", "log-p", "weakest")
 TAIL, KNOWN, SOLVED = 1e-3, 0.02, 0.5
 
 
-def _measure(lab: Lab) -> Result:
+class ForecastOutcome(TypedDict):
+    """What was foretold of a base, and what came of it; a world gives one of each base."""
+
+    aggregate: Mapping[str, float]
+    scores: Mapping[str, Sequence[float]]
+    after: list[float]
+    """Log P of each problem after RL."""
+    result: float
+    """Exact pass@1 after RL."""
+
+
+def _measure(lab: Lab) -> dict[str, ForecastOutcome]:
     """Make all forecasts, store them, then train; return what was stored and what came of it."""
     bases = {name: made(lab, *how) for name, how in BASES.items()}
     problems = {key: [p for task in TRAINED for p in lab.problems(b.world, task, 128)] for key, b in bases.items()}
     forecasts = {name: forecast(lab, name, base, problems[name]) for name, base in bases.items()}
-    results: Result = {}
+    results: dict[str, ForecastOutcome] = {}
     for name, base in bases.items():
-        rl = lab.grpo(base, TRAINED, steps=40)
-        stored = forecasts[name].model_dump(exclude={"id", "version"})
-        after = lab.logp(rl, problems[name])
-        results[name] = {**stored, "after": after.tolist(), "result": float(exact_pass_curve(after, [1])[0])}
+        stored, after = forecasts[name], lab.logp(lab.grpo(base, TRAINED, steps=40), problems[name])
+        reached = float(exact_pass_curve(after, [1])[0])
+        results[name] = {
+            "aggregate": stored.aggregate, "scores": stored.scores, "after": after.tolist(), "result": reached
+        }  # fmt: skip
     return results
 
 
@@ -126,7 +138,7 @@ def facts(problem: Problem) -> list[tuple[str, str]]:
     return calls
 
 
-def _judge(results: Sequence[Result]) -> Finding:
+def _judge(results: Sequence[dict[str, ForecastOutcome]]) -> Finding:
     """Rank correlations over all bases of all worlds; AUC world by world."""
     bases = [base for result in results for base in result.values()]
     after = np.array([base["result"] for base in bases])
@@ -173,7 +185,7 @@ def _judge(results: Sequence[Result]) -> Finding:
     )
 
 
-def fate_auc(result: Result, score: str, unsolved: bool = False) -> Estimate:
+def fate_auc(result: dict[str, ForecastOutcome], score: str, unsolved: bool = False) -> Estimate:
     """Return the AUC of `score` for "P > .5 after RL", mean over the bases where both fates occur.
 
     `unsolved`: among the problems without success in the draws. Bootstrap over problems; the bases of a world share

@@ -8,7 +8,7 @@ becomes of a relation that no example names, one of 1% of the documents or one o
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from goldpanner.studies.claims.cold_start import TASKS, cold
 from goldpanner.studies.decide import Effect
 from goldpanner.studies.lab import PARAMS, Lab
 from goldpanner.studies.statistics import bootstrap, log_mean_p, mean, pass_at
-from goldpanner.studies.study import Finding, Plot, Result, Study
+from goldpanner.studies.study import Finding, Plot, Study
 from goldpanner.train.rows import TokenRow, collate, response_logits
 from goldpanner.types import Estimate, FloatArray, Problem
 
@@ -28,11 +28,30 @@ KINDS = ("web", "truth")
 UNNAMED = ("klingon", "exposure-0%", "exposure-0.03%", "exposure-0.1%", "exposure-0.3%", "exposure-1%")
 START = 2
 """Which of the cold levels SFT begins from: 1e-4."""
+
+
+class LimaWorld(TypedDict):
+    """What one world gave; a task stands for a number for each of its problems."""
+
+    believed: dict[str, list[float]]
+    """Task -> share of the texts that state every fact of the problem right."""
+    weakest: dict[str, list[float]]
+    """Task -> that of its weakest fact."""
+    base: dict[str, list[float]]
+    """Task -> log P under the base."""
+    start: dict[str, list[float]]
+    """Task -> log P under the model that SFT begins from."""
+    after: dict[str, dict[str, dict[str, list[float]]]]
+    """Kind -> examples -> task -> log P."""
+    ranks: dict[str, dict[str, list[list[int]]]]
+    """Kind -> `base` or `start` -> rank of each token of each answer."""
+
+
 STEPS, RANKED, CONTESTED = 40, 128, 0.05
 """SFT steps; the number of examples after which tokens are ranked; greatest reliability of a contested fact."""
 
 
-def _measure(lab: Lab) -> Result:
+def _measure(lab: Lab) -> LimaWorld:
     """Return exact log P by kind and number of examples, and base-ranks of what the model after 128 examples says."""
     world = lab.world(gap=False)
     base, start = lab.base(world), cold(lab, world, START)
@@ -43,8 +62,8 @@ def _measure(lab: Lab) -> Result:
     def exact(model: Any) -> dict[str, list[float]]:
         return {task: lab.logp(model, problems).tolist() for task, problems in questions.items()}
 
-    after: Result = {}
-    ranks: Result = {}
+    after: dict[str, dict[str, dict[str, list[float]]]] = {}
+    ranks: dict[str, dict[str, list[list[int]]]] = {}
     for kind in KINDS:
         after[kind] = {}
         for n in SIZES:
@@ -85,20 +104,20 @@ def base_ranks(policy: LocalPolicy, problems: Sequence[Problem], said: Sequence[
     return np.split(rank_N, np.cumsum([len(tokens) for tokens in said])[:-1])
 
 
-def _logp(result: Result, kind: str, n: int, tasks: Sequence[str] = TASKS) -> FloatArray:
+def _logp(result: LimaWorld, kind: str, n: int, tasks: Sequence[str] = TASKS) -> FloatArray:
     return np.concatenate([result["after"][kind][str(n)][task] for task in tasks])
 
 
-def _known(result: Result, what: str) -> FloatArray:
+def _known(result: LimaWorld, what: Literal["believed", "weakest", "base", "start"]) -> FloatArray:
     return np.concatenate([result[what][task] for task in TASKS])
 
 
-def _saturation(result: Result, kind: str) -> Estimate:
+def _saturation(result: LimaWorld, kind: str) -> Estimate:
     few, many, most = (np.exp(_logp(result, kind, n)) for n in (8, 128, 512))
     return mean((most - many) - (many - few) / 3)
 
 
-def _contested(result: Result) -> tuple[Estimate, Estimate]:
+def _contested(result: LimaWorld) -> tuple[Estimate, Estimate]:
     """Return P(correct) of contested questions after 512 examples in the web's beliefs; what true ones add."""
     chosen = _known(result, "weakest") <= CONTESTED
     if chosen.sum() < 2:
@@ -107,20 +126,20 @@ def _contested(result: Result) -> tuple[Estimate, Estimate]:
     return pass_at(web, 1), mean(np.exp(truth) - np.exp(web))
 
 
-def _highest(result: Result, kind: str, task: str) -> Estimate:
+def _highest(result: LimaWorld, kind: str, task: str) -> Estimate:
     """Return log10 of mean P after that number of examples, of all, after which it is highest."""
     return bootstrap(log_mean_p, max((_logp(result, kind, n, [task]) for n in SIZES), key=log_mean_p), key=task)
 
 
-def _more(result: Result, kind: str, task: str) -> Estimate:
+def _more(result: LimaWorld, kind: str, task: str) -> Estimate:
     return mean((_logp(result, kind, 512, [task]) - _logp(result, kind, 32, [task])) / np.log(10))
 
 
-def _ranked(result: Result, kind: str, model: str, low: int = 1, high: int = 1) -> Estimate:
+def _ranked(result: LimaWorld, kind: str, model: str, low: int = 1, high: int = 1) -> Estimate:
     return mean([np.mean([low <= rank <= high for rank in ranks]) for ranks in result["ranks"][kind][model]])
 
 
-def _judge(results: Sequence[Result]) -> Finding:
+def _judge(results: Sequence[LimaWorld]) -> Finding:
     """Known questions: both depths pooled. Every world gives one estimate of each effect."""
     beyond = [mean(np.exp(_logp(r, "web", 512)) - _known(r, "believed")) for r in results]
     often = {kind: [pass_at(_logp(r, kind, 128, ["exposure-1%"]), 1) for r in results] for kind in KINDS}
@@ -150,7 +169,7 @@ def _judge(results: Sequence[Result]) -> Finding:
     )
 
 
-def _values(results: Sequence[Result]) -> dict[str, Any]:
+def _values(results: Sequence[LimaWorld]) -> dict[str, object]:
     bands = {"1": (1, 1), "2-3": (2, 3), ">3": (4, 10_000)}
 
     def shown(tasks: Sequence[str]) -> dict[str, list[float]]:

@@ -9,27 +9,42 @@ still spreads to them. A critic expects some reward there and gets none: its adv
 base answers silenced questions well, so the push shows in the exact P of their worked answers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
 from goldpanner.studies.decide import Effect
-from goldpanner.studies.lab import Lab, Trained
+from goldpanner.studies.lab import Lab, RLChanges, Trained
 from goldpanner.studies.statistics import bootstrap, exact_change, exact_pass_curve
-from goldpanner.studies.study import Finding, Plot, Result, Study
+from goldpanner.studies.study import Finding, Plot, Study
 from goldpanner.tasks.world import KNOWN
 from goldpanner.types import Completion, Estimate, Outcome, Problem, Verdict
 from goldpanner.verify import ChainAnswer
 
 TRAINED, HELD_OUT = ("world/d1", "world/d2"), ("world/d3", "world/d4")
-ARMS: dict[str, dict[str, Any]] = {
+ARMS: dict[str, RLChanges] = {
     "grpo": {},
     "ppo": {"variant": "ppo", "prompts_per_step": 768, "group_size": 1, "epochs": 2, "minibatches": 2},
 }
+EPOCHS = {"grpo": 1, "ppo": 2}
+"""How often an arm goes through its rollouts."""
+LogP = dict[str, dict[str, list[float]]]
+"""Model -> set of problems -> log P of every problem."""
 SILENCED = KNOWN[0]
 KS = tuple(sorted({round(10 ** (i / 4)) for i in range(17)} | {256}))
+
+
+class Critics(TypedDict):
+    """What one world gave."""
+
+    tasks: LogP
+    """On the tasks, trained and held out."""
+    aside: LogP
+    """On silenced questions and on others, after training without reward for the silenced ones."""
+    cost: dict[str, dict[str, list[float]]]
+    """Arm -> `seconds`, `sampling`, `tokens` -> a number for each step."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +60,7 @@ class Silent:
         return ChainAnswer(self.id)(problem, completion)
 
 
-def _measure(lab: Lab) -> Result:
+def _measure(lab: Lab) -> Critics:
     """Return exact log P by depth and of silenced questions, and what each step cost."""
     world = lab.world(gap=True)
     base = lab.base(world)
@@ -55,18 +70,17 @@ def _measure(lab: Lab) -> Result:
         "silenced": [p for p in one_hop if SILENCED in p.meta["relations"]],
         "others": [p for p in one_hop if SILENCED not in p.meta["relations"]][:256],
     }
-    results: Result = {
-        "base": {task: lab.logp(base, problems).tolist() for task, problems in tasks.items()},
-        "cost": {},
-    }
-    results["aside"] = {"base": {name: lab.logp(base, problems).tolist() for name, problems in aside.items()}}
+
+    def logp(model: Trained, sets: Mapping[str, Sequence[Problem]]) -> dict[str, list[float]]:
+        return {name: lab.logp(model, problems).tolist() for name, problems in sets.items()}
+
+    result: Critics = {"tasks": {"base": logp(base, tasks)}, "aside": {"base": logp(base, aside)}, "cost": {}}
     for arm, how in ARMS.items():
         rl = lab.grpo(base, TRAINED, steps=80, **how)
-        results[arm] = {task: lab.logp(rl, problems).tolist() for task, problems in tasks.items()}
-        results["cost"][arm] = cost(rl, how.get("epochs", 1))
+        result["tasks"][arm], result["cost"][arm] = logp(rl, tasks), cost(rl, EPOCHS[arm])
         silent = lab.grpo(base, TRAINED[:1], steps=40, verifiers=[Silent()], **how)
-        results["aside"][arm] = {name: lab.logp(silent, problems).tolist() for name, problems in aside.items()}
-    return results
+        result["aside"][arm] = logp(silent, aside)
+    return result
 
 
 def cost(model: Trained, epochs: int) -> dict[str, list[float]]:
@@ -84,11 +98,11 @@ def cost(model: Trained, epochs: int) -> dict[str, list[float]]:
     }
 
 
-def _judge(results: Sequence[Result]) -> Finding:
+def _judge(results: Sequence[Critics]) -> Finding:
     """Compare PPO with GRPO on the same problems, step costs by their ratio."""
 
-    def pooled(result: Result, arm: str, tasks: Sequence[str] = TRAINED) -> Any:
-        return np.concatenate([result[arm][task] for task in tasks])
+    def pooled(result: Critics, arm: str, tasks: Sequence[str] = TRAINED) -> Any:
+        return np.concatenate([result["tasks"][arm][task] for task in tasks])
 
     def apart(k: int, tasks: Sequence[str]) -> list[Estimate]:
         return [exact_change(pooled(r, "grpo", tasks), pooled(r, "ppo", tasks), k) for r in results]
@@ -105,7 +119,7 @@ def _judge(results: Sequence[Result]) -> Finding:
     ratios = {what: dearer(what) for what in ("seconds", "tokens")}
     deep = {task: apart(1, (task,)) for task in HELD_OUT}
     pushed = aside("grpo", "ppo", "silenced")
-    values: dict[str, Any] = {
+    values: dict[str, object] = {
         **{
             f"{arm}{k}": [exact_pass_curve(pooled(r, arm), [k])[0] for r in results]
             for arm in ("base", *ARMS)

@@ -14,7 +14,7 @@ import numpy as np
 from goldpanner.studies.decide import Effect
 from goldpanner.studies.lab import Lab
 from goldpanner.studies.statistics import mean
-from goldpanner.studies.study import Finding, Plot, Result, Study
+from goldpanner.studies.study import Finding, Plot, Study
 from goldpanner.types import Estimate
 
 SPECTRA = ("gap", "no-gap")
@@ -24,6 +24,8 @@ MIXES = {
     "short": ("world/d1",),
     "foreign": ("world/exposure-1%",),
 }
+Result = dict[str, dict[str, dict[str, list[list[float]]]]]
+"""Spectrum -> mix -> depth -> log P of every watched problem, shape (steps + 1, problems)."""
 HARD, SHADOW, ENOUGH = np.log(1e-6), 768, 8
 """Highest log P of a hard problem; shadow rollouts a step; fewest hard problems that are averaged."""
 
@@ -82,7 +84,7 @@ def _judge(results: Sequence[Result]) -> Finding:
             return Estimate.undefined("too few hard problems, or no window")
         return mean(pair[0][window(pair[0])] - pair[1][window(pair[1])])
 
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     for spectrum in SPECTRA:
         name = spectrum.replace("-", "_")
         values |= {f"{name}_{mix}": {d: gains(spectrum, mix, d) for d in DEPTHS} for mix in MIXES}

@@ -6,7 +6,7 @@ text, steps, rollouts. If RL itself decided whether pass@256 moves, both worlds 
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -14,10 +14,29 @@ from goldpanner.measure.compare import compare
 from goldpanner.studies.decide import Effect
 from goldpanner.studies.lab import Lab
 from goldpanner.studies.statistics import bootstrap, exact_change, exact_equivalent_k, exact_pass_curve
-from goldpanner.studies.study import Finding, Plot, Result, Study
+from goldpanner.studies.study import Finding, Plot, Study
 
 TRAINED, HELD_OUT = ("world/d1", "world/d2"), ("world/d3", "world/d4", "world/d6")
 SPECTRA = ("gap", "no-gap")
+
+
+class GainedProblem(TypedDict):
+    """A gained problem: where its solutions came from, and the base's P, estimated and exact (log)."""
+
+    label: str
+    p_base: float
+    exact: float
+
+
+class SpectrumResult(TypedDict):
+    """What one spectrum gave: task -> `base` or `rl` -> log P of every problem, and the gained problems."""
+
+    logp: dict[str, dict[str, list[float]]]
+    gained: list[GainedProblem]
+
+
+Result = dict[str, SpectrumResult]
+"""By spectrum."""
 KS = tuple(sorted({round(10 ** (i / 6)) for i in range(37)} | {256}))
 """1 ... 1e6, six a decade."""
 

@@ -9,24 +9,37 @@ the end) and that of the facts (every letter, given the right tokens before it).
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
 from goldpanner.studies.decide import Effect
-from goldpanner.studies.lab import Lab, Trained
+from goldpanner.studies.lab import Lab, RLChanges, Trained
 from goldpanner.studies.statistics import bootstrap, exact_change, exact_pass_curve, mean
-from goldpanner.studies.study import Finding, Plot, Result, Study
+from goldpanner.studies.study import Finding, Plot, Study
 from goldpanner.types import Estimate, Problem
 
 TRAINED, HELD_OUT = ("world/d1", "world/d2"), ("world/d3",)
-ARMS: dict[str, dict[str, Any]] = {
+ARMS: dict[str, RLChanges] = {
     "true": {},
     "format": {"reward": "format"},
     "coin": {"random_reward": 0.5},
     "coin-clipped": {"random_reward": 0.5, "minibatches": 4},
 }
 SPURIOUS = tuple(ARMS)[1:]
+
+
+class RewardArm(TypedDict):
+    """A model after one reward."""
+
+    parts: dict[str, dict[str, list[float]]]
+    """Set of problems -> `form`, `facts` -> log P of every problem."""
+    clipped: float
+    """Mean share of clipped tokens."""
+
+
+Result = dict[str, RewardArm]
+"""By arm, `base` for the model before RL."""
 SETS = {"trained": TRAINED, "held-out": HELD_OUT}
 KS = tuple(sorted({round(10 ** (i / 4)) for i in range(17)} | {256}))
 
@@ -38,8 +51,10 @@ def _measure(lab: Lab) -> Result:
     models = {"base": base, **{name: lab.grpo(base, TRAINED, steps=80, **how) for name, how in ARMS.items()}}
     problems = {name: [p for task in tasks for p in lab.problems(world, task)] for name, tasks in SETS.items()}
     return {
-        name: {where: route_parts(model, chosen) for where, chosen in problems.items()}
-        | {"clipped": clipped_share(model)}
+        name: {
+            "parts": {where: route_parts(model, chosen) for where, chosen in problems.items()},
+            "clipped": clipped_share(model),
+        }
         for name, model in models.items()
     }
 
@@ -57,20 +72,21 @@ def route_parts(model: Trained, problems: Sequence[Problem]) -> dict[str, list[f
 
 def clipped_share(model: Trained) -> float:
     """Return the mean share of clipped tokens over training (0 for a model that no RL has trained)."""
-    return float(np.mean([record.get("clipped", 0.0) for record in model.records]))
+    return float(np.mean([record.get("clipped") or 0.0 for record in model.records]))
 
 
 def _judge(results: Sequence[Result]) -> Finding:
     """Compare every arm with the base on the same problems."""
 
     def logp(result: Result, arm: str, where: str = "trained") -> Any:
-        return np.add(result[arm][where]["form"], result[arm][where]["facts"])
+        return np.add(result[arm]["parts"][where]["form"], result[arm]["parts"][where]["facts"])
 
     def moved(arm: str, k: int, where: str = "trained") -> list[Estimate]:
         return [exact_change(logp(r, "base", where), logp(r, arm, where), k) for r in results]
 
     def part(arm: str, name: str) -> list[Estimate]:
-        return [mean(np.exp(r[arm]["trained"][name]) - np.exp(r["base"]["trained"][name])) for r in results]
+        pairs = [(r["base"]["parts"]["trained"][name], r[arm]["parts"]["trained"][name]) for r in results]
+        return [mean(np.exp(after) - np.exp(before)) for before, after in pairs]
 
     def share_of_gain(arm: str, result: Result) -> Estimate:
         def ratio(before: Any, after: Any, best: Any) -> float:
@@ -83,7 +99,7 @@ def _judge(results: Sequence[Result]) -> Finding:
 
     arms = {name.replace("-", "_"): name for name in ARMS}
     shared = {name: [share_of_gain(name, r) for r in results] for name in SPURIOUS}
-    values: dict[str, Any] = {
+    values: dict[str, object] = {
         **{f"{key}1": moved(name, 1) for key, name in arms.items()},
         **{f"{key}256": moved(name, 256) for key, name in arms.items()},
         **{f"{key}_form": part(name, "form") for key, name in arms.items()},

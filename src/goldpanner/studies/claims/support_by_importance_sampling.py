@@ -10,10 +10,11 @@ Two proposals, in the world whose rare facts can be found: RL on depths 1 to 3, 
 leaves most deeper problems unsolved: there the diagnostics must say "cannot say".
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
 
 import numpy as np
+from numpy.typing import NDArray
 
 from goldpanner.measure.origin import RESOLUTION, Origin, origin
 from goldpanner.measure.thresholds import SCARCE, SOLVED, TINY
@@ -21,7 +22,7 @@ from goldpanner.policies.local import LocalPolicy
 from goldpanner.studies.decide import Effect
 from goldpanner.studies.lab import Lab
 from goldpanner.studies.statistics import bootstrap, share
-from goldpanner.studies.study import Finding, Plot, Result, Study
+from goldpanner.studies.study import Finding, Plot, Study
 from goldpanner.tasks import World
 from goldpanner.tasks.webtext import FILLER
 from goldpanner.types import Problem, Sample
@@ -34,7 +35,43 @@ LIKELY = 0.03
 DECADES = tuple(range(-10, -1))
 
 
-def _measure(lab: Lab) -> Result:
+class SupportEstimate(TypedDict):
+    """What importance sampling says of one problem."""
+
+    value: float
+    low: float
+    high: float
+    label: str
+    sure: bool
+
+
+class ProposalResult(TypedDict):
+    """What one proposal gave, problem by problem."""
+
+    rl: list[float]
+    """Log P under it."""
+    process: list[SupportEstimate]
+    """By the process verifier."""
+    answer: list[SupportEstimate]
+    """By the answer verifier."""
+
+
+class Support(TypedDict):
+    """What one world gave, for every problem that the base failed."""
+
+    base: list[float]
+    """Log P of the worked answer."""
+    routes: list[float]
+    """Log P of the worked answer and of the right guesses together."""
+    draws: int
+    proposals: dict[str, ProposalResult]
+
+
+Columns = Mapping[str, NDArray[Any]]
+"""Columns of one world and proposal, shape (problems,) each."""
+
+
+def _measure(lab: Lab) -> Support:
     """Return, for every problem without a right answer in 256 draws, the truth and what each proposal says."""
     world = lab.world(gap=False)
     base = lab.base(world)
@@ -43,20 +80,21 @@ def _measure(lab: Lab) -> Result:
     unlikely = [p for p, logp in zip(problems, lab.logp(base, problems)) if logp < np.log(LIKELY)]
     own = lab.samples(base, unlikely)
     failed = [p for p, samples in zip(unlikely, own) if not any(sample.verdict.correct for sample in samples)]
-    results: Result = {
+    result: Support = {
         "base": lab.logp(base, failed).tolist(),
         "routes": known_routes(base.policy, failed, world.ramble_length).tolist(),
         "draws": lab.size(256),
+        "proposals": {},
     }
     for name, tasks in PROPOSALS.items():
         rl = lab.grpo(base, tasks, steps=80)
         samples = list(zip(failed, lab.samples(rl, failed)))
-        rows = [
-            {"process": told(base.policy, p, its, process), "answer": told(base.policy, p, its, answer)}
-            for p, its in samples
-        ]
-        results[name] = {"rl": lab.logp(rl, failed).tolist(), "rows": rows}
-    return results
+        result["proposals"][name] = {
+            "rl": lab.logp(rl, failed).tolist(),
+            "process": [support_estimate(base.policy, p, its, process) for p, its in samples],
+            "answer": [support_estimate(base.policy, p, its, answer) for p, its in samples],
+        }
+    return result
 
 
 def known_routes(policy: LocalPolicy, problems: Sequence[Problem], fillers: int) -> Any:
@@ -69,7 +107,9 @@ def known_routes(policy: LocalPolicy, problems: Sequence[Problem], fillers: int)
     return np.logaddexp.reduce(flat.reshape(len(problems), fillers + 2), axis=1)
 
 
-def told(base: LocalPolicy, problem: Problem, drawn: Sequence[Sample], verifier: Verifier) -> dict[str, Any]:
+def support_estimate(
+    base: LocalPolicy, problem: Problem, drawn: Sequence[Sample], verifier: Verifier
+) -> SupportEstimate:
     """Return what importance sampling says of a problem that the base failed in as many draws."""
     correct = np.array([verifier(problem, sample.completion).correct for sample in drawn])
     texts = [sample.completion.tokens or () for sample in drawn]
@@ -88,23 +128,25 @@ def told(base: LocalPolicy, problem: Problem, drawn: Sequence[Sample], verifier:
     }
 
 
-def _judge(results: Sequence[Result]) -> Finding:
+def _judge(results: Sequence[Support]) -> Finding:
     """Every problem is a row; the two proposals are the conditions."""
     tables = {name: [worlds_columns(result, name) for result in results] for name in PROPOSALS}
 
     def effects(make: Any, **limits: float) -> list[Effect]:
         return [Effect(name, [make(t) for t in worlds], **limits) for name, worlds in tables.items()]
 
-    def median_error(t: dict[str, Any]) -> Any:
+    def median_error(t: Columns) -> Any:
         return bootstrap(lambda e: float(np.median(e)), two(t["error"][t["sure"]]), key="error")
 
-    def rare_minus_likelier(t: dict[str, Any]) -> Any:
+    def rare_minus_likelier(t: Columns) -> Any:
         def difference(error: Any, rare: Any) -> float:
             return float(np.median(error[rare]) - np.median(error[~rare])) if rare.any() and not rare.all() else np.nan
 
         return bootstrap(difference, two(t["error"][t["sure"]]), two(t["rare"][t["sure"]]), key="flat")
 
     strong = tables["strong"]
+    tiny_solved = [share(t["solved"][t["tiny"]]) for t in strong]
+    unseen = [share(t["unseen"][t["junk"]]) for t in strong]
     values = {
         "failed": [len(t["error"]) for t in strong],
         "draws": results[0]["draws"],
@@ -113,8 +155,8 @@ def _judge(results: Sequence[Result]) -> Finding:
         "decades": {f"1e{d}": decade_errors(strong, d) for d in DECADES},
         "new": sum(int(t["new"].sum()) for worlds in tables.values() for t in worlds),
         "false_new": sum(int(t["false_new"].sum()) for worlds in tables.values() for t in worlds),
-        "tiny_solved": [share(t["solved"][t["tiny"]]) for t in strong],
-        "unseen": [share(t["unseen"][t["junk"]]) for t in strong],
+        "tiny_solved": tiny_solved,
+        "unseen": unseen,
     }
     points = [
         {"x": float(x), "y": float(y), "series": "sure" if sure else "cannot-say", "panel": name, "world": w}
@@ -130,8 +172,8 @@ def _judge(results: Sequence[Result]) -> Finding:
             "covers": effects(lambda t: share(t["covered"][t["sure"]]), low=0.85),
             "warned": effects(lambda t: share(~t["sure"][t["error"] > np.log10(2)]), low=0.9),
             "no-false-new": effects(lambda t: share(t["false_new"]), high=0.02),
-            "unseen-routes": [Effect("strong", values["unseen"], low=0.5)],
-            "tiny-solved": [Effect("strong", values["tiny_solved"], low=0.25)],
+            "unseen-routes": [Effect("strong", unseen, low=0.5)],
+            "tiny-solved": [Effect("strong", tiny_solved, low=0.25)],
             "had-it": [Effect("strong", [share(t["amplified"][t["solved"]]) for t in strong], low=0.9)],
         },
         values=values,
@@ -139,11 +181,13 @@ def _judge(results: Sequence[Result]) -> Finding:
     )
 
 
-def worlds_columns(result: Result, name: str) -> dict[str, Any]:
+def worlds_columns(result: Support, name: str) -> Columns:
     """Return the rows of one world and proposal as arrays, shape (problems,) each."""
-    rows, logp = result[name]["rows"], np.array(result["base"], np.float64)
-    process = {key: np.array([row["process"][key] for row in rows]) for key in ("value", "low", "high", "sure")}
-    answer = {key: np.array([row["answer"][key] for row in rows]) for key in ("value", "label", "sure")}
+    proposal, logp = result["proposals"][name], np.array(result["base"], np.float64)
+    process, answer = (
+        {key: np.array([dict(row)[key] for row in rows]) for key in SupportEstimate.__annotations__}
+        for rows in (proposal["process"], proposal["answer"])
+    )
     p, value = np.exp(logp), process["value"].astype(np.float64)
     seen = value > 0
     error = np.where(seen, np.abs(np.log10(np.where(seen, value, 1.0)) - logp / np.log(10)), 99.0)
@@ -154,11 +198,11 @@ def worlds_columns(result: Result, name: str) -> dict[str, Any]:
         "rare": p < SCARCE, "tiny": (p < SCARCE) & (p >= 1e-8), "new": new, "false_new": new & (p > RESOLUTION),
         "junk": (p < TINY) & answer["sure"].astype(bool),
         "unseen": answer["value"].astype(np.float64) < np.exp(result["routes"]) / 2,
-        "solved": np.exp(result[name]["rl"]) >= SOLVED, "amplified": answer["label"].astype(str) == "amplified",
+        "solved": np.exp(proposal["rl"]) >= SOLVED, "amplified": answer["label"].astype(str) == "amplified",
     }  # fmt: skip
 
 
-def decade_errors(worlds: Sequence[dict[str, Any]], decade: int) -> str:
+def decade_errors(worlds: Sequence[Columns], decade: int) -> str:
     """Return median |log10 error| of the sure estimates with exact P in a decade and how many they are."""
     at = [t["error"][t["sure"] & (t["p"] >= 10.0**decade) & (t["p"] < 10.0 ** (decade + 1))] for t in worlds]
     errors = np.concatenate(at)

@@ -17,20 +17,24 @@ from goldpanner.policies.local import LocalPolicy
 from goldpanner.studies.decide import Effect
 from goldpanner.studies.lab import Lab
 from goldpanner.studies.statistics import auc, bootstrap, spearman
-from goldpanner.studies.study import Finding, Plot, Result, Study
+from goldpanner.studies.study import Finding, Plot, Study
 from goldpanner.tasks import World
 from goldpanner.types import Estimate, Problem
 
 TRAINED = ("world/d1", "world/d2")
 SPECTRA = ("gap", "no-gap")
 LOG_SOLVED, LOG_SCARCE, HARD = np.log(SOLVED), np.log(SCARCE), np.log(1e-3)
+Columns = Mapping[str, Sequence[float]]
+"""`own`, `after`, `weakest`, `stated` -> a number for every problem."""
+Result = Mapping[str, Columns]
+"""By spectrum."""
 Fact = tuple[str, str]
 """(relation, letter it is applied to)."""
 
 
 def _measure(lab: Lab) -> Result:
     """Return, for every held-out problem, its log P before and after RL and the log P of its weakest fact."""
-    results: Result = {}
+    results: dict[str, Columns] = {}
     for spectrum in SPECTRA:
         world = lab.world(gap=spectrum == "gap")
         base = lab.base(world)
@@ -77,20 +81,20 @@ def weakest(certain: Mapping[Fact, float], problem: Problem) -> float:
 def _judge(results: Sequence[Result]) -> Finding:
     """Score both forecasts on the same problems; every world gives one estimate of each effect."""
 
-    def solved(r: Result) -> Any:
+    def solved(r: Columns) -> Any:
         return np.asarray(r["after"]) > LOG_SOLVED
 
-    def foretold(r: Result) -> Estimate:
+    def forecast(r: Columns) -> Estimate:
         return bootstrap(auc, r["weakest"], solved(r), key="weakest")
 
-    def difference(r: Result) -> Estimate:
+    def difference(r: Columns) -> Estimate:
         return bootstrap(lambda w, o, y: auc(w, y) - auc(o, y), r["weakest"], r["own"], solved(r), key="difference")
 
-    def among_hard(r: Result, name: str) -> float:
+    def among_hard(r: Columns, name: str) -> float:
         hard = np.asarray(r["own"]) < HARD
         return auc(np.asarray(r[name])[hard], solved(r)[hard])
 
-    def rare(r: Result) -> Estimate:
+    def rare(r: Columns) -> Estimate:
         hard = solved(r)[np.asarray(r["own"]) < LOG_SCARCE]
         if not len(hard):
             return Estimate.undefined("no problem is so rare")
@@ -98,10 +102,10 @@ def _judge(results: Sequence[Result]) -> Finding:
         return Estimate(float(hard.mean()), float(low), float(high), 0.95, "clopper-pearson", len(hard))
 
     at = {s: [r[s] for r in results] for s in SPECTRA}
-    weak = {s: [foretold(r) for r in at[s]] for s in SPECTRA}
+    weak = {s: [forecast(r) for r in at[s]] for s in SPECTRA}
     better = {s: [difference(r) for r in at[s]] for s in SPECTRA}
     lifted = {s: [rare(r) for r in at[s]] for s in SPECTRA}
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     for spectrum in SPECTRA:
         name, worlds = spectrum.replace("-", "_"), at[spectrum]
         values |= {

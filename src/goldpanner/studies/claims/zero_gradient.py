@@ -9,8 +9,8 @@ Take-off under SGD jumps from one group with a right answer to the next: the gro
 where it is, so their number is geometric. Adam's momentum moves on in them: it is run step by step.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from goldpanner import rng
 from goldpanner.studies.decide import Effect
 from goldpanner.studies.lab import Lab
 from goldpanner.studies.statistics import bootstrap, computed
-from goldpanner.studies.study import Finding, Plot, Result, Study
+from goldpanner.studies.study import Finding, Plot, Study
 from goldpanner.train import grpo
 from goldpanner.train.objective import Totals, reduce_loss
 from goldpanner.types import Estimate, FloatArray
@@ -33,6 +33,24 @@ GRID = (0.5, 0.3, 0.1, 0.03, 0.01, 1e-3, 1e-4, 1e-5, 1e-6, 1e-8, 1e-10, 1e-12)
 SAMPLED = (0.5, 0.1, 0.01, 0.001)
 STARTS, FITTED, TINY = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6), (1e-2, 1e-3, 1e-4, 1e-5, 1e-6), (1e-4, 1e-5, 1e-6)
 ADAM_STARTS = (1e-1, 1e-2, 1e-3)
+
+
+class CellResult(TypedDict):
+    """What one variant at one group size gave."""
+
+    zero: float
+    """Largest gradient where nothing was right."""
+    expected: list[float]
+    """Expected gradient at each P of `GRID`."""
+    ratio: dict[str, list[float]]
+    """P -> sampled over expected gradient, block by block."""
+    sgd: dict[str, list[float]]
+    """Start -> steps of every run to P = 1/2."""
+    adam: dict[str, list[float | None]]
+    """The same by Adam; None where a run did not arrive."""
+
+
+Result = dict[str, CellResult]  # by cell
 Effects = dict[str, list[Estimate]]  # by cell, one per world
 BLOCKS, SUCCESSES, RUNS, ADAM_RUNS, ADAM_LIMIT = 50, 400, 400, 200, 5_000
 SGD_RATE, ADAM_RATE, TRUNCATED = 0.5, 0.05, 0.01  # P in the softmax of what the truncated sampler never draws
@@ -121,7 +139,8 @@ def order(gradients: Sequence[float]) -> float:
 
 def runs(result: Result, cell: str, how: str, starts: Sequence[float]) -> list[FloatArray]:
     """Return the steps of every run from each start; infinite where a run did not arrive."""
-    return [np.array([np.inf if t is None else t for t in result[cell][how][str(p)]]) for p in starts]
+    steps: Mapping[str, Sequence[float | None]] = result[cell]["adam"] if how == "adam" else result[cell]["sgd"]
+    return [np.array([np.inf if t is None else t for t in steps[str(p)]]) for p in starts]
 
 
 def medians(steps: Sequence[FloatArray]) -> FloatArray:
@@ -182,8 +201,7 @@ def _judge(results: Sequence[Result]) -> Finding:
 
 def _plots(results: Sequence[Result]) -> list[Plot]:
     """Return the exact gradients (the same in every world) with the sampled ones, and the median steps to P = 1/2."""
-    gradients: list[dict[str, Any]] = []
-    steps: list[dict[str, Any]] = []
+    gradients, steps = list[dict[str, object]](), list[dict[str, object]]()
     for cell, (name, size) in CELLS.items():
         panel, push = {"panel": f"G = {size}"}, dict(zip(GRID, results[0][cell]["expected"]))
         gradients += [{"x": p, "y": y, "series": name, **panel} for p, y in sorted(push.items()) if y > 0]
