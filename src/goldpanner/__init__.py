@@ -42,6 +42,7 @@ _HOMES = {
     "Goal": "sampling.goal",
     "load_counts": "sources",
     "compare": "instrument",
+    "compare_series": "instrument",
     "Comparison": "measure.compare",
     "profile": "instrument",
     "plan": "measure.plan",
@@ -74,6 +75,7 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:  # for type checkers and editors: the same names, imported plainly
     from goldpanner.errors import GoldpannerError, InputError, StoreError
+    from goldpanner.instrument import compare_series
     from goldpanner.instrument import compare_sources as compare
     from goldpanner.instrument import profile_source as profile
     from goldpanner.interop import read as read_log

@@ -1,6 +1,6 @@
 """The instrument on what is known of counts: `gp.compare` and `gp.profile`, which refuse what these cannot say."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from goldpanner.measure.compare import Comparison, compare, with_origins
 from goldpanner.measure.corrections import VerifierErrors, support_refusal
 from goldpanner.measure.curves import align
 from goldpanner.measure.profile import Profile, profile
+from goldpanner.measure.series import Series, series
 from goldpanner.measure.statements import MARGIN
 from goldpanner.measure.thresholds import WITHIN
 from goldpanner.sources import Source, load_counts
@@ -72,6 +73,48 @@ def compare_sources(
     if refused is not None and not allow_truncated_sampling:
         return comparison
     return _with_origins(comparison, before, after, rl_rollouts)
+
+
+def compare_series(
+    base: Counts | Path | str,
+    models: Mapping[str, Sequence[Counts | Path | str]],
+    *,
+    store: Path | str | None = None,
+    group: int = 16,
+    level: float = 0.95,
+    fdr: float = 0.05,
+    margin: float = MARGIN,
+    within: int = WITHIN,
+    as_run: bool = False,
+) -> Series:
+    """Compare several models with one base: checkpoints of a run, seeds of one recipe.
+
+        print(gp.compare_series("base.jsonl", {"sft": ["sft.jsonl"], "rl": ["rl-0.jsonl", "rl-1.jsonl"]}).summary)
+
+    Args:
+        base: the model before: counts, plain or from `load_counts`, or a word that `load_counts` takes.
+        models: by name the counts of a model, several of them for seeds of one recipe.
+        store: folder of the store that holds the policies that words name.
+        group: G, the size of the groups that RL would draw, at least 2.
+        level: coverage of all intervals of the differences together.
+        fdr: false discovery rate of problems that rose or fell, stage by stage.
+        margin: difference of pass@k that matters.
+        within: R, the tries within which the base must reach a model's pass@K for the gain to be a sharpening.
+        as_run: compare systems as they were run, although they were sampled or asked differently.
+
+    Returns:
+        The base and every stage.
+
+    Raises:
+        InputError: two were not sampled, judged or asked alike, or hold different problems.
+    """
+    before = _source(base, store, "base")
+    sources = {name: [_source(seed, store, name) for seed in seeds] for name, seeds in models.items()}
+    reasons = [same_conditions(before, seed, as_run) for seeds in sources.values() for seed in seeds]
+    refused = next(filter(None, reasons), None)
+    return series(
+        (before.name, before), sources, group=group, level=level, fdr=fdr, margin=margin, within=within, refused=refused
+    )
 
 
 def profile_source(

@@ -22,7 +22,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):  # an id in letters that the terminal lacks is shown escaped
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    if sys.argv[1:2] in (["measure"], ["compare"], ["plan"]):
+    if sys.argv[1:2] in (["measure"], ["compare"], ["plan"], ["power"]):
         # before numpy is loaded: matrices are small here, and on a busy machine BLAS threads wait for one another
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if sys.argv[1:2] == ["run"]:

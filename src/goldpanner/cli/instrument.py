@@ -1,6 +1,7 @@
 """`measure`, `compare` and `plan`: from counts to a verdict. Works without torch."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -51,6 +52,21 @@ class AuditOptions(OptionGroup):
                 raise InputError(f"{option} is {text!r}; write errors/audited, e.g. 3/200")
             numbers += [int(errors), int(audited)]
         return VerifierErrors(*numbers)
+
+
+def seeds_by_name(words: Sequence[str]) -> dict[str, list[str]]:
+    """Return the models of a command line by name: `a.jsonl`, or `rl=a,b,c` for seeds of one recipe."""
+    models: dict[str, list[str]] = {}
+    for word in words:
+        name, equals, seeds = word.partition("=")
+        several = bool(equals) and not Path(word).exists()
+        name = name if several else word
+        if name in models:
+            raise InputError(f"{name!r} is named twice; give each model once, seeds of one recipe as NAME=A,B,C")
+        models[name] = [seed for seed in seeds.split(",") if seed] if several else [word]
+        if not models[name]:
+            raise InputError(f"{word!r} names no counts; write NAME=A,B,C")
+    return models
 
 
 def whole_numbers(text: str, option: str) -> list[int]:
@@ -114,12 +130,16 @@ def measure_command(
 @cli_command("compare", MEASURE)
 def compare_command(
     base: Annotated[str, typer.Argument(help=f"The model before RL: {COUNTS}.")],
-    rl: Annotated[str, typer.Argument(help="The model after RL, on the same problems.")],
+    rl: Annotated[
+        list[str],
+        typer.Argument(help="The model after RL, on the same problems; or several, seeds of one recipe as rl=A,B,C."),
+    ],
     k: Ks = "",
     level: Level = 0.95,
     within: Annotated[
         int, typer.Option(help="R: tries within which the base must reach RL's pass@K for a sharpening.", min=1)
     ] = 1024,
+    group: Annotated[int, typer.Option(help="Group size of RL, where several models are compared.", min=2)] = 16,
     fdr: Annotated[float, typer.Option(help="False discovery rate of problems that rose or fell.")] = 0.05,
     answer_space: AnswerSpace = None,
     rl_rollouts: Annotated[
@@ -141,7 +161,7 @@ def compare_command(
     html: Page = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare two models, before and after RL.
+    """Compare a model with others that came of it.
 
     Who is better at one try and at K tries, how many tries the base needs for RL's result, and which problems changed.
 
@@ -153,7 +173,24 @@ def compare_command(
     from goldpanner.measure.passk import default_ks
 
     conditions = parse_conditions(fail_on) if fail_on else []
-    before, after = (selection.load(what, log) for what in (base, rl))
+    before = selection.load(base, log)
+    models = {name: [selection.load(seed, log) for seed in seeds] for name, seeds in seeds_by_name(rl).items()}
+    if len(models) > 1 or any(len(seeds) > 1 for seeds in models.values()):
+        if conditions or markdown:
+            raise InputError("--fail-on and --markdown are about two models; compare the base with one of them")
+        from goldpanner.instrument import compare_series
+
+        several = compare_series(before, models, group=group, level=level, fdr=fdr, within=within, as_run=as_run)
+        if as_json:
+            typer.echo(json.dumps(several.to_json(), allow_nan=False))
+        else:
+            tables.print_series(several)
+        if html is not None:
+            from goldpanner.report.pages.series import series_page
+
+            typer.echo(str(series_page(several, html, before.text_of)), err=True)
+        return
+    ((after,),) = models.values()
     further = whole_numbers(k, "--k")
     smallest = int(min(before.n.min(), after.n.min()))
     ks = np.union1d(default_ks(max(smallest, 1)), further).astype(np.int64) if further else None
@@ -184,6 +221,48 @@ def compare_command(
         typer.echo(str(html), err=True)
     if ruling is not None and ruling.exit_code:
         raise typer.Exit(ruling.exit_code)
+
+
+@cli_command("power", MEASURE)
+def power_command(
+    pilot: Annotated[str | None, typer.Argument(help=f"A pilot: {COUNTS}; without one, --shape.")] = None,
+    shape: Annotated[str, typer.Option(help="P(correct) of the problems: all:0.25, beta:0.5,1 or uniform.")] = "",
+    size: Annotated[float, typer.Option(help="Change of pass@k to show, e.g. 0.05 or -0.05.")] = 0.05,
+    k: Annotated[str, typer.Option("--k", help="Tries, separated by commas.")] = "1,8,64",
+    samples: Annotated[str, typer.Option("--samples", help="Samples a problem, separated by commas.")] = "",
+    problems: Annotated[int | None, typer.Option(help="Problems at hand: print what they can show.", min=2)] = None,
+    chance: Annotated[float, typer.Option(help="Chance that the change is shown.")] = 0.8,
+    level: Level = 0.95,
+    *,
+    selection: StoreSelection,
+    log: LogOptions,
+    as_json: AsJson = False,
+) -> None:
+    """Plan how many problems and samples to measure.
+
+    Problems that show a change of pass@k by --size; with --problems, the smallest change that they show.
+
+    Example: goldpanner power --shape beta:0.5,1 --size 0.05 --k 1,64
+    """
+    from goldpanner.cli import tables
+    from goldpanner.measure import power
+
+    if (pilot is None) == (not shape):
+        raise InputError("give a pilot's counts or --shape, one of the two; for example --shape beta:0.5,1")
+    population = power.population_of(shape) if pilot is None else power.population_from(selection.load(pilot, log))
+    ks, each = whole_numbers(k, "--k"), whole_numbers(samples, "--samples")
+    if problems is None:
+        needs = power.required(population, size, ks, each, chance, level)
+        if as_json:
+            typer.echo(json.dumps([need.to_json() for need in needs], allow_nan=False))
+        else:
+            tables.print_required(needs, population.name, chance)
+        return
+    seen = {n: power.sensitivity(population, problems, n, ks, chance, level) for n in each or [max(ks)]}
+    if as_json:
+        typer.echo(json.dumps({n: [row.to_json() for row in rows] for n, rows in seen.items()}, allow_nan=False))
+    else:
+        tables.print_sensitivity(seen, problems, population.name, chance)
 
 
 @cli_command("plan", MEASURE)

@@ -1,6 +1,6 @@
 """`measure`, `compare` and `plan` as text: the same numbers as their JSON, fewer of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,9 @@ from rich.text import Text
 from goldpanner.cli.display import console
 from goldpanner.measure.compare import Comparison
 from goldpanner.measure.plan import ASSIGNMENTS, Assignment, Plan
+from goldpanner.measure.power import Requirement, Sensitivity
 from goldpanner.measure.profile import Profile
+from goldpanner.measure.series import Series
 from goldpanner.sources import Source
 from goldpanner.types import Counts, Estimate
 
@@ -152,8 +154,55 @@ def _moved_table(found: Comparison, base: Source, rl: Source, name: str, places:
     for i in places[:MOVED]:
         counts = (f"{x.c[i]}/{x.judged[i]}" for x in (changes.base, changes.rl))
         text = base.text_of(changes.ids[i]) or rl.text_of(changes.ids[i])
+        text = "" if text == changes.ids[i] else text
         table.add_row(Text(_line(changes.ids[i])), *counts, Text(_line(text)[:60], overflow="ellipsis", no_wrap=True))
     return table
+
+
+def print_series(found: Series) -> None:
+    """Print every model against the base, then where RL would start best."""
+    console.print(found.summary, highlight=False, markup=False)
+    last = found.stages[0].at_k_tries.k
+    columns = ("model", "pass@1", f"pass@{last}", "rose", "fell", "lost", "covered", f"mixed at G = {found.group}")
+    table = _table(f"against {_line(found.base.name)}, {found.level:.0%} for all together", *columns)
+    for stage in (found.base, *found.stages):
+        lost = stage.changes.count("lost", established=True)
+        counts = [str(int(stage.changes.rose.sum())), str(int(stage.changes.fell.sum())), str(lost)]
+        ends = [str(each.rl) for each in (stage.at_one_try, stage.at_k_tries)]
+        table.add_row(Text(_line(stage.name)), *ends, *counts, _percent(stage.covered), str(stage.mixed))
+    console.print(table)
+    for stage in found.stages:
+        for k, (deviation, low, high) in sorted(stage.spread.items()):
+            console.print(
+                f"between the {len(stage.seeds)} seeds of {_line(stage.name)}: pass@{k} {low:.3f} to {high:.3f}, "
+                f"standard deviation {deviation:.3f}",
+                highlight=False, markup=False,
+            )  # fmt: skip
+
+
+def _percent(x: float) -> str:
+    return "-" if np.isnan(x) else f"{x:.0%}"
+
+
+def print_required(needs: Sequence[Requirement], population: str, chance: float) -> None:
+    """Print how many problems show a change."""
+    title = f"problems that show a change of pass@k with a chance of {chance:.0%} ({population})"
+    table = _table(title, "k", "samples", "change", "problems")
+    for need in needs:
+        problems = "no such change" if need.problems is None else f"{need.problems:,}"
+        table.add_row(f"{need.k:,}", f"{need.samples:,}", f"{need.size:+.3f}", problems)
+    console.print(table)
+
+
+def print_sensitivity(seen: Mapping[int, Sequence[Sensitivity]], problems: int, population: str, chance: float) -> None:
+    """Print the smallest change that given problems show."""
+    title = f"smallest change that {problems:,} problems show with a chance of {chance:.0%} ({population})"
+    table = _table(title, "k", "samples", "rise", "fall")
+    for n, rows in seen.items():
+        for row in rows:
+            ends = ("none" if x is None else f"{x:.3f}" for x in (row.rise, row.fall))
+            table.add_row(f"{row.k:,}", f"{n:,}", *ends)
+    console.print(table)
 
 
 def print_plan(found: Plan, name: str) -> None:

@@ -1,4 +1,6 @@
-"""Charts of two models on the same problems: the difference of pass@k with its band, and P against P."""
+"""Charts of models on the same problems: the difference of pass@k with its band, P against P, P over several."""
+
+from collections.abc import Sequence
 
 import altair as alt
 import numpy as np
@@ -7,6 +9,7 @@ from goldpanner.measure.changes import Changes
 from goldpanner.measure.passk import Band
 from goldpanner.report.chart_style import INK, MUTED, RULE, Chart, finish, inline, y_axis
 from goldpanner.report.charts import k_axis
+from goldpanner.types import Counts
 
 ROSE, FELL, STAYED = "#009e73", "#d55e00", "#9aa2aa"
 DOTS = 20_000
@@ -74,7 +77,11 @@ def change_chart(changes: Changes, title: str, description: str, height: int = 3
     ]  # fmt: skip
     scale = alt.Scale(domain=[0, 1], nice=False)
     ticks = [0, 0.25, 0.5, 0.75, 1]
-    x = alt.X("base:Q", scale=scale, axis=alt.Axis(title="P(correct) of the base, c/n", values=ticks, gridColor=RULE))
+    x = alt.X(
+        "base:Q",
+        scale=scale,
+        axis=alt.Axis(title="P(correct) of the base, c/n", values=ticks, format=".2f", gridColor=RULE),
+    )
     y = alt.Y("RL:Q", scale=scale, axis=y_axis("P(correct) of RL, c/n", ticks, format=".2f"))
     color = alt.Color("change:N", scale=alt.Scale(domain=list(names), range=[STAYED, ROSE, FELL]), legend=None)
     shape = alt.Shape(
@@ -91,3 +98,36 @@ def change_chart(changes: Changes, title: str, description: str, height: int = 3
         .encode(x=x, y=y, color=color, shape=shape, size=size, tooltip=tip),
     ]
     return finish(alt.layer(*layers), title, description, height)
+
+
+ROWS = 400
+"""Problems that a heat map shows; of more, evenly spaced ones."""
+
+
+def heat_map(models: Sequence[tuple[str, Counts]], title: str, description: str) -> Chart:
+    """Return c/n of every problem (a row) under every model (a column).
+
+    Args:
+        models: names and counts, of the same problems in the same order; the first one orders the rows.
+        title: heading.
+        description: the same in words, for readers who cannot see it.
+
+    Returns:
+        A chart as wide as its place.
+    """
+    rates = np.array([np.where(x.judged > 0, x.c / np.maximum(x.judged, 1), np.nan) for _, x in models])
+    order = np.lexsort((rates[-1], rates[0]))
+    order = order[np.unique(np.linspace(0, len(order) - 1, min(ROWS, len(order))).astype(int))]
+    cells = [
+        {"model": name, "row": row, "problem": str(counts.ids[i])[:80], "P": rates[column, i],
+         "counts": f"{counts.c[i]}/{counts.judged[i]}"}
+        for column, (name, counts) in enumerate(models)
+        for row, i in enumerate(order.tolist())
+    ]  # fmt: skip
+    names = [name for name, _ in models]
+    x = alt.X("model:N", sort=names, axis=alt.Axis(title=None, labelAngle=0, orient="top"))
+    y = alt.Y("row:O", axis=None)
+    color = alt.Color("P:Q", scale=alt.Scale(domain=[0, 1], range=["#f4f5f6", "#08306b"]), legend=None)
+    tip = [alt.Tooltip("problem:N"), alt.Tooltip("model:N"), alt.Tooltip("counts:N")]
+    chart = alt.Chart(inline(cells)).mark_rect().encode(x=x, y=y, color=color, tooltip=tip)
+    return finish(chart, title, description, max(120, min(3 * len(order), 700)))

@@ -147,7 +147,7 @@ def _moved(found: Comparison, text_of: Callable[[str], str]) -> list[PageTable]:
                 *(f"{x.c[i]} / {x.judged[i]}" for x in (changes.base, changes.rl)),
                 f"{changes.shift[i]:+.2f}",
                 f"{changes.shift_q[i]:.2g}",
-                text_of(changes.ids[i])[:300],
+                ("" if (text := text_of(changes.ids[i])) == changes.ids[i] else text)[:300],
             ]
             for i in places[:LISTED]
         ]
