@@ -10,7 +10,18 @@ import numpy as np
 import typer
 
 from goldpanner.cli.app import MEASURE, OptionGroup, cli_command
-from goldpanner.cli.options import AllowTruncated, AsJson, GroupSize, Ks, Level, LogOptions, Page, StoreSelection
+from goldpanner.cli.options import (
+    GROUP,
+    PROBLEMS,
+    AllowTruncated,
+    AsJson,
+    GroupSize,
+    Ks,
+    Level,
+    LogOptions,
+    Page,
+    StoreSelection,
+)
 from goldpanner.errors import InputError
 
 if TYPE_CHECKING:
@@ -139,7 +150,7 @@ def compare_command(
     within: Annotated[
         int, typer.Option(help="R: tries within which the base must reach RL's pass@K for a sharpening.", min=1)
     ] = 1024,
-    group: Annotated[int, typer.Option(help="Group size of RL, where several models are compared.", min=2)] = 16,
+    group: Annotated[int, GROUP] = 16,
     fdr: Annotated[float, typer.Option(help="False discovery rate of problems that rose or fell.")] = 0.05,
     answer_space: AnswerSpace = None,
     rl_rollouts: Annotated[
@@ -228,9 +239,9 @@ def power_command(
     pilot: Annotated[str | None, typer.Argument(help=f"A pilot: {COUNTS}; without one, --shape.")] = None,
     shape: Annotated[str, typer.Option(help="P(correct) of the problems: all:0.25, beta:0.5,1 or uniform.")] = "",
     size: Annotated[float, typer.Option(help="Change of pass@k to show, e.g. 0.05 or -0.05.")] = 0.05,
-    k: Annotated[str, typer.Option("--k", help="Tries, separated by commas.")] = "1,8,64",
+    tries: Annotated[str, typer.Option("--tries", metavar="K,K", help="Numbers of tries.")] = "1,8,64",
     samples: Annotated[str, typer.Option("--samples", help="Samples a problem, separated by commas.")] = "",
-    problems: Annotated[int | None, typer.Option(help="Problems at hand: print what they can show.", min=2)] = None,
+    problems: Annotated[int | None, PROBLEMS] = None,
     chance: Annotated[float, typer.Option(help="Chance that the change is shown.")] = 0.8,
     level: Level = 0.95,
     *,
@@ -238,11 +249,11 @@ def power_command(
     log: LogOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Plan how many problems and samples to measure.
+    """Plan how many problems to measure.
 
     Problems that show a change of pass@k by --size; with --problems, the smallest change that they show.
 
-    Example: goldpanner power --shape beta:0.5,1 --size 0.05 --k 1,64
+    Example: goldpanner power --shape beta:0.5,1 --size 0.05 --tries 1,64
     """
     from goldpanner.cli import tables
     from goldpanner.measure import power
@@ -250,7 +261,7 @@ def power_command(
     if (pilot is None) == (not shape):
         raise InputError("give a pilot's counts or --shape, one of the two; for example --shape beta:0.5,1")
     population = power.population_of(shape) if pilot is None else power.population_from(selection.load(pilot, log))
-    ks, each = whole_numbers(k, "--k"), whole_numbers(samples, "--samples")
+    ks, each = whole_numbers(tries, "--tries"), whole_numbers(samples, "--samples")
     if problems is None:
         needs = power.required(population, size, ks, each, chance, level)
         if as_json:
