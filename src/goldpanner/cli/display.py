@@ -162,8 +162,8 @@ def stage_table(
         name = task if task in trained else f"{task}*"
         for i, stage in enumerate(stages):
             cell, row = cells[stage][task], []
-            for sampled, known in ((cell.pass_at_1, cell.exact_at_1), (cell.pass_at_k, cell.exact_at_k)):
-                row += [_interval(sampled)] + ([f"{known:.3f}"] if known is not None else [])
+            for sampled, exact_value in ((cell.pass_at_1, cell.exact_at_1), (cell.pass_at_k, cell.exact_at_k)):
+                row += [_interval(sampled)] + ([] if exact_value is None else [f"{exact_value:.3f}"])
             table.add_row(name if i == 0 else "", stage, *row, end_section=i == len(stages) - 1)
     return table
 

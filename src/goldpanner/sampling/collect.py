@@ -308,8 +308,8 @@ def _probe(
     result = policy.probe(problems[0], params)
     record_id = f"{policy.id}-{params.hash}-{time.time_ns():x}"
     overridden = bool(result.faults) and policy.override
-    known = {"id": record_id, "policy": policy.id, "params": params.hash, "overridden": overridden}
-    store.put(ProbeRecord.model_validate({**result.to_json(), **known}))
+    identity = {"id": record_id, "policy": policy.id, "params": params.hash, "overridden": overridden}
+    store.put(ProbeRecord.model_validate({**result.to_json(), **identity}))
     notify(replace(work, message="\n".join(result.lines())))
     return record_id
 

@@ -7,7 +7,8 @@ A store is a folder. Nothing runs beside it, and every file in it is written onc
     truth/*.parquet      exact log P(correct) of problems under policies
     scores/*.parquet     log P of samples under policies that did not draw them
     problems/*.jsonl     batches of problems
-    records/KIND/*.json  small JSON records of runs, policies and sampling params (the only files ever replaced)
+    records/*/*.json     records of runs, policies, params, studies, one folder a class of `schema` and `findings`, each
+                         with its version (the only files ever replaced)
     damaged/             what `check` found unreadable and set aside
 
 Several processes may append at once. A key that is stored twice counts once: the row of the part whose name sorts

@@ -1,4 +1,4 @@
-"""Small things as JSON: records of runs, policies and params, and batches of problems."""
+"""Small things as JSON: records, each read and checked by its class, and batches of problems."""
 
 import hashlib
 import json
@@ -94,11 +94,11 @@ def load_record(path: Path, kind: type[R]) -> R:
     Raises StoreError naming the file and the field of a damaged one, RecordVersionError for another version.
     """
     content = read_record(path)
-    version, known = content.get("version"), kind.model_fields["version"].default
-    if version is not None and version != known:
+    version, current = content.get("version"), kind.model_fields["version"].default
+    if version is not None and version != current:
         raise RecordVersionError(
-            f"record {path} is a {kind.__name__} of version {version!r}, and this build reads version {known}; read it "
-            "with the goldpanner that wrote it"
+            f"record {path} is a {kind.__name__} of version {version!r}, and this build reads version {current}; "
+            "read it with the goldpanner that wrote it"
         )
     try:
         if version is None:

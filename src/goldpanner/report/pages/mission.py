@@ -133,9 +133,9 @@ def _places(
     for row in evidence:
         if row.word:
             finding = findings[row.study]
-            kept = finding.predictions[row.prediction]
-            borne, contradicted = (kept.yes, kept.no) if row.side == "supports" else (kept.no, kept.yes)
-            for place, names in zip(PLACES, (borne, contradicted, kept.mixed, kept.open), strict=True):
+            prediction = finding.predictions[row.prediction]
+            sides = (prediction.yes, prediction.no) if row.side == "supports" else (prediction.no, prediction.yes)
+            for place, names in zip(PLACES, (*sides, prediction.mixed, prediction.open), strict=True):
                 by_place[place].setdefault(row.study, []).extend(study.condition(finding, n, language) for n in names)
     for place, studies in by_place.items():
         rows = [
