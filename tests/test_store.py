@@ -472,7 +472,7 @@ def test_problems_are_stored_once_and_come_back_equal(store):
 
 
 def test_records_are_replaced_whole_under_any_id(store):
-    ids = ["plain", "Plain", "a/b: é'\"", "", "..", "x" * 500]
+    ids = ["plain", "Plain", "a/b: é'\"", "", "..", "x" * 500, "\ud800"]
     for record_id in ids:
         store.put(run_record(record_id, seconds=1.5, config={"none": None}))
     store.put(run_record("plain", stage="grpo"))

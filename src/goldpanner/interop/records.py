@@ -260,7 +260,13 @@ def stated_params(settings: Mapping[str, object]) -> Params:
     if "stop" in fields:
         stop = fields["stop"]
         fields["stop"] = (stop,) if isinstance(stop, str) else tuple(map(str, stop))
-    for name, kind in (("temperature", float), ("top_p", float), ("top_k", int), ("max_tokens", int)):
+    for name, kind in (
+        ("temperature", float),
+        ("top_p", float),
+        ("top_k", int),
+        ("max_tokens", int),
+        ("template", str),
+    ):
         if name in fields:
             try:
                 fields[name] = kind(fields[name])
