@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypedDict
+from typing import TYPE_CHECKING, Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -13,19 +13,10 @@ from goldpanner.report.ui_text import words
 
 if TYPE_CHECKING:
     from goldpanner.progress import Event
-    from goldpanner.store.findings import FindingRecord, MissionRecord, Word
+    from goldpanner.store.findings import FindingRecord, MissionRecord, StudyLine, Word
 
 STYLES = {"held": "green", "false": "red", "conditional": "yellow", "undecided": "dim", None: "dim"}
 VERDICTS: tuple["Word", ...] = ("held", "false", "conditional", "undecided")
-
-
-class StudyStatus(TypedDict):
-    """A study, and what became of it in a folder."""
-
-    name: str
-    title: str
-    verdict: "Word | None"
-    worlds: Sequence[int]
 
 
 class StudyBars:
@@ -113,12 +104,12 @@ def outcome(
                   highlight=False, soft_wrap=True)  # fmt: skip
 
 
-def print_studies(rows: Sequence[StudyStatus], folder: Path, language: str) -> None:
+def print_studies(rows: "Sequence[StudyLine]", folder: Path, language: str) -> None:
     """Print every study's name and title, and the verdict of those that are done in `folder`."""
     word = words(language)
     table = _table(word["study"], "", word["verdict"])
     for row in rows:
-        table.add_row(row["name"], row["title"], _verdict(row["verdict"], word))
+        table.add_row(row.name, row.title.of(language), _verdict(row.word, word))
     console.print(table)
     console.print(f"\n{folder}", highlight=False, soft_wrap=True)
 

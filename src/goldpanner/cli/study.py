@@ -98,20 +98,20 @@ def _list(folder: Path, lang: str, as_json: bool) -> None:
     from goldpanner.cli import display_study
     from goldpanner.store import Store
     from goldpanner.store.findings import FindingRecord
-    from goldpanner.studies import claims
-    from goldpanner.studies.study import read_text
+    from goldpanner.studies.mission import study_lines
 
     findings = Store(folder / "store").records(FindingRecord) if (folder / "store").is_dir() else {}
-    rows: list[display_study.StudyStatus] = [
+    lines = study_lines(findings)
+    if not as_json:
+        display_study.print_studies(lines, folder, lang)
+        return
+    rows = [
         {
-            "name": name,
-            "title": read_text(name).title.of(lang),
-            "verdict": findings[name].word if name in findings else None,
-            "worlds": findings[name].worlds if name in findings else (),
+            "name": line.name,
+            "title": line.title.of(lang),
+            "verdict": line.word,
+            "worlds": findings[line.name].worlds if line.name in findings else (),
         }
-        for name in claims.NAMES
+        for line in lines
     ]
-    if as_json:
-        typer.echo(json.dumps({"folder": str(folder), "studies": rows}, ensure_ascii=False))
-    else:
-        display_study.print_studies(rows, folder, lang)
+    typer.echo(json.dumps({"folder": str(folder), "studies": rows}, ensure_ascii=False))

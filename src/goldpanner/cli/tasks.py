@@ -3,7 +3,6 @@
 import json
 import time
 from pathlib import Path
-from textwrap import wrap
 from typing import Annotated
 
 import typer
@@ -30,7 +29,15 @@ def tasks_command(
     from goldpanner.tasks import catalog
 
     if task is None:
-        typer.echo(_as_json() if as_json else _listed())
+        if not as_json:
+            typer.echo("\n".join(catalog.listing()))
+            typer.echo("next: goldpanner tasks world/d3 --problems 5 shows problems of one")
+            return
+        groups = {
+            group: [{"family": f.name, "about": f.about, "needs": f.needs, "tasks": f.ids} for f in families]
+            for group, families in catalog.groups().items()
+        }
+        typer.echo(json.dumps({"groups": groups}))
         return
     chosen = catalog.task(task, data.data, data.columns, config=settings.facts())
     rows = [
@@ -48,33 +55,6 @@ def tasks_command(
     for row in rows:
         worked = f"\n  worked: {row['worked']}" if row["worked"] else ""
         typer.echo(f"{row['prompt']}{worked}\n  answer: {row['answer']}\n")
-
-
-def _as_json() -> str:
-    from goldpanner.tasks.catalog import groups
-
-    return json.dumps(
-        {
-            "groups": {
-                group: [{"family": f.name, "about": f.about, "needs": f.needs, "tasks": f.ids} for f in families]
-                for group, families in groups().items()
-            }
-        }
-    )
-
-
-def _listed() -> str:
-    """Return every group with its families: the ids, what the problems are, and what is needed."""
-    from goldpanner.tasks.catalog import GROUPS, groups
-
-    lines = []
-    for group, families in groups().items():
-        lines.append(f"{group}: {GROUPS[group]}" if group in GROUPS else group)
-        for family in families:
-            needs = f" (needs {family.needs})" if family.needs else ""
-            lines.append(f"  {family.name}: {family.about}{needs}")
-            lines += [f"      {line}" for line in wrap(" ".join(family.ids), 96, break_on_hyphens=False)]
-    return "\n".join([*lines, "next: goldpanner tasks world/d3 --problems 5 shows problems of one"])
 
 
 @cli_command("get", SAMPLE)

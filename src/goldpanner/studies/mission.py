@@ -96,6 +96,11 @@ def judge_sentences(
     )
 
 
+def study_lines(findings: Mapping[str, FindingRecord]) -> tuple[StudyLine, ...]:
+    """Return a line for each study, with its verdict where there is a finding, in the order of the mission."""
+    return tuple(_summary(name, read_text(name), findings.get(name)) for name in claims.NAMES)
+
+
 def _bearing(study: str, text: StudyText, finding: FindingRecord | None) -> list[EvidenceRecord]:
     """Return a row for each pair of a prediction and a sentence it bears on; words are None where it was not run."""
     rows = []

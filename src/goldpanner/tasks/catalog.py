@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from textwrap import wrap
 from typing import Annotated
 
 from pydantic import Field
@@ -71,6 +72,18 @@ def groups() -> dict[str, list[Family]]:
     for family in FAMILIES.values():
         listed.setdefault(family.group, []).append(family)
     return listed
+
+
+def listing(width: int = 96) -> list[str]:
+    """Return lines that list every group with its families: what the problems are, what is needed, and the ids."""
+    lines = []
+    for group, families in groups().items():
+        lines.append(f"{group}: {GROUPS[group]}" if group in GROUPS else group)
+        for family in families:
+            needs = f" (needs {family.needs})" if family.needs else ""
+            lines.append(f"  {family.name}: {family.about}{needs}")
+            lines += [f"      {line}" for line in wrap(" ".join(family.ids), width, break_on_hyphens=False)]
+    return lines
 
 
 def task_names() -> tuple[str, ...]:
