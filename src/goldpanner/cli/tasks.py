@@ -30,7 +30,7 @@ def tasks_command(
 
     if task is None:
         if not as_json:
-            typer.echo("\n".join(catalog.listing()))
+            typer.echo("\n".join(catalog.catalog_lines()))
             typer.echo("next: goldpanner tasks world/d3 --problems 5 shows problems of one")
             return
         groups = {

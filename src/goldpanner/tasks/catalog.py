@@ -74,7 +74,7 @@ def groups() -> dict[str, list[Family]]:
     return listed
 
 
-def listing(width: int = 96) -> list[str]:
+def catalog_lines(width: int = 96) -> list[str]:
     """Return lines that list every group with its families: what the problems are, what is needed, and the ids."""
     lines = []
     for group, families in groups().items():
