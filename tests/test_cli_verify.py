@@ -54,7 +54,7 @@ def test_a_function_that_judges_nothing_is_told_with_its_reason(tmp_path: Path):
         "def leaves(prompts, **_):\n    sys.exit(3)\n"
         "def some(completions, **_):\n    return [1.0 if 'x' in text else None for text in completions]\n"
     )
-    for name, reason in (("bad", "ValueError: boom"), ("array", "it returned ndarray"), ("leaves", "SystemExit: 3")):
+    for name, reason in (("bad", "ValueError: boom"), ("array", "returned ndarray"), ("leaves", "SystemExit: 3")):
         told = call("verify-check", f"{code}:{name}", "--problems", 8, code=2)
         assert "judged none of" in told
         assert reason in told
@@ -94,7 +94,7 @@ def test_a_function_of_ones_own_and_a_corpus_of_ones_own(tmp_path: Path):
 
 def test_what_is_kept_corrects_what_is_measured(tmp_path: Path):
     drawn = ("--store", tmp_path, "-n", 16, "--problems", 12)
-    call("sample", "scripted:0.3", "arithmetic/add-2d2d", *drawn)
+    call("sample", "scripted:0.3", "arithmetic/add-2d2d", *drawn, "--no-rehearsal")
     missing = call("measure", "scripted:0.3", "--store", tmp_path, "--checked", code=2)
     assert "verify-check arithmetic/add-2d2d" in missing
     text = call("verify-check", "arithmetic/add-2d2d", "--store", tmp_path)
@@ -102,6 +102,9 @@ def test_what_is_kept_corrects_what_is_measured(tmp_path: Path):
     taken = json.loads(call("measure", "scripted:0.3", "--store", tmp_path, "--checked", "--json"))
     given = json.loads(call("measure", "scripted:0.3", "--store", tmp_path, *by_hand, "--json"))
     assert taken["verifier_corrected"]
+    call("sample", "scripted:0.3", "arithmetic/add-2d2d", "--store", tmp_path / "other", "-n", 4, "--problems", 12)
+    quick = json.loads(call("measure", "scripted:0.3", "--store", tmp_path / "other", "--checked", "--json"))
+    assert quick["verifier_corrected"], "the rehearsal before the sampling is kept, too"
     assert taken == given
 
 

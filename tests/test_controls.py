@@ -7,7 +7,8 @@ import torch
 from goldpanner.errors import InputError
 from goldpanner.tasks import ColumnAddition, World
 from goldpanner.train import grpo
-from goldpanner.train.rlvr import RLVRConfig, random_reward, select_reward
+from goldpanner.train.config import RLVRConfig
+from goldpanner.train.reward import random_reward, select_reward
 from goldpanner.types import Completion, Outcome, Problem
 from goldpanner.verify import ChainFormat
 from test_rlvr import Kept, base, mean_p, settings, train, weights, world  # noqa: F401  (fixtures)

@@ -109,7 +109,8 @@ def test_another_verifier_judges_what_is_stored_and_draws_nothing_twice(file):
 
 def test_the_next_command_measures_what_was_drawn(file):
     words = ("sample", "scripted:0.5", file, "--store", file.parent / "s", "-n", 8)
-    for more in ((), ("--template", "chat"), ("--verifier", f"{file.parent}/rewards.py:half", "--threshold", 0.5)):
+    half = ("--verifier", f"{file.parent}/rewards.py:half", "--threshold", 0.5, "--no-rehearsal")
+    for more in ((), ("--template", "chat"), half):
         told = call(*words, *more)
         command = shlex.split(told.split("next: goldpanner ")[1])
         assert ("--params" in command, "--verdicts-of" in command) == (bool(more), "--threshold" in more)
@@ -188,7 +189,9 @@ def test_mistakes_say_what_to_do(file, monkeypatch):
     assert "number is none; leave it out" in call(*words, "--verifier", "number", "--threshold", 0.5, code=2)
     assert "name it with --verifier" in call(*words, "--threshold", 0.5, code=2)
     assert "is a data file itself" in call(*words, "--data", file, code=2)
-    assert "neither 0 nor 1; name a threshold" in call(*words, "--verifier", f"{file.parent}/rewards.py:half")
+    half = ("--verifier", f"{file.parent}/rewards.py:half")
+    assert "neither 0 nor 1; name a threshold" in call(*words, *half, code=2)
+    assert "neither 0 nor 1; name a threshold" in call(*words, *half, "--no-rehearsal")
     monkeypatch.chdir(file.parent)
     for nothing in ("nosuch.jsonl", "./nosuch", "/nosuch/place"):
         assert "there is no such file" in call("sample", "scripted:1", nothing, *words[3:], code=2)

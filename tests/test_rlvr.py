@@ -15,7 +15,8 @@ from goldpanner.sampling.rollout import rollout
 from goldpanner.tasks import World, WorldConfig
 from goldpanner.train import grpo
 from goldpanner.train.model import ModelConfig, build_model, build_tokenizer
-from goldpanner.train.rlvr import RLVRConfig, Rollouts, rlvr, select_reward, step_problems, update
+from goldpanner.train.reward import select_reward
+from goldpanner.train.rlvr import RLVRConfig, Rollouts, rlvr, step_problems, update
 from goldpanner.train.rows import TokenRow
 from goldpanner.train.supervised import SupervisedConfig, fresh_text, supervised
 from goldpanner.train.trl.launch import trl_fields
@@ -248,7 +249,9 @@ class Judged:
 
 def test_unjudged_completions_are_counted_and_move_nothing(base, world):
     sink = Kept()
-    model, (record,) = train(base, Judged(world, Outcome.UNJUDGED), settings(steps=1, reward="never"), sink=sink)
+    model, (record,) = train(
+        base, Judged(world, Outcome.UNJUDGED), settings(steps=1, reward="never", unjudged_budget=1.0), sink=sink
+    )
     assert 0 < record.unjudged < 1
     assert record.unjudged == np.mean([s.reward is None for s in sink.samples])
     assert record.reward == 1.0  # over the judged ones; no group holds two different rewards

@@ -325,7 +325,7 @@ def test_a_data_file_is_a_task_and_its_verifier_belongs_to_the_settings(gpt2, tm
         "number:wrong-if-missing",
     )
     assert {problem.task for problem in store.problems().values()} == {"sums"}
-    own = ("--verifier", f"{rewards}:odd", "--threshold", 0.5)
+    own = ("--verifier", f"{rewards}:odd", "--threshold", 0.5, "--no-rehearsal")
     call("grpo", *words, "--out", tmp_path / "own", *own, overrides=given)
     (verifier,) = {sample.verdict.verifier for sample in Store(tmp_path / "own" / "store").samples()}
     assert verifier.startswith("reward:odd>=0.5@")

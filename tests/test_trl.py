@@ -329,7 +329,7 @@ def test_a_group_may_lie_on_two_processes(tmp_path, monkeypatch):
     monkeypatch.setattr(recording, "atexit", SimpleNamespace(register=lambda _: None, unregister=lambda _: None))
     for _ in range(2):
         for rank in range(2):
-            mine[rank] = [(r, 2, "stop") for r in right[3 * rank : 3 * rank + 3]]
+            mine[rank] = [(r, 2, "stop", None) for r in right[3 * rank : 3 * rank + 3]]
     logged: dict = {}
     for rank in range(2):
         recorder = Recorder(tmp_path / "s", "r")

@@ -13,7 +13,8 @@ from goldpanner.store.schema import CheckRecord
 from goldpanner.tasks import World
 from goldpanner.types import Completion, Outcome, Problem, Verdict
 from goldpanner.verify import Code, Exact, Limits, Math, Number
-from goldpanner.verify.check import Case, Check, cases, check_verifier, read_cases
+from goldpanner.verify.cases import Case, cases, read_cases
+from goldpanner.verify.check import Check, check_verifier
 from goldpanner.verify.forms import DECLARED, EXPLOITS, PROGRAM_EXPLOITS, PROGRAMS
 
 PROBLEMS = [Problem("sums", f"{n} + 1 =", str(n + 1)) for n in (3, 17, 1012, 41, 58, 9)]
@@ -152,7 +153,9 @@ def test_the_record_is_ready_for_the_store_and_the_instrument(tmp_path: Path) ->
     name = f"sums {found.verifier}"
     Store(tmp_path).put(CheckRecord.model_validate({"id": name, **record}))
     kept = Store(tmp_path).get(CheckRecord, name)
-    assert json.loads(kept.model_dump_json()) == json.loads(json.dumps({"id": name, "version": 1, **record}))
+    assert json.loads(kept.model_dump_json()) == json.loads(
+        json.dumps({"id": name, "version": 1, "skipped": None, **record})
+    )
     errors = VerifierErrors(**kept.errors.model_dump())
     assert errors.wrong == sum(tally.n for tally in found.tallies if not tally.right)
     assert kept.false_positive.high == pytest.approx(exact(0, errors.wrong)[1])

@@ -87,7 +87,7 @@ def test_only_what_the_signature_asks_for() -> None:
         (None, UNJUDGED, "not applicable"),
         (float("nan"), UNJUDGED, "NaN"),
         (0.5, UNJUDGED, "name a threshold"),
-        (float("inf"), UNJUDGED, "name a threshold"),
+        (float("inf"), UNJUDGED, "is inf"),
         ("yes", UNJUDGED, "no number"),
         ([1], UNJUDGED, "no number"),
     ],

@@ -183,7 +183,7 @@ def _other_params(base: Source, rl: Source) -> str | None:
 
 
 def stored_errors(source: Source) -> VerifierErrors:
-    """Return the audit that verify-check left in the store for the tasks and the verifier of a policy's samples.
+    """Return the errors of the verifier that verify-check, or the rehearsal before the sampling, left in the store.
 
     Raises InputError where the store has none, naming the task.
     """
@@ -196,7 +196,7 @@ def stored_errors(source: Source) -> VerifierErrors:
     for row in stored.select("DISTINCT task, verifier", "ORDER BY ALL"):
         verifier = stored.verifier or row["verifier"]
         record = stored.store.get(CheckRecord, f"{row['task']} {verifier}")
-        if record is None:
+        if record is None or record.skipped:
             raise InputError(
                 f"no check of {verifier} on {row['task']} is kept; run: goldpanner verify-check {row['task']} "
                 f"--store {stored.store.root}"

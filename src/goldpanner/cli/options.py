@@ -101,6 +101,22 @@ class TaskOptions(DataOptions):
 
 
 @dataclass(frozen=True)
+class RehearsalOptions(OptionGroup):
+    """Whether the verifier is tried on known answers before anything is drawn."""
+
+    title = "Task"
+
+    no_rehearsal: Annotated[
+        bool, typer.Option("--no-rehearsal", help="Do not try the verifier on known answers first.")
+    ] = False
+
+    @property
+    def skip(self) -> str | None:
+        """Why the rehearsal is skipped, for the record; None: it is not."""
+        return "--no-rehearsal" if self.no_rehearsal else None
+
+
+@dataclass(frozen=True)
 class SettingsOptions(OptionGroup):
     """The settings of the lab and its trainers."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from goldpanner.cli.app import RUN, cli_command, command_line
-from goldpanner.cli.options import AsJson, Model, OutOrNone, SettingsOptions, Task, TaskOptions
+from goldpanner.cli.options import AsJson, Model, OutOrNone, RehearsalOptions, SettingsOptions, Task, TaskOptions
 from goldpanner.errors import InputError, need_lab
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def run_command(
     out: OutOrNone = None,
     *,
     judging: TaskOptions,
+    rehearsal: RehearsalOptions,
     settings: SettingsOptions,
     as_json: AsJson = False,
 ) -> None:
@@ -45,9 +46,9 @@ def run_command(
         )
     need_lab()
     if task is None:
-        record, folder = _run_lab(out, settings, as_json)
+        record, folder = _run_lab(out, settings, as_json, rehearsal.skip)
     else:
-        record, folder = _run_model(model, task, out, judging, settings, as_json)
+        record, folder = _run_model(model, task, out, judging, settings, as_json, rehearsal.skip)
     page = build(folder)
     if as_json:
         typer.echo(json.dumps({**record.model_dump(), "folder": str(folder), "report": str(page)}))
@@ -55,7 +56,9 @@ def run_command(
         display.story(record, folder, page)
 
 
-def _run_lab(out: Path | None, settings: SettingsOptions, quiet: bool) -> "tuple[StudyRecord, Path]":
+def _run_lab(
+    out: Path | None, settings: SettingsOptions, quiet: bool, skip_rehearsal: str | None
+) -> "tuple[StudyRecord, Path]":
     """Carry out the lab's run; return its record and its folder."""
     from goldpanner.cli import display
     from goldpanner.runs.folder import default_folder
@@ -66,11 +69,17 @@ def _run_lab(out: Path | None, settings: SettingsOptions, quiet: bool) -> "tuple
     folder = out or default_folder(name, config, changed=settings.changed)
     display.opening(folder, quiet=quiet)
     with display.Bars(quiet=quiet) as bars:
-        return run_lab(config, folder, bars.update, command=command_line()), folder
+        return run_lab(config, folder, bars.update, command_line(), skip_rehearsal), folder
 
 
 def _run_model(
-    model: str, task: str, out: Path | None, judging: TaskOptions, settings: SettingsOptions, quiet: bool
+    model: str,
+    task: str,
+    out: Path | None,
+    judging: TaskOptions,
+    settings: SettingsOptions,
+    quiet: bool,
+    skip_rehearsal: str | None,
 ) -> "tuple[StudyRecord, Path]":
     """Carry out a run on a Hugging Face model; return its record and its folder."""
     from goldpanner.cli import display
@@ -91,7 +100,7 @@ def _run_model(
     folder = out or default_folder(name, config, changed=settings.changed or bool(judging.given()))
     display.opening_real(folder, config.model.name, chosen.id, quiet=quiet)
     with display.Bars(quiet=quiet) as bars:
-        return run_model(config, folder, bars.update, command=command_line()), folder
+        return run_model(config, folder, bars.update, command_line(), skip_rehearsal), folder
 
 
 @cli_command("report", RUN)

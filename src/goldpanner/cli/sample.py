@@ -21,6 +21,7 @@ from goldpanner.cli.options import (
     Params,
     PolicyOptions,
     Problems,
+    RehearsalOptions,
     SettingsOptions,
     StoreFolder,
     TaskOptions,
@@ -167,6 +168,7 @@ def sample_command(
     tasks: TaskOptions,
     loading: PolicyOptions,
     ray: RayOptions,
+    rehearsal: RehearsalOptions,
     allow_truncated_sampling: AllowTruncated = False,
     settings: SettingsOptions,
     as_json: AsJson = False,
@@ -179,6 +181,7 @@ def sample_command(
     """
     from goldpanner.cli import display
     from goldpanner.sampling.collect import top_up
+    from goldpanner.sampling.rehearsal import rehearse_first
     from goldpanner.sources import load_base
     from goldpanner.store.find import open_store
 
@@ -191,6 +194,9 @@ def sample_command(
     if goal.against is not None:
         base = load_base(goal.against, store, params, questions, chosen.verifiers()[0], display.show_message)
     place, until = open_store(store), goal.goal(base)
+    verifier, notice = chosen.verifiers()[0], display.show_message
+    for check in rehearse_first(chosen, verifier, questions, place, skip=rehearsal.skip, notify=notice):
+        place.put(check)
     with ray.loaded(policy, loading, allow_truncated_sampling) as (model, workers):
         name = str(model.describe()["name"]) if "://" in policy else policy
         with display.Bars(quiet=as_json) as bars:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from goldpanner.cli.app import TRAIN, CommandsByGroup, OptionGroup, app, cli_command, command_line
-from goldpanner.cli.options import ENGINE, Examples, Model, Out, SettingsOptions, Task, TaskOptions
+from goldpanner.cli.options import ENGINE, Examples, Model, Out, RehearsalOptions, SettingsOptions, Task, TaskOptions
 from goldpanner.errors import InputError, Interrupted
 from goldpanner.policies.resolve import model_folder
 
@@ -90,6 +90,7 @@ def grpo_command(
     task: Task = None,
     *,
     judging: TaskOptions,
+    rehearsal: RehearsalOptions,
     settings: SettingsOptions,
     trl: TrlOptions,
 ) -> None:
@@ -100,11 +101,11 @@ def grpo_command(
     Example: goldpanner train grpo --model runs/base/model --out runs/rl --set grpo.variant=dr-grpo
     """
     if trl.engine is TrainingEngine.TRL:
-        _train_by_trl(out, settings, model, task, judging, trl)
+        _train_by_trl(out, settings, model, task, judging, trl, rehearsal.skip)
         return
     if trl.trl or trl.processes != 1:
         raise InputError("--trl and --processes belong to TRL's trainer; give --engine trl with them")
-    _train("grpo", out, settings, model, task, judging)
+    _train("grpo", out, settings, model, task, judging, skip_rehearsal=rehearsal.skip)
 
 
 @cli_command("ppo", TRAIN, train)
@@ -114,6 +115,7 @@ def ppo_command(
     task: Task = None,
     *,
     judging: TaskOptions,
+    rehearsal: RehearsalOptions,
     settings: SettingsOptions,
 ) -> None:
     """Train a model with PPO.
@@ -122,7 +124,7 @@ def ppo_command(
 
     Example: goldpanner train ppo --model runs/base/model --out runs/ppo --set ppo.gae_lambda=1
     """
-    _train("ppo", out, settings, model, task, judging)
+    _train("ppo", out, settings, model, task, judging, skip_rehearsal=rehearsal.skip)
 
 
 @cli_command("rft", TRAIN, train)
@@ -136,6 +138,7 @@ def rft_command(
     task: Task = None,
     *,
     judging: TaskOptions,
+    rehearsal: RehearsalOptions,
     settings: SettingsOptions,
 ) -> None:
     """Fine-tune a model on correct completions.
@@ -150,7 +153,7 @@ def rft_command(
     if (rollouts is None) != (run is None):
         raise InputError("--rollouts and --run belong together: the folder of a store, and the name of a run in it")
     stored = None if rollouts is None or run is None else StoredRollouts(open_store(rollouts), run)
-    _train("rft", out, settings, model, task, judging, rollouts=stored)
+    _train("rft", out, settings, model, task, judging, rollouts=stored, skip_rehearsal=rehearsal.skip)
 
 
 @cli_command("recipe", TRAIN, train)
@@ -162,6 +165,7 @@ def recipe_command(
     examples: Examples = None,
     *,
     judging: TaskOptions,
+    rehearsal: RehearsalOptions,
     settings: SettingsOptions,
 ) -> None:
     """Train the stages of a recipe in turn.
@@ -179,7 +183,7 @@ def recipe_command(
     def work(notify: "Notify") -> Path:
         return run_recipe(
             name, start, out, notify, file=settings.config, overrides=settings.overrides or (), seed=settings.seed,
-            task=own, command=command_line(),
+            task=own, command=command_line(), skip_rehearsal=rehearsal.skip,
         )  # fmt: skip
 
     _with_bars(out, work)
@@ -207,6 +211,7 @@ def _train(
     judging: TaskOptions = TaskOptions(),
     examples: Path | None = None,
     rollouts: "StoredRollouts | None" = None,
+    skip_rehearsal: str | None = None,
 ) -> None:
     """Train one stage by goldpanner itself."""
     config = settings.load()
@@ -219,14 +224,22 @@ def _train(
 
     def work(notify: "Notify") -> Path:
         chosen, store = config.for_task(own) if own else config, Store(out / "store")
-        train_by_settings(kind, chosen, out, start, store, notify, task=own, rollouts=rollouts)
+        train_by_settings(
+            kind, chosen, out, start, store, notify, task=own, rollouts=rollouts, skip_rehearsal=skip_rehearsal
+        )
         return out / "model"
 
     _with_bars(out, work)
 
 
 def _train_by_trl(
-    out: Path, settings: SettingsOptions, model: str, task: str | None, judging: TaskOptions, trl: TrlOptions
+    out: Path,
+    settings: SettingsOptions,
+    model: str,
+    task: str | None,
+    judging: TaskOptions,
+    trl: TrlOptions,
+    skip_rehearsal: str | None,
 ) -> None:
     """Hand GRPO over to TRL; of several processes the first one speaks."""
     config = settings.load()
@@ -243,6 +256,7 @@ def _train_by_trl(
         return hand_over(
             start, tasks, chosen.grpo, out, options=trl.trl or [], processes=trl.processes,
             device=chosen.device, probe=trl.probe, every=chosen.measure.every, notify=notify,
+            skip_rehearsal=skip_rehearsal,
         )  # fmt: skip
 
     _with_bars(out, work, quiet=os.environ.get("RANK", "0") != "0")

@@ -13,7 +13,7 @@ from goldpanner.errors import InputError
 
 if TYPE_CHECKING:
     from goldpanner.verify import Verifier
-    from goldpanner.verify.check import Case, Check
+    from goldpanner.verify.check import Check
 
 PLAIN = "arithmetic/add-3d3d"
 """Task on whose problems a verifier is checked that is named by itself."""
@@ -43,9 +43,10 @@ def verify_check_command(
     """
     from goldpanner.store.find import open_store
     from goldpanner.store.schema import CheckRecord
-    from goldpanner.verify.check import Watched, check_verifier, read_cases
-    from goldpanner.verify.check import cases as build_cases
+    from goldpanner.verify.cases import read_cases
+    from goldpanner.verify.check import check_verifier
     from goldpanner.verify.named import find_verifier
+    from goldpanner.verify.rehearsal import rehearse
 
     alone = find_verifier(what, task_options.threshold)
     if alone is None:
@@ -57,43 +58,41 @@ def verify_check_command(
             f"{what} is a verifier already; leave out --verifier {task_options.verifier}, or name a task first"
         )
     judges: Sequence[Verifier] = task.verifiers() if alone is None else (alone,)
-    corpus: list[Case] = (
-        list(build_cases(task.problems(problems, settings.seed or 0), task.worked))
-        if cases is None
-        else read_cases(cases, task.id)
-    )
-    watched = [Watched(each) for each in judges]
-    results = [check_verifier(each, corpus, level) for each in watched]
-    unread = [each.unread(corpus) for each in watched]
+    if cases is not None:
+        corpus = read_cases(cases, task.id)
+        results = [check_verifier(each, corpus, level) for each in judges]
+    else:
+        questions = task.problems(problems, settings.seed or 0)
+        results = [rehearse(task, each, questions, level=level) for each in judges]
+    for each in results:
+        if (silence := each.silence()) is not None:
+            raise InputError(f"{each.verifier}: {silence}; mend it, then check it again")
     if store is not None:
         place = open_store(store)
         for each in results:
             for name in each.tasks:
                 place.put(CheckRecord.model_validate({"id": f"{name} {each.verifier}", **each.record()}))
     if as_json:
-        records = [{**each.record(), "unread_because": dict(why)} for each, why in zip(results, unread)]
+        records = [{**each.record(), "unread_because": dict(each.unread_because)} for each in results]
         typer.echo(json.dumps({"checks": records}, allow_nan=False))
         return
-    for each, why in zip(results, unread):
-        typer.echo("\n".join(lines(each, why)))
+    for each in results:
+        typer.echo("\n".join(lines(each)))
     if store is not None:
         typer.echo(f"kept in {store}; next: goldpanner measure POLICY --store {store} {options(results[0])}")
 
 
 def options(audit: "Check") -> str:
     """Return the options of `measure` that carry a check's counts."""
-    errors = audit.record()["errors"]
+    errors = audit.counts()
     return (
         f"--false-positive {errors['false_positive']}/{errors['wrong']} "
         f"--false-negative {errors['false_negative']}/{errors['right']}"
     )
 
 
-def lines(audit: "Check", why: Sequence[tuple[str, int]] = ()) -> list[str]:
-    """Return a check in words: three rates with their intervals, then every form that failed with an example.
-
-    `why` says why right answers were not read, and how often.
-    """
+def lines(audit: "Check") -> list[str]:
+    """Return a check in words: three rates with their intervals, then every form that failed with an example."""
     wrong = sum(tally.n for tally in audit.tallies if not tally.right)
     right = sum(tally.n for tally in audit.tallies if tally.right)
     rates = (
@@ -118,5 +117,6 @@ def lines(audit: "Check", why: Sequence[tuple[str, int]] = ()) -> list[str]:
         )
     unread = [f"{t.form!r} ({t.unjudged} of {t.n})" for t in audit.tallies if t.right and t.unjudged]
     out += [f"  forms not read: {', '.join(unread)}"] if unread else []
-    out += [f"  {times:,} of these: {reason}" for reason, times in why]
+    out += [f"  {times:,} of these: {reason}" for reason, times in audit.unread_because]
+    out += [f"  do not train with it: {audit.fault}"] if audit.fault else []
     return [*out, "  rates of this corpus: cases of one form are alike, so read the forms that fail first"]

@@ -9,7 +9,7 @@ from goldpanner.tasks.task import Task
 from goldpanner.tasks.world import WorldConfig
 from goldpanner.train.config import PPO, RFTConfig, RLVRConfig
 from goldpanner.train.model import ModelConfig
-from goldpanner.train.rlvr import select_reward
+from goldpanner.train.reward import select_reward
 from goldpanner.train.supervised import SFT, SupervisedConfig
 from goldpanner.types import SamplingParams
 

@@ -34,6 +34,8 @@ from goldpanner.store import Store
 from goldpanner.store.schema import STUDY, RunRecord, StudyRecord
 from goldpanner.tasks.catalog import build_domain, load
 from goldpanner.tasks.task import Task
+from goldpanner.train.config import RFTConfig, RLVRConfig
+from goldpanner.train.rlvr import rehearse_reward
 from goldpanner.types import Problem
 
 
@@ -58,18 +60,25 @@ WAVES = ((("base",),), (("base", "base-grpo"), ("sft", "sft-grpo")))
 """What runs one after the other, and within it side by side: the base is trained, then both arms, each in a worker."""
 
 
-def run_lab(config: RunConfig, out: Path, progress: Notify, command: str = "") -> StudyRecord:
+def run_lab(
+    config: RunConfig, out: Path, progress: Notify, command: str = "", skip_rehearsal: str | None = None
+) -> StudyRecord:
     """Run (or go on with) the lab's stages in folder `out`; return the run's record, its verdict included.
+
+    `skip_rehearsal` says why the verifier is not rehearsed; None: it is.
 
     Raises InputError when `out` holds a run with other settings, Interrupted on Ctrl-C: what was done is kept, and the
     same call goes on from there to the same result.
     """
     for task in (*config.tasks.measured, *config.probes()):
         check_held_out(config, task)  # what cannot work is refused now, not after the pretraining
+    store, tasks = Store(out / "store"), build_domain(config.domain).tasks
+    checks = rehearse_reward(tasks, config.grpo, store, skip=skip_rehearsal, notify=progress)
     claim_folder(out, config)
-    store = Store(out / "store")
     started = time.time()
     with lock_folder(out):
+        for check in checks:
+            store.put(check)
         try:
             if not all(is_measured(config, out / "stages" / stage.name, store) for stage in STAGES):
                 for wave in WAVES:
@@ -108,7 +117,7 @@ def work_on(notify: Notify, config: RunConfig, out: Path, names: tuple[str, ...]
     for name, kind, parent in STAGES:
         if name in names:
             folder, start = out / "stages" / name, out / "stages" / parent / "model" if parent else None
-            train_by_settings(kind, config, folder, start, store, notify)
+            train_by_settings(kind, config, folder, start, store, notify, skip_rehearsal="rehearsed before the stages")
             if len(names) > 1:
                 measure_stage(config, folder, store, notify)
 
@@ -123,6 +132,7 @@ def train_by_settings(
     *,
     task: Task | None = None,
     rollouts: Path | StoredRollouts | None = None,
+    skip_rehearsal: str | None = None,
 ) -> None:
     """Train one stage as the settings of a run say, unless its model is there.
 
@@ -137,6 +147,7 @@ def train_by_settings(
         notify: told of every step.
         task: takes the place of the domain's tasks.
         rollouts: for `rft`, as in `rft_stage`.
+        skip_rehearsal: why the verifier that gives the reward is not rehearsed; None: it is.
 
     Raises:
         InputError: as `train_stage` does, and where `sft` is to be taught a task without worked examples.
@@ -150,6 +161,12 @@ def train_by_settings(
 
         look = StageLook("heldout", measure, config.measure.every)
     stage = KINDS[kind](kind, config, task, rollouts)
+    if isinstance(stage.settings, RLVRConfig | RFTConfig) and not (folder / "model").is_dir():
+        tasks = trained_tasks(config, task)
+        checks = rehearse_reward(tasks, stage.settings, store, skip=skip_rehearsal, notify=notify)
+        claim_folder(folder, stage.settings)
+        for check in checks:
+            store.put(check)
     train_stage(stage, folder, store, notify, parent=parent, device=config.device, look=look)
 
 

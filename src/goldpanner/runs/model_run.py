@@ -34,7 +34,7 @@ from goldpanner.tasks.catalog import task as load_task
 from goldpanner.tasks.splits import TEST_SHARE, Split
 from goldpanner.tasks.task import Task
 from goldpanner.train.config import RLVRConfig
-from goldpanner.train.rlvr import step_problems
+from goldpanner.train.rlvr import rehearse_reward, step_problems
 from goldpanner.types import Counts, Problem, SamplingParams
 
 BASE, RL = "base", "grpo"
@@ -118,8 +118,12 @@ class ModelRunConfig(BaseModel):
         return task
 
 
-def run_model(config: ModelRunConfig, out: Path, progress: Notify, command: str = "") -> StudyRecord:
+def run_model(
+    config: ModelRunConfig, out: Path, progress: Notify, command: str = "", skip_rehearsal: str | None = None
+) -> StudyRecord:
     """Pilot, plan, train and measure (or go on with it) in folder `out`; return the study's record with its verdict.
+
+    `skip_rehearsal` says why the verifier is not rehearsed; None: it is.
 
     Raises InputError for a task without problems, a folder that holds another run, and a pilot without a right sample;
     Interrupted on Ctrl-C: what was done is kept, and the same call goes on from there.
@@ -129,8 +133,12 @@ def run_model(config: ModelRunConfig, out: Path, progress: Notify, command: str 
     held_out = split_problems(task, config.measure.problems, "test", config.seed)
     rl = fit_to_task(config.grpo, task)
     step_problems({task.id: task}, rl, 0, rl.prompts_per_step)  # too few are refused now
+    store = Store(out / "store")
+    checks = rehearse_reward({task.id: task}, rl, store, skip=skip_rehearsal, notify=progress)
     claim_folder(out, config)
     with lock_folder(out):
+        for check in checks:
+            store.put(check)
         try:
             return _carry_out(config, task, rl, held_out, out, progress, command)
         except (KeyboardInterrupt, Interrupted):

@@ -130,6 +130,7 @@ def run_recipe(
     seed: int | None = None,
     task: Task | None = None,
     command: str = "",
+    skip_rehearsal: str | None = None,
 ) -> Path:
     """Train (or go on with) a recipe's stages one after the other; return the folder of the last one's model.
 
@@ -143,6 +144,7 @@ def run_recipe(
         seed: sets every seed not set by itself.
         task: takes the place of the domain's tasks.
         command: the command line, for the record.
+        skip_rehearsal: why the verifiers are not rehearsed; None: they are.
 
     Raises:
         InputError: `out` holds other work, or the same recipe with another model or other settings.
@@ -169,7 +171,10 @@ def run_recipe(
         for stage, config in zip(recipe.stages, configs):
             rollouts = None if stage.rollouts is None else folders[stage.rollouts]
             folder, parent = out / "stages" / stage.name, folders[stage.parent]
-            train_by_settings(stage.kind, config, folder, parent, store, notify, task=task, rollouts=rollouts)
+            train_by_settings(
+                stage.kind, config, folder, parent, store, notify, task=task, rollouts=rollouts,
+                skip_rehearsal=skip_rehearsal,
+            )  # fmt: skip
         store.compact()
     return folders[recipe.stages[-1].name]
 

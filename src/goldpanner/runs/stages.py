@@ -24,7 +24,8 @@ from goldpanner.train.config import RFTConfig, RLVRConfig
 from goldpanner.train.metrics import Metrics
 from goldpanner.train.model import ModelConfig, build_model, build_tokenizer, load_model, save_model
 from goldpanner.train.rejection import keep_correct, rft, to_rows
-from goldpanner.train.rlvr import RolloutSink, reward_verifiers, rlvr
+from goldpanner.train.reward import reward_note, reward_verifiers
+from goldpanner.train.rlvr import RolloutSink, rlvr
 from goldpanner.train.supervised import SupervisedConfig, epochs, fresh_text, in_template, supervised
 from goldpanner.types import Problem
 
@@ -275,5 +276,5 @@ def _train(
 def progress_note(record: Mapping[str, object]) -> str:
     """Return what to watch in a step: the loss, or the reward and the groups."""
     if "reward" in record:
-        return f"reward {record['reward']:.2f}  mixed {record['mixed']:.0%}"
+        return reward_note(record)
     return f"loss {record['loss']:.3f}"

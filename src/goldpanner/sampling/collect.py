@@ -18,6 +18,7 @@ from goldpanner.policies.base import Policy
 from goldpanner.progress import Event, Notify, silent
 from goldpanner.sampling.goal import Goal, RunRound, draw, in_process
 from goldpanner.sampling.ray_workers import Job, RemotePolicy, Workers
+from goldpanner.sampling.rehearsal import rehearse_first
 from goldpanner.sampling.rollout import judge_all
 from goldpanner.store import Store
 from goldpanner.store.find import open_store
@@ -70,6 +71,7 @@ def collect(
     params: SamplingParams | None = None,
     name: str | None = None,
     notify: Notify = silent,
+    skip_rehearsal: str | None = None,
 ) -> Collection:
     """Sample a policy on a task until a goal is met, and keep the judged samples in a store.
 
@@ -90,18 +92,23 @@ def collect(
         params: how completions are drawn; the task's own unless given (T = 1 over the full softmax).
         name: what the store calls the policy; its own name unless given.
         notify: told how far it is.
+        skip_rehearsal: why the verifier is not tried on known answers first; None: it is.
 
     Raises:
-        InputError: an unknown task, or a server that does not draw as asked.
+        InputError: an unknown task, a verifier that does not tell right from wrong answers, or a server that does not
+            draw as asked.
         Interrupted: Ctrl-C; what was drawn is kept.
     """
     chosen = find_task(task) if isinstance(task, str) else task
+    questions, place = chosen.problems(problems, seed), store if isinstance(store, Store) else open_store(store)
+    for check in rehearse_first(chosen, chosen.verifiers()[0], questions, place, skip=skip_rehearsal, notify=notify):
+        place.put(check)
     return top_up(
         policy,
-        chosen.problems(problems, seed),
+        questions,
         chosen.verifiers,
         params or chosen.params,
-        store if isinstance(store, Store) else open_store(store),
+        place,
         goal or Goal(),
         seed=seed,
         name=name,

@@ -415,6 +415,12 @@ class CheckRecord(StoredRecord):
     """Form by form."""
     examples: tuple[Mapping[str, str], ...]
     """The first failing case of each form."""
+    quick: bool = False
+    """Whether it is the rehearsal before a command, of some cases, and not the whole check."""
+    fault: str | None = None
+    """Why nothing should be drawn or trained with the verifier."""
+    skipped: str | None = None
+    """Why nothing was rehearsed: then no rate is known."""
 
 
 class ImportRecord(StoredRecord):

@@ -26,6 +26,13 @@ class RLVRConfig(BaseModel):
         default=None,
         description="Verifier that gives the reward, e.g. `answer`, `process` or `format`; None: the domain's first.",
     )
+    unjudged_budget: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        exclude=True,  # it stops a run, and changes none
+        description="Share of completions that may be unjudged through no doing of the model's; more stop the run.",
+    )
     random_reward: float | None = Field(
         default=None,
         ge=0,
@@ -148,6 +155,13 @@ class RFTConfig(BaseModel):
         description="Tasks to draw prompts from, with their weights.",
     )
     reward: str | None = Field(default=None, description="Verifier of the answers; None: the domain's first.")
+    unjudged_budget: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        exclude=True,
+        description="Share of completions that may be unjudged through no doing of the model's; more stop the run.",
+    )
     rounds: int = Field(default=1, ge=1, description="Rounds of sampling and fine-tuning.")
     prompts: int = Field(default=2880, ge=1, description="Prompts a round.")
     group_size: int = Field(default=16, ge=1, description="Completions a prompt.")

@@ -16,14 +16,13 @@ from goldpanner.policies.local import LocalPolicy
 from goldpanner.sampling.rollout import judge
 from goldpanner.train.checkpoint import Checkpoint
 from goldpanner.train.config import RFTConfig
+from goldpanner.train.reward import Prompts, UnjudgedBudget, reward_verifiers
 from goldpanner.train.rlvr import (
-    Prompts,
     RolloutRecord,
     RolloutSink,
     UpdateStats,
     describe,
     draw_groups,
-    reward_verifiers,
 )
 from goldpanner.train.rows import TokenRow
 from goldpanner.train.supervised import epochs, supervised
@@ -127,7 +126,7 @@ def rft(
         "initial weights": policy.id,
         "sampler": sampler.id if sampler else None,
     }
-    keeper = Checkpoint(checkpoint, 1, identity)
+    keeper, budget = Checkpoint(checkpoint, 1, identity), UnjudgedBudget(config.unjudged_budget)
     records = keeper.restore(model, [], RolloutRecord)
     yield from records
     for step in range(len(records), config.rounds):
@@ -141,6 +140,7 @@ def rft(
 
         rollouts, _ = draw_groups(sampler or policy, tasks, verifiers, sampling, step, sink, run, remember)
         sampling_seconds = time.perf_counter() - started
+        budget.add(sample for group in rollouts.samples for sample in group)
         correct = keep_correct(
             (sample for group in rollouts.samples for sample in group),
             distinct=config.distinct,

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -17,7 +17,11 @@ from torch import Tensor
 from goldpanner import rng
 from goldpanner.errors import InputError
 from goldpanner.policies.local import LocalPolicy
+from goldpanner.progress import Notify, silent
+from goldpanner.sampling.rehearsal import rehearse_first
 from goldpanner.sampling.rollout import Sink, rollout
+from goldpanner.store import Store
+from goldpanner.store.schema import CheckRecord
 from goldpanner.train import grpo, lora
 from goldpanner.train.checkpoint import Checkpoint
 from goldpanner.train.config import PPO as PPO
@@ -26,27 +30,11 @@ from goldpanner.train.config import RLVRConfig as RLVRConfig
 from goldpanner.train.groups import group_states, mixed_groups
 from goldpanner.train.objective import Pass, add_gradient, row_logprobs
 from goldpanner.train.ppo import Critic, assess, value_head
+from goldpanner.train.reward import Prompts, UnjudgedBudget, cause_shares, random_reward, reward_verifiers
 from goldpanner.train.rows import TokenRow
 from goldpanner.types import Problem, Sample
 from goldpanner.verify import Verifier
-
-
-class Prompts(Protocol):
-    """What RL needs of a task."""
-
-    @property
-    def verifiers(self) -> Callable[[], Sequence[Verifier]]:
-        """Makes the verifiers, the usual reward first."""
-        ...
-
-    @property
-    def controls(self) -> Callable[[], Sequence[Verifier]]:
-        """Makes the verifiers that judge only where one is named as the reward."""
-        ...
-
-    def draw(self, n: int, rng: np.random.Generator, split: Literal["train", "test"] = "test") -> list[Problem]:
-        """Return n distinct problems."""
-        ...
+from goldpanner.verify.rehearsal import PROBLEMS
 
 
 class RolloutSink(Sink, Protocol):
@@ -70,7 +58,11 @@ class RolloutStats:
     all_correct: float
     """Share of groups whose rewards are all equal and at least 1."""
     unjudged: float
-    """Share of completions without a verdict."""
+    """Share of completions without a reward: unjudged, and not by the model's own doing."""
+    withheld: float = 0.0
+    """Share of completions that were withheld, a part of `unjudged`."""
+    unanswered: float = 0.0
+    """Share of completions unjudged by the model's own doing; they are paid 0."""
     groups: int
     """Groups drawn; more than prompts_per_step under dynamic sampling."""
     entropy: float
@@ -153,7 +145,8 @@ def rlvr(
         on_problems: called with the problems of each round before they are sampled (to keep their texts, say).
 
     Raises:
-        InputError: an unknown reward, a group size that does not suit the variant, a checkpoint of another run.
+        InputError: an unknown reward, a group size that does not suit the variant, a checkpoint of another run; or too
+            many completions are unjudged through no doing of the model's (`UnjudgedBudget`): a checkpoint is kept.
     """
     variant = config.resolve_variant()
     verifiers = reward_verifiers(tasks, config)
@@ -176,11 +169,17 @@ def rlvr(
     }
     keeper = Checkpoint(checkpoint, checkpoint_every, identity)
     records = keeper.restore(trained, [optimizer], RolloutRecord)
+    budget = UnjudgedBudget(config.unjudged_budget)
     yield from records
     for step in range(len(records), config.steps):
         started = time.perf_counter()
         rollouts, trained_on = draw_groups(policy, tasks, verifiers, config, step, sink, run, on_problems)
         sampling_seconds = time.perf_counter() - started
+        try:
+            budget.add(sample for group in rollouts.samples for sample in group)
+        except InputError:
+            keeper.save(trained, [optimizer], records)
+            raise
         changes = UpdateStats()
         if not config.frozen:
             shuffle = rng.stream("grpo/minibatches", config.seed, step)
@@ -216,6 +215,42 @@ def step_problems(tasks: Mapping[str, Prompts], config: RLVRConfig, step: int, n
         if count
         for problem in tasks[task].draw(count, rng.stream("grpo/prompts", config.seed, step, task), split="train")
     ]
+
+
+def rehearse_reward(
+    tasks: Mapping[str, Prompts],
+    config: RLVRConfig | RFTConfig,
+    store: Store,
+    *,
+    skip: str | None = None,
+    notify: Notify = silent,
+) -> list[CheckRecord]:
+    """Rehearse what gives the reward on problems of the first step, before anything is trained, unless it is a control.
+
+    Args:
+        tasks: what `config.tasks` names.
+        config: the settings.
+        store: where earlier checks are kept.
+        skip: why nothing is rehearsed; None: it is.
+        notify: told of what a person should know.
+
+    Returns:
+        What the caller keeps in the store, once it may write there.
+
+    Raises:
+        InputError: the reward does not tell right from wrong answers.
+    """
+    verifier = reward_verifiers(tasks, config)[0]
+    controls = {control.id for name in config.tasks for control in tasks[name].controls()}
+    if verifier.id in controls or (isinstance(config, RLVRConfig) and config.random_reward is not None):
+        skip = "the reward is a control"
+    rollouts = config.rollouts() if isinstance(config, RFTConfig) else config
+    problems = step_problems(tasks, rollouts, 0, min(rollouts.prompts_per_step, PROBLEMS * len(config.tasks)))
+    records = []
+    for name in config.tasks:
+        if own := [problem for problem in problems if problem.task == name]:
+            records += rehearse_first(tasks[name], verifier, own, store, skip=skip, notify=notify)
+    return records
 
 
 def draw_groups(
@@ -279,6 +314,7 @@ def describe(step: int, rollouts: Rollouts) -> RolloutStats:
         all_wrong=float(states.all_wrong.double().mean()),
         all_correct=float(states.all_correct.double().mean()),
         unjudged=float(rollouts.reward_PG.isnan().double().mean()),
+        **cause_shares(sample.verdict for group in rollouts.samples for sample in group),
         groups=len(rollouts.samples),
         entropy=-sum(completion.logprob or 0.0 for completion in completions) / max(tokens, 1),
         length=tokens / len(completions),
@@ -353,51 +389,3 @@ def update(
         clipped=float(np.mean([p.clipped for p in passes])),
         value_loss=None if critic is None else float(np.mean([p.value_loss for p in passes])),
     )
-
-
-def random_reward(config: RLVRConfig) -> Callable[[Sample], float] | None:
-    """Return the random reward, a function of (seed, step, group, member) alone; None where the verdict is the reward.
-
-    It is 1 with probability `random_reward`, else 0, whatever the completion says and whether it was judged or not.
-    """
-    share = config.random_reward
-    if share is None:
-        return None
-
-    def reward(sample: Sample) -> float:
-        keys = (config.seed, sample.step or 0, sample.group or 0, sample.index)
-        return float(rng.stream("grpo/random-reward", *keys).random() < share)
-
-    return reward
-
-
-def reward_verifiers(tasks: Mapping[str, Prompts], config: RLVRConfig | RFTConfig) -> list[Verifier]:
-    """Return the verifiers of the trained tasks, the one that gives the reward in front (`select_reward`).
-
-    Raises InputError where two tasks are judged by different verifiers.
-    """
-    first, *others = (tasks[name] for name in config.tasks)
-    verifiers = first.verifiers()
-    for other in others:
-        if [v.id for v in other.verifiers()] != [v.id for v in verifiers]:
-            raise InputError(f"tasks {', '.join(config.tasks)} are judged by different verifiers; train on one of them")
-    return select_reward(verifiers, config.reward, first.controls())
-
-
-def select_reward(
-    verifiers: Sequence[Verifier], reward: str | None, controls: Sequence[Verifier] = ()
-) -> list[Verifier]:
-    """Return the verifiers with the one that gives the reward in front: None means in their own order.
-
-    `reward` is the last part of a verifier's name: `process` for `world-process@1`. Of `controls` only the one that is
-    named judges at all. Raises InputError for none or two.
-    """
-    if reward is None:
-        return list(verifiers)
-    names = [verifier.id.split("@")[0] for verifier in (*verifiers, *controls)]
-    matches = [i for i, name in enumerate(names) if name == reward or name.endswith(f"-{reward}")]
-    if len(matches) != 1:
-        raise InputError(
-            f"reward is {reward!r}, which fits {len(matches)} of the verifiers {', '.join(names)}; name one"
-        )
-    return [(*verifiers, *controls)[matches[0]], *(v for i, v in enumerate(verifiers) if i != matches[0])]

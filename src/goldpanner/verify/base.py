@@ -1,8 +1,10 @@
 """What every verifier is, which part of a completion it judges, and the endings that it does not have to look into."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
+from goldpanner.errors import InputError
 from goldpanner.types import Cause, Completion, Outcome, Problem, Verdict
 from goldpanner.verify.answer_part import TAGS, Tags, split_thought
 
@@ -28,6 +30,18 @@ class Answering(Protocol):
     def stated(self, answer: str) -> str | None:
         """Return a completion that gives an answer in the form that is read; None where the form is not known."""
         ...
+
+
+def judge_batch(verifier: Verifier, pairs: Sequence[tuple[Problem, Completion]]) -> list[Verdict]:
+    """Return the verdict on each pair, from one call where the verifier takes batches (`judge_many`).
+
+    Raises InputError where a batch does not give one verdict for each pair.
+    """
+    many = getattr(verifier, "judge_many", None)
+    verdicts: list[Verdict] = [verifier(*pair) for pair in pairs] if many is None else list(many(pairs))
+    if len(verdicts) != len(pairs):
+        raise InputError(f"{verifier.id} gave {len(verdicts):,} verdicts on {len(pairs):,} completions; mend it")
+    return verdicts
 
 
 def counted(verifier: str, completion: Completion, tags: Tags = TAGS) -> str | Verdict:

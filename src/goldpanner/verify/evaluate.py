@@ -337,14 +337,19 @@ def _with_names(node: Node, names: Mapping[str, str]) -> Node:
 
 
 def _real(node: Node) -> Fraction | None:
-    """Return a real value without variables, to 50 digits if it is not rational; None where it is none."""
+    """Return a real value without variables, to 50 digits if it is not rational; None where it is none, or too long
+    to be written out.
+    """
     if (rational := exact_value(node)) is not None:
         return rational
     try:
         value = value_at(node, {}, DIGITS)
     except (Undefined, KeyError):
         return None
-    return None if value.imag else Fraction(_context(DIGITS).nstr(value.real, DIGITS))
+    ctx, real = _context(DIGITS), value.real
+    if value.imag or (real and abs(ctx.mag(real)) > _BITS):
+        return None
+    return Fraction(ctx.nstr(real, DIGITS))
 
 
 def close(expected: Node, answer: Node, tolerance: float) -> bool:

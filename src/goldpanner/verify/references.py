@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from goldpanner.types import Completion, Problem
 from goldpanner.verify.answers import Answer
-from goldpanner.verify.base import Answering, Verifier
+from goldpanner.verify.base import Answering, Verifier, judge_batch
 from goldpanner.verify.declared import declared
 from goldpanner.verify.quantities import other_readings
 from goldpanner.verify.reading import read_answer
@@ -81,9 +81,7 @@ def unsound(problems: Sequence[Problem], verifier: Verifier) -> list[Unsound]:
     finals = [right_answer(problem.answer) for problem in problems]
     texts = [verifier.stated(p.answer if final is None else final.text) for p, final in zip(problems, finals)]
     cases = [(i, p, Completion(text)) for i, (p, text) in enumerate(zip(problems, texts)) if text is not None]
-    many = getattr(verifier, "judge_many", None)
-    pairs = [(problem, completion) for _, problem, completion in cases]
-    verdicts = many(pairs) if many is not None else [verifier(*pair) for pair in pairs]
+    verdicts = judge_batch(verifier, [(problem, completion) for _, problem, completion in cases])
     return [
         Unsound(i, problem, verdict.reason) for (i, problem, _), verdict in zip(cases, verdicts) if not verdict.correct
     ]

@@ -18,6 +18,16 @@ from goldpanner.verify.answer_part import TAGS
 from goldpanner.verify.base import counted, unjudged
 
 RewardFunction = Callable[..., Any]
+NOT_APPLICABLE = "the reward is None: not applicable"
+"""Reason of the verdict where a function gives None, TRL's word for a reward that does not apply."""
+
+
+def wrong_size(rewards: object, n: int) -> str | None:
+    """Return why what a function gave for n completions is not a list of one reward for each, None if it is."""
+    if isinstance(rewards, list | tuple) and len(rewards) == n:
+        return None
+    size = len(rewards) if isinstance(rewards, list | tuple) else type(rewards).__name__
+    return f"the reward function returned {size} for {n} completions; TRL wants a list of as many numbers"
 
 
 @dataclass(frozen=True)
@@ -30,9 +40,10 @@ class Reward:
     completions over as lists of messages. It may be `async`. Of a completion it gets the part that counts, without its
     thought; with `whole` all of it, as TRL gives it, for a function that looks at the form of the thought.
 
-    UNJUDGED: a reward of None or NaN, one that is neither 0 nor 1 where no threshold is given, a function that raises
-    or returns something else than one number for each completion. It runs in this process: nothing stops one that
-    hangs. A batch that raises is judged one by one, so that only its cause stays unjudged.
+    UNJUDGED: a reward of None, NaN or infinity, one that is neither 0 nor 1 where no threshold is given, a function
+    that raises or returns something else than one number for each completion. It runs in this process: nothing stops
+    one that hangs. A batch that raises is judged one by one, so that only its cause stays unjudged; one that gives
+    another number of rewards than completions is not: nobody knows whose they are.
 
     Raises InputError if `function` cannot be called.
     """
@@ -80,13 +91,12 @@ class Reward:
             return []
         try:
             rewards = self._call(pairs)
-            if not isinstance(rewards, (list, tuple)) or len(rewards) != len(pairs):
-                size = len(rewards) if isinstance(rewards, (list, tuple)) else type(rewards).__name__
-                raise TypeError(f"it returned {size} for {len(pairs)} completions; TRL wants a list of as many numbers")
         except (Exception, SystemExit) as error:  # a function that calls sys.exit has failed, and ends nothing here
             if len(pairs) > 1:
                 return [verdict for pair in pairs for verdict in self._rewarded([pair])]
             return [self._unjudged(f"the reward function failed: {type(error).__name__}: {error}"[:300])]
+        if (why := wrong_size(rewards, len(pairs))) is not None:
+            return [self._unjudged(why)] * len(pairs)
         return [self.verdict(reward) for reward in rewards]
 
     def _call(self, pairs: Sequence[tuple[Problem, Completion]]) -> Any:
@@ -125,13 +135,13 @@ class Reward:
     def verdict(self, reward: Any) -> Verdict:
         """Return what a number that the function gave says."""
         if reward is None:
-            return self._unjudged("the reward is None: not applicable")
+            return self._unjudged(NOT_APPLICABLE)
         try:
             value = float(reward)
         except (TypeError, ValueError):
             return self._unjudged(f"the reward is {reward!r}, no number"[:300])
-        if math.isnan(value):
-            return self._unjudged("the reward is NaN")
+        if not math.isfinite(value):
+            return self._unjudged("the reward is NaN" if math.isnan(value) else f"the reward is {value}")
         if self.threshold is None and value not in (0.0, 1.0):
             return self._unjudged(
                 f"the reward is {value:g}, neither 0 nor 1; name a threshold from which it is correct"

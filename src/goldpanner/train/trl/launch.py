@@ -26,7 +26,8 @@ from goldpanner.train import grpo
 from goldpanner.train.config import RLVRConfig
 from goldpanner.train.metrics import Metrics
 from goldpanner.train.model import load_model
-from goldpanner.train.rlvr import Prompts, random_reward, reward_verifiers, step_problems
+from goldpanner.train.reward import Prompts, random_reward, reward_note, reward_verifiers
+from goldpanner.train.rlvr import rehearse_reward, step_problems
 from goldpanner.train.trl.recorder import ProbeLook, Recorder, StepLog
 from goldpanner.types import Problem
 
@@ -56,6 +57,7 @@ def hand_over(
     probe: int = 16,
     every: int = 50,
     notify: Notify = lambda _: None,
+    skip_rehearsal: str | None = None,
 ) -> Path:
     """Train the model of a folder by TRL; it goes on from its last checkpoint. Call it in every process of a torchrun.
 
@@ -70,6 +72,7 @@ def hand_over(
         probe: problems of the test split that are measured on the way; 0: none.
         every: optimizer steps between two measurements.
         notify: called with each step's progress in the main process.
+        skip_rehearsal: why the verifier is not rehearsed; None: it is, by every process.
 
     Returns:
         The folder of the trained model, in every process.
@@ -94,12 +97,15 @@ def hand_over(
     checkpoint = _last_checkpoint(out / "trl")
     trained, watched = _prompts(tasks, config), probe_problems(tasks, config, probe)
     total = config.steps * config.epochs * config.minibatches
+    checks = rehearse_reward(tasks, config, store, skip=skip_rehearsal, notify=notify)
     recorder = Recorder(
         store, out.name, problems={p.id: p for p in [*trained, *watched]}, probe=watched, every=every, stop=config.stop,
-        samples=config.group_size, template=config.template, processes=processes,
+        samples=config.group_size, template=config.template, processes=processes, budget=config.unjudged_budget,
         notify=_StepWriter(out, _steps_of(checkpoint), total, notify) if main else None,
     )  # fmt: skip
     if main:
+        for check in checks:
+            store.put(check)
         store.put_problems([*trained, *watched])
         record = earlier or RunRecord(
             id=out.name, stage="grpo", engine="trl", label=out.name, seed=config.seed, policy=None,
@@ -319,5 +325,4 @@ class _StepWriter:
         probe = {} if self.look is None else {"probe": asdict(self.look)}
         self.metrics.add({"step": event.step, **asdict(event.groups), **numbers, **probe})
         self.look = None
-        note = f"reward {event.groups.reward:.2f}  mixed {event.groups.mixed:.0%}"
-        self.notify(Event(self.run, "grpo", event.step + 1, self.total, note))
+        self.notify(Event(self.run, "grpo", event.step + 1, self.total, reward_note(asdict(event.groups))))

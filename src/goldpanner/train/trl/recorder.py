@@ -7,9 +7,7 @@ Only what TRL documents is used: a reward function that wraps yours, and a Train
     trainer = GRPOTrainer(..., reward_funcs=recorder.reward(my_reward), callbacks=[recorder])
 """
 
-import asyncio
 import atexit
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +21,8 @@ from goldpanner.policies.local import LocalPolicy
 from goldpanner.sampling.rollout import judge, rollout
 from goldpanner.store import Store
 from goldpanner.store.schema import PolicyRecord, RunRecord
+from goldpanner.train.reward import UnjudgedBudget
+from goldpanner.train.trl.paid import paid, rehearse_batch
 from goldpanner.train.trl.rollout_log import GroupStats, RolloutLog, group_stats
 from goldpanner.train.trl.rows import AsTrained, Rows, completion
 from goldpanner.types import Completion, Outcome, Problem, Sample, SamplingParams
@@ -84,6 +84,8 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         stop: tuple[str, ...] = (),
         processes: int | None = None,
         notify: Callable[[StepLog | ProbeLook], None] | None = None,
+        budget: float = 0.05,
+        rehearsal: bool = True,
     ) -> None:
         """Say where rollouts go and what is measured on the way.
 
@@ -102,6 +104,10 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
             stop: texts at which a completion ends; it is judged up to there.
             processes: processes that must take part; anything else is an error before training starts.
             notify: called in the main process with each logged step, and with each look.
+            budget: share of completions that may be without a reward through no doing of the model's; more stop the run
+                (`UnjudgedBudget`).
+            rehearsal: try a reward function that pays the whole first batch alike on known answers; one that pays these
+                alike, too, is an error. False for a constant reward that is a control.
 
         Raises InputError on `every` or `samples` below 1.
         """
@@ -110,12 +116,13 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         self.store = store if isinstance(store, Store) else Store(store)
         self.run = run
         self.every, self.samples, self.stop, self.template = every, samples, stop, template
-        self.processes, self.notify = processes, notify
+        self.processes, self.notify, self.rehearsal = processes, notify, rehearsal
         self.looks: list[ProbeLook] = []
         texts = problems if problems is not None else self.store.problems() if self.store.root.is_dir() else {}
         self._rows = Rows(task, answer, dict(texts))
         self._probe = [row if isinstance(row, Problem) else self._rows.probe_problem(row) for row in probe]
         self._log = RolloutLog(self.store, run, texts, self._probe)
+        self._budget = UnjudgedBudget(budget)
         self._verifier: Verifier | None = None
         self._args: Any = None
         self._model: Any = None
@@ -143,7 +150,9 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
             pay: gives another reward than the verdict's.
 
         Raises:
-            InputError: a second call: one reward decides which groups are mixed.
+            InputError: a second call: one reward decides which groups are mixed. The function that is returned raises
+                it where `source` fails, or gives anything but a finite number or None for each completion, and where
+                more completions than the budget allows are without a reward.
         """
         if self._verifier is not None:
             raise InputError(
@@ -167,7 +176,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
                 verdicts = [judge(verifier, problem, answer) for problem, answer in zip(problems, answers)]
                 rewards = [verdict.reward for verdict in verdicts]
             else:
-                rewards = _call(
+                rewards = paid(
                     function, prompts=prompts, completions=completions, completion_ids=completion_ids, **columns
                 )
                 verdicts = [scale.verdict(value) for value in rewards]
@@ -177,7 +186,10 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
             samples = self._log.samples(args, params, step, problems, answers, verdicts, rewards)
             if pay is not None:
                 samples = [replace(sample, reward=pay(sample)) for sample in samples]
+            elif function is not None and self._groups is None and self.rehearsal:
+                rehearse_batch(function, rewards, problems, prompts, completions, completion_ids, columns)
             self._log.write(args, params, samples, problems, others)
+            self._budget.add(samples)
             self._groups = group_stats(samples, args.num_generations, 1.0 if threshold is None else threshold)
             self._report(step, columns.get("log_metric"))
             return [sample.reward for sample in samples] if function is None or pay is not None else rewards
@@ -337,15 +349,3 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
 
     def _sharded(self) -> bool:
         return bool(AcceleratorState().distributed_type == DistributedType.FSDP or is_deepspeed_zero3_enabled())
-
-
-def _call(function: RewardFunction, **arguments: Any) -> list[float | None]:
-    """Return the rewards of a reward function, async or not."""
-    result = function(**arguments)
-    if inspect.isawaitable(result):
-
-        async def wait() -> Any:
-            return await result
-
-        result = asyncio.run(wait())
-    return list(result)

@@ -12,7 +12,7 @@ from goldpanner.sampling.rollout import judge
 from goldpanner.store import Store
 from goldpanner.store.schema import ParamsRecord
 from goldpanner.train.groups import group_states
-from goldpanner.types import Completion, Problem, Sample, SamplingParams, Verdict, content_hash
+from goldpanner.types import Cause, Completion, Problem, Sample, SamplingParams, Verdict, content_hash
 from goldpanner.verify import Verifier
 
 try:
@@ -33,6 +33,8 @@ class GroupStats:
     all_wrong: float
     all_correct: float
     unjudged: float
+    withheld: float
+    unanswered: float
     groups: int
     length: float
     truncated: float
@@ -146,22 +148,29 @@ def group_stats(samples: Sequence[Sample], size: int, threshold: float) -> Group
     """
     rows = gather_object(
         [
-            (float("nan") if s.reward is None else s.reward, len(s.completion.tokens or ()), s.completion.finish)
+            (
+                float("nan") if s.reward is None else s.reward,
+                len(s.completion.tokens or ()),
+                s.completion.finish,
+                s.verdict.cause,
+            )
             for s in samples
         ]
     )
-    reward_PG = torch.tensor([reward for reward, _, _ in rows], dtype=torch.float64).view(-1, size)
+    reward_PG = torch.tensor([reward for reward, *_ in rows], dtype=torch.float64).view(-1, size)
     states = group_states(reward_PG, threshold)
-    tokens = sum(length for _, length, _ in rows)
+    tokens = sum(length for _, length, *_ in rows)
     return GroupStats(
         reward=float(reward_PG.nanmean()),
         mixed=float(states.mixed.double().mean()),
         all_wrong=float(states.all_wrong.double().mean()),
         all_correct=float(states.all_correct.double().mean()),
         unjudged=float(reward_PG.isnan().double().mean()),
+        withheld=sum(cause is Cause.WITHHELD for *_, cause in rows) / len(rows),
+        unanswered=sum(cause is Cause.MODEL for *_, cause in rows) / len(rows),
         groups=len(reward_PG),
         length=tokens / len(rows),
-        truncated=sum(finish == "length" for _, _, finish in rows) / len(rows),
+        truncated=sum(finish == "length" for _, _, finish, _ in rows) / len(rows),
         tokens=tokens,
         unjudged_groups=float(states.unjudged.double().mean()),
     )
