@@ -19,12 +19,11 @@ out = Path("runs/real-model")
 config = load_settings(ModelRunConfig, None, overrides, model=model, task="arithmetic/add-2d2d")
 record = run_model(config, out, lambda event: print(f"{event.doing} {event.stage}: {event.done}/{event.total}"))
 
-mixed = record["plan"]["groups"][str(record["plan"]["group_size"])]["mixed"]
-print(
-    f"the pilot: {mixed['value']:.0%} of the groups would be mixed, G = {record['plan']['recommended_G']} recommended"
-)
-print(record["verdict"]["headline"])
-for stage, parts in record["form"].items():
-    form, skill = (parts[name]["value"] for name in ("parses", "correct_given_parsed"))
-    print(f"{stage}: P(in the asked form) {form:.3f}, P(correct | in that form) {skill or 0:.3f}")
+plan = record.plan
+mixed = plan.groups[str(plan.group_size)].mixed.estimate()
+print(f"the pilot: {mixed.value:.0%} of the groups would be mixed, G = {plan.recommended_G} recommended")
+print(record.verdict.headline)
+for stage, parts in record.form.items():
+    form, skill = parts.parses.estimate(), parts.correct_given_parsed.estimate()
+    print(f"{stage}: P(in the asked form) {form}, P(correct | in that form) {skill}")
 print(build(out))
