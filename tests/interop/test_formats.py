@@ -48,6 +48,18 @@ FILES = {
     "open_instruct/*_rollouts_*": "open-instruct",
     "human_eval/*_results.jsonl": "human-eval",
     "evalplus/*": "evalplus",
+    "qwen_math/*": "qwen-math",
+    "monkeys/*": "large-language-monkeys",
+    "livecodebench/*": "livecodebench",
+    "nemo_skills/*": "nemo-skills",
+    "nemo_rl/*": "nemo-rl",
+    "skyrl/*": "skyrl",
+    "tinker/*/*": "tinker",
+    "lighteval/*": "lighteval",
+    "evalscope/*/*/*": "evalscope",
+    "opencompass/*/*/*": "opencompass",
+    "every_eval_ever/*": "every-eval-ever",
+    "openai_batch/output.jsonl": "openai-batch",
 }
 """Pattern of a format's fixtures -> its name."""
 DOCS = Path(__file__).parents[2] / "docs" / "logs.md"

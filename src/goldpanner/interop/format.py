@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from goldpanner.errors import InputError
-from goldpanner.interop.lines import brief, open_log, parse_json, rows_in
+from goldpanner.interop.lines import brief, open_log, parse_json, rows_in, table_rows
 from goldpanner.interop.records import Reading, Record
 
 Kind = Literal["lines", "document", "array", "csv", "parquet", "arrow", "zip"]
@@ -100,7 +100,9 @@ def read_head(path: Path) -> Head:
             return _table_head(path, "arrow", lambda: open_arrow(handle, magic).schema)
         if magic[:4] == b"PK\x03\x04":
             return Head(path, "zip", {})
-        return _text_head(path, handle)
+        head = _text_head(path, handle)
+        rows = table_rows(dict(head.fields)) if head.kind in ("lines", "document") else None
+        return Head(path, "array", rows[0]) if rows else head
 
 
 def open_arrow(handle: IO[bytes], magic: bytes) -> pa.RecordBatchReader:

@@ -142,21 +142,50 @@ def open_log(path: Path) -> Iterator[IO[bytes]]:
 
 
 def json_rows(path: Path, torn: Callable[[str], None] | None = None) -> Iterator[LogRow]:
-    """Yield the JSON objects of a file: one a line (blank lines are passed over), or those of one JSON array.
+    """Yield the JSON objects of a file: one a line (blank lines are passed over), or those of one JSON array or table.
 
     A last line cut in the middle is an error, or left out and its place told to `torn`. Raises InputError.
     """
     with open_log(path) as handle:
         start = handle.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
         handle.seek(0)
-        if not start.startswith(b"["):
-            yield from rows_in(path, handle, torn)
+        if not start.startswith(b"[") and not _is_document(path, handle):
+            rows = rows_in(path, handle, torn)
+            first = next(rows, None)
+            if first is not None:
+                inner = table_rows(first.fields)
+                yield from [first] if inner is None else _numbered(path, inner)
+            yield from rows
             return
         value = parse_json(path, handle, "one JSON array of objects")
+    value = table_rows(value) if isinstance(value, dict) else value
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise InputError(f"{path} is {brief(value)}; expected one JSON array of objects")
-    for number, fields in enumerate(value, 1):
-        yield LogRow(path, number, fields, "record")
+    yield from _numbered(path, value)
+
+
+def table_rows(value: dict[str, object]) -> list[dict[str, object]] | None:
+    """Return the rows of a table that W&B (`columns`, `data`) or trackio (`_value`) wrote as one object; else None."""
+    columns, data = value.get("columns"), value.get("data")
+    if isinstance(columns, list) and isinstance(data, list) and all(isinstance(row, list) for row in data):
+        return [dict(zip(map(str, columns), row)) for row in data]
+    inner = value.get("_value")
+    if value.get("_type") == "trackio.table" and isinstance(inner, list):
+        return [row for row in inner if isinstance(row, dict)]
+    return None
+
+
+def _numbered(path: Path, rows: list[dict[str, object]]) -> Iterator[LogRow]:
+    return (LogRow(path, number, fields, "record") for number, fields in enumerate(rows, 1))
+
+
+def _is_document(path: Path, handle: IO[bytes]) -> bool:
+    """Return whether a file holds one JSON object over several lines."""
+    if ".json" not in path.suffixes:
+        return False
+    line = handle.readline(LONGEST_LINE)
+    handle.seek(0)
+    return line.strip() == b"{"
 
 
 def parse_json(path: Path, handle: IO[bytes], expected: str) -> object:

@@ -19,14 +19,16 @@ def read_table(reading: Reading, task: str = "table", mapping: Mapping[str, str]
     Args:
         reading: the import; its `columns` go before those of `mapping`.
         task: what the problems' task is called.
-        mapping: what the columns are taken for, in a tool's own table.
+        mapping: what the columns are taken for, in a tool's own table; those that a file lacks are passed over.
 
     Raises:
         InputError: file and row, what was expected, what to do.
     """
     for path in reading.files:
         score = {} if reading.score is None else {"correct": reading.score}
-        layout = find_layout(path, read_head(path).fields, {**(mapping or {}), **score, **reading.columns})
+        fields = read_head(path).fields
+        own = {role: column for role, column in (mapping or {}).items() if column.split(".", 1)[0] in fields}
+        layout = find_layout(path, fields, {**own, **score, **reading.columns})
         reading.report.columns = layout.summary
         for note in layout.notes:
             reading.report.warn(note)
@@ -47,9 +49,14 @@ def table_format(
     recognises: Callable[[Head], bool],
     mapping: Mapping[str, str],
     names: tuple[str, ...] = (),
+    *,
+    one_model: bool = False,
 ) -> Format:
-    """Return the format of a tool whose files are tables with columns of known meaning."""
-    anonymous = "policy" not in mapping
+    """Return the format of a tool whose files are tables with columns of known meaning.
+
+    `one_model`: the files of a folder are the repeats of one model.
+    """
+    anonymous = "policy" not in mapping and not one_model
     return Format(
         name,
         lambda reading: read_table(reading, name, mapping),
@@ -57,5 +64,6 @@ def table_format(
         recognises,
         names,
         anonymous=anonymous,
+        dated=True,
         table=True,
     )
