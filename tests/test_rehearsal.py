@@ -5,16 +5,19 @@ import time
 from dataclasses import replace
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 import tiny_model
 from goldpanner.cli import application
 from goldpanner.errors import GoldpannerError, InputError
+from goldpanner.policies.local import LocalPolicy
 from goldpanner.progress import Event
 from goldpanner.sampling.rehearsal import rehearse_first
 from goldpanner.store import Store
 from goldpanner.store.schema import CheckRecord
 from goldpanner.tasks.catalog import task
+from goldpanner.train.model import save_model
 from goldpanner.train.reward import WINDOW, UnjudgedBudget
 from goldpanner.train.trl.paid import paid, rehearse_batch
 from goldpanner.types import Cause, Completion, Outcome, Problem, Sample, Verdict
@@ -275,3 +278,27 @@ def test_what_is_no_error_of_the_recorder_s():
     assert paid(slow, completions=["x", "y"]) == [0.5, None]
     with pytest.raises(InputError, match="nothing could be learned"):
         rehearsed(lambda **_: [0.0, 0.0], [0.0, 0.0], texts=([{"content": "x"}], [{"content": "y"}]))
+
+
+# --- what breaks a run from within
+
+
+def test_logits_that_are_no_numbers_are_said_and_nothing_is_drawn(place, tmp_path):
+    words = ("sample", place / "broken", place / "sums.jsonl", "--store", tmp_path / "s", "-n", 2, "--problems", 3)
+    policy = LocalPolicy.from_pretrained(place / "model", device="cpu")
+    with torch.no_grad():
+        policy.model.lm_head.weight.fill_(float("nan"))
+    save_model(policy.model, policy.tokenizer, place / "broken")
+    status, text = call(*words)
+    assert status == 2
+    assert "logits that are NaN or infinite" in text
+    assert not Store(tmp_path / "s").samples()
+    status, text = train(place, "good", tmp_path / "run", "--set", "grpo.learning_rate=1e30", "--set", "grpo.steps=6")
+    assert status == 0 or "logits that are NaN" in text, text
+
+
+def test_a_chat_template_that_refuses_is_told_with_its_own_words(place):
+    policy = LocalPolicy.from_pretrained(place / "model", device="cpu")
+    policy.tokenizer.chat_template = "{{ raise_exception('a system message must come first') }}"
+    with pytest.raises(InputError, match="refuses a single message of the user: a system message must come first"):
+        policy.encode_prompt(Problem("t", "1 + 1 =", "2"), "chat")

@@ -40,6 +40,8 @@ _HOMES = {
     "load_policy": "policies.resolve",
     "collect": "sampling.collect",
     "Goal": "sampling.goal",
+    "judge_again": "sampling.second_judge",
+    "rehearse": "verify.rehearsal",
     "load_counts": "sources",
     "compare": "instrument",
     "compare_series": "instrument",
@@ -90,6 +92,7 @@ if TYPE_CHECKING:  # for type checkers and editors: the same names, imported pla
     from goldpanner.sampling.goal import Goal
     from goldpanner.sampling.rollout import count
     from goldpanner.sampling.rollout import rollout as sample
+    from goldpanner.sampling.second_judge import judge_again
     from goldpanner.sources import load_counts
     from goldpanner.store import Store
     from goldpanner.tasks.catalog import load, task
@@ -107,3 +110,4 @@ if TYPE_CHECKING:  # for type checkers and editors: the same names, imported pla
         SamplingParams,
         Verdict,
     )
+    from goldpanner.verify.rehearsal import rehearse

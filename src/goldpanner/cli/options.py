@@ -27,6 +27,12 @@ TASK = typer.Option("--task", metavar="NAME", help="Task: an id such as world/d3
 OUT = typer.Option("--out", metavar="DIR", help="Folder for all results.")
 STORE = typer.Option("--store", metavar="DIR", help="Folder of a sample store, or of a run.")
 PARAMS = typer.Option("--params", metavar="HASH", help="Hash of the sampling parameters, where a store has several.")
+VERIFIER = typer.Option(
+    "--verifier",
+    metavar="NAME",
+    help="Verifier to use instead of the task's own: number, math, exact, file.py:function, or another one of "
+    "docs/verifiers.md.",
+)
 THRESHOLD = typer.Option("--threshold", metavar="R", help="Lowest reward that counts as correct.")
 EXAMPLES = typer.Option("--examples", metavar="FILE", help="Worked examples for SFT, columns prompt and response.")
 PROBLEMS = typer.Option("--problems", metavar="N", help="Number of problems.", min=1)
@@ -77,14 +83,7 @@ class DataOptions(OptionGroup):
 class TaskOptions(DataOptions):
     """How the task that a command names is read and judged."""
 
-    verifier: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Verifier to use instead of the task's own: number, math, exact, file.py:function, or another one of "
-            "docs/verifiers.md.",
-        ),
-    ] = None
+    verifier: Annotated[str | None, VERIFIER] = None
     threshold: Annotated[float | None, THRESHOLD] = None
     set_aside: Annotated[
         bool, typer.Option("--set-aside", help="Leave out problems whose right answer the verifier cannot judge.")

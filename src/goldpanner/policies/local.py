@@ -195,9 +195,15 @@ class LocalPolicy:
             if not getattr(self.tokenizer, "chat_template", None):
                 raise InputError("template is 'chat', but this tokenizer has no chat template; give '{prompt}'")
             turns = [{"role": "user", "content": problem.prompt}]
-            ids = self.tokenizer.apply_chat_template(
-                turns, add_generation_prompt=True, tokenize=True, return_dict=False
-            )
+            try:
+                ids = self.tokenizer.apply_chat_template(
+                    turns, add_generation_prompt=True, tokenize=True, return_dict=False
+                )
+            except Exception as error:  # a template is a program of the model's
+                raise InputError(
+                    f"the chat template of {self.name} refuses a single message of the user: {error}; give another "
+                    "--template, e.g. '{prompt}', or mend the model's"
+                ) from error
         elif "{prompt}" in template:
             ids = self.tokenizer(template.replace("{prompt}", problem.prompt))["input_ids"]
         else:

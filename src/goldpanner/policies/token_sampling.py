@@ -2,6 +2,7 @@
 
 import torch
 
+from goldpanner.errors import InputError
 from goldpanner.types import SamplingParams
 
 BLOCK = 256
@@ -28,8 +29,16 @@ def pick(
 
     Returns:
         Tokens and log-probabilities, shape (samples,) each.
+
+    Raises:
+        InputError: a logit is NaN or infinite: nothing can be drawn from it.
     """
     token, normalizer = inverse_cdf(logits, u, node)
+    if not normalizer.isfinite().all():
+        raise InputError(
+            "the model gives logits that are NaN or infinite, and no token can be drawn from them; its weights are "
+            "broken, or overflow in this precision (try float32, or a smaller learning rate where it is trained)"
+        )
     if params.temperature == 0:
         token = logits.argmax(-1)[node]
     elif not params.full_softmax:

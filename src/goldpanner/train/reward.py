@@ -103,6 +103,10 @@ def reward_note(record: Mapping[str, object]) -> str:
     return f"reward {record['reward']:.2f}  mixed {record['mixed']:.0%}{causes}"
 
 
+class BudgetSpentError(InputError):
+    """Too many completions are unjudged through no doing of the model's."""
+
+
 class UnjudgedBudget:
     """Stops a run where too many completions are unjudged through no doing of the model's.
 
@@ -115,7 +119,7 @@ class UnjudgedBudget:
         self._window: deque[Sample | None] = deque(maxlen=WINDOW)
 
     def add(self, samples: Iterable[Sample]) -> None:
-        """Count a batch. Raises InputError beyond the budget, with the commonest reason and a completion."""
+        """Count a batch. Raises BudgetSpentError beyond the budget, with the commonest reason and a completion."""
         for sample in samples:
             unpaid = sample.reward is None and sample.verdict.cause is Cause.OURS
             self._window.append(sample if unpaid else None)
@@ -124,7 +128,7 @@ class UnjudgedBudget:
             return
         (reason, times), *_ = Counter(sample.verdict.reason for sample in silence).most_common(1)
         text = next(sample.completion.text for sample in silence if sample.verdict.reason == reason)
-        raise InputError(
+        raise BudgetSpentError(
             f"{len(silence)} of the last {len(self._window)} completions are unjudged, and not by the model's doing "
             f"(unjudged_budget: {self.share:.0%} of {WINDOW}); {times} times because: {reason}; e.g. the completion "
             f"{text[-120:]!r}. What was trained before is kept as a checkpoint: mend the verifier and run the same "

@@ -30,7 +30,14 @@ from goldpanner.train.config import RLVRConfig as RLVRConfig
 from goldpanner.train.groups import group_states, mixed_groups
 from goldpanner.train.objective import Pass, add_gradient, row_logprobs
 from goldpanner.train.ppo import Critic, assess, value_head
-from goldpanner.train.reward import Prompts, UnjudgedBudget, cause_shares, random_reward, reward_verifiers
+from goldpanner.train.reward import (
+    BudgetSpentError,
+    Prompts,
+    UnjudgedBudget,
+    cause_shares,
+    random_reward,
+    reward_verifiers,
+)
 from goldpanner.train.rows import TokenRow
 from goldpanner.types import Problem, Sample
 from goldpanner.verify import Verifier
@@ -160,26 +167,22 @@ def rlvr(
         weights, config.learning_rate, config.betas, weight_decay=config.weight_decay, fused=True
     )
     reference = copy.deepcopy(model).requires_grad_(False) if config.kl else None
-    identity = {
-        "stage": "rlvr",
-        **{f"config.{name}": value for name, value in config.model_dump(mode="json").items()},
-        "reward": verifiers[0].id,
-        "first prompts": [problem.id for problem in step_problems(tasks, config, 0, config.prompts_per_step)],
-        "initial weights": policy.id,
-    }
+    identity = _identity(tasks, config, verifiers[0], policy)
     keeper = Checkpoint(checkpoint, checkpoint_every, identity)
     records = keeper.restore(trained, [optimizer], RolloutRecord)
     budget = UnjudgedBudget(config.unjudged_budget)
     yield from records
     for step in range(len(records), config.steps):
         started = time.perf_counter()
-        rollouts, trained_on = draw_groups(policy, tasks, verifiers, config, step, sink, run, on_problems)
-        sampling_seconds = time.perf_counter() - started
         try:
+            rollouts, trained_on = draw_groups(policy, tasks, verifiers, config, step, sink, run, on_problems)
             budget.add(sample for group in rollouts.samples for sample in group)
-        except InputError:
+        except BudgetSpentError:
             keeper.save(trained, [optimizer], records)
             raise
+        except InputError as error:
+            raise InputError(f"step {step}, {_before(records)}: {error}") from error
+        sampling_seconds = time.perf_counter() - started
         changes = UpdateStats()
         if not config.frozen:
             shuffle = rng.stream("grpo/minibatches", config.seed, step)
@@ -196,6 +199,24 @@ def rlvr(
                 sink.flush()  # what the checkpoint calls done must be in the store
             keeper.save(trained, [optimizer], records)
         yield record
+
+
+def _identity(
+    tasks: Mapping[str, Prompts], config: RLVRConfig, verifier: Verifier, policy: LocalPolicy
+) -> dict[str, object]:
+    """Return what a checkpoint belongs to."""
+    return {
+        "stage": "rlvr",
+        **{f"config.{name}": value for name, value in config.model_dump(mode="json").items()},
+        "reward": verifier.id,
+        "first prompts": [problem.id for problem in step_problems(tasks, config, 0, config.prompts_per_step)],
+        "initial weights": policy.id,
+    }
+
+
+def _before(records: Sequence[RolloutRecord]) -> str:
+    """Return in words what the last update was."""
+    return f"after an update with gradient norm {records[-1].grad_norm:g}" if records else "before any update"
 
 
 def step_problems(tasks: Mapping[str, Prompts], config: RLVRConfig, step: int, n: int) -> list[Problem]:

@@ -30,6 +30,10 @@ NEAR_MISSES = 40
 """Near misses of a problem at most, spread over their spellings."""
 
 
+NOISE = 0.25
+"""How much more often wrong answers may be CORRECT than right ones, of a reward that hangs on something else."""
+
+
 class Rehearsed(Protocol):
     """What a rehearsal needs of a task."""
 
@@ -127,7 +131,7 @@ def _fault(check: Check) -> str | None:
     if not right or not wrong:
         return None
     paid_right, paid_wrong = (sum(t.correct for t in side) / sum(t.n for t in side) for side in (right, wrong))
-    if paid_right > paid_wrong:
+    if paid_right > paid_wrong or (paid_right > 0 and paid_wrong < min(paid_right + NOISE, 1)):
         return None
     return (
         f"it finds {paid_right:.0%} of {sum(t.n for t in right)} right answers CORRECT and {paid_wrong:.0%} of "
