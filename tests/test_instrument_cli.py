@@ -228,3 +228,37 @@ def test_letters_that_the_terminal_lacks_and_a_reader_that_left(tmp_path):
     )
     assert left.returncode == 141, left.stderr
     assert b"Traceback" not in left.stderr
+
+
+def test_a_result_is_broken_down_and_clustered_by_a_column_or_a_file(tmp_path):
+    from goldpanner.store import Store
+    from goldpanner.types import Completion, Outcome, Problem, Sample, Verdict
+
+    problems = [Problem("t", str(i), "7", {"subject": "ab"[i % 2]}) for i in range(8)]
+    store = Store(tmp_path)
+    store.put_problems(problems)
+    for policy, right in (("base", 2), ("rl", 6)):
+        rows = [
+            Sample(p.id, policy, "x", 0, i, Completion(word, tokens=(1,) * (3 if word == "7" else 9)),
+                   Verdict(Outcome.CORRECT if word == "7" else Outcome.WRONG, "v@1", word), "t")
+            for p in problems for i, word in enumerate("7" * right + "8" * (8 - right))
+        ]  # fmt: skip
+        store.append(rows)
+    shown = json.loads(
+        call("measure", "base", "--store", tmp_path, "--by", "subject", "--clusters", "subject", "--json")
+    )
+    assert {label: part["problems"] for label, part in shown["by"].items()} == {"a": 4, "b": 4}
+    assert shown["majority"]["4"]["value"] < shown["majority"]["1"]["value"] < 0.3
+    assert shown["tokens"] == {"mean": 7.5, "right": 3.0, "wrong": 9.0}
+    assert "a 4" in words("measure", "base", "--store", tmp_path, "--by", "subject")
+    compared = json.loads(call("compare", "base", "rl", "--store", tmp_path, "--clusters", "subject", "--json"))
+    assert compared["tokens_a_try"]["rl"]["mean"] == 4.5
+    assert (compared["at_equal_cost"][0]["rl_tries"], compared["at_equal_cost"][0]["base_tries"]) == (2, 1)
+    assert "there are: subject, task" in call("measure", "base", "--store", tmp_path, "--by", "level", code=2)
+
+    counts = write_counts(tmp_path / "c.jsonl", [4] * 3, [1, 2, 3])
+    labels = tmp_path / "labels.csv"
+    labels.write_text("id,kind\np0,x\np1,y\np2,y\n")
+    assert json.loads(call("measure", counts, "--by", labels, "--json"))["by"]["y"]["problems"] == 2
+    labels.write_text("p0,x\n")
+    assert "has no label for 2 problems" in call("measure", counts, "--by", labels, code=2)

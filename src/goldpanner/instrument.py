@@ -12,12 +12,13 @@ from goldpanner.measure import corrections, groups
 from goldpanner.measure.compare import Comparison, compare, with_origins
 from goldpanner.measure.corrections import VerifierErrors, support_refusal
 from goldpanner.measure.curves import align
+from goldpanner.measure.metrics import Cost, Votes, equal_cost, majority
 from goldpanner.measure.profile import Profile, profile
 from goldpanner.measure.series import Series, series
 from goldpanner.measure.statements import MARGIN
 from goldpanner.measure.thresholds import WITHIN
 from goldpanner.sources import Source, load_counts
-from goldpanner.types import Counts, IntArray, SamplingParams
+from goldpanner.types import Counts, Estimate, IntArray, SamplingParams
 
 
 def compare_sources(
@@ -35,6 +36,7 @@ def compare_sources(
     rl_rollouts: int | None = None,
     answer_space: float | None = None,
     verifier: VerifierErrors | None = None,
+    clusters: str | None = None,
 ) -> Comparison:
     """Compare two models on the same problems, paired by id: did the boundary move?
 
@@ -60,6 +62,7 @@ def compare_sources(
         rl_rollouts: N, the rollouts of a problem in which RL could have found an answer, for the word "new"; None: R.
         answer_space: number of answers that a blind guess chooses from, at least 2.
         verifier: audit of the verifier, to undo its errors.
+        clusters: column of the store's problems, or file of id and label, that says which problems are alike.
 
     Raises:
         InputError: the two were not sampled, judged or asked alike, or hold different problems.
@@ -69,7 +72,13 @@ def compare_sources(
     comparison = compare(
         before, after, k=k, level=level, fdr=fdr, margin=margin, within=within, refused=refused,
         allow_truncated_sampling=allow_truncated_sampling, answer_space=answer_space, verifier=verifier,
+        clusters=None if clusters is None else cluster_numbers(before.labels(clusters)),
     )  # fmt: skip
+    costs = cost_of(before), cost_of(after)
+    if costs[0].mean > 0 and costs[1].mean > 0:
+        comparison = replace(
+            comparison, costs=costs, at_equal_cost=equal_cost(before, align(before, after), costs, level)
+        )
     if refused is not None and not allow_truncated_sampling:
         return comparison
     return _with_origins(comparison, before, after, rl_rollouts)
@@ -127,6 +136,7 @@ def profile_source(
     allow_truncated_sampling: bool = False,
     answer_space: float | None = None,
     verifier: VerifierErrors | None = None,
+    clusters: str | None = None,
 ) -> Profile:
     """Measure one model: pass@k with its band, P(correct) per problem, groups, and pass@k beyond the samples.
 
@@ -139,6 +149,7 @@ def profile_source(
         allow_truncated_sampling: show the boundary although truncated or tempered sampling can make zeros.
         answer_space: number of answers that a blind guess chooses from, at least 2.
         verifier: audit of the verifier, to correct for its errors.
+        clusters: column of the store's problems, or file of id and label, that says which problems are alike.
 
     Raises:
         InputError: no problems, a k below 1, or an answer space below 2.
@@ -152,10 +163,17 @@ def profile_source(
         allow_truncated_sampling=allow_truncated_sampling,
         answer_space=answer_space,
         verifier=verifier,
+        clusters=None if clusters is None else cluster_numbers(source.labels(clusters)),
     )
     if source.distrusted is None:
         return result
     return replace(result, support_refused="; ".join(filter(None, (source.distrusted, result.support_refused))))
+
+
+def cluster_numbers(labels: Sequence[str]) -> IntArray:
+    """Return the number of each label, from 0 on, shape (P,)."""
+    numbers: IntArray = np.unique(list(labels), return_inverse=True)[1].astype(np.int64)
+    return numbers
 
 
 def same_conditions(base: Source, rl: Source, as_run: bool = False) -> str | None:
@@ -219,6 +237,7 @@ def confounds(source: Source, level: float = 0.95) -> dict[str, Any]:
     row_of = {problem: row for row, problem in enumerate(source.ids)}
     n, c, parsed = (np.zeros(len(row_of), np.int64) for _ in range(3))
     answers: dict[str, dict[str | None, int]] = {}
+    tallies: dict[str, dict[tuple[str | None, bool], int]] = {}
     for answer in stored.select("problem, extracted, outcome, count(*) AS times", "GROUP BY ALL"):
         if answer["problem"] in row_of and answer["outcome"] != "unjudged":
             row, correct = row_of[answer["problem"]], answer["outcome"] == "correct"
@@ -227,6 +246,9 @@ def confounds(source: Source, level: float = 0.95) -> dict[str, Any]:
             parsed[row] += answer["times"] * (correct or answer["extracted"] is not None)
             times = answers.setdefault(answer["problem"], {})
             times[answer["extracted"]] = times.get(answer["extracted"], 0) + answer["times"]
+            tally = tallies.setdefault(answer["problem"], {})
+            # a text may be read as right in one sample and cut in another: the two are two answers
+            tally[answer["extracted"], correct] = tally.get((answer["extracted"], correct), 0) + answer["times"]
     if not n.sum():
         return {}
     split = corrections.parse_split(n, c, parsed, level)
@@ -239,13 +261,35 @@ def confounds(source: Source, level: float = 0.95) -> dict[str, Any]:
         ks = sorted({1, int(source.n.min())})
         own = np.array([floor[problem] for problem in source.ids])
         corrected = corrections.chance_corrected(source, own, ks, level)
+    votes = [Votes.of(tallies[problem]) for problem in source.ids if problem in tallies]
     return {
+        "majority": {str(k): e.to_json() for k, e in _majority(votes, level).items()},
+        "tokens": cost_of(source).to_json(),
         "parses": split.parses.to_json(),
         "correct_given_parsed": split.correct_given_parsed.to_json(),
         "guess_floor": float(np.mean(values)) if values else None,
         "less_own_guesses": {str(k): estimate.to_json() for k, estimate in corrected.items()},
         "observed_groups": _observed_groups(source, level),
     }
+
+
+def _majority(votes: Sequence[Votes], level: float) -> dict[int, Estimate]:
+    """Return maj@k at the powers of four that all problems have samples for; none where no problem has a vote."""
+    largest = min((each.n for each in votes), default=0)
+    return majority(votes, [k for k in (1, 4, 16, 64, 256) if k <= largest], level) if largest else {}
+
+
+def cost_of(source: Source) -> Cost:
+    """Return the tokens of a try, over the samples whose tokens are stored; NaN where there are none."""
+    if source.stored is None:
+        return Cost(float("nan"), float("nan"), float("nan"))
+    columns = (
+        "avg(len(tokens)) AS mean, avg(len(tokens)) FILTER (outcome = 'correct') AS right_mean, "
+        "avg(len(tokens)) FILTER (outcome = 'wrong') AS wrong_mean"
+    )
+    (row,) = source.stored.select(columns)
+    means = (row[name] for name in ("mean", "right_mean", "wrong_mean"))
+    return Cost(*(float("nan") if x is None else float(x) for x in means))
 
 
 def _observed_groups(source: Source, level: float) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Resolve a word to counts: a counts file, another tool's log, a store's folder, a policy of a store, an RL step."""
 
+import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -96,6 +97,28 @@ class Source(Counts):
             return question.prompt or question.name or ""
         return self._stored_texts.get(problem, "")
 
+    def labels(self, name: str) -> list[str]:
+        """Return a label for every problem: a column of the store's problems, or a file of id and label, one a row.
+
+        Raises InputError where the store's problems have no such column, or the file lacks a problem.
+        """
+        if Path(name).is_file():
+            found = _read_labels(Path(name))
+            missing = [i for i in self.ids if i not in found]
+            if missing:
+                raise InputError(
+                    f"{name} has no label for {len(missing)} problems, e.g. {missing[0]!r}; add their rows"
+                )
+            return [found[i] for i in self.ids]
+        if self.stored is None:
+            raise InputError(f"{name!r} is no file, and {self.name} has no columns; give a CSV file of id and label")
+        problems = self.stored.store.problems()
+        columns = [{"task": problems[i].task, **problems[i].meta} if i in problems else {} for i in self.ids]
+        if not all(name in column for column in columns):
+            names = sorted({key for column in columns for key in column})
+            raise InputError(f"not every problem of {self.name} has a column {name!r}; there are: {', '.join(names)}")
+        return [str(column[name]) for column in columns]
+
     @cached_property
     def _stored_texts(self) -> dict[str, str]:
         """The prompts of the store's problems by id."""
@@ -125,6 +148,15 @@ class Source(Counts):
             and {"temperature", "top_p", "top_k"} <= set(self.stated)
             and SamplingParams(**self.stated).full_softmax
         )
+
+
+def _read_labels(path: Path) -> dict[str, str]:
+    """Return the labels of a CSV file of id and label, with or without a heading, by id."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.reader(file) if row]
+    if bad := next((i for i, row in enumerate(rows, 1) if len(row) < 2), 0):
+        raise InputError(f"{path}, row {bad}: a label file has two columns, the problem's id and its label")
+    return {row[0]: row[1] for row in rows}
 
 
 def load_counts(

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from goldpanner.sources import Source
 
 AnswerSpace = Annotated[float | None, typer.Option(help="Number of answers that a guess chooses from.")]
+Clusters = Annotated[
+    str | None, typer.Option(metavar="COLUMN", help="Column of the problems that says which are alike, or a CSV file.")
+]
 COUNTS = "a counts file, a log or a table, a store's folder, or a policy of --store"
 
 
@@ -100,6 +103,11 @@ def measure_command(
     k: Ks = "",
     level: Level = 0.95,
     answer_space: AnswerSpace = None,
+    clusters: Clusters = None,
+    by: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Break the result down by a column of the problems, or a CSV file."),
+    ] = None,
     *,
     selection: StoreSelection,
     audit: AuditOptions,
@@ -116,6 +124,7 @@ def measure_command(
     """
     from goldpanner.cli import tables
     from goldpanner.instrument import confounds, profile_source
+    from goldpanner.measure.metrics import by_label
 
     source = selection.load(what, log)
     profile = profile_source(
@@ -125,12 +134,16 @@ def measure_command(
         allow_truncated_sampling=allow_truncated_sampling,
         answer_space=answer_space,
         verifier=audit.errors(source),
+        clusters=clusters,
     )
+    parts = by_label(source, source.labels(by), level) if by else {}
     extra = confounds(source, level)
     if as_json:
-        typer.echo(json.dumps({**profile.to_json(), **extra, "server_faults": source.faults}, allow_nan=False))
+        more = {"by": {label: part.to_json() for label, part in parts.items()}} if by else {}
+        typer.echo(json.dumps({**profile.to_json(), **extra, **more, "server_faults": source.faults}, allow_nan=False))
     else:
         tables.print_profile(profile, source.name, extra)
+        tables.print_parts(parts)
     if html is not None:
         from goldpanner.report.pages.instrument import profile_page
 
@@ -153,6 +166,7 @@ def compare_command(
     group: Annotated[int, GROUP] = 16,
     fdr: Annotated[float, typer.Option(help="False discovery rate of problems that rose or fell.")] = 0.05,
     answer_space: AnswerSpace = None,
+    clusters: Clusters = None,
     rl_rollouts: Annotated[
         int | None, typer.Option(help="Rollouts a problem that RL had, for the word new (default: R).", min=2)
     ] = None,
@@ -208,6 +222,7 @@ def compare_command(
     comparison = compare_sources(
         before, after, k=ks, level=level, fdr=fdr, within=within, as_run=as_run, rl_rollouts=rl_rollouts,
         allow_truncated_sampling=allow_truncated_sampling, answer_space=answer_space, verifier=audit.errors(before),
+        clusters=clusters,
     )  # fmt: skip
     ruling = gate(comparison, conditions) if conditions else None
     if as_json:

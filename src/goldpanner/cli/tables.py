@@ -10,6 +10,7 @@ from rich.text import Text
 
 from goldpanner.cli.display import console
 from goldpanner.measure.compare import Comparison
+from goldpanner.measure.metrics import LabelledPart
 from goldpanner.measure.plan import ASSIGNMENTS, Assignment, Plan
 from goldpanner.measure.power import Requirement, Sensitivity
 from goldpanner.measure.profile import Profile
@@ -157,6 +158,16 @@ def _moved_table(found: Comparison, base: Source, rl: Source, name: str, places:
         text = "" if text == changes.ids[i] else text
         table.add_row(Text(_line(changes.ids[i])), *counts, Text(_line(text)[:60], overflow="ellipsis", no_wrap=True))
     return table
+
+
+def print_parts(parts: Mapping[str, LabelledPart]) -> None:
+    """Print one model's pass@k by label."""
+    if not parts:
+        return
+    table = _table("by label", "label", "problems", "pass@1", "k", "pass@k")
+    for label, part in parts.items():
+        table.add_row(Text(_line(label)), f"{part.problems:,}", str(part.pass_at_1), f"{part.k:,}", str(part.pass_at_k))
+    console.print(table)
 
 
 def print_series(found: Series) -> None:

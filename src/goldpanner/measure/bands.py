@@ -36,15 +36,22 @@ GRID = 48
 
 
 def mean_band(
-    parts: Sequence[FloatArray], level: float, simultaneous: bool, repeats: IntArray | None = None
+    parts: Sequence[FloatArray],
+    level: float,
+    simultaneous: bool,
+    repeats: IntArray | None = None,
+    clusters: IntArray | None = None,
 ) -> tuple[FloatArray, FloatArray]:
     """Return (low, high), shape (K,): the band for the mean over problems of the first part minus the others.
 
     `parts` are one or two arrays in [0, 1], each (m, K) or (m, 1), smooth along K: pass@k of one model, or of two whose
     difference is asked for. The result is not clipped to the range of the rows. One problem gives (-inf, inf).
     `simultaneous=False` gives every column its own critical value. `repeats`, shape (m,), says how many problems have
-    each row; None: one.
+    each row; None: one. `clusters`, shape (m,), numbers the cluster of each problem (then `repeats` is None): clusters
+    are drawn, and not problems.
     """
+    if clusters is not None:
+        parts = [cluster_rows(part, clusters) for part in parts]
     rows = _combine(parts)
     size = rows.shape[1]
     repeats = np.ones(len(rows), np.int64) if repeats is None else repeats
@@ -67,6 +74,24 @@ def mean_band(
     half = critical * error
     half = np.where(_alike(means, unseen), np.maximum(half, unseen), half)
     return mean - half, mean + half
+
+
+def cluster_rows(rows: FloatArray, clusters: IntArray) -> FloatArray:
+    """Return one row per cluster, with the rows' mean: mean + (sum of the cluster - mean x its size) x C / P.
+
+    The mean over problems is a ratio of two sums over clusters; linearised it is the mean of these rows, and their
+    spread is its uncertainty where problems of a cluster are alike (Cochran 1977, ch. 9).
+
+    Args:
+        rows: shape (P, K).
+        clusters: number of each problem's cluster, from 0 on, shape (P,).
+    """
+    size = np.bincount(clusters).astype(np.float64)
+    sums = np.zeros((len(size), rows.shape[1]))
+    np.add.at(sums, clusters, rows)
+    mean = rows.mean(axis=0)
+    out: FloatArray = mean + (sums - size[:, None] * mean) * len(size) / len(rows)
+    return out
 
 
 def _combine(parts: Sequence[FloatArray]) -> FloatArray:

@@ -13,6 +13,7 @@ from goldpanner.measure.corrections import VerifierErrors, chance_corrected, ver
 from goldpanner.measure.curves import align, crossover, difference
 from goldpanner.measure.equivalent import EquivalentK, equivalent_k, equivalent_k_at_1
 from goldpanner.measure.intervals import check_level
+from goldpanner.measure.metrics import Cost
 from goldpanner.measure.origin import LABELS, Origin, origin
 from goldpanner.measure.passk import Band, smallest_n
 from goldpanner.measure.statements import (
@@ -75,6 +76,10 @@ class Comparison:
     """Why nothing can be said of support: two systems are compared, or the words were asked for nevertheless."""
     corrected: tuple[Corrected, ...] = ()
     """pass@k of both with guessing or the verifier's errors undone, where these are known."""
+    costs: tuple[Cost, Cost] | None = None
+    """Tokens of a try, base and RL, where they are stored."""
+    at_equal_cost: Sequence[Mapping[str, object]] = ()
+    """pass@k of both at equal tokens (`measure.metrics.equal_cost`)."""
 
     @property
     def verdict(self) -> str:
@@ -126,6 +131,8 @@ class Comparison:
             "per_problem": changes.rows(),
             "origin": {i: o.to_json() for i, o in self.origin.items()},
             "corrected": [each.to_json() for each in self.corrected],
+            "tokens_a_try": {name: cost.to_json() for name, cost in zip(("base", "rl"), self.costs or ())},
+            "at_equal_cost": list(self.at_equal_cost),
             "support_refused": self.support_refused,
         }
 
@@ -157,6 +164,7 @@ def compare(
     allow_truncated_sampling: bool = False,
     answer_space: float | None = None,
     verifier: VerifierErrors | None = None,
+    clusters: IntArray | None = None,
 ) -> Comparison:
     """Compare two models on the same problems, paired by id.
 
@@ -172,6 +180,8 @@ def compare(
         allow_truncated_sampling: say the words about support although they are refused; the reason stands beside them.
         answer_space: number of answers that a blind guess chooses from, at least 2.
         verifier: audit of the verifier, whose errors are then undone in the equivalent k, too.
+        clusters: number of the cluster of each of the base's problems, shape (P,), where problems of a cluster are
+            alike (templates, halves of an exam): the bands of the curves then cover the sampling of clusters.
 
     Returns:
         The three statements, the bands under them, and what became of every problem.
@@ -187,8 +197,8 @@ def compare(
     rl = align(base, rl)
     ks = passk.choose_ks(k, 1) if k is not None else np.union1d(*(passk.default_ks(smallest_n(x)) for x in (base, rl)))
     ks = np.union1d(ks, [1]).astype(np.int64)
-    of_base, of_rl = passk.curve(base, ks, level), passk.curve(rl, ks, level)
-    gap = difference(base, rl, ks, level)
+    of_base, of_rl = (passk.curve(x, ks, level, clusters=clusters) for x in (base, rl))
+    gap = difference(base, rl, ks, level, clusters=clusters)
     found = changes(base, rl, fdr)
     crossing, at_1 = crossover(gap), equivalent_k_at_1(base, rl, level)
     one, last = (statement_at(x, of_base, of_rl, gap, margin) for x in (1, gap.largest))

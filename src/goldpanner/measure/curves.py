@@ -36,12 +36,17 @@ def align(base: Counts, rl: Counts, names: Mapping[str, str] | None = None) -> C
 
 
 def difference(
-    base: Counts, rl: Counts, k: Sequence[int] | IntArray, level: float = 0.95, simultaneous: bool = True
+    base: Counts,
+    rl: Counts,
+    k: Sequence[int] | IntArray,
+    level: float = 0.95,
+    simultaneous: bool = True,
+    clusters: IntArray | None = None,
 ) -> Band:
     """Return the mean over problems of pass@k of RL minus base, paired, with a band (`measure.bands`).
 
     Same order of problems in both. NaN beyond the smallest n of both. Unjudged samples widen it both ways at their
-    worst. One problem gives [-1, 1].
+    worst. One problem gives [-1, 1]. `clusters`, shape (P,), numbers the cluster of each problem.
     """
     ks = passk.choose_ks(k, 1)
     use = ks <= min(smallest_n(base), smallest_n(rl))
@@ -49,7 +54,7 @@ def difference(
 
     def band(c_base: IntArray, c_rl: IntArray) -> tuple[FloatArray, FloatArray]:
         rows = [passk.rows_of(rl.n, c_rl, ks[use]), passk.rows_of(base.n, c_base, ks[use])]
-        return mean_band(rows, level, simultaneous)
+        return mean_band(rows, level, simultaneous, clusters=clusters)
 
     if use.any():
         value[use] = passk.mean_value(rl, ks[use]) - passk.mean_value(base, ks[use])

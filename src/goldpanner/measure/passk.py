@@ -164,7 +164,11 @@ def mean_value(counts: Counts, k: IntArray) -> FloatArray:
 
 
 def curve(
-    counts: Counts, k: Sequence[int] | IntArray | None = None, level: float = 0.95, simultaneous: bool = True
+    counts: Counts,
+    k: Sequence[int] | IntArray | None = None,
+    level: float = 0.95,
+    simultaneous: bool = True,
+    clusters: IntArray | None = None,
 ) -> Band:
     """Return mean pass@k over problems with a band for the population's curve, mean over p of 1 - (1-p)^k.
 
@@ -172,6 +176,7 @@ def curve(
     would be another quantity). The band (`measure.bands`) covers the sampling of problems and of answers; the
     simultaneous one is made monotone in k, as the truth is. The value is that of the judged samples (`mean_value`); the
     band's low end takes all of them wrong, its high end all of them right. One problem, or none judged, gives [0, 1].
+    `clusters`, shape (P,), numbers the cluster of each problem: the band then covers the sampling of clusters.
     Raises InputError for no problems.
     """
     check_level(level)
@@ -180,11 +185,16 @@ def curve(
     use = ks <= smallest
     value, low, high = (np.full(len(ks), np.nan) for _ in range(3))
     if use.any():
-        table, where = distinct_rows(counts.n, counts.c, ks[use])
-        low[use], high[use] = mean_band([table], level, simultaneous, np.bincount(where))
+
+        def band(correct: IntArray) -> tuple[FloatArray, FloatArray]:
+            table, where = distinct_rows(counts.n, correct, ks[use])
+            if clusters is not None:
+                return mean_band([table[where]], level, simultaneous, clusters=clusters)
+            return mean_band([table], level, simultaneous, np.bincount(where))
+
+        low[use], high[use] = band(counts.c)
         if counts.unjudged.any():
-            table, where = distinct_rows(counts.n, counts.c + counts.unjudged, ks[use])
-            high[use] = mean_band([table], level, simultaneous, np.bincount(where))[1]
+            high[use] = band(counts.c + counts.unjudged)[1]
         value[use] = mean_value(counts, ks[use])
         if simultaneous:
             low[use], high[use] = np.maximum.accumulate(low[use]), np.minimum.accumulate(high[use][::-1])[::-1]

@@ -11,9 +11,10 @@ from goldpanner.measure import corrections, groups, mixture, passk
 from goldpanner.measure.boundary import Boundary, boundary
 from goldpanner.measure.corrections import VerifierErrors
 from goldpanner.measure.groups import GroupShares
+from goldpanner.measure.metrics import all_right, cover
 from goldpanner.measure.passk import Band
 from goldpanner.measure.posterior import RateDistribution
-from goldpanner.types import Counts, Estimate, FloatArray, SamplingParams
+from goldpanner.types import Counts, Estimate, FloatArray, IntArray, SamplingParams
 
 FAR = (1_000, 10_000, 100_000, 1_000_000)
 """Where pass@k is extrapolated to when no k is asked."""
@@ -82,6 +83,10 @@ class Profile:
                 "problems_like_these": {str(k): e.to_json() for k, e in self.alike.items()},
             },
             "groups": {str(size): shares.to_json() for size, shares in self.groups.items()},
+            "pass_hat_k": all_right(self.counts, powers_of_two(self.curve.largest), self.curve.level).to_json(),
+            "cover_at_tau": {}
+            if self.rates is None
+            else {str(tau): e.to_json() for tau, e in cover(self.rates, level=self.curve.level).items()},
             "boundary": b.to_json(),
             "strata": dict(b.strata),
             "cannot_be_told_from_zero": self.unseen.to_json(),
@@ -118,11 +123,13 @@ def profile(
     allow_truncated_sampling: bool = False,
     answer_space: float | None = None,
     verifier: VerifierErrors | None = None,
+    clusters: IntArray | None = None,
 ) -> Profile:
     """Measure one model from its counts.
 
     `k` are further k to report, beyond n too; `answer_space` is the number of answers a blind guess chooses from;
-    `verifier` its audit; `params` how the samples were drawn (None: unknown). Raises InputError for no problems, a k
+    `verifier` its audit; `params` how the samples were drawn (None: unknown); `clusters` the number of each problem's
+    cluster, for the band of the curve. Raises InputError for no problems, a k
     below 1, or an answer space below 2.
     """
     if not len(counts):
@@ -136,7 +143,10 @@ def profile(
     smallest = max(int(counts.n.min()), 1)
     chosen = passk.choose_ks(list(k), smallest) if len(k) else np.array([far for far in FAR if far > smallest])
     curve = passk.curve(
-        counts, np.union1d(passk.default_ks(smallest), chosen if len(k) else []).astype(np.int64), level
+        counts,
+        np.union1d(passk.default_ks(smallest), chosen if len(k) else []).astype(np.int64),
+        level,
+        clusters=clusters,
     )
     judged = bool(counts.judged.any())
     glance = [int(x) for x in chosen if x <= smallest] or sorted({1, smallest})
