@@ -11,9 +11,9 @@ import numpy as np
 
 from goldpanner.errors import InputError
 from goldpanner.interop.format import Format
-from goldpanner.interop.records import ImportReport, LogOrigin, Params, Question, Reading, Record, record_of
+from goldpanner.interop.records import ImportReport, LogOrigin, Question, Reading, Record, record_of
 from goldpanner.rng import seed_for
-from goldpanner.types import Counts, IntArray, Problem, Sample, SamplingParams, Verdict, content_hash
+from goldpanner.types import Counts, IntArray, Problem, Sample, SamplingParams, StatedParams, Verdict, content_hash
 
 if TYPE_CHECKING:
     from goldpanner.store.schema import PolicyRecord, StoredRecord
@@ -57,7 +57,7 @@ class Imported:
         """Whether the log holds samples; False for a counts file."""
         self.questions: dict[str, Question] = {}
         """By id, the problems of the last reading."""
-        self.stated: Params = {}
+        self.stated = StatedParams()
         """The sampling parameters that the first record of the last reading states."""
         self._copies = {} if of.dated else copies_of(reading.files)
         files = tuple(file for file in reading.files if file not in self._copies)
@@ -75,7 +75,7 @@ class Imported:
         reading.report = ImportReport(self.format, [str(f) for f in reading.files])
         for copy, other in self._copies.items():
             reading.report.skip(f"a file that {other.name} holds from its beginning: the same samples", str(copy))
-        self.questions, self.stated = {}, {}
+        self.questions, self.stated = {}, StatedParams()
         seen: set[int] = set()
         for whole in self._guarded(reading):
             record = _once(whole, seen, reading.report)
@@ -319,7 +319,7 @@ def policy_id(record: Record, policy: str | None) -> str:
     return policy if record.step is None else f"{policy}@{record.step}"
 
 
-def params_id(stated: Params) -> str:
+def params_id(stated: StatedParams) -> str:
     """Return the hash of the sampling parameters: SamplingParams' own if every field is stated, else of what is."""
     if set(stated) == set(SamplingParams.__dataclass_fields__):
         return SamplingParams(**stated).hash

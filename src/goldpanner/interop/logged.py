@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from goldpanner.interop.lines import LogRow, log_rows, log_verdict, reward_of, unicode_text
-from goldpanner.interop.records import LogOrigin, Params, Reading, Record, record_of
-from goldpanner.types import Cause, FinishReason, Outcome, Problem, Verdict
+from goldpanner.interop.records import LogOrigin, Reading, Record, record_of
+from goldpanner.types import Cause, FinishReason, Outcome, Problem, StatedParams, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class LoggedRow:
     score: str = "score"
     """What the log calls the verdict."""
     model: str = ""
-    params: Params = field(default_factory=dict)
+    params: StatedParams = field(default_factory=StatedParams)
     step: int | None = None
     group: str | None = None
 

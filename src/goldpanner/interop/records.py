@@ -1,18 +1,16 @@
 """What an importer yields and what it reports: records of draws, and why anything was left out."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from goldpanner.errors import InputError
-from goldpanner.types import Cause, Completion, FinishReason, Outcome, Problem, SamplingParams, Verdict
+from goldpanner.types import Cause, Completion, FinishReason, Outcome, Problem, SamplingParams, StatedParams, Verdict
 
 Judge = Callable[[Problem, Completion], Verdict]
 """A goldpanner.verify.Verifier is one."""
-Params = Mapping[str, Any]
-"""Fields of SamplingParams that a log states, with their values."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +20,7 @@ class LogOrigin:
     file: Path
     model: Mapping[str, object] | None = None
     """The log's record of the model that drew the samples; None where it has none."""
-    params: Params = field(default_factory=dict)
+    params: StatedParams = field(default_factory=StatedParams)
     """The fields of SamplingParams that the log states. What it does not state is unknown, never a default."""
     params_id: str | None = None
     """Hash of the sampling parameters, in a log that we exported."""
@@ -249,30 +247,35 @@ class Reading:
         return Draw(completion, verdict, reward, key, identity)
 
 
-def stated_params(settings: Mapping[str, object]) -> Params:
+def stated_params(settings: Mapping[str, object]) -> StatedParams:
     """Return those of a log's settings that are fields of SamplingParams and were set.
 
     Raises InputError when a value cannot be one (temperature -1).
     """
-    fields: dict[str, Any] = {
-        k: v for k, v in settings.items() if k in SamplingParams.__dataclass_fields__ and v is not None
-    }
-    if "stop" in fields:
-        stop = fields["stop"]
-        fields["stop"] = (stop,) if isinstance(stop, str) else tuple(map(str, stop))
-    for name, kind in (
-        ("temperature", float),
-        ("top_p", float),
-        ("top_k", int),
-        ("max_tokens", int),
-        ("template", str),
-    ):
-        if name in fields:
-            try:
-                fields[name] = kind(fields[name])
-            except (TypeError, ValueError, OverflowError):
-                raise InputError(
-                    f"sampling parameter {name} is {fields[name]!r} in the log; expected a number"
-                ) from None
-    SamplingParams(**fields)
-    return fields
+    stated = StatedParams()
+    stop, template = settings.get("stop"), settings.get("template")
+    if isinstance(stop, str | Iterable):
+        stated["stop"] = (stop,) if isinstance(stop, str) else tuple(map(str, stop))
+    if template is not None:
+        stated["template"] = str(template)
+    if (temperature := _number(settings, "temperature")) is not None:
+        stated["temperature"] = temperature
+    if (top_p := _number(settings, "top_p")) is not None:
+        stated["top_p"] = top_p
+    if (top_k := _number(settings, "top_k")) is not None:
+        stated["top_k"] = int(top_k)
+    if (max_tokens := _number(settings, "max_tokens")) is not None:
+        stated["max_tokens"] = int(max_tokens)
+    SamplingParams(**stated)
+    return stated
+
+
+def _number(settings: Mapping[str, object], name: str) -> float | None:
+    value = settings.get(name)
+    try:
+        number = float(value) if isinstance(value, str | int | float) else None
+        if (value is None) == (number is None) and (number is None or math.isfinite(number)):
+            return number
+    except (ValueError, OverflowError):
+        pass
+    raise InputError(f"sampling parameter {name} is {value!r} in the log; expected a number")

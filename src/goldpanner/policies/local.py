@@ -121,7 +121,7 @@ class LocalPolicy:
             digest.update(some.cpu().contiguous().view(torch.uint8).numpy().data)
         return digest.digest()
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, object]:
         """Return a JSON record: id, name, architecture, size, dtype, device, versions."""
         return {
             "kind": "local",

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -29,7 +28,7 @@ class ScriptedPolicy:
     script from others: the policy's id is its hash. `max_tokens` is not applied (a script says itself what is cut).
     """
 
-    def __init__(self, script: Callable[[Problem], Sequence[Route]], record: Mapping[str, Any]) -> None:
+    def __init__(self, script: Callable[[Problem], Sequence[Route]], record: Mapping[str, object]) -> None:
         self.script = script
         self.record = {"kind": "scripted", **record}
 
@@ -76,7 +75,7 @@ class ScriptedPolicy:
         """16 hex digits: the hash of the record."""
         return content_hash(self.record)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, object]:
         """Return the record with the id."""
         return {"id": self.id, **self.record}
 

@@ -8,15 +8,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from goldpanner.errors import InputError, MissingExtraError
 from goldpanner.files import replacing
 from goldpanner.interop.format import Format, Head
 from goldpanner.interop.lines import LogRow, brief, log_verdict, message_text, unicode_text
-from goldpanner.interop.records import LogOrigin, Params, Reading, Record, record_of, stated_params
+from goldpanner.interop.records import LogOrigin, Reading, Record, record_of, stated_params
 from goldpanner.rng import seed_for
-from goldpanner.types import FinishReason, Outcome, Problem, Sample, SamplingParams, Verdict, content_hash
+from goldpanner.types import FinishReason, Outcome, Problem, Sample, SamplingParams, StatedParams, Verdict, content_hash
 
 _LETTERS = {"C": 1, "I": 0, "N": 0, "P": 0.5}
 """inspect_ai's values: correct, incorrect, no answer given, partial."""
@@ -191,7 +191,7 @@ def write_inspect(
     path: Path | str,
     *,
     model: str,
-    params: SamplingParams | Params | None = None,
+    params: SamplingParams | StatedParams | None = None,
     task: str = "goldpanner",
 ) -> Path:
     """Write samples of one policy as an inspect_ai log (`.eval` or `.json`) that `inspect view` opens, atomically.
@@ -230,14 +230,16 @@ def _log(
     samples: list[Sample],
     problems: Mapping[str, Problem],
     model: str,
-    params: SamplingParams | Params | None,
+    params: SamplingParams | StatedParams | None,
     task: str,
 ) -> Any:
     from inspect_ai.log import EvalConfig, EvalDataset, EvalLog, EvalSpec, EvalStats
     from inspect_ai.model import GenerateConfig
 
-    stated = asdict(params) if isinstance(params, SamplingParams) else dict(params or {})
-    settings = {k: stated[k] for k in ("temperature", "top_p", "max_tokens") if stated.get(k) is not None}
+    stated = cast(StatedParams, asdict(params)) if isinstance(params, SamplingParams) else params or StatedParams()
+    settings: dict[str, object] = {
+        k: stated.get(k) for k in ("temperature", "top_p", "max_tokens") if stated.get(k) is not None
+    }
     if stated.get("top_k"):
         settings["top_k"] = stated["top_k"]
     if stated.get("stop"):

@@ -23,8 +23,8 @@ from goldpanner.interop.lines import (
     reward_of,
     unicode_text,
 )
-from goldpanner.interop.records import LogOrigin, Params, Reading, Record, record_of, stated_params
-from goldpanner.types import Outcome, Problem, Verdict
+from goldpanner.interop.records import LogOrigin, Reading, Record, record_of, stated_params
+from goldpanner.types import Outcome, Problem, StatedParams, Verdict
 
 _KEYS = ("doc_id", "doc", "resps", "filtered_resps")
 _NAME = re.compile(r"samples_(?P<task>.+)_(?P<date>\d{4}-\d{2}-\d{2}T[\d.:-]+)\.jsonl(\.gz)?$")
@@ -171,7 +171,7 @@ def _is_message(item: object) -> bool:
     return isinstance(item, dict) and "role" in item and "content" in item
 
 
-def _params(settings: dict[str, object], template: str) -> Params:
+def _params(settings: dict[str, object], template: str) -> StatedParams:
     stated: dict[str, object] = {}  # without do_sample, which of both the backend took is not in the log
     if settings.get("do_sample") is False:
         stated = {"temperature": 0.0}
