@@ -1,7 +1,6 @@
 """`sample` and `score`: samples of a policy into a store, and their probability under another policy."""
 
 import json
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -31,10 +30,8 @@ from goldpanner.errors import InputError
 
 if TYPE_CHECKING:
     from goldpanner.policies.base import Policy
-    from goldpanner.sampling.collect import Collection
     from goldpanner.sampling.goal import Goal
     from goldpanner.sampling.ray_workers import RemotePolicy, Workers
-    from goldpanner.store import Store
     from goldpanner.types import Counts
 
 MOST = 4096
@@ -180,8 +177,9 @@ def sample_command(
     Example: goldpanner sample smollm2 arithmetic/add-2d2d --store demo --until settled
     """
     from goldpanner.cli import display
-    from goldpanner.sampling.collect import top_up
+    from goldpanner.sampling.collect import top_up, why_unjudged
     from goldpanner.sampling.rehearsal import rehearse_first
+    from goldpanner.sampling.summary import collection_json, collection_lines, command_to_measure
     from goldpanner.sources import load_base
     from goldpanner.store.find import open_store
 
@@ -212,61 +210,10 @@ def sample_command(
     typer.echo(collection.line(goal.price), err=True)
     if record.get("dtype") == "float32" and record.get("fast_bfloat16") and isinstance(size, int) and size >= LARGE:
         typer.echo("note: drawn in float32, as saved; --dtype bfloat16, a policy of its own, is faster here", err=True)
-    print_collection(collection, until, goal.against)
+    typer.echo("\n".join(collection_lines(collection, until, goal.against)))
     typer.echo(f"next: {command_to_measure(collection, place, store, questions[0].task)}")
     if 2 * collection.counts.unjudged.sum() > collection.counts.n.sum():
-        from goldpanner.sampling.collect import why_unjudged
-
         typer.echo(f"note: unjudged, most often: {why_unjudged(collection, place)}", err=True)
-
-
-def collection_json(collection: "Collection", goal: "Goal", problems: int) -> dict[str, object]:
-    """Return the object that `sample --json` prints; `problems` is the number that was asked for."""
-    counts = collection.counts
-    result: dict[str, object] = {
-        "policy": collection.policy,
-        "params": collection.params.hash,
-        "verifier": collection.verifier,
-        "problems": len(counts),
-        "n": int(counts.n.sum()),
-        "correct": int(counts.c.sum()),
-        "unjudged": int(counts.unjudged.sum()),
-        "unanswered": int(counts.unanswered.sum()),
-        "truncated": int(counts.truncated.sum()),
-    }
-    if goal.kind == "settled":
-        result["settled"] = goal.zone_counts(counts)
-        result["undecidable"] = int(goal.undecidable(counts).sum())
-    if goal.kind != "fixed":
-        result["open"] = int(goal.open_problems(counts).sum()) + problems - len(counts)
-    return result
-
-
-def print_collection(collection: "Collection", goal: "Goal", against: str | None) -> None:
-    """Print what the store holds of a policy now."""
-    counts = collection.counts
-    if goal.kind == "settled":
-        typer.echo(", ".join(f"{number} {zone}" for zone, number in goal.zone_counts(counts).items() if number))
-        if undecidable := int(goal.undecidable(counts).sum()):
-            typer.echo(f"{undecidable} open because {against} has too few samples there: draw more of it")
-    typer.echo(
-        f"{counts.n.sum():,} samples of {len(counts)} problems: {counts.c.sum():,} correct, "
-        f"{counts.unjudged.sum():,} unjudged, {counts.truncated.sum():,} cut at {collection.params.max_tokens} tokens\n"
-        f"policy {collection.policy}, judged by {collection.verifier}"
-    )
-
-
-def command_to_measure(collection: "Collection", place: "Store", store: Path, task: str) -> str:
-    """Return the command that measures a collection, with what tells it from the policy's other samples there."""
-    words = ["goldpanner", "measure", collection.policy, "--store", str(store)]
-    query = "SELECT DISTINCT task, params, verifier FROM samples WHERE policy = $policy AND step IS NULL"
-    others = place.sql(query, {"policy": collection.policy}).to_pylist()
-    own = {"task": task, "params": collection.params.hash, "verifier": collection.verifier}
-    for (name, value), option in zip(own.items(), ("--task", "--params", "--verdicts-of")):
-        if any(row[name] != value for row in others):
-            words += [option, value]
-        others = [row for row in others if row[name] == value]
-    return shlex.join(words)
 
 
 @cli_command("score", SAMPLE)
@@ -287,8 +234,7 @@ def score_command(
     Example: goldpanner score runs/world-seed0/stages/base/model base-grpo --store runs/world-seed0
     """
     from goldpanner.cli import display
-    from goldpanner.progress import Event
-    from goldpanner.sampling.score import score_samples
+    from goldpanner.sampling.score import score_policy
     from goldpanner.store.find import find_policy, open_store
     from goldpanner.store.schema import PolicyRecord
 
@@ -296,17 +242,7 @@ def score_command(
     sampled_by = find_policy(place, policy)
     scoring = loading.load(scorer)
     with display.Bars(quiet=as_json) as bars:
-        query = "SELECT DISTINCT problem FROM samples WHERE policy = $policy AND step IS NULL ORDER BY problem"
-        ids = place.sql(query, {"policy": sampled_by}).column(0).to_pylist()
-        stored = place.problems(task)
-        count = score_samples(
-            scoring,
-            sampled_by,
-            place,
-            {i: stored[i] for i in ids if i in stored},
-            params,
-            lambda done, total: bars.update(Event(sampled_by, "score", done, total)),
-        )
+        count = score_policy(scoring, sampled_by, place, task or (), params, bars.update)
     distance = getattr(scoring, "scoring_distance", None)
     if as_json:
         typer.echo(json.dumps({"scorer": scoring.id, "policy": sampled_by, "scored": count, "distance": distance}))

@@ -1,4 +1,4 @@
-"""Log P of stored completions under another policy: what tells where a gained problem came from (`measure.rare`)."""
+"""Log P of stored completions under another policy: what tells where a gained problem came from (`measure.origin`)."""
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from goldpanner.errors import InputError
 from goldpanner.policies.scripted import ScriptedPolicy
+from goldpanner.progress import Event, Notify, silent
 from goldpanner.store import Store
 from goldpanner.store.schema import ParamsRecord
 from goldpanner.types import Problem, Sample
@@ -57,6 +58,32 @@ def score_samples(
             total += store.append_scores(scorer.id, [(s, logp[response]) for s, response in zip(group, responses)])
         progress(done, len(problems))
     return total
+
+
+def score_policy(
+    scorer: Scorer,
+    policy: str,
+    store: Store,
+    tasks: Sequence[str] = (),
+    params: str | None = None,
+    notify: Notify = silent,
+) -> int:
+    """Store log P of all of a policy's samples under `scorer`, as `score_samples` does; return how many.
+
+    Args:
+        scorer: gives the log-probabilities.
+        policy: id of the policy whose samples are scored.
+        store: where they are, and where the scores are kept.
+        tasks: only samples of these tasks; none: of all.
+        params: only samples with these sampling parameters, by their hash.
+        notify: told of every problem.
+    """
+    query = "SELECT DISTINCT problem FROM samples WHERE policy = $policy AND step IS NULL ORDER BY problem"
+    ids, stored = store.sql(query, {"policy": policy}).column(0).to_pylist(), store.problems(list(tasks) or None)
+    problems = {i: stored[i] for i in ids if i in stored}
+    return score_samples(
+        scorer, policy, store, problems, params, lambda done, total: notify(Event(policy, "score", done, total))
+    )
 
 
 def _response(sample: Sample, stops: bool) -> tuple[int, ...] | str:
