@@ -1,6 +1,7 @@
 """The command line as people meet it: known answers in, the JSON contract out, mistakes told without a traceback."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +66,15 @@ def test_version_and_help():
         assert command in text
     for command in ("run", "sample", "measure", "compare", "plan", "import", "export", "report", "tasks"):
         assert "Example: goldpanner" in call(command, "--help")
+
+
+def test_the_shell_completes_commands_options_and_choices():
+    code = "import sys; sys.argv[0] = 'goldpanner'; from goldpanner.cli import main; main()"
+    for typed, completed in (("sam", "sample"), ("train grpo --en", "--engine"), ("train grpo --engine ", "trl")):
+        words = {"COMP_WORDS": f"goldpanner {typed}", "COMP_CWORD": str(len(f"goldpanner {typed}".split(" ")) - 1)}
+        environment = {**os.environ, **words, "_GOLDPANNER_COMPLETE": "complete_bash"}
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+        assert completed in done.stdout.split(), done.stderr
 
 
 def test_measure_keeps_the_json_contract(pilot):

@@ -77,7 +77,6 @@ app = typer.Typer(
     help="What does RL with verifiable rewards do to YOUR model? Measured before and after the run, with intervals.\n\n"
     "Example: goldpanner run --seed 1",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
