@@ -155,6 +155,7 @@ def test_workers_judge_by_the_verifier_that_is_named(tmp_path, monkeypatch):
         "rewards.py:ends",
         "--threshold",
         0.5,
+        "--no-rehearsal",
         "--json",
     )
     own = json.loads(call(*words, "--store", "own"))

@@ -91,7 +91,7 @@ class Reward:
             return []
         try:
             rewards = self._call(pairs)
-        except (Exception, SystemExit) as error:  # a function that calls sys.exit has failed, and ends nothing here
+        except (Exception, SystemExit, asyncio.CancelledError) as error:  # one that calls sys.exit ends nothing here
             if len(pairs) > 1:
                 return [verdict for pair in pairs for verdict in self._rewarded([pair])]
             return [self._unjudged(f"the reward function failed: {type(error).__name__}: {error}"[:300])]
@@ -138,8 +138,8 @@ class Reward:
             return self._unjudged(NOT_APPLICABLE)
         try:
             value = float(reward)
-        except (TypeError, ValueError):
-            return self._unjudged(f"the reward is {reward!r}, no number"[:300])
+        except (TypeError, ValueError, OverflowError):
+            return self._unjudged(f"the reward is {repr(reward)[:200]}, no number")
         if not math.isfinite(value):
             return self._unjudged("the reward is NaN" if math.isnan(value) else f"the reward is {value}")
         if self.threshold is None and value not in (0.0, 1.0):

@@ -141,6 +141,9 @@ def _lex(text: str) -> list[Token]:
             digits = match["number"].partition(",")[0]
             stream.append(Token("number", digits, gap))
             at = match.start() + len(digits)
+        elif match["power"] is not None and stream and stream[-1].text in ("frac", "sqrt", "binom"):
+            at = match.start("power")  # one over e, and what follows: no power of ten
+            stream.append(Token("number", match[0][: at - match.start()], gap))
         elif match["number"] is not None:
             stream.append(Token("number", _number(match), gap))
         else:

@@ -17,6 +17,7 @@ def paid(function: RewardFunction, **arguments: Any) -> list[float | None]:
 
     Raises InputError where it fails, or does not give a finite number, NaN or None for each completion.
     """
+    texts = list(arguments["completions"])  # a function may change the list that it is given
     try:
         result = function(**arguments)
         if inspect.isawaitable(result):
@@ -26,9 +27,8 @@ def paid(function: RewardFunction, **arguments: Any) -> list[float | None]:
 
             result = asyncio.run(wait())
         rewards: list[float | None] = [] if isinstance(result, str | bytes) else list(result)
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit, asyncio.CancelledError) as error:
         raise InputError(f"the reward function failed: {type(error).__name__}: {error}; mend it") from error
-    texts = arguments["completions"]
     if (why := wrong_size(rewards, len(texts))) is not None:
         raise InputError(why)
     for reward, text in zip(rewards, texts):
@@ -42,7 +42,7 @@ def _is_reward(reward: Any) -> bool:
         return True
     try:
         return not isinstance(reward, str) and not math.isinf(float(reward))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False
 
 
