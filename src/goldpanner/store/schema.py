@@ -353,12 +353,32 @@ class ProbeRecord(StoredRecord):
     """Hash of the sampling parameters that it was to be sampled with."""
     overridden: bool
     """Whether it was sampled although there were faults."""
+    n_honoured: bool
+    """Whether n > 1 gives n samples that are not copies."""
+    draws_distinct: bool
+    """Whether draws at T = 1 differ from one another."""
+    greedy_equal: bool
+    """Whether draws at T = 0 are equal."""
+    logprobs: bool
+    """Whether log-probabilities come."""
+    token_ids: bool
+    """Whether token ids come."""
+    seeds: str
+    """`not sent`, `honoured`, `ignored` or `failed`."""
+    finish: tuple[str, ...]
+    """Finish reasons that came."""
+    fingerprint: str
+    """Of the system that answered; empty where it names none."""
+    made: str
+    """When, UTC."""
+    requests: int
+    """Requests of the probe."""
+    refused: tuple[str, ...]
+    """Optional fields that the server would not take."""
     faults: tuple[str, ...]
     """Why samples are not drawn as asked."""
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...]
     """What was worked around, or cannot be known."""
-    requests: int = 0
-    """Requests of the probe."""
     sampling: Mapping[str, int] = {}
     """What the server did otherwise than asked while it was sampled, and how often."""
 
