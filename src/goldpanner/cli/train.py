@@ -55,6 +55,34 @@ class TrlOptions(OptionGroup):
     ] = 16
 
 
+@dataclass(frozen=True)
+class StageOptions(OptionGroup):
+    """The model that a stage or a recipe starts from, its folder, and its task if it is not the lab's."""
+
+    title = "Options"
+
+    model: Model
+    out: Out
+    task: Task = None
+
+    def start(self) -> Path:
+        """Return the folder of the model to start from; `smollm2` is fetched."""
+        from goldpanner.cli.display import show_message
+
+        return model_folder(self.model, show_message)
+
+    def load(self, judging: TaskOptions, config: "RunConfig", examples: Path | None = None) -> "LoadedTask | None":
+        """Return the task that takes the place of the lab's, None where none was named."""
+        if self.task is None:
+            if options := judging.given() + ["--examples"] * (examples is not None):
+                raise InputError(f"{', '.join(options)} needs a task; name it with --task, e.g. --task gsm8k/train")
+            return None
+        facts = config.domain if self.task.partition("/")[0] == config.domain.kind else None
+        task = judging.load(self.task, facts, examples)
+        task.check()
+        return task
+
+
 @cli_command("pretrain", TRAIN, train)
 def pretrain_command(out: Out, *, settings: SettingsOptions) -> None:
     """Pretrain a new model of the lab.
@@ -63,36 +91,31 @@ def pretrain_command(out: Out, *, settings: SettingsOptions) -> None:
 
     Example: goldpanner train pretrain --out runs/base
     """
-    _train("pretrain", out, settings)
+    config = settings.load()
+    from goldpanner.runs.lab_run import train_by_settings
+    from goldpanner.store import Store
+
+    def work(notify: "Notify") -> Path:
+        train_by_settings("pretrain", config, out, None, Store(out / "store"), notify)
+        return out / "model"
+
+    _with_bars(out, work)
 
 
 @cli_command("sft", TRAIN, train)
 def sft_command(
-    model: Model,
-    out: Out,
-    task: Task = None,
-    examples: Examples = None,
-    *,
-    judging: TaskOptions,
-    settings: SettingsOptions,
+    stage: StageOptions, examples: Examples = None, *, judging: TaskOptions, settings: SettingsOptions
 ) -> None:
     """Fine-tune a model on worked examples.
 
     Example: goldpanner train sft --model runs/base/model --out runs/sft --set demonstrations=24
     """
-    _train("sft", out, settings, model, task, judging, examples)
+    _train("sft", stage, judging, settings, examples=examples)
 
 
 @cli_command("grpo", TRAIN, train)
 def grpo_command(
-    model: Model,
-    out: Out,
-    task: Task = None,
-    *,
-    judging: TaskOptions,
-    rehearsal: RehearsalOptions,
-    settings: SettingsOptions,
-    trl: TrlOptions,
+    stage: StageOptions, judging: TaskOptions, rehearsal: RehearsalOptions, settings: SettingsOptions, trl: TrlOptions
 ) -> None:
     """Train a model with GRPO or a variant.
 
@@ -101,22 +124,16 @@ def grpo_command(
     Example: goldpanner train grpo --model runs/base/model --out runs/rl --set grpo.variant=dr-grpo
     """
     if trl.engine is TrainingEngine.TRL:
-        _train_by_trl(out, settings, model, task, judging, trl, rehearsal.skip)
+        _train_by_trl(stage, judging, settings, trl, rehearsal.skip)
         return
     if trl.trl or trl.processes != 1:
         raise InputError("--trl and --processes belong to TRL's trainer; give --engine trl with them")
-    _train("grpo", out, settings, model, task, judging, skip_rehearsal=rehearsal.skip)
+    _train("grpo", stage, judging, settings, skip_rehearsal=rehearsal.skip)
 
 
 @cli_command("ppo", TRAIN, train)
 def ppo_command(
-    model: Model,
-    out: Out,
-    task: Task = None,
-    *,
-    judging: TaskOptions,
-    rehearsal: RehearsalOptions,
-    settings: SettingsOptions,
+    stage: StageOptions, judging: TaskOptions, rehearsal: RehearsalOptions, settings: SettingsOptions
 ) -> None:
     """Train a model with PPO.
 
@@ -124,18 +141,16 @@ def ppo_command(
 
     Example: goldpanner train ppo --model runs/base/model --out runs/ppo --set ppo.gae_lambda=1
     """
-    _train("ppo", out, settings, model, task, judging, skip_rehearsal=rehearsal.skip)
+    _train("ppo", stage, judging, settings, skip_rehearsal=rehearsal.skip)
 
 
 @cli_command("rft", TRAIN, train)
 def rft_command(
-    model: Model,
-    out: Out,
+    stage: StageOptions,
     rollouts: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Store of the rollouts to use, instead of the model's own.")
     ] = None,
     run: Annotated[str | None, typer.Option(metavar="NAME", help="Run in that store, e.g. base-grpo.")] = None,
-    task: Task = None,
     *,
     judging: TaskOptions,
     rehearsal: RehearsalOptions,
@@ -153,15 +168,13 @@ def rft_command(
     if (rollouts is None) != (run is None):
         raise InputError("--rollouts and --run belong together: the folder of a store, and the name of a run in it")
     stored = None if rollouts is None or run is None else StoredRollouts(open_store(rollouts), run)
-    _train("rft", out, settings, model, task, judging, rollouts=stored, skip_rehearsal=rehearsal.skip)
+    _train("rft", stage, judging, settings, rollouts=stored, skip_rehearsal=rehearsal.skip)
 
 
 @cli_command("recipe", TRAIN, train)
 def recipe_command(
     name: Annotated[str, typer.Argument(help="Recipe: r1-zero, r1, lima, or a YAML file of yours.")],
-    model: Model,
-    out: Out,
-    task: Task = None,
+    stage: StageOptions,
     examples: Examples = None,
     *,
     judging: TaskOptions,
@@ -175,91 +188,68 @@ def recipe_command(
     Example: goldpanner train recipe r1 --model runs/world-seed0/stages/base/model --out runs/r1
     """
     config = settings.load()
-    from goldpanner.cli.display import show_message
     from goldpanner.runs.recipe import run_recipe
 
-    own, start = _own_task(task, judging, config, examples), model_folder(model, show_message)
+    own, start = stage.load(judging, config, examples), stage.start()
 
     def work(notify: "Notify") -> Path:
         return run_recipe(
-            name, start, out, notify, file=settings.config, overrides=settings.overrides or (), seed=settings.seed,
-            task=own, command=command_line(), skip_rehearsal=rehearsal.skip,
+            name, start, stage.out, notify, file=settings.config, overrides=settings.overrides or (),
+            seed=settings.seed, task=own, command=command_line(), skip_rehearsal=rehearsal.skip,
         )  # fmt: skip
 
-    _with_bars(out, work)
-
-
-def _own_task(
-    name: str | None, judging: TaskOptions, config: "RunConfig", examples: Path | None = None
-) -> "LoadedTask | None":
-    """Return the task that takes the place of the lab's, None where none was named."""
-    if name is None:
-        if options := judging.given() + ["--examples"] * (examples is not None):
-            raise InputError(f"{', '.join(options)} needs a task; name it with --task, e.g. --task gsm8k/train")
-        return None
-    task = judging.load(name, config.domain if name.partition("/")[0] == config.domain.kind else None, examples)
-    task.check()
-    return task
+    _with_bars(stage.out, work)
 
 
 def _train(
     kind: str,
-    out: Path,
+    stage: StageOptions,
+    judging: TaskOptions,
     settings: SettingsOptions,
-    model: str | None = None,
-    task: str | None = None,
-    judging: TaskOptions = TaskOptions(),
+    *,
     examples: Path | None = None,
     rollouts: "StoredRollouts | None" = None,
     skip_rehearsal: str | None = None,
 ) -> None:
     """Train one stage by goldpanner itself."""
     config = settings.load()
-    from goldpanner.cli.display import show_message
     from goldpanner.runs.lab_run import train_by_settings
     from goldpanner.store import Store
 
-    own = _own_task(task, judging, config, examples)
-    start = None if model is None else model_folder(model, show_message)
+    own = stage.load(judging, config, examples)
+    chosen, start = config.for_task(own) if own else config, stage.start()
 
     def work(notify: "Notify") -> Path:
-        chosen, store = config.for_task(own) if own else config, Store(out / "store")
         train_by_settings(
-            kind, chosen, out, start, store, notify, task=own, rollouts=rollouts, skip_rehearsal=skip_rehearsal
-        )
-        return out / "model"
+            kind, chosen, stage.out, start, Store(stage.out / "store"), notify, task=own, rollouts=rollouts,
+            skip_rehearsal=skip_rehearsal,
+        )  # fmt: skip
+        return stage.out / "model"
 
-    _with_bars(out, work)
+    _with_bars(stage.out, work)
 
 
 def _train_by_trl(
-    out: Path,
-    settings: SettingsOptions,
-    model: str,
-    task: str | None,
-    judging: TaskOptions,
-    trl: TrlOptions,
-    skip_rehearsal: str | None,
+    stage: StageOptions, judging: TaskOptions, settings: SettingsOptions, trl: TrlOptions, skip_rehearsal: str | None
 ) -> None:
     """Hand GRPO over to TRL; of several processes the first one speaks."""
     config = settings.load()
-    from goldpanner.cli.display import show_message
     from goldpanner.tasks.catalog import build_domain
     from goldpanner.train.trl.launch import hand_over
 
-    own = _own_task(task, judging, config)
+    own = stage.load(judging, config)
     chosen = config.for_task(own) if own else config
     tasks = {own.id: own} if own else build_domain(chosen.domain).tasks
-    start = model_folder(model, show_message)
+    start = stage.start()
 
     def work(notify: "Notify") -> Path:
         return hand_over(
-            start, tasks, chosen.grpo, out, options=trl.trl or [], processes=trl.processes,
+            start, tasks, chosen.grpo, stage.out, options=trl.trl or [], processes=trl.processes,
             device=chosen.device, probe=trl.probe, every=chosen.measure.every, notify=notify,
             skip_rehearsal=skip_rehearsal,
         )  # fmt: skip
 
-    _with_bars(out, work, quiet=os.environ.get("RANK", "0") != "0")
+    _with_bars(stage.out, work, quiet=os.environ.get("RANK", "0") != "0")
 
 
 def _with_bars(out: Path, work: "Callable[[Notify], Path]", *, quiet: bool = False) -> None:

@@ -13,7 +13,6 @@ from goldpanner.errors import InputError
 
 if TYPE_CHECKING:
     from goldpanner.verify import Verifier
-    from goldpanner.verify.check import Check
 
 PLAIN = "arithmetic/add-3d3d"
 """Task on whose problems a verifier is checked that is named by itself."""
@@ -77,46 +76,6 @@ def verify_check_command(
         typer.echo(json.dumps({"checks": records}, allow_nan=False))
         return
     for each in results:
-        typer.echo("\n".join(lines(each)))
+        typer.echo("\n".join(each.lines()))
     if store is not None:
-        typer.echo(f"kept in {store}; next: goldpanner measure POLICY --store {store} {options(results[0])}")
-
-
-def options(audit: "Check") -> str:
-    """Return the options of `measure` that carry a check's counts."""
-    errors = audit.counts()
-    return (
-        f"--false-positive {errors['false_positive']}/{errors['wrong']} "
-        f"--false-negative {errors['false_negative']}/{errors['right']}"
-    )
-
-
-def lines(audit: "Check") -> list[str]:
-    """Return a check in words: three rates with their intervals, then every form that failed with an example."""
-    wrong = sum(tally.n for tally in audit.tallies if not tally.right)
-    right = sum(tally.n for tally in audit.tallies if tally.right)
-    rates = (
-        (
-            "false positives",
-            audit.false_positive(),
-            f"of {wrong:,} texts without a right answer, judged CORRECT",
-        ),
-        ("false negatives", audit.false_negative(), f"of {right:,} right answers, judged WRONG"),
-        ("unread", audit.unread(), f"of {right:,} right answers, UNJUDGED"),
-    )
-    out = [f"{audit.verifier} on {', '.join(audit.tasks)}"]
-    for name, rate, of in rates:
-        shown = "   -" if rate.value != rate.value else f"{rate.value:6.2%}  [{rate.low:.2%}, {rate.high:.2%}]"
-        out.append(f"  {name:<16}{shown}  {of}")
-    examples = {example["form"]: example for example in audit.examples}
-    for tally in audit.failing():
-        rate = audit.rate(tally)
-        out.append(
-            f"  {rate.value:.0%} [{rate.low:.0%}, {rate.high:.0%}] of {rate.n} {tally.form!r}, e.g. "
-            f"{examples[tally.form]['text'][:100]!r}"
-        )
-    unread = [f"{t.form!r} ({t.unjudged} of {t.n})" for t in audit.tallies if t.right and t.unjudged]
-    out += [f"  forms not read: {', '.join(unread)}"] if unread else []
-    out += [f"  {times:,} of these: {reason}" for reason, times in audit.unread_because]
-    out += [f"  do not train with it: {audit.fault}"] if audit.fault else []
-    return [*out, "  rates of this corpus: cases of one form are alike, so read the forms that fail first"]
+        typer.echo(f"kept in {store}; next: goldpanner measure POLICY --store {store} {results[0].options()}")

@@ -102,6 +102,40 @@ class Check:
             "right": sum(t.n - t.unjudged for t in right),
         }
 
+    def options(self) -> str:
+        """Return the options of `measure` that carry a check's counts."""
+        errors = self.counts()
+        return (
+            f"--false-positive {errors['false_positive']}/{errors['wrong']} "
+            f"--false-negative {errors['false_negative']}/{errors['right']}"
+        )
+
+    def lines(self) -> list[str]:
+        """Return a check in words: three rates with their intervals, then every form that failed with an example."""
+        wrong = sum(tally.n for tally in self.tallies if not tally.right)
+        right = sum(tally.n for tally in self.tallies if tally.right)
+        rates = (
+            ("false positives", self.false_positive(), f"of {wrong:,} texts without a right answer, judged CORRECT"),
+            ("false negatives", self.false_negative(), f"of {right:,} right answers, judged WRONG"),
+            ("unread", self.unread(), f"of {right:,} right answers, UNJUDGED"),
+        )
+        out = [f"{self.verifier} on {', '.join(self.tasks)}"]
+        for name, rate, of in rates:
+            shown = "   -" if rate.value != rate.value else f"{rate.value:6.2%}  [{rate.low:.2%}, {rate.high:.2%}]"
+            out.append(f"  {name:<16}{shown}  {of}")
+        examples = {example["form"]: example for example in self.examples}
+        for tally in self.failing():
+            rate = self.rate(tally)
+            out.append(
+                f"  {rate.value:.0%} [{rate.low:.0%}, {rate.high:.0%}] of {rate.n} {tally.form!r}, e.g. "
+                f"{examples[tally.form]['text'][:100]!r}"
+            )
+        unread = [f"{t.form!r} ({t.unjudged} of {t.n})" for t in self.tallies if t.right and t.unjudged]
+        out += [f"  forms not read: {', '.join(unread)}"] if unread else []
+        out += [f"  {times:,} of these: {reason}" for reason, times in self.unread_because]
+        out += [f"  do not train with it: {self.fault}"] if self.fault else []
+        return [*out, "  rates of this corpus: cases of one form are alike, so read the forms that fail first"]
+
     def _rate(self, right: bool, hits: Callable[[FormTally], int], size: Callable[[FormTally], int]) -> Estimate:
         tallies = [tally for tally in self.tallies if tally.right is right]
         return self._share(sum(map(hits, tallies)), sum(map(size, tallies)))
