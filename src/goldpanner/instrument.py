@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -12,7 +11,8 @@ from goldpanner.measure import corrections, groups
 from goldpanner.measure.compare import Comparison, compare, with_origins
 from goldpanner.measure.corrections import VerifierErrors, support_refusal
 from goldpanner.measure.curves import align
-from goldpanner.measure.metrics import Cost, Votes, equal_cost, majority
+from goldpanner.measure.groups import GroupShares
+from goldpanner.measure.metrics import Confounds, Cost, Votes, equal_cost, majority
 from goldpanner.measure.profile import Profile, profile
 from goldpanner.measure.series import Series, series
 from goldpanner.measure.statements import MARGIN
@@ -224,16 +224,14 @@ def stored_errors(source: Source) -> VerifierErrors:
     return VerifierErrors(**total)
 
 
-def confounds(source: Source, level: float = 0.95) -> dict[str, Any]:
+def confounds(source: Source, level: float = 0.95) -> Confounds | None:
     """Return what the texts show that counts cannot: P(parses) x P(correct | parses), and the guess floor.
 
-    Empty for counts without texts, for training rollouts, and for the verdicts of a verifier that did not judge while
-    sampling: what was read in the texts is the sampling's. `guess_floor` is the mean chance that the model's answer to
-    another problem would have been right here, `less_own_guesses` pass@k with such luck taken out problem by problem.
-    """
+    None for counts without texts, for training rollouts, and for the verdicts of a verifier that did not judge while
+    sampling: what was read in the texts is the sampling's."""
     stored = source.stored
     if stored is None or stored.verifier is not None or stored.training:
-        return {}
+        return None
     row_of = {problem: row for row, problem in enumerate(source.ids)}
     n, c, parsed = (np.zeros(len(row_of), np.int64) for _ in range(3))
     answers: dict[str, dict[str | None, int]] = {}
@@ -250,27 +248,26 @@ def confounds(source: Source, level: float = 0.95) -> dict[str, Any]:
             # a text may be read as right in one sample and cut in another: the two are two answers
             tally[answer["extracted"], correct] = tally.get((answer["extracted"], correct), 0) + answer["times"]
     if not n.sum():
-        return {}
+        return None
     split = corrections.parse_split(n, c, parsed, level)
     problems = stored.store.problems()
     answers = {problem: each for problem, each in answers.items() if problem in problems}
     floor = corrections.guess_floor(answers, {problem: problems[problem].answer for problem in answers})
     values = [value for value in floor.values() if np.isfinite(value)]
-    corrected = {}
+    corrected: dict[int, Estimate] = {}
     if len(values) == len(source) and max(values) < 1:
         ks = sorted({1, int(source.n.min())})
         own = np.array([floor[problem] for problem in source.ids])
         corrected = corrections.chance_corrected(source, own, ks, level)
     votes = [Votes.of(tallies[problem]) for problem in source.ids if problem in tallies]
-    return {
-        "majority": {str(k): e.to_json() for k, e in _majority(votes, level).items()},
-        "tokens": cost_of(source).to_json(),
-        "parses": split.parses.to_json(),
-        "correct_given_parsed": split.correct_given_parsed.to_json(),
-        "guess_floor": float(np.mean(values)) if values else None,
-        "less_own_guesses": {str(k): estimate.to_json() for k, estimate in corrected.items()},
-        "observed_groups": _observed_groups(source, level),
-    }
+    return Confounds(
+        split,
+        float(np.mean(values)) if values else None,
+        corrected,
+        _observed_groups(source, level),
+        _majority(votes, level),
+        cost_of(source),
+    )
 
 
 def _majority(votes: Sequence[Votes], level: float) -> dict[int, Estimate]:
@@ -292,7 +289,7 @@ def cost_of(source: Source) -> Cost:
     return Cost(*(float("nan") if x is None else float(x) for x in means))
 
 
-def _observed_groups(source: Source, level: float) -> dict[str, Any]:
+def _observed_groups(source: Source, level: float) -> dict[int, GroupShares]:
     """Return the shares of the groups that RL drew from this very policy (its first step), by group size."""
     assert source.stored is not None
     query = """
@@ -305,7 +302,7 @@ def _observed_groups(source: Source, level: float) -> dict[str, Any]:
     values = {"policy": source.stored.policy, "tasks": list(source.stored.tasks)}
     rows = source.stored.store.sql(query, values).to_pylist()
     n, c, u = (np.array([row[name] for row in rows], np.int64) for name in ("n", "c", "u"))
-    return {str(size): shares.to_json() for size, shares in groups.observed(n, c, u, level).items()} if rows else {}
+    return groups.observed(n, c, u, level) if rows else {}
 
 
 def _source(what: Counts | Path | str, store: Path | str | None, role: str) -> Source:

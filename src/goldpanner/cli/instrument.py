@@ -138,9 +138,10 @@ def measure_command(
     )
     parts = by_label(source, source.labels(by), level) if by else {}
     extra = confounds(source, level)
+    texts = {} if extra is None else extra.to_json()
     if as_json:
         more = {"by": {label: part.to_json() for label, part in parts.items()}} if by else {}
-        typer.echo(json.dumps({**profile.to_json(), **extra, **more, "server_faults": source.faults}, allow_nan=False))
+        typer.echo(json.dumps({**profile.to_json(), **texts, **more, "server_faults": source.faults}, allow_nan=False))
     else:
         tables.print_profile(profile, source.name, extra)
         tables.print_parts(parts)

@@ -1,7 +1,6 @@
 """`measure`, `compare` and `plan` as text: the same numbers as their JSON, fewer of them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from rich.markup import escape
@@ -10,7 +9,7 @@ from rich.text import Text
 
 from goldpanner.cli.display import console
 from goldpanner.measure.compare import Comparison
-from goldpanner.measure.metrics import LabelledPart
+from goldpanner.measure.metrics import Confounds, LabelledPart
 from goldpanner.measure.plan import ASSIGNMENTS, Assignment, Plan
 from goldpanner.measure.power import Requirement, Sensitivity
 from goldpanner.measure.profile import Profile
@@ -20,58 +19,80 @@ from goldpanner.types import Counts, Estimate
 
 SHOWN = 12
 """Problems that a table lists; the JSON has all of them."""
+HARDEST = 8
+"""Problems that `measure` lists."""
 MOVED = 5
 """Problems that rose, and that fell, which `compare` lists."""
 
 
-def print_profile(found: Profile, name: str, extra: dict[str, Any]) -> None:
-    """Print one model's boundary."""
-    counts, strata, states = found.counts, found.boundary.strata, found.boundary.states
-    largest = int(counts.n.max())
-    console.print(
+def print_profile(found: Profile, name: str, texts: Confounds | None) -> None:
+    """Print one model's boundary: the answer, the curve, the hardest problems, and where to see more."""
+    counts, curve = found.counts, found.curve
+    lines = [
         f"[bold]{escape(_line(name))}[/]: {_problems(len(counts))}, {int(counts.n.sum()):,} samples "
-        f"({_unjudged(counts)}, {_truncated(counts)})",
-        highlight=False,
-    )
+        f"({_unjudged(counts)}, {_truncated(counts)})"
+    ]
+    if curve.largest:
+        ends = (f"pass@{k:,} {curve.at(k)}" for k in sorted({1, curve.largest}))
+        lines.append(f"{', '.join(ends)} (problems like these)")
     if found.support_refused:
-        console.print(f"[bold]Not about support:[/] {escape(found.support_refused)}", highlight=False)
+        lines.append(f"[bold]Not about support:[/] {escape(found.support_refused)}")
     if found.speaks_of_support:
-        console.print(
-            f"boundary: {states['reached']} reached, {states['not_reached']} not reached within n, "
-            f"{states['unresolved']} unresolved\n"
-            f"strata:   {strata['easy']} easy (P >= {found.boundary.easy:g}), {strata['reachable']} reachable, "
-            f"{strata['rare']} rare (P <= {found.boundary.rare:g}), {strata['not_reached']} not reached, "
-            f"{strata['unresolved']} unresolved\n"
-            f"share of problems with P below {np.log(2) / largest:.2g}, which {largest:,} samples miss more often than "
-            f"not: {found.unseen}",
-            highlight=False,
-        )
-    console.print(_curve_table(found))
+        lines += _boundary_lines(found)
     if found.groups:
-        table = _table("groups of G samples, expected shares", "G", "mixed", "all wrong", "all correct")
-        for size, shares in found.groups.items():
-            table.add_row(str(size), *(str(e) for e in (shares.mixed, shares.all_wrong, shares.all_correct)))
-        console.print(table)
+        mixed = (f"{found.groups[size].mixed} at G = {size}" for size in (8, 16) if size in found.groups)
+        lines.append(f"mixed groups: {', '.join(mixed)}")
+    console.print("\n".join(lines), highlight=False)
+    console.print(_curve_table(found))
     console.print(_problem_table(found))
-    for label, corrected in (
-        ("less lucky guesses", found.chance_corrected),
-        ("of these problems as a perfect verifier sees it", found.verified),
-    ):
-        for k, estimate in corrected.items():
-            console.print(f"pass@{k} {label}: {estimate}", highlight=False)
+    console.print("\n".join([*_corrected_lines(found), *_text_lines(texts)]), highlight=False, markup=False)
+    console.print(
+        "more: --json, --html PAGE (groups of every size, every problem)   next: goldpanner plan", highlight=False
+    )
+
+
+def _boundary_lines(found: Profile) -> list[str]:
+    """Return how many problems are reached and how likely they are."""
+    b, largest = found.boundary, int(found.counts.n.max())
+    strata, states = b.strata, b.states
+    return [
+        f"boundary: {states['reached']} reached, {states['not_reached']} not reached within n, "
+        f"{states['unresolved']} unresolved",
+        f"strata:   {strata['easy']} easy (P >= {b.easy:g}), {strata['reachable']} reachable, {strata['rare']} rare "
+        f"(P <= {b.rare:g}), {strata['not_reached']} not reached, {strata['unresolved']} unresolved",
+        f"problems too rare for {largest:,} samples (P < {np.log(2) / largest:.2g}): {found.unseen}",
+    ]
+
+
+def _corrected_lines(found: Profile) -> list[str]:
+    """Return pass@k with guessing, and with the verifier's errors, undone."""
+    lines = [f"pass@{k} corrected for lucky guesses: {e}" for k, e in found.chance_corrected.items()]
+    lines += [f"pass@{k} of these problems as a perfect verifier sees it: {e}" for k, e in found.verified.items()]
     if found.rogan_gladen is not None:
-        corrected_share = str(found.rogan_gladen)
-        console.print(
-            f"share of right samples as a perfect verifier sees it (Rogan-Gladen): {corrected_share}", highlight=False
-        )
-    if extra:
-        factors = (extra["parses"]["value"], extra["correct_given_parsed"]["value"], extra["guess_floor"])
-        parses, given, floor = map(_plain, factors)
-        console.print(f"P(parses) {parses} x P(correct given parsed) {given}; guess floor {floor}", highlight=False)
-        for k, e in extra["less_own_guesses"].items():
-            text = f"{_plain(e['value'])} [{_plain(e['low'])}, {_plain(e['high'])}]"
-            console.print(f"pass@{k} less what its answers to other problems would hit: {text}", highlight=False)
-        _observed(extra)
+        lines.append(f"share of correct samples as a perfect verifier sees it (Rogan-Gladen): {found.rogan_gladen}")
+    return lines
+
+
+def _text_lines(texts: Confounds | None) -> list[str]:
+    """Return what the texts show."""
+    if texts is None:
+        return []
+    split, floor = texts.split, "unknown" if texts.guess_floor is None else f"{texts.guess_floor:.3g}"
+    lines = [
+        f"P(parses) {split.parses.value:.3g} x P(correct given parsed) {split.correct_given_parsed.value:.3g}; "
+        f"guess floor {floor}"
+    ]
+    lines += [
+        f"pass@{k} less what its answers to other problems would hit: {e:.3g}"
+        for k, e in texts.less_own_guesses.items()
+    ]
+    if texts.majority:
+        lines.append("majority: " + ", ".join(f"maj@{k} {e}" for k, e in texts.majority.items() if k > 1))
+    for size, shares in texts.observed_groups.items():
+        names = {"mixed": shares.mixed, "all-wrong": shares.all_wrong, "all-correct": shares.all_correct}
+        summary = ", ".join(f"{name} {share.value:.3g}" for name, share in names.items())
+        lines.append(f"observed in RL, groups of {size}: {summary}")
+    return lines
 
 
 def _unjudged(counts: Counts) -> str:
@@ -88,19 +109,9 @@ def _truncated(counts: Counts) -> str:
     return f"{cut:,} truncated" + (f", not recorded of {unknown:,}" if unknown else "")
 
 
-def _observed(extra: dict[str, Any]) -> None:
-    for size, shares in extra["observed_groups"].items():
-        summary = ", ".join(f"{name.replace('_', '-')} {_plain(shares[name]['value'])}" for name in shares)
-        console.print(f"observed in RL, groups of {size}: {summary}", highlight=False)
-
-
-def _plain(x: float | None) -> str:
-    return "unknown" if x is None else f"{x:.3g}"
-
-
 def _problem_table(found: Profile) -> Table:
     b = found.boundary
-    order = np.argsort(np.where(np.isnan(b.value), -1.0, b.value), kind="stable")[:SHOWN]
+    order = np.argsort(np.where(np.isnan(b.value), -1.0, b.value), kind="stable")[:HARDEST]
     title = f"problems, lowest P first ({len(order)} of {len(b.counts)}; --json and --html have more)"
     table = _table(title, "problem", "c / n", "P(correct)", "stratum")
     for i in order.tolist():
@@ -144,6 +155,7 @@ def print_comparison(found: Comparison, base: Source, rl: Source) -> None:
             console.print(_moved_table(found, base, rl, name, places))
     for problem, origin in list(found.origin.items())[:SHOWN]:
         console.print(f"{_line(problem)}: {origin.label}: {origin.summary}", highlight=False, markup=False)
+    console.print("more: --json, --html FILE, --markdown FILE (all curves, every problem)", highlight=False)
 
 
 def _moved_table(found: Comparison, base: Source, rl: Source, name: str, places: Sequence[int]) -> Table:

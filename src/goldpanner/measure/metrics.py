@@ -9,6 +9,8 @@ from goldpanner import rng
 from goldpanner.errors import InputError
 from goldpanner.measure import passk
 from goldpanner.measure.bands import mean_band
+from goldpanner.measure.corrections import ParseSplit
+from goldpanner.measure.groups import GroupShares
 from goldpanner.measure.mixture import below
 from goldpanner.measure.passk import Band, smallest_n
 from goldpanner.measure.posterior import RateDistribution
@@ -153,6 +155,35 @@ class Cost:
         """Return the three means, NaN as None."""
         values = {"mean": self.mean, "right": self.right, "wrong": self.wrong}
         return {name: value if np.isfinite(value) else None for name, value in values.items()}
+
+
+@dataclass(frozen=True)
+class Confounds:
+    """What the texts of one model's samples show that counts cannot."""
+
+    split: ParseSplit
+    """P(parses) and P(correct | parses)."""
+    guess_floor: float | None
+    """Mean chance that the model's answer to another problem would have been right here."""
+    less_own_guesses: Mapping[int, Estimate]
+    """By k, pass@k with such luck taken out problem by problem."""
+    observed_groups: Mapping[int, GroupShares]
+    """By size, the groups that RL drew from this very policy."""
+    majority: Mapping[int, Estimate]
+    """By k, maj@k."""
+    tokens: Cost
+
+    def to_json(self) -> dict[str, object]:
+        """Return every part under its name, P(parses) and P(correct | parses) by themselves."""
+        return {
+            "parses": self.split.parses.to_json(),
+            "correct_given_parsed": self.split.correct_given_parsed.to_json(),
+            "guess_floor": self.guess_floor,
+            "less_own_guesses": {str(k): e.to_json() for k, e in self.less_own_guesses.items()},
+            "observed_groups": {str(size): shares.to_json() for size, shares in self.observed_groups.items()},
+            "majority": {str(k): e.to_json() for k, e in self.majority.items()},
+            "tokens": self.tokens.to_json(),
+        }
 
 
 def equal_cost(base: Counts, rl: Counts, costs: tuple[Cost, Cost], level: float = 0.95) -> list[dict[str, object]]:

@@ -1,12 +1,13 @@
 """`goldpanner measure --html` and `compare --html`: one model's boundary, and whether RL moved it, as a page."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from goldpanner.measure.compare import MEASURES, Comparison
+from goldpanner.measure.metrics import Confounds, all_right, cover
 from goldpanner.measure.passk import Band
 from goldpanner.measure.profile import Profile
 from goldpanner.measure.statements import changes_sentence
@@ -33,7 +34,7 @@ LISTED = 400
 """Problems that a page lists, the ones with the lowest counts first; the JSON has all of them."""
 
 
-def profile_page(found: Profile, name: str, path: Path, extra: Mapping[str, Any] | None = None) -> Path:
+def profile_page(found: Profile, name: str, path: Path, texts: Confounds | None = None) -> Path:
     """Write one model's boundary as a page that needs no network; return its path."""
     look = Look(name, BEFORE.color, (), "circle")
     states, strata = found.boundary.states, found.boundary.strata
@@ -65,7 +66,7 @@ def profile_page(found: Profile, name: str, path: Path, extra: Mapping[str, Any]
     if found.groups:
         sections.append(Section("groups", "What RL would see", [_groups(found)]))
     sections.append(Section("problems", "The problems", [_problems(found)]))
-    sections.append(Section("confounds", "What else could make these counts", [_confounds(found, extra or {})]))
+    sections.append(Section("confounds", "What else could make these counts", [_confounds(found, texts)]))
     return _write(path, render(sections, f"The boundary of {name}", eyebrow="goldpanner measure"))
 
 
@@ -213,19 +214,26 @@ def _targets(found: Profile) -> PageTable:
     return _table("pass@k by target", caption, ["k", "these problems", "problems like these"], rows)
 
 
-def _confounds(found: Profile, extra: Mapping[str, Any]) -> Facts:
+def _confounds(found: Profile, texts: Confounds | None) -> Facts:
     """Return what is known of truncation, parsing and guessing, and pass@k with guessing and verifier errors undone."""
     pairs = [("truncated completions", "not recorded" if np.isnan(found.truncated.value) else str(found.truncated))]
-    if extra:
-        numbers = (extra["parses"]["value"], extra["correct_given_parsed"]["value"], extra["guess_floor"])
-        names = ("P(parses)", "P(correct | parses)", "guess floor")
-        pairs += [(name, "unknown" if x is None else f"{x:.3g}") for name, x in zip(names, numbers)]
-        for k, e in extra["less_own_guesses"].items():
-            ends = [float("nan") if e[end] is None else e[end] for end in ("value", "low", "high")]
-            own = Estimate(ends[0], ends[1], ends[2], found.curve.level, "chance-corrected")
-            pairs.append((f"pass@{k} less what its answers to other problems would hit", str(own)))
+    if texts is not None:
+        floor = "unknown" if texts.guess_floor is None else f"{texts.guess_floor:.3g}"
+        split = texts.split
+        pairs += [("P(parses)", f"{split.parses.value:.3g}"), ("guess floor", floor)]
+        pairs.append(("P(correct | parses)", f"{split.correct_given_parsed.value:.3g}"))
+        pairs += [
+            (f"pass@{k} less what its answers to other problems would hit", str(e))
+            for k, e in texts.less_own_guesses.items()
+        ]
+        pairs += [(f"maj@{k}", str(e)) for k, e in texts.majority.items()]
     pairs += [(f"pass@{k} less lucky guesses", str(e)) for k, e in found.chance_corrected.items()]
     pairs += [(f"pass@{k} of these problems as a perfect verifier sees it", str(e)) for k, e in found.verified.items()]
+    pass_hat = all_right(found.counts, _shown(found.curve), found.curve.level)
+    pairs += [(f"pass^{k}, all of {k} right", str(pass_hat.at(k))) for k in _shown(found.curve) if k > 1]
+    if found.rates is not None:
+        shares = cover(found.rates, level=found.curve.level)
+        pairs += [(f"share of problems with P >= {tau:g} (Cover@tau)", str(e)) for tau, e in shares.items()]
     if found.rogan_gladen is not None:
         pairs.append(("share of right samples as a perfect verifier sees it (Rogan-Gladen)", str(found.rogan_gladen)))
     return Facts(pairs)
