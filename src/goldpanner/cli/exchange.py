@@ -18,17 +18,19 @@ if TYPE_CHECKING:
 
 @cli_command("import", STORE)
 def import_command(
-    src: Annotated[Path, typer.Argument(help="A file or folder that another tool wrote.")],
+    src: Annotated[Path, typer.Argument(help="File or folder that another tool wrote.")],
     store: StoreOrNone = None,
-    counts: Annotated[Path | None, typer.Option(help="Counts file to write.")] = None,
-    policy: Annotated[str | None, typer.Option(help="Policy id to store under instead of the log's own.")] = None,
+    counts: Annotated[Path | None, typer.Option(metavar="FILE", help="File to write the counts to.")] = None,
+    policy: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Policy id to store, instead of the log's own.")
+    ] = None,
     *,
     log: LogOptions,
     as_json: AsJson = False,
 ) -> None:
     """Read another tool's log.
 
-    It says what was read, what was left out, and why; the samples go into --store, the counts into --counts.
+    The report says what was read, what was left out, and why. --store keeps the samples, --counts the counts.
 
     Example: goldpanner import samples_gsm8k.jsonl --counts base.jsonl
     """
@@ -61,18 +63,25 @@ class ChoiceOptions(OptionGroup):
 
     title = "Problem set for TRL or verl"
 
-    low: Annotated[float, typer.Option(help="Only problems whose measured P is at least this.")] = 0.0
-    high: Annotated[float, typer.Option(help="Only problems whose measured P is at most this.")] = 1.0
-    weight: Annotated[str, typer.Option(help="uniform, or variance: rows in proportion to p(1-p).")] = "uniform"
-    rows: Annotated[int | None, typer.Option(help="Rows in all, problems repeated by weight.")] = None
+    low: Annotated[float, typer.Option(metavar="P", help="Lowest measured P of a problem in the set.")] = 0.0
+    high: Annotated[float, typer.Option(metavar="P", help="Highest measured P of a problem in the set.")] = 1.0
+    weight: Annotated[
+        str, typer.Option(metavar="NAME", help="Weight of a problem: uniform, or variance, P(1 - P).")
+    ] = "uniform"
+    rows: Annotated[int | None, typer.Option(metavar="N", help="Number of rows; problems are repeated by weight.")] = (
+        None
+    )
 
 
 @cli_command("export", STORE)
 def export_command(
-    policy: Annotated[str, typer.Argument(help="A policy in the store: a run's name, or an id.")],
+    policy: Annotated[str, typer.Argument(help="Policy in the store: the name of a run, or an id.")],
     out: Annotated[Path, typer.Argument(help="File to write.")],
     target: Annotated[
-        Target, typer.Option("--for", help="counts, inspect (a log), trl or verl (a problem set).")
+        Target,
+        typer.Option(
+            "--for", metavar="KIND", help="Kind of file: counts, inspect (a log), trl or verl (a problem set)."
+        ),
     ] = Target.COUNTS,
     *,
     selection: StoreSelection,
@@ -80,7 +89,7 @@ def export_command(
 ) -> None:
     """Write counts, a log, or a problem set.
 
-    The log is one of inspect_ai. The problems of a set for TRL or verl are chosen by their measured P.
+    The log is one of inspect_ai. A problem set is for TRL or verl; its problems are chosen by their measured P.
 
     Example: goldpanner export base train.parquet --store demo --for trl --low 0.02 --high 0.9
     """

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from goldpanner.measure.corrections import VerifierErrors
     from goldpanner.sources import Source
 
-AnswerSpace = Annotated[float | None, typer.Option(help="Number of answers that a guess chooses from.")]
+AnswerSpace = Annotated[
+    float | None, typer.Option(metavar="N", help="Number of possible answers, to correct for lucky guesses.")
+]
 Clusters = Annotated[
     str | None, typer.Option(metavar="COLUMN", help="Column of the problems that says which are alike, or a CSV file.")
 ]
@@ -41,9 +43,13 @@ class AuditOptions(OptionGroup):
 
     title = "Errors of the verifier"
 
-    false_positive: Annotated[str | None, typer.Option(help="Wrong answers passed / audited, e.g. 3/200.")] = None
-    false_negative: Annotated[str | None, typer.Option(help="Right answers failed / audited, e.g. 5/200.")] = None
-    checked: Annotated[bool, typer.Option("--checked", help="Take the audit that verify-check left in --store.")] = (
+    false_positive: Annotated[
+        str | None, typer.Option(metavar="X/N", help="Audited wrong answers that were judged correct: 3/200.")
+    ] = None
+    false_negative: Annotated[
+        str | None, typer.Option(metavar="X/N", help="Audited right answers that were judged wrong: 5/200.")
+    ] = None
+    checked: Annotated[bool, typer.Option("--checked", help="Use the errors that verify-check stored in --store.")] = (
         False
     )
 
@@ -99,7 +105,7 @@ def whole_numbers(text: str, option: str) -> list[int]:
 
 @cli_command("measure", MEASURE)
 def measure_command(
-    what: Annotated[str, typer.Argument(help=f"The model: {COUNTS}.")],
+    what: Annotated[str, typer.Argument(help=f"Counts of the model: {COUNTS}.")],
     k: Ks = "",
     level: Level = 0.95,
     answer_space: AnswerSpace = None,
@@ -118,7 +124,7 @@ def measure_command(
 ) -> None:
     """Measure one model's boundary.
 
-    pass@k with confidence bands, P(correct) of every problem, groups, and pass@k beyond your samples.
+    The result: pass@k with confidence bands, P(correct) of every problem, groups, and pass@k beyond your samples.
 
     Example: goldpanner measure counts.jsonl --k 1,100,10000
     """
@@ -162,14 +168,16 @@ def compare_command(
     k: Ks = "",
     level: Level = 0.95,
     within: Annotated[
-        int, typer.Option(help="R: tries within which the base must reach RL's pass@K for a sharpening.", min=1)
+        int,
+        typer.Option(metavar="R", help="Sharpening: the base reaches RL's pass@K within R tries.", min=1),
     ] = 1024,
     group: Annotated[int, GROUP] = 16,
-    fdr: Annotated[float, typer.Option(help="False discovery rate of problems that rose or fell.")] = 0.05,
+    fdr: Annotated[float, typer.Option(metavar="P", help="False discovery rate of problems that rose or fell.")] = 0.05,
     answer_space: AnswerSpace = None,
     clusters: Clusters = None,
     rl_rollouts: Annotated[
-        int | None, typer.Option(help="Rollouts a problem that RL had, for the word new (default: R).", min=2)
+        int | None,
+        typer.Option(metavar="N", help="Rollouts of each problem in RL, to judge what is new; R unless given.", min=2),
     ] = None,
     *,
     selection: StoreSelection,
@@ -181,15 +189,18 @@ def compare_command(
     allow_truncated_sampling: AllowTruncated = False,
     fail_on: Annotated[
         str,
-        typer.Option(help="Conditions that fail the command (exit 1), e.g. narrowed,fell>2%,undecided (exit 3)."),
+        typer.Option(
+            metavar="NAMES", help="Conditions to fail on: narrowed,fell>2% (exit status 1), undecided (exit status 3)."
+        ),
     ] = "",
-    markdown: Annotated[Path | None, typer.Option(help="File for the summary as Markdown.")] = None,
+    markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="File for the summary as Markdown.")] = None,
     html: Page = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare a model with others that came of it.
+    """Compare a model with models trained from it.
 
-    Who is better at one try and at K tries, how many tries the base needs for RL's result, and which problems changed.
+    The answer: which is better at one try and at K tries, how many tries the base needs for RL's result, and which
+    problems changed.
 
     Example: goldpanner compare base.jsonl rl.jsonl --fail-on narrowed,fell>2%
     """
@@ -252,13 +263,15 @@ def compare_command(
 
 @cli_command("power", MEASURE)
 def power_command(
-    pilot: Annotated[str | None, typer.Argument(help=f"A pilot: {COUNTS}; without one, --shape.")] = None,
-    shape: Annotated[str, typer.Option(help="P(correct) of the problems: all:0.25, beta:0.5,1 or uniform.")] = "",
-    size: Annotated[float, typer.Option(help="Change of pass@k to show, e.g. 0.05 or -0.05.")] = 0.05,
+    pilot: Annotated[str | None, typer.Argument(help=f"Counts of a pilot: {COUNTS}. Instead of it: --shape.")] = None,
+    shape: Annotated[
+        str, typer.Option(metavar="SHAPE", help="P(correct) of problems: all:0.25, beta:0.5,1 or uniform.")
+    ] = "",
+    size: Annotated[float, typer.Option(metavar="P", help="Change of pass@k to show, e.g. 0.05 or -0.05.")] = 0.05,
     tries: Annotated[str, typer.Option("--tries", metavar="K,K", help="Numbers of tries.")] = "1,8,64",
-    samples: Annotated[str, typer.Option("--samples", help="Samples a problem, separated by commas.")] = "",
+    samples: Annotated[str, typer.Option("--samples", metavar="N,N", help="Numbers of samples of each problem.")] = "",
     problems: Annotated[int | None, PROBLEMS] = None,
-    chance: Annotated[float, typer.Option(help="Chance that the change is shown.")] = 0.8,
+    chance: Annotated[float, typer.Option(metavar="P", help="Probability that the change is shown.")] = 0.8,
     level: Level = 0.95,
     *,
     selection: StoreSelection,
@@ -267,7 +280,8 @@ def power_command(
 ) -> None:
     """Plan how many problems to measure.
 
-    Problems that show a change of pass@k by --size; with --problems, the smallest change that they show.
+    The answer is the number of problems that show a change of pass@k by --size. With --problems, it is the smallest
+    change that so many problems show.
 
     Example: goldpanner power --shape beta:0.5,1 --size 0.05 --tries 1,64
     """
@@ -294,9 +308,9 @@ def power_command(
 
 @cli_command("plan", MEASURE)
 def plan_command(
-    base: Annotated[str, typer.Argument(help=f"The pilot: {COUNTS}.")],
-    steps: Annotated[int, typer.Option(help="RL steps you could pay for.", min=1)] = 100,
-    prompts: Annotated[int, typer.Option(help="Prompts (groups) a step.", min=1)] = 64,
+    base: Annotated[str, typer.Argument(help=f"Counts of the pilot: {COUNTS}.")],
+    steps: Annotated[int, typer.Option(metavar="N", help="Number of RL steps that you can pay for.", min=1)] = 100,
+    prompts: Annotated[int, typer.Option(metavar="N", help="Prompts (groups) in a step.", min=1)] = 64,
     group: GroupSize = None,
     level: Level = 0.95,
     *,
@@ -306,7 +320,7 @@ def plan_command(
 ) -> None:
     """Plan an RL run from a pilot.
 
-    Which group size, and which problems to train on now, later, after SFT, or not at all.
+    The plan names a group size, and the problems to train on now, later, after SFT, or not at all.
 
     Example: goldpanner plan pilot.jsonl --steps 200 --prompts 64
     """

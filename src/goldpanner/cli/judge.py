@@ -22,15 +22,15 @@ END = 240
 def judge_command(
     store: Annotated[Path, typer.Argument(help="Folder of a sample store, or of a run.")],
     verifier: Annotated[str, VERIFIER],
-    policy: Annotated[str | None, typer.Argument(help="Policy whose completions are judged; left out, all.")] = None,
+    policy: Annotated[str | None, typer.Argument(help="Policy whose completions are judged; all unless given.")] = None,
     task: Tasks = None,
     threshold: Annotated[float | None, THRESHOLD] = None,
-    show: Annotated[int, typer.Option(metavar="N", help="Disagreements to print.", min=0)] = 10,
+    show: Annotated[int, typer.Option(metavar="N", help="Number of disagreements to print.", min=0)] = 10,
     as_json: AsJson = False,
 ) -> None:
     """Judge stored completions a second time.
 
-    Another verifier's verdicts are stored beside the first ones; where the two disagree is printed, with the texts.
+    The verdicts of another verifier are stored beside the first ones. Disagreements are printed with their texts.
 
     Example: goldpanner judge demo --verifier math
     """

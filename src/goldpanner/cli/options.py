@@ -235,7 +235,11 @@ class PolicyOptions(OptionGroup):
 
     model: Model = ""
     dtype: Annotated[
-        Dtype, typer.Option(help="Precision of the weights; auto: as saved. Each precision is a policy of its own.")
+        Dtype,
+        typer.Option(
+            metavar="DTYPE",
+            help="Precision of the weights: auto (as saved), float32, bfloat16, float16. Each is another policy.",
+        ),
     ] = Dtype.AUTO
     concurrency: Annotated[
         int, typer.Option(metavar="N", help="Requests to a server at the same time, per process.", min=1)

@@ -49,22 +49,31 @@ class GoalOptions(OptionGroup):
 
     n: Annotated[
         int | None,
-        typer.Option("-n", help="Samples a problem (64); with another goal the most it gets (4,096).", min=1),
+        typer.Option(
+            "-n", metavar="N", help="Samples of each problem (64); with another goal, its most (4,096).", min=1
+        ),
     ] = None
-    until: Annotated[str | None, typer.Option(help="Goal for every problem: settled, or 'halfwidth<0.05'.")] = None
+    until: Annotated[
+        str | None, typer.Option(metavar="GOAL", help="Goal for every problem: settled, or halfwidth<0.05.")
+    ] = None
     group: GroupSize = None
     against: Annotated[
         str | None,
         typer.Option(
-            help="Compare with this policy or counts file: stop a problem when it is shown better, worse, or equal "
-            "within --margin."
+            metavar="NAME",
+            help="Policy or counts file to compare with: a problem stops when it is shown better, worse, or equal "
+            "within --margin.",
         ),
     ] = None
-    margin: Annotated[float | None, typer.Option(help="Difference of P that --against takes for none (0.1).")] = None
-    budget: Annotated[
-        int | None, typer.Option(help="Samples in all, spent where problems are least settled.", min=1)
+    margin: Annotated[
+        float | None, typer.Option(metavar="P", help="Largest difference of P that counts as equal (0.1).")
     ] = None
-    price: Annotated[float | None, typer.Option(help="Price of a million tokens, to show the cost.")] = None
+    budget: Annotated[
+        int | None, typer.Option(metavar="N", help="Samples in all; they go to the least settled problems.", min=1)
+    ] = None
+    price: Annotated[
+        float | None, typer.Option(metavar="PRICE", help="Price of a million tokens, to show the cost.")
+    ] = None
 
     def check(self) -> None:
         """Raise InputError for a price that is none, and for a margin without a comparison."""
@@ -93,12 +102,16 @@ class SamplingOptions(OptionGroup):
 
     title = "Sampling"
 
-    temperature: Annotated[float, typer.Option(help="1: the model's own distribution.")] = 1.0
-    top_p: Annotated[float, typer.Option(help="Below 1 cuts the softmax: exact zeros appear.")] = 1.0
-    top_k: Annotated[int, typer.Option(help="0: no cut.")] = 0
-    max_tokens: Annotated[int | None, typer.Option(help="Token limit of a completion, if not the task's.")] = None
+    temperature: Annotated[float, typer.Option(metavar="T", help="Temperature; 1: the model's own distribution.")] = 1.0
+    top_p: Annotated[
+        float, typer.Option(metavar="P", help="Share of probability that is kept; below 1, rare tokens get 0.")
+    ] = 1.0
+    top_k: Annotated[int, typer.Option(metavar="K", help="Number of most likely tokens that are kept; 0: all.")] = 0
+    max_tokens: Annotated[
+        int | None, typer.Option(metavar="N", help="Longest completion in tokens, instead of the task's limit.")
+    ] = None
     template: Annotated[
-        str | None, typer.Option(help="Template around the prompt, if not the task's; chat: the model's chat.")
+        str | None, typer.Option(metavar="TEXT", help="Prompt template, instead of the task's; chat: the model's own.")
     ] = None
 
 
@@ -116,10 +129,12 @@ class RayOptions(OptionGroup):
     title = "Ray (--engine ray)"
 
     engine: Annotated[SamplingEngine, ENGINE] = SamplingEngine.OWN
-    workers: Annotated[int | None, typer.Option(help="ray: worker processes (2).", min=1)] = None
+    workers: Annotated[int | None, typer.Option(metavar="N", help="Worker processes (2).", min=1)] = None
     ray_address: Annotated[
         str | None,
-        typer.Option(help="ray: a cluster's, auto or ray://HOST:10001; else $RAY_ADDRESS, else a Ray of our own."),
+        typer.Option(
+            metavar="ADDRESS", help="Cluster: auto or ray://HOST:10001. Otherwise $RAY_ADDRESS, or a local Ray."
+        ),
     ] = None
 
     @contextmanager
@@ -156,7 +171,7 @@ class RayOptions(OptionGroup):
 @cli_command("sample", SAMPLE)
 def sample_command(
     policy: Annotated[str, typer.Argument(help=f"Policy: {POLICY} (right with probability P).")],
-    task: Annotated[str, typer.Argument(help="A task such as world/d2, or a data file or data set's folder.")],
+    task: Annotated[str, typer.Argument(help="Task: an id such as world/d3, or a data file or folder.")],
     store: StoreFolder,
     goal: GoalOptions,
     problems: Problems = 64,
@@ -219,7 +234,7 @@ def sample_command(
 @cli_command("score", SAMPLE)
 def score_command(
     scorer: Annotated[str, typer.Argument(help=f"Policy that scores: {POLICY}.")],
-    policy: Annotated[str, typer.Argument(help="Policy of the store whose samples are scored.")],
+    policy: Annotated[str, typer.Argument(help="Policy in the store whose samples are scored.")],
     store: StoreFolder,
     params: Params = None,
     task: Tasks = None,

