@@ -119,6 +119,8 @@ def test_the_next_command_measures_what_was_drawn(file):
     assert found["pass_at_k"]["1"]["value"] == 1.0, "the reward's verdicts, not those of the first verifier"
     other = write(file.parent / "other.jsonl", [1, 2, 3])
     assert "--task other" in call("sample", "scripted:0.5", other, "--store", file.parent / "s", "-n", 8)
+    measure = ("measure", "scripted:0.5", "--store", file.parent / "s", "--json", "--task")
+    assert json.loads(call(*measure, other)) == json.loads(call(*measure, "other")), "a data file is a task here, too"
 
 
 def test_a_goal_counts_the_verdicts_of_the_verifier_in_use(file):
@@ -145,7 +147,7 @@ def test_models_judged_by_different_verifiers_are_not_compared(file):
         *compared, code=2
     )
     call("sample", "scripted:0.2", file, *store, "-n", 8)
-    assert "gained" in call(*compared, "--verdicts-of", "number:wrong-if-missing@2+within-1e-06")
+    assert "RL is better" in call(*compared, "--verdicts-of", "number:wrong-if-missing@2+within-1e-06")
 
 
 @pytest.mark.parametrize("drawn_by", ["exact", "number:wrong-if-missing"])

@@ -113,7 +113,7 @@ def export_command(
         _export_log(store, policy, out, selection)
         return
     counts = store.counts(
-        find_policy(store, policy), params=selection.params, tasks=selection.task, verifier=selection.verdicts_of
+        find_policy(store, policy), params=selection.params, tasks=selection.tasks, verifier=selection.verdicts_of
     )
     if target is Target.COUNTS:
         interop.write_counts(counts, out)
@@ -149,7 +149,8 @@ def _export_log(store: "Store", policy: str, out: Path, selection: StoreSelectio
             f"--verdicts-of {selection.verdicts_of}: an inspect log holds the verdicts of the sampling; leave it out"
         )
     samples = store.samples(policy=find_policy(store, policy), params=selection.params)
-    samples = [sample for sample in samples if not selection.task or sample.task in selection.task]
+    tasks = selection.tasks
+    samples = [sample for sample in samples if tasks is None or sample.task in tasks]
     record = store.get(ParamsRecord, selection.params or samples[0].params) if samples else None
     stated = None if record is None else record.stated
     interop.write_inspect(samples, store.problems(), out, model=policy, params=stated)

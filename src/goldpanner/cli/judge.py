@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from goldpanner.cli.app import SAMPLE, cli_command
-from goldpanner.cli.options import THRESHOLD, VERIFIER, AsJson, Tasks
+from goldpanner.cli.options import THRESHOLD, VERIFIER, AsJson, Tasks, stored_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +42,7 @@ def judge_command(
     place, second = open_store(store), named_verifier(verifier, threshold)
     chosen = None if policy is None else find_policy(place, policy)
     with display.Bars(quiet=as_json) as bars:
-        result = judge_again(place, second, policy=chosen, tasks=task or (), notify=bars.update)
+        result = judge_again(place, second, policy=chosen, tasks=stored_tasks(task) or (), notify=bars.update)
     if as_json:
         typer.echo(json.dumps(result.to_json()))
         return

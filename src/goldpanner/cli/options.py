@@ -64,6 +64,15 @@ AllowTruncated = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
+def stored_tasks(words: list[str] | None) -> list[str] | None:
+    """Return the names that a store has for the tasks of `--task`; None: all tasks."""
+    if not words:
+        return None
+    from goldpanner.tasks.catalog import stored_names
+
+    return stored_names(words)
+
+
 @dataclass(frozen=True)
 class DataOptions(OptionGroup):
     """The file of a task that reads one."""
@@ -206,12 +215,17 @@ class StoreSelection(OptionGroup):
     ] = None
     params: Params = None
 
+    @property
+    def tasks(self) -> list[str] | None:
+        """The tasks by the names that a store has for them; None: all."""
+        return stored_tasks(self.task)
+
     def load(self, what: str, log: "LogOptions") -> "Source":
         """Return the counts that an argument stands for; what was left out of a log is printed."""
         from goldpanner.sources import load_counts
 
         source = load_counts(
-            what, self.store, tasks=self.task or (), verifier=self.verdicts_of, params=self.params, log=log.log()
+            what, self.store, tasks=self.tasks or (), verifier=self.verdicts_of, params=self.params, log=log.log()
         )
         for line in source.remarks:
             typer.echo(f"{what}: {line}", err=True)

@@ -25,6 +25,7 @@ from goldpanner.cli.options import (
     StoreFolder,
     TaskOptions,
     Tasks,
+    stored_tasks,
 )
 from goldpanner.errors import InputError
 
@@ -257,7 +258,7 @@ def score_command(
     sampled_by = find_policy(place, policy)
     scoring = loading.load(scorer)
     with display.Bars(quiet=as_json) as bars:
-        count = score_policy(scoring, sampled_by, place, task or (), params, bars.update)
+        count = score_policy(scoring, sampled_by, place, stored_tasks(task) or (), params, bars.update)
     distance = getattr(scoring, "scoring_distance", None)
     if as_json:
         typer.echo(json.dumps({"scorer": scoring.id, "policy": sampled_by, "scored": count, "distance": distance}))

@@ -182,6 +182,19 @@ def data_path(word: str) -> Path | None:
     return None
 
 
+def stored_names(words: Sequence[str]) -> list[str]:
+    """Return the names by which a store knows tasks: of an id the id, of a data file or split the name of its task."""
+    return [
+        _file_task(Path(word)) if Path(word).is_file() or ("/" in word and data_path(word)) else word for word in words
+    ]
+
+
+def _file_task(path: Path) -> str:
+    """Return the name of a data file's task: `mine` for `mine.jsonl`, `my-set-test` for a split of a folder."""
+    stem = Path(path.stem).stem if path.suffix in (".gz", ".zst") else path.stem
+    return stem if path.exists() else f"{path.parent.name}-{path.name}"
+
+
 def _of_id(
     name: str, data: Path | str | None, columns: str | None, config: WorldConfig | ColumnAdditionConfig | None
 ) -> Task:
@@ -210,8 +223,7 @@ def _of_file(path: Path, columns: str | None, verifier: str | None, data: Path |
     """Return the task of a data file: its questions as they stand, and its default verifier unless one is named."""
     if data is not None:
         raise InputError(f"--data {data}: {path} is a data file itself; leave one of them out")
-    stem = Path(path.stem).stem if path.suffix in (".gz", ".zst") else path.stem
-    name = stem if path.exists() else f"{path.parent.name}-{path.name}"  # of a split: `my-set-test`
+    name = _file_task(path)
     given = read_columns(columns)
     names = find_columns(path, name, given)
     seen = survey(path, name, **names)
