@@ -19,12 +19,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypedDict
 
 from goldpanner.errors import InputError
 from goldpanner.types import Cause, Completion, Outcome, Problem, Verdict
 from goldpanner.verify.base import counted, unjudged
-from goldpanner.verify.code_tests import Tests, extract, fault, lacking, prefix_of, tests_of, wanted
+from goldpanner.verify.code_tests import ProgramTest, Tests, extract, fault, lacking, prefix_of, tests_of, wanted
 from goldpanner.verify.compare import printed_as, same
 from goldpanner.verify.sandbox.running import Limits, Spoken, Stopped
 from goldpanner.verify.sandbox.sandbox import Sandbox, find
@@ -33,6 +33,22 @@ from goldpanner.verify.sandbox.values import decode, encode
 HINT = "GOLDPANNER_SANDBOX_PYTHON names a Python that has it"
 _NO_MODULE = re.compile(r"No module named '[\w.]+'")
 _MISSING = re.compile(rb"^ModuleNotFoundError: No module named '([\w.]+)'", re.MULTILINE)
+
+
+class Reply(TypedDict, total=False):
+    """What a program's side says of a call, its form checked."""
+
+    value: object
+    """What it returned, as JSON."""
+    after: object
+    """The arguments after the call, where the program changed them."""
+    opaque: str
+    """What it returned, in words, where that is no plain data."""
+    raised: list[str]
+    """Kind and message of the exception."""
+    end: bool
+    """Whether an iterator came to its end."""
+    printed: str
 
 
 class _Wrong(Exception):
@@ -141,7 +157,7 @@ class Code:
             for test in tests.scripts:
                 self._script(program, test, check)
 
-    def _script(self, program: str, test: Mapping[str, Any], check: "_Check | None") -> None:
+    def _script(self, program: str, test: ProgramTest, check: "_Check | None") -> None:
         stdin = str(test["stdin"])
         room = max(self.limits.output_kb, 2 * len(str(test.get("stdout") or "")) // 1024)
         limits = replace(self.limits, output_kb=room)
@@ -253,12 +269,12 @@ class _Served:
             raise _Wrong(f"the program raised {kind}: {message}")
         _forged()
 
-    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+    def ask(self, request: Mapping[str, object]) -> Reply:
         """Return the program's reply, its form checked: the program may have forged it."""
         self._say(request)
         return self._reply(request)
 
-    def check(self, tests: Sequence[Mapping[str, Any]], check: _Check | None) -> None:
+    def check(self, tests: Sequence[ProgramTest], check: _Check | None) -> None:
         """Make the calls, all said at once, and compare what they return."""
         requests = [_request(test) for test in tests]
         for request in requests:
@@ -267,15 +283,18 @@ class _Served:
         for test, request in zip(tests, requests, strict=True):
             _compare(test, self._reply(request), check)
 
-    def _say(self, request: dict[str, Any]) -> None:
+    def _say(self, request: Mapping[str, object]) -> None:
         self._running.send(json.dumps(request).encode() + b"\n")
 
-    def _reply(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _reply(self, request: Mapping[str, object]) -> Reply:
         reply = self._read()
         printed = reply.get("printed") if isinstance(reply, dict) else None
-        return {**self._checked(reply, request), **({"printed": printed} if isinstance(printed, str) else {})}
+        checked = self._checked(reply, request)
+        if isinstance(printed, str):
+            checked["printed"] = printed
+        return checked
 
-    def _checked(self, reply: Any, request: dict[str, Any]) -> dict[str, Any]:
+    def _checked(self, reply: Any, request: Mapping[str, object]) -> Reply:
         try:
             if isinstance(reply.get("opaque"), str):
                 return {"opaque": reply["opaque"][:200]}
@@ -283,14 +302,16 @@ class _Served:
                 return {"raised": self._raised(reply)}
             if reply.get("end") is True and request["do"] == "next":
                 return {"end": True}
-            good = {key: reply[key] for key in ("value", "after") if key in reply}
+            good: Reply = {"value": reply["value"]}
+            if "after" in reply:
+                good["after"] = reply["after"]
             for part in good.values():
                 decode(part, _elsewhere)
-            return good if "value" in good else _forged()
+            return good
         except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError):
             _forged()
 
-    def _raised(self, reply: dict[str, Any]) -> list[str]:
+    def _raised(self, reply: Mapping[str, Sequence[object]]) -> list[str]:
         kind, message, missing = (str(part)[:300] for part in reply["raised"])
         _module_missing(self._program, missing)
         return [kind, message]
@@ -302,12 +323,12 @@ class _Served:
             _forged()
 
 
-def _request(test: Mapping[str, Any]) -> dict[str, Any]:
+def _request(test: ProgramTest) -> dict[str, object]:
     args, kwargs = tuple(test.get("args", ())), dict(test.get("kwargs", {}))
     return {"do": "call", "name": str(test["call"]), "args": encode(args), "kwargs": encode(kwargs), "flat": True}
 
 
-def _compare(test: Mapping[str, Any], reply: dict[str, Any], check: _Check | None) -> None:
+def _compare(test: ProgramTest, reply: Reply, check: _Check | None) -> None:
     """Raise what a call's reply says of the program, if it is not right."""
     args = tuple(test.get("args", ()))
     called = f"{test['call']}({', '.join(map(repr, args))})"[:120]

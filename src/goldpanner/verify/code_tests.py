@@ -2,17 +2,31 @@
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from goldpanner.types import Problem
 from goldpanner.verify.answer_part import blocks
 from goldpanner.verify.sandbox.testcode import asked, bound
 
-Test = str | Mapping[str, Any]
+
+class ProgramTest(TypedDict, total=False):
+    """A test that is no Python text: `call` and `returns` or `accepts`, or `stdin` and `stdout`."""
+
+    call: str
+    """The function: `f`, `Solution().f`."""
+    args: Sequence[object]
+    kwargs: Mapping[str, object]
+    returns: object
+    accepts: Sequence[object]
+    """Values of which any is right."""
+    stdin: str
+    stdout: str
+
+
 _PYTHON = re.compile(r"py(?:thon)?[\d.]*")
 _BARE = re.compile(r"^[ \t]*```[ \t]*\r?$", re.MULTILINE)
 _JUDGES_HAVE = (
@@ -30,8 +44,8 @@ class Tests:
 
     texts: tuple[str, ...]
     """Python that asserts, run together."""
-    calls: tuple[Mapping[str, Any], ...]
-    scripts: tuple[Mapping[str, Any], ...]
+    calls: tuple[ProgramTest, ...]
+    scripts: tuple[ProgramTest, ...]
     checker: str | None
     """Python that defines `check(input, output, expected)`, for problems with several right outputs."""
     in_place: bool
@@ -52,9 +66,9 @@ def tests_of(problem: Problem) -> Tests:
         if isinstance(test, str):
             texts.append(test)
         elif "stdin" in keys and ("stdout" in keys or checker):
-            scripts.append(test)
+            scripts.append(cast(ProgramTest, test))
         elif "call" in keys and ({"returns", "accepts"} & keys or checker):
-            calls.append(test)
+            calls.append(cast(ProgramTest, test))
         else:
             raise ValueError(f"{str(test)[:80]!r} is no test; give stdin and stdout, call and returns, or Python text")
     if texts:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
-from goldpanner.verify.math_worker import work
+from goldpanner.verify.math_worker import Equal, work
 
 
 def main() -> None:
@@ -18,8 +18,8 @@ def main() -> None:
     work(score_answer, lambda: import_module("reasoning_gym"))
 
 
-def score_answer(gold: str, answer: str) -> dict[str, Any]:
-    """Return {"equal": whether the score reaches the threshold, None where there is none, "reason": why}."""
+def score_answer(gold: str, answer: str) -> Equal:
+    """Return whether the score reaches the threshold, None where there is none, and why."""
     name, seed, size, index, question, right_answer, threshold = json.loads(gold)
     dataset, entry = _entry(name, seed, size, index)
     # verl's reward function is not told the question: then the answer alone is compared
@@ -33,6 +33,6 @@ def score_answer(gold: str, answer: str) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=4096)
-def _entry(name: str, seed: int, size: int, index: int) -> tuple[Any, dict[str, Any]]:
+def _entry(name: str, seed: int, size: int, index: int) -> tuple[Any, dict[str, object]]:
     dataset = import_module("reasoning_gym").create_dataset(name, seed=seed, size=size)
     return dataset, dataset[index]

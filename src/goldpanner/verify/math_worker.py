@@ -11,10 +11,10 @@ import math
 import os
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from importlib import import_module
-from typing import Any
+from typing import Any, TypedDict
 
 from goldpanner.verify.evaluate import POSITIVE
 
@@ -22,8 +22,15 @@ MEMORY = 2 << 30
 """Bytes of address space of a child at most."""
 
 
-Judge = Callable[[str, str], dict[str, Any]]
-"""Returns {"equal": True, False, or None where it cannot tell, "reason": why} of a right answer and an answer."""
+class Equal(TypedDict):
+    """What a library says of a right answer and an answer."""
+
+    equal: bool | None
+    """Whether they are equal; None where it cannot tell."""
+    reason: str
+
+
+Judge = Callable[[str, str], Equal]
 
 
 def main() -> None:
@@ -64,8 +71,8 @@ def serve(judge: Judge) -> None:
         _say({"id": task["id"], **reply})
 
 
-def equal_by_math_verify(gold: str, answer: str) -> dict[str, Any]:
-    """Return {"equal": True, False, or None where that is not shown, "reason": why}.
+def equal_by_math_verify(gold: str, answer: str) -> Equal:
+    """Return whether two formulas are equal, None where that is not shown, and why.
 
     math-verify's own word is not enough: it takes any two numbers below 1e-17 for equal, and says False of what it
     reads as something else. What it read must be equal, or differ, at several points, too.
@@ -126,5 +133,5 @@ def _line(descriptor: int) -> bytes:
     return bytes(parts)
 
 
-def _say(message: dict[str, Any]) -> None:
+def _say(message: Mapping[str, object]) -> None:
     os.write(1, json.dumps(message).encode() + b"\n")

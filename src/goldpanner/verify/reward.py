@@ -118,7 +118,7 @@ class Reward:
         with ThreadPoolExecutor(1) as pool:  # a loop runs in this thread already (a notebook's, say)
             return pool.submit(asyncio.run, wait()).result()
 
-    def _arguments(self, pairs: Sequence[tuple[Problem, Completion]]) -> dict[str, Any]:
+    def _arguments(self, pairs: Sequence[tuple[Problem, Completion]]) -> dict[str, object]:
         rows = [{**dict(problem.meta), "answer": problem.answer} for problem, _ in pairs]
         columns = {name: [row.get(name) for row in rows] for name in dict.fromkeys(key for row in rows for key in row)}
         for name, old in self.columns.items():

@@ -22,7 +22,7 @@ class Skipped(BaseException):
     """A test that does not want to be run."""
 
 
-def run(space: dict[str, Any], ran: set[str]) -> None:
+def run(space: Mapping[str, object], ran: set[str]) -> None:
     """Run every test that test code has not run itself. Raises what the first failing one raises."""
     fixtures = _fixtures(space)
     for name, value in list(space.items()):
@@ -36,7 +36,7 @@ def run(space: dict[str, Any], ran: set[str]) -> None:
                 _class(value, fixtures, ran)
 
 
-def _fixtures(space: Mapping[str, Any]) -> dict[str, Any]:
+def _fixtures(space: Mapping[str, object]) -> dict[str, types.FunctionType]:
     return {name: f for name, f in space.items() if isinstance(f, types.FunctionType) and "fixture" in vars(f)}
 
 
@@ -86,7 +86,7 @@ def _unittest(unittest: Any, kind: Any, ran: set[str]) -> None:
 
 def _each(function: Any, fixtures: dict[str, Any]) -> None:
     """Run a test function with every row of its parameters."""
-    rows: list[dict[str, Any]] = [{}]
+    rows: list[dict[str, object]] = [{}]
     for names, values in getattr(function, "parameters", ()):
         rows = [{**row, **dict(zip(names, value))} for row, value in product(rows, values)]
     for row in rows:

@@ -8,7 +8,8 @@ Programs of a test are thus run once for every call (several calls that are said
 import json
 import urllib.error
 import urllib.request
-from typing import Any, NoReturn
+from collections.abc import Mapping
+from typing import NoReturn
 
 from goldpanner.verify.sandbox.running import Limits, Stopped, ending
 
@@ -18,7 +19,7 @@ TRIES = 3
 class RemoteSandbox:
     """A program on a server, in the place of `Running`."""
 
-    def __init__(self, url: str, helper: str, header: dict[str, Any], limits: Limits) -> None:
+    def __init__(self, url: str, helper: str, header: Mapping[str, object], limits: Limits) -> None:
         self.url, self.helper, self.limits = url.rstrip("/"), helper, limits
         self.error = b""
         self._script = header["mode"] == "script"
@@ -82,7 +83,7 @@ class RemoteSandbox:
             raise Stopped("output", f"more than {self.limits.output_kb} kB of output")
         self._late = result.get("status") == "TimeLimitExceeded"
         code = result.get("return_code")
-        self._status = code if isinstance(code, int) and code >= 0 else 128 - (code or 0)
+        self._status = code if isinstance(code, int) and code >= 0 else 128 - (code if isinstance(code, int) else 0)
         self._heard, self._fresh = out.split(b"\n"), True
         if not self._script and self._heard[-1:] == [b""]:
             self._heard.pop()
@@ -91,7 +92,7 @@ class RemoteSandbox:
         if self._late:
             raise Stopped("time", f"not finished after {self.limits.clock:g} s by the server's clock")
 
-    def _asked(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _asked(self, request: Mapping[str, object]) -> dict[str, object]:
         """Return what came of the run. Raises Stopped where the server fails."""
         data = json.dumps(request).encode()
         why = ""

@@ -14,7 +14,7 @@ import builtins
 import os
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, NoReturn
 
@@ -54,7 +54,7 @@ class Session:
         self.remotes: dict[int, Remote] = {}
         self.exceptions: dict[str, type[Exception]] = {}
 
-    def ask(self, do: str, target: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def ask(self, do: str, target: Mapping[str, object], args: tuple[Any, ...], kwargs: Mapping[str, object]) -> Any:
         """Have the program do something; return the value, raise what it raised."""
         in_place, self.dropped = self.in_place or self.dropped, False
         request = {"do": do, **target, "args": encode(args, _given), "kwargs": encode(kwargs, _given)}
@@ -124,7 +124,7 @@ def _given(value: Any) -> Any:
 class Remote:
     """A value of the program that lies in its sandbox."""
 
-    def __init__(self, session: Session, target: dict[str, Any], asked: bool) -> None:
+    def __init__(self, session: Session, target: Mapping[str, object], asked: bool) -> None:
         for name, value in (("_session", session), ("_target", target), ("_asked", asked)):
             object.__setattr__(self, name, value)
 
@@ -219,7 +219,7 @@ def test(program: str, in_place: bool, say: Callable[[Any], None], hear: Callabl
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         say({"broken": ": ".join(named(error)[:2])})
         os._exit(0)
-    outcome: dict[str, Any] = {}
+    outcome: dict[str, object] = {}
     try:
         _run(tree, session)
     except BaseException as error:
