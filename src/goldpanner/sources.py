@@ -41,10 +41,13 @@ class Log:
     """Ignore an incomplete last line."""
     map: str | None = None
     """Columns of a table where they have other names (`interop.read`)."""
+    join: str | None = None
+    """File of the problems of a log that names them and holds neither their text nor their right answer."""
 
     def read(self, path: Path) -> "Imported":
         """Return the log at `path` as a stream of records."""
         from goldpanner import interop
+        from goldpanner.tasks.files import named_problems
         from goldpanner.verify.named import rescorer
 
         return interop.read(
@@ -57,6 +60,7 @@ class Log:
             filter=self.filter,
             step=self.step,
             skip_partial_line=self.skip_partial_line,
+            problems=None if self.join is None else named_problems(Path(self.join)),
         )
 
 

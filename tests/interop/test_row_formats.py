@@ -10,6 +10,7 @@ import pytest
 from goldpanner import interop
 from goldpanner.errors import InputError
 from goldpanner.interop.lines import table_rows
+from goldpanner.sources import Log
 from goldpanner.types import Outcome
 from goldpanner.verify import Number
 
@@ -142,6 +143,26 @@ def test_a_batch_is_joined_to_its_problems_by_custom_id(tmp_path):
     counts = joined.counts()
     assert counts.ids == ("sum-0", "sum-1", "sum-2")
     assert any("no verdicts" in text for text in joined.report.warnings)
+
+
+def test_a_batch_is_joined_to_a_data_file(tmp_path):
+    rows = [json.loads(line) for line in (FIXTURES / "openai_batch" / "output.jsonl").read_text().splitlines()]
+    path = jsonl(tmp_path / "batch" / "out.jsonl", rows)
+    data = [{"id": f"sum-{i}", "question": q, "answer": a} for i, (q, a) in enumerate(SUMS.items())]
+    log = Log(rescore="number", join=str(jsonl(tmp_path / "data.jsonl", data)))
+    assert totals(log.read(path)) == (3, 9, 4, 1)
+    assert {r.problem.prompt: r.problem.answer for r in log.read(path)} == SUMS
+    fewer = Log(rescore="number", join=str(jsonl(tmp_path / "fewer.jsonl", data[:1])))
+    imported = fewer.read(path)
+    assert totals(imported) == (1, 4, 2, 0)
+    assert imported.report.skipped["a custom_id that none of the problems has"].count == 2
+    with pytest.raises(InputError, match="row 2: the problem 'sum-0' stands twice"):
+        Log(join=str(jsonl(tmp_path / "twice.jsonl", [data[0]] * 2))).read(path)
+    nameless = jsonl(tmp_path / "nameless.jsonl", [{"question": "1 + 1 =", "answer": 2}])
+    with pytest.raises(InputError, match="row 1: no column names the problem"):
+        Log(join=str(nameless)).read(path)
+    with pytest.raises(InputError, match="evalscope holds its own; leave it out"):
+        log.read(next(FIXTURES.glob("evalscope/*/*/*")))
 
 
 def test_what_a_batch_answers_in_other_shapes(tmp_path):

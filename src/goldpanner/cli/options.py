@@ -194,6 +194,10 @@ class LogOptions(OptionGroup):
             help="Columns of a table: id=NAME,correct=NAME; also text, finish, policy, prompt, n, c.",
         ),
     ] = None
+    join: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="File of the problems of a batch, joined by their id to its custom_id."),
+    ] = None
 
     def log(self) -> "Log":
         """Return the reader of a log that the options describe."""

@@ -22,6 +22,7 @@ from goldpanner.interop.records import Draw, ImportReport, Judge, LogOrigin, Que
 from goldpanner.interop.registry import FORMATS, detect, format_named, log_files, register_format
 from goldpanner.interop.roles import parse_map
 from goldpanner.interop.selection import ProblemSelection, select
+from goldpanner.types import Problem
 
 __all__ = [
     "FORMATS",
@@ -64,6 +65,7 @@ def read(
     filter: str | None = None,  # noqa: A002
     step: int | None = None,
     skip_partial_line: bool = False,
+    problems: Mapping[str, Problem] | None = None,
 ) -> Imported:
     """Return another tool's log or a table as a stream of records.
 
@@ -80,6 +82,7 @@ def read(
         filter: which of lm-evaluation-harness's filters decides.
         step: only this training step.
         skip_partial_line: leaves out a last line that was cut.
+        problems: by the name that the log gives them, problems whose text or right answer it does not hold.
 
     Raises:
         InputError: file, line, what was expected, what to do; here or while the records are read.
@@ -94,6 +97,9 @@ def read(
     files = tuple(sorted(log_files(path, of), key=_natural))
     report = ImportReport(of.name)
     reading = Reading(files, report, verifier, threshold, score, filter, step, skip_partial_line, columns)
+    if problems and of.name != "openai-batch":
+        raise InputError(f"--join joins problems to the output of a batch, and {of.name} holds its own; leave it out")
+    reading.problems = problems or {}
     imported = Imported(of, reading)
     if folder is not None:
         weakref.finalize(imported, shutil.rmtree, folder, ignore_errors=True)

@@ -216,6 +216,8 @@ class Reading:
     """Leave out a last line that was cut in the middle."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """Of a table: what a column is taken for -> the column, as the user named them."""
+    problems: Mapping[str, Problem] = field(default_factory=dict)
+    """By the log's own names, problems whose text or right answer the log does not hold."""
     counts_only: bool = False
     """Whether the number of samples is all that is asked for: a record may then lack its draws."""
 

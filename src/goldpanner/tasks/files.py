@@ -30,6 +30,18 @@ USUAL: Mapping[str, tuple[str, ...]] = {
     ),
 }
 """What a column may be -> the names that such columns usually have; the first is taken where it is there."""
+_NAMES = (
+    "custom_id",
+    "id",
+    "problem_id",
+    "question_id",
+    "task_id",
+    "extra_info.id",
+    "extra_info.index",
+    "index",
+    "idx",
+)
+"""What a column that names problems is usually called."""
 MISSING = frozenset({"nan", "NaN", "NAN", "NaT", "null", "NULL", "None", "NA", "N/A", "n/a", "<NA>", "#N/A", "#NA"})
 """Texts that tools write for a value that is missing."""
 Row = dict[str, object]
@@ -125,6 +137,25 @@ def survey(path: Path, task: str, question: str, answer: str) -> Survey:
     if clashes:
         notes.append(f"note: {clashes} questions stand with different answers in different rows: each is a problem")
     return Survey(tuple(answers), several, tuple(notes))
+
+
+def named_problems(path: Path) -> dict[str, Problem]:
+    """Return the problems of a data file by the names that its rows give them: `custom_id`, `id`, `extra_info.id`, ...
+
+    Raises InputError where no column names them, or a name stands twice.
+    """
+    columns = find_columns(path, "", {})
+    problems: dict[str, Problem] = {}
+    for place, record in rows(path):
+        names = (value for name in _NAMES if (value := _lookup(record, name)) not in (_ABSENT, None))
+        name = next(names, None)
+        if not isinstance(name, str | int):
+            raise InputError(f"{place}: no column names the problem; expected one of {', '.join(_NAMES)}")
+        if str(name) in problems:
+            raise InputError(f"{place}: the problem {name!r} stands twice; give every problem one row")
+        question = question_text(record, columns["question"], place)
+        problems[str(name)] = Problem(path.stem, question, right_answers(record, columns["answer"], place)[0])
+    return problems
 
 
 def find_columns(path: Path, task: str, given: Mapping[str, str]) -> dict[str, str]:
