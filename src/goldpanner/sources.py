@@ -163,6 +163,21 @@ def _read_labels(path: Path) -> dict[str, str]:
     return {row[0]: row[1] for row in rows}
 
 
+def seeds_by_name(words: Sequence[str]) -> dict[str, list[str]]:
+    """Return the models of a command line by name: `a.jsonl`, or `rl=a,b,c` for seeds of one recipe."""
+    models: dict[str, list[str]] = {}
+    for word in words:
+        name, equals, seeds = word.partition("=")
+        several = bool(equals) and not Path(word).exists()
+        name = name if several else word
+        if name in models:
+            raise InputError(f"{name!r} is named twice; give each model once, seeds of one recipe as NAME=A,B,C")
+        models[name] = [seed for seed in seeds.split(",") if seed] if several else [word]
+        if not models[name]:
+            raise InputError(f"{word!r} names no counts; write NAME=A,B,C")
+    return models
+
+
 def load_counts(
     what: Path | str,
     store: Path | str | None = None,

@@ -1,7 +1,6 @@
 """`measure`, `compare` and `plan`: from counts to a verdict. Works without torch."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -63,30 +62,7 @@ class AuditOptions(OptionGroup):
         shares = {"--false-positive": self.false_positive, "--false-negative": self.false_negative}
         if not any(shares.values()):
             return None
-        numbers = []
-        for option, text in shares.items():
-            if text is None:
-                raise InputError(f"a verifier's audit needs both {' and '.join(shares)}, e.g. 3/200 and 5/200")
-            errors, slash, audited = text.partition("/")
-            if not slash or not errors.isdecimal() or not audited.isdecimal():
-                raise InputError(f"{option} is {text!r}; write errors/audited, e.g. 3/200")
-            numbers += [int(errors), int(audited)]
-        return VerifierErrors(*numbers)
-
-
-def seeds_by_name(words: Sequence[str]) -> dict[str, list[str]]:
-    """Return the models of a command line by name: `a.jsonl`, or `rl=a,b,c` for seeds of one recipe."""
-    models: dict[str, list[str]] = {}
-    for word in words:
-        name, equals, seeds = word.partition("=")
-        several = bool(equals) and not Path(word).exists()
-        name = name if several else word
-        if name in models:
-            raise InputError(f"{name!r} is named twice; give each model once, seeds of one recipe as NAME=A,B,C")
-        models[name] = [seed for seed in seeds.split(",") if seed] if several else [word]
-        if not models[name]:
-            raise InputError(f"{word!r} names no counts; write NAME=A,B,C")
-    return models
+        return VerifierErrors.read(shares)
 
 
 def whole_numbers(text: str, option: str) -> list[int]:
@@ -208,6 +184,7 @@ def compare_command(
     from goldpanner.instrument import compare_sources
     from goldpanner.measure.gate import gate, parse_conditions
     from goldpanner.measure.passk import default_ks
+    from goldpanner.sources import seeds_by_name
 
     conditions = parse_conditions(fail_on) if fail_on else []
     before = selection.load(base, log)

@@ -164,6 +164,22 @@ class VerifierErrors:
             if not 0 <= x <= n or n < 1:
                 raise InputError(f"verifier: {x} {name} of {n} audited; give 0 <= errors <= audited and audited >= 1")
 
+    @classmethod
+    def read(cls, shares: Mapping[str, str | None]) -> "VerifierErrors":
+        """Return the audit of two options: false positives, then false negatives, each as errors/audited (`3/200`).
+
+        Raises InputError naming the option that is missing or written otherwise.
+        """
+        numbers = []
+        for option, text in shares.items():
+            if text is None:
+                raise InputError(f"a verifier's audit needs both {' and '.join(shares)}, e.g. 3/200 and 5/200")
+            errors, slash, audited = text.partition("/")
+            if not slash or not errors.isdecimal() or not audited.isdecimal():
+                raise InputError(f"{option} is {text!r}; write errors/audited, e.g. 3/200")
+            numbers += [int(errors), int(audited)]
+        return cls(*numbers)
+
     @property
     def rates(self) -> tuple[float, float]:
         """The rates of false positives and of false negatives in the audit."""

@@ -12,6 +12,9 @@ from goldpanner.store.rows import KEY
 from goldpanner.types import Cause, Outcome, Problem, Sample, Verdict
 from goldpanner.verify import Verifier
 
+END = 240
+"""Characters of a completion's end that are shown."""
+
 
 @dataclass(frozen=True)
 class Disagreement:
@@ -26,6 +29,16 @@ class Disagreement:
     def outcomes(self) -> tuple[Outcome, Outcome]:
         """What the first said, and the second."""
         return self.sample.verdict.outcome, self.second.outcome
+
+    def lines(self) -> Iterator[str]:
+        """Yield the texts and both verdicts for a person."""
+        text = self.sample.completion.text
+        yield f"problem {self.problem.id}: {self.problem.prompt[:END]!r}"
+        yield f"  right answer: {self.problem.answer[-END:]!r}"
+        yield f"  completion:   {'... ' if len(text) > END else ''}{text[-END:]!r}"
+        for name, verdict in (("A", self.sample.verdict), ("B", self.second)):
+            reason = f": {verdict.reason}" if verdict.reason else ""
+            yield f"  {name} {verdict.outcome:<9} {verdict.extracted!r}{reason}"
 
     def to_json(self) -> dict[str, object]:
         """Return the texts and both verdicts."""
@@ -57,6 +70,21 @@ class SecondJudgement:
     """Completions by what the first said, then the second."""
     disagreements: tuple[Disagreement, ...]
     """CORRECT against WRONG first, then what one of them did not judge; in the order of the store."""
+
+    def lines(self, show: int) -> Iterator[str]:
+        """Yield the table of both verdicts, then the first `show` disagreements with their texts."""
+        n, apart = sum(sum(row.values()) for row in self.table.values()), len(self.disagreements)
+        yield f"{n:,} completions, {apart:,} judged differently ({self.new:,} verdicts are new)"
+        yield f"A = {', '.join(self.first)}"
+        yield f"B = {self.second}"
+        yield "A \\ B".ljust(12) + "".join(f"{outcome:>12}" for outcome in self.table)
+        for first, row in self.table.items():
+            yield f"{first:<12}" + "".join(f"{times:>12,}" for times in row.values())
+        for each in self.disagreements[:show]:
+            yield ""
+            yield from each.lines()
+        if apart > show:
+            yield f"... and {apart - show:,} more: --show {apart}, or --json"
 
     def to_json(self) -> dict[str, object]:
         """Return everything for a program."""
