@@ -45,7 +45,8 @@ def print_profile(found: Profile, name: str, texts: Confounds | None) -> None:
     console.print("\n".join(lines), highlight=False)
     console.print(_curve_table(found))
     console.print(_problem_table(found))
-    console.print("\n".join([*_corrected_lines(found), *_text_lines(texts)]), highlight=False, markup=False)
+    for line in (*_corrected_lines(found), *_text_lines(texts)):
+        console.print(line, highlight=False, markup=False)
     console.print(
         "more: --json, --html PAGE (groups of every size, every problem)   next: goldpanner plan", highlight=False
     )
