@@ -9,6 +9,7 @@ LiveCodeBench `benchmarks/code_generation.py` (19133f2); NeMo-Skills `metrics/ma
 `utils/trainer_utils.py` (0588502); tinker-cookbook 0.6.1 `rl/rollout_logging.py`; lighteval 0.13.0
 `logging/info_loggers.py`; evalscope 1.14.1 `api/evaluator/cache.py`; OpenCompass 0.5.4 `tasks/openicl_eval.py`; Every
 Eval Ever `instance_level_eval.schema.json`; OpenAI's Batch API; W&B `Table.to_json`; trackio 0.43.0 `table.py`.
+Every Eval Ever's schema was read at 0.2.2; that of 0.3, whose number the rows have, was not at hand.
 """
 
 import json
