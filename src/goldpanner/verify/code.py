@@ -35,7 +35,7 @@ _NO_MODULE = re.compile(r"No module named '[\w.]+'")
 _MISSING = re.compile(rb"^ModuleNotFoundError: No module named '([\w.]+)'", re.MULTILINE)
 
 
-class Reply(TypedDict, total=False):
+class CallReply(TypedDict, total=False):
     """What a program's side says of a call, its form checked."""
 
     value: object
@@ -269,7 +269,7 @@ class _Served:
             raise _Wrong(f"the program raised {kind}: {message}")
         _forged()
 
-    def ask(self, request: Mapping[str, object]) -> Reply:
+    def ask(self, request: Mapping[str, object]) -> CallReply:
         """Return the program's reply, its form checked: the program may have forged it."""
         self._say(request)
         return self._reply(request)
@@ -286,7 +286,7 @@ class _Served:
     def _say(self, request: Mapping[str, object]) -> None:
         self._running.send(json.dumps(request).encode() + b"\n")
 
-    def _reply(self, request: Mapping[str, object]) -> Reply:
+    def _reply(self, request: Mapping[str, object]) -> CallReply:
         reply = self._read()
         printed = reply.get("printed") if isinstance(reply, dict) else None
         checked = self._checked(reply, request)
@@ -294,7 +294,7 @@ class _Served:
             checked["printed"] = printed
         return checked
 
-    def _checked(self, reply: Any, request: Mapping[str, object]) -> Reply:
+    def _checked(self, reply: Any, request: Mapping[str, object]) -> CallReply:
         try:
             if isinstance(reply.get("opaque"), str):
                 return {"opaque": reply["opaque"][:200]}
@@ -302,7 +302,7 @@ class _Served:
                 return {"raised": self._raised(reply)}
             if reply.get("end") is True and request["do"] == "next":
                 return {"end": True}
-            good: Reply = {"value": reply["value"]}
+            good: CallReply = {"value": reply["value"]}
             if "after" in reply:
                 good["after"] = reply["after"]
             for part in good.values():
@@ -328,7 +328,7 @@ def _request(test: ProgramTest) -> dict[str, object]:
     return {"do": "call", "name": str(test["call"]), "args": encode(args), "kwargs": encode(kwargs), "flat": True}
 
 
-def _compare(test: ProgramTest, reply: Reply, check: _Check | None) -> None:
+def _compare(test: ProgramTest, reply: CallReply, check: _Check | None) -> None:
     """Raise what a call's reply says of the program, if it is not right."""
     args = tuple(test.get("args", ()))
     called = f"{test['call']}({', '.join(map(repr, args))})"[:120]
