@@ -632,7 +632,7 @@ DOCS = Path(__file__).parent.parent / "docs" / "objectives.md"
 @pytest.mark.parametrize("name", grpo.VARIANTS)
 def test_every_variant_has_its_row_in_the_docs(name):
     rows = re.findall(rf"^\| `{name}` \|(.*)\|$", DOCS.read_text(encoding="utf-8"), re.M)
-    assert len(rows) == 1
+    assert len(rows) == 1, f"docs/objectives.md has {len(rows)} rows of {name}; it needs one"
     advantages, loss, reduction, clip, in_trl, source = (cell.strip() for cell in rows[0].split("|"))
     variant = grpo.VARIANTS[name]
     assert advantages.split("`")[1] == ("gae" if variant.critic else variant.advantages.__name__)

@@ -105,6 +105,22 @@ def test_the_loop_trains_with_the_variant_s_own_loss(base, world, variant, monke
     assert (record.clipped, reverse.clipped) == (0.0, 1.0)  # and the clip statistic is its own
 
 
+@pytest.mark.parametrize("variant", [name for name, each in grpo.VARIANTS.items() if not each.critic])
+def test_the_loop_trains_with_the_variant_s_own_advantages(base, world, variant, monkeypatch):
+    """The opposite advantages move every weight the opposite way, whatever their formula is."""
+    config = settings(variant=variant, steps=1)
+    start, original = weights(base[0]), grpo.VARIANTS[variant]
+
+    def opposite(reward_PG, **numbers):
+        return -original.advantages(reward_PG, **numbers)
+
+    forth, _ = train(base, world, config)
+    monkeypatch.setitem(grpo.VARIANTS, variant, dataclasses.replace(original, advantages=opposite))
+    back, _ = train(base, world, config)
+    assert (weights(forth) - start).abs().max() > 5e-4
+    torch.testing.assert_close(weights(back) - start, start - weights(forth), rtol=0, atol=1e-7)
+
+
 def test_a_variant_from_outside_trains_end_to_end(base, world, monkeypatch, tmp_path):
     """One line adds an objective: what stands in it is what trains, and TRL is not given another one for it."""
 

@@ -67,14 +67,16 @@ DOCS = Path(__file__).parents[2] / "docs" / "logs.md"
 
 def test_every_format_has_a_fixture_and_a_row_in_the_docs():
     rows = [line.split("|")[1].strip() for line in DOCS.read_text().splitlines() if line.startswith("|")]
-    assert set(interop.FORMATS) == set(FILES.values())
-    assert set(interop.FORMATS) <= set(rows)
+    formats = set(interop.FORMATS)
+    assert not formats - set(FILES.values()), "give each of these a fixture, and its pattern in FILES of this file"
+    assert not formats - set(rows), "give each of these a row in docs/logs.md"
+    assert not set(FILES.values()) - formats
 
 
 @pytest.mark.parametrize("pattern", FILES)
 def test_every_fixture_is_recognised_and_small(pattern):
     files = sorted(FIXTURES.glob(pattern))
-    assert files
+    assert files, f"no file in {FIXTURES} matches {pattern}"
     for path in files:
         assert interop.detect(path).name == FILES[pattern]
         assert path.stat().st_size < 100_000

@@ -112,7 +112,8 @@ def _detect_folder(path: Path) -> Format:
 
 
 def _unclear(path: Path, matches: list[Format], what: str, fault: str = "") -> InputError:
-    rows = "".join(f"\n  {f.name:17}{f.marks}" for f in FORMATS.values())
+    width = max(map(len, FORMATS))
+    rows = "".join(f"\n  {f.name:{width}} {f.marks}" for f in FORMATS.values())
     if len(matches) > 1:
         what = f"both {' and '.join(f.name for f in matches)}"
     as_table = f"As a table: {fault}\n" if fault else ""
