@@ -39,6 +39,7 @@ def stage(kind, checkpoint):
             group_size=8,
             max_tokens=4,
             kl=0.01,
+            random_reward=0.5,  # an untaught model is never right, and would learn nothing
             learning_rate=1e-2,
             minibatches=2 if kind == "ppo" else 1,
         )

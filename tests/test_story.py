@@ -150,14 +150,15 @@ def test_killed_anywhere_it_ends_with_the_same_weights(told, tmp_path):
     assert counts[0] == counts[1], "nothing lost, nothing twice"
 
 
-def test_interrupted_by_hand_it_says_how_to_go_on(tmp_path):
+@pytest.mark.parametrize("word", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_from_outside_it_says_how_to_go_on(tmp_path, word):
     out = tmp_path / "out"
     command = [sys.executable, "-m", "goldpanner.cli", "run", "--out", str(out), *(f"--set={s}" for s in WORLD)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while not (out / "stages/base/metrics.jsonl").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(word)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "run the same command again" in err

@@ -130,6 +130,8 @@ class StepMetrics(TypedDict, total=False):
     kl: float | None
     clipped: float | None
     value_loss: float | None
+    skipped: int
+    """Updates left out because their loss or gradient was not finite."""
     heldout: dict[str, float]
     """Task -> exact pass@1, at the steps that it was measured at."""
     watched: dict[str, list[float]]

@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 import sys
 
 import typer
@@ -19,6 +20,7 @@ def application() -> typer.Typer:
 
 def main() -> None:
     """Run the command line; a user's mistake prints one message without a traceback and exits with 2."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends it (Slurm, Docker, kill) gets a Ctrl-C
     for stream in (sys.stdout, sys.stderr):  # an id in letters that the terminal lacks is shown escaped
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -4,6 +4,7 @@ A stage whose `model/` is there is finished and is not trained again. The lab's 
 `goldpanner train` all call `train_stage`; what differs between kinds of stages stands in a `Stage`.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,6 +22,7 @@ from goldpanner.tasks.domain import Domain
 from goldpanner.tasks.task import Document, Task
 from goldpanner.train import lora
 from goldpanner.train.config import RFTConfig, RLVRConfig
+from goldpanner.train.finite import check_finite
 from goldpanner.train.metrics import Metrics
 from goldpanner.train.model import ModelConfig, build_model, build_tokenizer, load_model, save_model
 from goldpanner.train.rejection import keep_correct, rft, to_rows
@@ -218,6 +220,7 @@ def train_stage(
         policy = LocalPolicy(model, tokenizer, device=device, name=folder.name)
         parent_policy = None if parent is None else policy.id
         _train(stage, policy, folder, store, notify, look, resume)
+        check_finite(model)
         if getattr(stage.settings, "lora", 0) and parent is not None:
             if not (parent / ADAPTER).is_file():  # peft adapters name one whole model as their base
                 lora.save_adapter(model, tokenizer, folder / "adapter", parent)
@@ -255,6 +258,7 @@ def _train(
     metrics = Metrics(folder / "metrics.jsonl")
     if look is not None and look.ends and -1 not in metrics.steps:
         metrics.add({"step": -1, look.name: look.measure(policy)})
+    skipped = 0
     try:
         with store.writer() as sink:
             # one batch of problems where nothing is resumed: a batch a step would be thousands of files in a study
@@ -262,19 +266,38 @@ def _train(
             place = Workplace(folder.name, sink, keep, checkpoint if resume else None)
             for step in stage.steps(policy, place):
                 record, done = asdict(step), step.step + 1
+                skipped += record.get("skipped", 0)
+                if record.get("skipped") and step.step not in metrics.steps:
+                    notify(Event(folder.name, stage.kind, message=_skip_message(folder.name, record)))
                 due = look is not None and look.due(done, stage.total)
                 if look is not None and due and step.step not in metrics.steps:
                     record[look.name] = look.measure(policy)
-                metrics.add(record)
-                notify(Event(folder.name, stage.kind, done, stage.total, progress_note(record)))
+                metrics.add(_metrics_row(record))
+                notify(Event(folder.name, stage.kind, done, stage.total, progress_note(record, skipped)))
                 if look is not None and due and look.stop is not None and look.stop(policy):
                     break
     finally:  # whoever stops early has asked, too
         store.put_problems(problems)
 
 
-def progress_note(record: Mapping[str, object]) -> str:
-    """Return what to watch in a step: the loss, or the reward and the groups."""
-    if "reward" in record:
-        return reward_note(record)
-    return f"loss {record['loss']:.3f}"
+def progress_note(record: Mapping[str, object], skipped: int = 0) -> str:
+    """Return what to watch in a step: the loss, or the reward and the groups; and the updates skipped until now."""
+    note = reward_note(record) if "reward" in record else f"loss {record['loss']:.3f}"
+    return f"{note}, {skipped} updates skipped" if skipped else note
+
+
+def _skip_message(run: str, record: Mapping[str, object]) -> str:
+    return (
+        f"{run}, step {record['step']}: updates skipped: {record['skipped']}, because a loss or gradient was not "
+        f"finite (loss {record['loss']:g}, gradient norm {record['grad_norm']:g}); they left the weights as they were"
+    )
+
+
+def _metrics_row(record: Mapping[str, object]) -> dict[str, object]:
+    """Return the line of a step; what a skipped update left without a finite value is null in it."""
+    unknown = [name for name in ("loss", "grad_norm", "kl", "value_loss") if _is_infinite(record.get(name))]
+    return {**record, **dict.fromkeys(unknown)}
+
+
+def _is_infinite(value: object) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)

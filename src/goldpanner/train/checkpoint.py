@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 
 from goldpanner.errors import InputError
+from goldpanner.train.finite import check_finite
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -67,9 +68,14 @@ class Checkpoint:
         return [kind(**record) for record in records]
 
     def save(self, model: Any, optimizers: Sequence[torch.optim.Optimizer], records: Sequence[Record]) -> None:
-        """Write the state after `len(records)` finished steps: temporary file, fsync, rename, fsync of the folder."""
+        """Write the state after `len(records)` finished steps: temporary file, fsync, rename, fsync of the folder.
+
+        Raises NotFiniteError, and leaves the last file as it is, where a weight or a number of an optimizer is not
+        finite.
+        """
         if self.path is None:
             return
+        check_finite(model, optimizers)
         state = {
             "identity": {"format": FORMAT, **self.identity},
             "records": [asdict(record) for record in records],

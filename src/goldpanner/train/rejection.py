@@ -115,6 +115,7 @@ def rft(
 
     Raises:
         InputError: an unknown reward, or a checkpoint of another run.
+        NotFiniteError: the fine-tuning's losses or gradients stay non-finite; the last round's checkpoint is kept.
     """
     sampling = config.rollouts()
     verifiers = reward_verifiers(tasks, config)
@@ -147,15 +148,15 @@ def rft(
             per_problem=config.per_problem,
             seed=config.seed,
         )
-        loss = norm = 0.0
+        loss, norm, skipped = 0.0, 0.0, 0
         if correct:
             training = config.training.model_copy(update={"seed": rng.seed_for("rft/order", config.seed, step)})
             rows = to_rows(correct, texts, policy, config.template)
             for update in supervised(model, tokenizer, epochs(rows, training), training):
-                loss, norm = update.loss, update.grad_norm
+                loss, norm, skipped = update.loss, update.grad_norm, skipped + update.skipped
         record = RolloutRecord(
             **asdict(describe(step, rollouts)),
-            **asdict(UpdateStats(loss=loss, grad_norm=norm)),
+            **asdict(UpdateStats(loss=loss, grad_norm=norm, skipped=skipped)),
             sampling_seconds=sampling_seconds,
             seconds=time.perf_counter() - started,
         )

@@ -27,6 +27,7 @@ from goldpanner.train.checkpoint import Checkpoint
 from goldpanner.train.config import PPO as PPO
 from goldpanner.train.config import RFTConfig
 from goldpanner.train.config import RLVRConfig as RLVRConfig
+from goldpanner.train.finite import check_skips, step_if_finite
 from goldpanner.train.groups import group_states, mixed_groups
 from goldpanner.train.objective import Pass, add_gradient, row_logprobs
 from goldpanner.train.ppo import Critic, assess, value_head
@@ -97,6 +98,8 @@ class UpdateStats:
     """Share of the tokens with an advantage on which the variant's clip was active (0 on-policy)."""
     value_loss: float | None = None
     """Mean value loss per token; None without a critic."""
+    skipped: int = 0
+    """Updates left out because their loss or gradient was not finite."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,6 +157,7 @@ def rlvr(
     Raises:
         InputError: an unknown reward, a group size that does not suit the variant, a checkpoint of another run; or too
             many completions are unjudged through no doing of the model's (`UnjudgedBudget`): a checkpoint is kept.
+        NotFiniteError: losses or gradients stay non-finite; the last good checkpoint is kept.
     """
     variant = config.resolve_variant()
     verifiers = reward_verifiers(tasks, config)
@@ -194,6 +198,7 @@ def rlvr(
             seconds=time.perf_counter() - started,
         )
         records.append(record)
+        check_skips(records)
         if keeper.due(step + 1, config.steps):
             if sink is not None:
                 sink.flush()  # what the checkpoint calls done must be in the store
@@ -385,6 +390,7 @@ def update(
         parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
     passes: list[Pass] = []
     norms: list[float] = []
+    skipped = 0
     for _ in range(config.epochs):
         order = shuffle.permutation(groups) if config.minibatches > 1 else np.arange(groups)
         for part in np.array_split(order, max(1, min(config.minibatches, groups))):
@@ -402,11 +408,12 @@ def update(
                 )
             )
             norms.append(float(torch.nn.utils.clip_grad_norm_(parameters, config.clip)))
-            optimizer.step()
+            skipped += not step_if_finite([optimizer], passes[-1].loss, norms[-1])
     return UpdateStats(
         loss=float(np.mean([p.loss for p in passes])),
         grad_norm=float(np.mean(norms)),
         kl=None if reference is None else float(np.mean([p.kl for p in passes])),
         clipped=float(np.mean([p.clipped for p in passes])),
         value_loss=None if critic is None else float(np.mean([p.value_loss for p in passes])),
+        skipped=skipped,
     )

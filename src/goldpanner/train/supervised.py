@@ -20,6 +20,7 @@ from goldpanner import rng
 from goldpanner.errors import InputError
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.train.checkpoint import Checkpoint
+from goldpanner.train.finite import check_skips, step_if_finite
 from goldpanner.train.rows import TokenRow, by_length, collate, response_logits
 from goldpanner.types import Problem, content_hash
 
@@ -98,6 +99,8 @@ class StepRecord:
     tokens: int
     """Tokens read, prompts included, padding not."""
     seconds: float
+    skipped: int = 0
+    """1 where the loss or the gradient was not finite: the update was left out, the weights are as before."""
 
 
 def fresh_text(domain: Corpus, config: SupervisedConfig) -> Source:
@@ -133,7 +136,7 @@ def supervised(
 
     With `checkpoint`, a run that was killed goes on where the file says: the records of the steps it holds are yielded
     again, then training continues. Dropout is left as the model has it (off, unless `model.train()` was called).
-    Raises InputError when the file belongs to another run.
+    Raises InputError when the file belongs to another run, NotFiniteError when losses or gradients stay non-finite.
     """
     optimizers = build_optimizers(model, config)
     first = [[text.prompt, text.response] for text in source(0)]
@@ -155,12 +158,13 @@ def supervised(
         rate = set_rate(optimizers, rate_factor(step, config.steps, config.warmup_steps, config.final_rate))
         loss = backward(model, rows, config.tokens_per_batch)
         norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip))
+        skipped = int(not step_if_finite(optimizers, loss, norm))
         for optimizer in optimizers:
-            optimizer.step()
             optimizer.zero_grad()
         tokens = sum(row.length for row in rows)
-        record = StepRecord(step, loss, rate, norm, tokens, time.perf_counter() - started)
+        record = StepRecord(step, loss, rate, norm, tokens, time.perf_counter() - started, skipped)
         records.append(record)
+        check_skips(records)
         if keeper.due(step + 1, config.steps):
             keeper.save(model, optimizers, records)
         yield record
