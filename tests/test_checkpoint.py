@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from goldpanner.errors import InputError
+from goldpanner.progress import silent
 from goldpanner.tasks import World, WorldConfig
 from goldpanner.tasks.task import Document
 from goldpanner.train.checkpoint import Checkpoint
@@ -24,7 +26,7 @@ DOCUMENTS = [Document(f"Q oak {x}", f"oak {y}") for x, y in zip("abcd", "cdab")]
 STEPS = 12
 
 
-def stage(kind, checkpoint):
+def stage(kind, checkpoint, notify=silent):
     """Return (model, generator of records) of a small stage, always from the same start."""
     torch.set_num_threads(1)
     world = World(WORLD)
@@ -42,11 +44,14 @@ def stage(kind, checkpoint):
             random_reward=0.5,  # an untaught model is never right, and would learn nothing
             learning_rate=1e-2,
             minibatches=2 if kind == "ppo" else 1,
+            checkpoint_every=3,
         )
-        return model, rlvr(model, tokenizer, world.tasks, config, checkpoint=checkpoint, checkpoint_every=3)
-    config = SupervisedConfig(steps=STEPS, batch=6, warmup_steps=2, optimizer="adam" if kind == "sft" else "muon")
+        return model, rlvr(model, tokenizer, world.tasks, config, checkpoint=checkpoint)
+    config = SupervisedConfig(
+        steps=STEPS, batch=6, warmup_steps=2, optimizer="adam" if kind == "sft" else "muon", checkpoint_every=3
+    )
     source = epochs(DOCUMENTS, config) if kind == "sft" else fresh_text(world, config)
-    return model, supervised(model, tokenizer, source, config, checkpoint=checkpoint, checkpoint_every=3)
+    return model, supervised(model, tokenizer, source, config, checkpoint=checkpoint, notify=notify)
 
 
 def work(kind, checkpoint, out, progress):
@@ -107,7 +112,7 @@ def test_a_finished_stage_is_read_back_and_not_trained_again(tmp_path):
     assert next(steps) == records[0]
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters()))
     assert list(steps) == records[1:]
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint.pt"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint.1.pt", "checkpoint.pt"]
 
 
 def build(config=None, seed=0, documents=DOCUMENTS, checkpoint=None):
@@ -147,6 +152,68 @@ def test_a_damaged_checkpoint_is_named(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"checkpoint\.pt.* cannot be read .*delete it"):
         next(build(checkpoint=path))
+
+
+def flip_in_a_weight(path):
+    """Flip a bit in the numbers of a tensor, which no length or name gives away."""
+    with zipfile.ZipFile(path) as archive:
+        part = max(archive.infolist(), key=lambda each: each.file_size)
+        content, numbers = bytearray(path.read_bytes()), archive.read(part)
+    content[content.index(numbers) + len(numbers) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("how", ["cut", "empty", "a bit of a weight", "missing"])
+def test_a_damaged_newest_file_falls_back_to_the_one_before_and_says_so(tmp_path, how):
+    model, steps = stage("sft", None)
+    list(steps)
+    expected = model.state_dict()
+    path, events = tmp_path / "checkpoint.pt", []
+    _, steps = stage("sft", path)
+    for _ in range(8):
+        next(steps)
+    steps.close()
+    assert len(torch.load(path)["records"]) == 6
+    assert len(torch.load(tmp_path / "checkpoint.1.pt")["records"]) == 3
+    if how == "cut":
+        path.write_bytes(path.read_bytes()[:-500])
+    elif how == "empty":
+        path.write_bytes(b"")
+    elif how == "missing":
+        path.unlink()
+    else:
+        flip_in_a_weight(path)
+    again, steps = stage("sft", path, events.append)
+    next(steps)
+    assert len(torch.load(path)["records"]) == 3  # the next save does not keep the damaged one instead of it
+    assert 1 + len(list(steps)) == STEPS
+    assert all(torch.equal(value, expected[name]) for name, value in again.state_dict().items())
+    if how == "missing":
+        assert not events
+    else:
+        (event,) = events
+        assert "checkpoint.pt' cannot be read" in event.message
+        assert event.message.endswith("going on from the one before, checkpoint.1.pt, step 3")
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_the_last_few_are_kept(tmp_path, count):
+    model = torch.nn.Linear(2, 2)
+    keeper = Checkpoint(tmp_path / "checkpoint.pt", 1, {}, count)
+    for done in range(1, 7):
+        keeper.save(model, [], [Step(i) for i in range(done)])
+    names = ["checkpoint.pt", *(f"checkpoint.{i}.pt" for i in range(1, count))]
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(names)
+    assert [len(torch.load(tmp_path / name)["records"]) for name in names] == list(range(6, 6 - count, -1))
+
+
+def test_where_all_are_damaged_all_are_named(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    list(stage("sft", path)[1])
+    for file in tmp_path.iterdir():
+        file.write_bytes(b"no")
+    with pytest.raises(InputError, match=r"checkpoint\.pt.*checkpoint\.1\.pt.*delete them to start anew"):
+        next(stage("sft", path)[1])
 
 
 @dataclass

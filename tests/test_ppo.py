@@ -245,7 +245,7 @@ def test_it_learns(architecture, tokenizer):
 
 @pytest.mark.parametrize("architecture", [llama, gpt2])
 def test_an_abandoned_run_goes_on_from_its_checkpoint_value_head_included(architecture, tokenizer, tmp_path):
-    config, path = say(steps=7, group_size=2, kl=0.01), tmp_path / "checkpoint.pt"
+    config, path = say(steps=7, group_size=2, kl=0.01, checkpoint_every=3), tmp_path / "checkpoint.pt"
 
     def run(**options):
         model = architecture(tokenizer)
@@ -253,11 +253,11 @@ def test_an_abandoned_run_goes_on_from_its_checkpoint_value_head_included(archit
 
     whole, steps = run()
     records = list(steps)
-    _, steps = run(checkpoint=path, checkpoint_every=3)
+    _, steps = run(checkpoint=path)
     for _ in itertools.islice(steps, 5):
         pass
     steps.close()
-    resumed, steps = run(checkpoint=path, checkpoint_every=3)
+    resumed, steps = run(checkpoint=path)
     again = list(steps)
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters()))
     assert [(r.loss, r.value_loss) for r in again] == [(r.loss, r.value_loss) for r in records]

@@ -212,20 +212,38 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(base, world):
 
 
 def test_an_abandoned_run_goes_on_from_its_checkpoint(base, world, tmp_path):
-    config, path = settings(steps=7), tmp_path / "checkpoint.pt"
+    config, path = settings(steps=7, checkpoint_every=3), tmp_path / "checkpoint.pt"
     whole, records = train(base, world, config)
     model, sink = copy.deepcopy(base[0]), Kept()
-    steps = rlvr(model, base[1], world.tasks, config, checkpoint=path, checkpoint_every=3, sink=sink)
+    steps = rlvr(model, base[1], world.tasks, config, checkpoint=path, sink=sink)
     for _ in range(5):
         next(steps)
     steps.close()
     assert sink.flushed == 3 * 24  # what the checkpoint holds is in the store
-    resumed, again = train(base, world, config, checkpoint=path, checkpoint_every=3)
+    resumed, again = train(base, world, config, checkpoint=path)
     assert torch.equal(weights(whole), weights(resumed))
     assert [r.reward for r in again] == [r.reward for r in records]
     finished, replayed = train(base, world, config, checkpoint=path)
     assert torch.equal(weights(whole), weights(finished))
     assert replayed == again
+
+
+def test_interrupted_while_it_samples_it_saves_the_last_whole_step(base, world, tmp_path):
+    config, path = settings(steps=5, checkpoint_every=100), tmp_path / "checkpoint.pt"
+    whole, records = train(base, world, config)
+    sink, rounds = Kept(), itertools.count()
+
+    def interrupt(problems):
+        if next(rounds) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(base, world, config, checkpoint=path, sink=sink, on_problems=interrupt)
+    assert sink.flushed == 3 * 24
+    assert len(torch.load(path)["records"]) == 3
+    resumed, again = train(base, world, config, checkpoint=path)
+    assert torch.equal(weights(whole), weights(resumed))
+    assert [r.reward for r in again] == [r.reward for r in records]
 
 
 def test_dynamic_sampling_trains_on_mixed_groups_and_counts_all(base, world):

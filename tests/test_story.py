@@ -151,12 +151,13 @@ def test_killed_anywhere_it_ends_with_the_same_weights(told, tmp_path):
 
 
 @pytest.mark.parametrize("word", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_from_outside_it_says_how_to_go_on(tmp_path, word):
+@pytest.mark.parametrize(("verb", "folder"), [(["run"], "stages/base"), (["train", "pretrain"], ".")])
+def test_interrupted_from_outside_it_says_how_to_go_on(tmp_path, word, verb, folder):
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "goldpanner.cli", "run", "--out", str(out), *(f"--set={s}" for s in WORLD)]
+    command = [sys.executable, "-m", "goldpanner.cli", *verb, "--out", str(out), *(f"--set={s}" for s in WORLD)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
-    while not (out / "stages/base/metrics.jsonl").exists() and time.monotonic() < deadline:
+    while not (out / folder / "metrics.jsonl").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(word)
     _, err = process.communicate(timeout=60)

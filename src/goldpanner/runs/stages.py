@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from goldpanner.errors import InputError
 from goldpanner.policies.load import ADAPTER
@@ -34,6 +34,14 @@ from goldpanner.types import Problem
 StageSettings = SupervisedConfig | RLVRConfig | RFTConfig
 
 
+class Keeping(TypedDict):
+    """Keywords of a trainer: the file of its checkpoint, the metrics kept in it, and who is told of damage."""
+
+    checkpoint: Path | None
+    metrics: Metrics
+    notify: Notify
+
+
 @dataclass(frozen=True)
 class Workplace:
     """Where a stage keeps what it makes while it is trained."""
@@ -46,6 +54,14 @@ class Workplace:
     """Takes the problems that are sampled."""
     checkpoint: Path | None
     """File from which it goes on after a kill; None: it begins again."""
+    metrics: Metrics
+    """What a checkpoint keeps beside the weights."""
+    notify: Notify
+    """Told of a damaged checkpoint."""
+
+    def keeping(self) -> Keeping:
+        """Return the keywords of a trainer that say what is kept, and where."""
+        return {"checkpoint": self.checkpoint, "metrics": self.metrics, "notify": self.notify}
 
 
 @dataclass(frozen=True)
@@ -100,9 +116,7 @@ def pretrain_stage(domain: Domain, config: SupervisedConfig, shape: ModelConfig,
 
     def steps(policy: LocalPolicy, place: Workplace) -> Iterable[Any]:
         text = fresh_text(domain, config)
-        return supervised(
-            policy.model, policy.tokenizer, text, config, checkpoint=place.checkpoint, checkpoint_every=25
-        )
+        return supervised(policy.model, policy.tokenizer, text, config, **place.keeping())
 
     return Stage("pretrain", config, steps, config.steps, fresh)
 
@@ -112,7 +126,7 @@ def sft_stage(examples: Sequence[Document], config: SupervisedConfig, template: 
 
     def steps(policy: LocalPolicy, place: Workplace) -> Iterable[Any]:
         rows = examples if template is None else in_template(policy, examples, template)
-        return supervised(policy.model, policy.tokenizer, epochs(rows, config), config, checkpoint=place.checkpoint)
+        return supervised(policy.model, policy.tokenizer, epochs(rows, config), config, **place.keeping())
 
     return Stage("sft", config, steps, config.steps)
 
@@ -122,8 +136,8 @@ def rl_stage(kind: str, tasks: Mapping[str, Task], config: RLVRConfig) -> Stage:
 
     def steps(policy: LocalPolicy, place: Workplace) -> Iterable[Any]:
         return rlvr(
-            policy.model, policy.tokenizer, tasks, config, sink=place.sink, run=place.run, checkpoint=place.checkpoint,
-            on_problems=place.on_problems,
+            policy.model, policy.tokenizer, tasks, config, sink=place.sink, run=place.run,
+            on_problems=place.on_problems, **place.keeping(),
         )  # fmt: skip
 
     return Stage(kind, config, steps, config.steps)
@@ -146,8 +160,8 @@ def rft_stage(
     def steps(policy: LocalPolicy, place: Workplace) -> Iterable[Any]:
         sampler = None if rollouts is None else LocalPolicy.from_pretrained(rollouts, device=device)
         return rft(
-            policy.model, policy.tokenizer, tasks, config, sink=place.sink, run=place.run, checkpoint=place.checkpoint,
-            on_problems=place.on_problems, sampler=sampler,
+            policy.model, policy.tokenizer, tasks, config, sink=place.sink, run=place.run,
+            on_problems=place.on_problems, sampler=sampler, **place.keeping(),
         )  # fmt: skip
 
     return Stage("rft", config, steps, config.rounds)
@@ -174,7 +188,7 @@ def _on_stored(
             runs = ", ".join(store.records(RunRecord)) or "none"
             raise InputError(f"run {rollouts.run!r} of {store.root} has no correct rollout; runs there: {runs}")
         rows = to_rows(samples, problems, policy, config.template)
-        return supervised(policy.model, policy.tokenizer, epochs(rows, training), training, checkpoint=place.checkpoint)
+        return supervised(policy.model, policy.tokenizer, epochs(rows, training), training, **place.keeping())
 
     return steps
 
@@ -239,7 +253,8 @@ def train_stage(
         )
         store.put(record)
         save_model(model.cpu(), tokenizer, folder / "model")  # last: a stage with a model is finished
-        (folder / "checkpoint.pt").unlink(missing_ok=True)  # three times the model's size, and no longer needed
+        for checkpoint in folder.glob("checkpoint*.pt"):
+            checkpoint.unlink()  # three times the model's size, and no longer needed
 
 
 def _train(
@@ -263,14 +278,15 @@ def _train(
         with store.writer() as sink:
             # one batch of problems where nothing is resumed: a batch a step would be thousands of files in a study
             keep = store.put_problems if resume else problems.extend
-            place = Workplace(folder.name, sink, keep, checkpoint if resume else None)
+            place = Workplace(folder.name, sink, keep, checkpoint if resume else None, metrics, notify)
             for step in stage.steps(policy, place):
                 record, done = asdict(step), step.step + 1
                 skipped += record.get("skipped", 0)
                 if record.get("skipped") and step.step not in metrics.steps:
                     notify(Event(folder.name, stage.kind, message=_skip_message(folder.name, record)))
-                due = look is not None and look.due(done, stage.total)
-                if look is not None and due and step.step not in metrics.steps:
+                # a step that a checkpoint brought back has its row; the weights are no longer those after it
+                due = look is not None and look.due(done, stage.total) and step.step not in metrics.steps
+                if look is not None and due:
                     record[look.name] = look.measure(policy)
                 metrics.add(_metrics_row(record))
                 notify(Event(folder.name, stage.kind, done, stage.total, progress_note(record, skipped)))

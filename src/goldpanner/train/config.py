@@ -101,6 +101,10 @@ class RLVRConfig(BaseModel):
     lora: int = Field(
         default=0, ge=0, description="Rank of LoRA adapters on every linear layer, then all that is trained; 0: none."
     )
+    checkpoint_every: int = Field(default=10, ge=1, exclude=True, description="Steps between two checkpoints.")
+    checkpoints: int = Field(
+        default=2, ge=1, exclude=True, description="Checkpoints to keep; a damaged one falls back to the one before."
+    )
 
     @property
     def off_policy(self) -> bool:
@@ -175,6 +179,9 @@ class RFTConfig(BaseModel):
     )
     distinct: bool = Field(default=True, description="Keep a problem's equal completions once.")
     per_problem: int | None = Field(default=None, ge=1, description="Correct completions kept of a problem at most.")
+    checkpoints: int = Field(
+        default=2, ge=1, exclude=True, description="Checkpoints to keep; a damaged one falls back to the one before."
+    )
     training: SupervisedConfig = SFT.model_copy(update={"steps": 150})
 
     @field_validator("training", mode="before")

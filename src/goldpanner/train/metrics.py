@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from goldpanner.files import write_atomically
@@ -21,24 +21,40 @@ class Metrics:
         """
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        lines: dict[float, str] = {}
+        self._lines: dict[float, str] = {}
         for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
             if (step := _step(line)) < repeated_from:
-                lines[step] = line
+                self._lines[step] = line
         if path.exists():
-            text = "".join(f"{line}\n" for line in lines.values())
-            write_atomically(path, lambda file: file.write(text.encode()))
-        self.steps = set(lines)
+            self._write()
+
+    @property
+    def steps(self) -> set[float]:
         """Steps that have their line."""
+        return set(self._lines)
+
+    def rows(self, done: int) -> list[str]:
+        """Return the lines of the first `done` steps, and of what was measured before them."""
+        return [line for step, line in self._lines.items() if step < done]
+
+    def replace(self, rows: Iterable[str]) -> None:
+        """Make these the lines; what was measured before the first step stays."""
+        first = [line for step, line in self._lines.items() if step < 0]
+        self._lines = {_step(line): line for line in (*first, *rows)}
+        self._write()
+
+    def _write(self) -> None:
+        text = "".join(f"{line}\n" for line in self._lines.values())
+        write_atomically(self.path, lambda file: file.write(text.encode()))
 
     def add(self, record: Mapping[str, object]) -> None:
         """Append the record of a step; one that has its line already is left as it is."""
         step = record["step"]
         assert isinstance(step, int)
-        if step not in self.steps:
-            self.steps.add(step)
+        if step not in self._lines:
+            self._lines[step] = json.dumps(record)
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")
+                file.write(self._lines[step] + "\n")
 
 
 def _step(line: str) -> float:

@@ -13,9 +13,11 @@ from typing import Any
 from goldpanner import rng
 from goldpanner.errors import InputError
 from goldpanner.policies.local import LocalPolicy
+from goldpanner.progress import Notify, silent
 from goldpanner.sampling.rollout import judge
 from goldpanner.train.checkpoint import Checkpoint
 from goldpanner.train.config import RFTConfig
+from goldpanner.train.metrics import Metrics
 from goldpanner.train.reward import Prompts, UnjudgedBudget, reward_verifiers
 from goldpanner.train.rlvr import (
     RolloutRecord,
@@ -99,6 +101,8 @@ def rft(
     checkpoint: Path | None = None,
     on_problems: Callable[[Sequence[Problem]], object] | None = None,
     sampler: LocalPolicy | None = None,
+    metrics: Metrics | None = None,
+    notify: Notify = silent,
 ) -> Iterator[RolloutRecord]:
     """Sample from the model, keep the correct completions, fine-tune the model on them in place; yield a record per
     round.
@@ -107,7 +111,7 @@ def rft(
     completion changes nothing.
 
     Args:
-        model, tokenizer, tasks, sink, run, on_problems: as in `rlvr`.
+        model, tokenizer, tasks, sink, run, on_problems, metrics, notify: as in `rlvr`.
         config: the rounds of sampling, and the fine-tuning.
         checkpoint: a file from which a run that was killed goes on after its last whole round.
         sampler: draw the rollouts from this policy, which stays as it is (DeepSeek-R1's third stage tunes the base on
@@ -127,7 +131,8 @@ def rft(
         "initial weights": policy.id,
         "sampler": sampler.id if sampler else None,
     }
-    keeper, budget = Checkpoint(checkpoint, 1, identity), UnjudgedBudget(config.unjudged_budget)
+    keeper = Checkpoint(checkpoint, 1, identity, config.checkpoints, metrics, notify)
+    budget = UnjudgedBudget(config.unjudged_budget)
     records = keeper.restore(model, [], RolloutRecord)
     yield from records
     for step in range(len(records), config.rounds):
@@ -148,23 +153,29 @@ def rft(
             per_problem=config.per_problem,
             seed=config.seed,
         )
-        loss, norm, skipped = 0.0, 0.0, 0
+        changes = UpdateStats()
         if correct:
-            training = config.training.model_copy(update={"seed": rng.seed_for("rft/order", config.seed, step)})
-            rows = to_rows(correct, texts, policy, config.template)
-            for update in supervised(model, tokenizer, epochs(rows, training), training):
-                loss, norm, skipped = update.loss, update.grad_norm, skipped + update.skipped
+            changes = _fine_tune(policy, to_rows(correct, texts, policy, config.template), config, step)
         record = RolloutRecord(
             **asdict(describe(step, rollouts)),
-            **asdict(UpdateStats(loss=loss, grad_norm=norm, skipped=skipped)),
+            **asdict(changes),
             sampling_seconds=sampling_seconds,
             seconds=time.perf_counter() - started,
         )
         records.append(record)
+        yield record
         if sink is not None:
             sink.flush()
         keeper.save(model, [], records)
-        yield record
+
+
+def _fine_tune(policy: LocalPolicy, rows: Sequence[TokenRow], config: RFTConfig, step: int) -> UpdateStats:
+    """Train on the rows of a round; return the last step's loss and gradient norm, and the updates skipped."""
+    training = config.training.model_copy(update={"seed": rng.seed_for("rft/order", config.seed, step)})
+    loss, norm, skipped = 0.0, 0.0, 0
+    for update in supervised(policy.model, policy.tokenizer, epochs(rows, training), training):
+        loss, norm, skipped = update.loss, update.grad_norm, skipped + update.skipped
+    return UpdateStats(loss=loss, grad_norm=norm, skipped=skipped)
 
 
 def _problem(problems: Mapping[str, Problem], sample: Sample) -> Problem:

@@ -29,6 +29,7 @@ from goldpanner.train.config import RFTConfig
 from goldpanner.train.config import RLVRConfig as RLVRConfig
 from goldpanner.train.finite import check_skips, step_if_finite
 from goldpanner.train.groups import group_states, mixed_groups
+from goldpanner.train.metrics import Metrics
 from goldpanner.train.objective import Pass, add_gradient, row_logprobs
 from goldpanner.train.ppo import Critic, assess, value_head
 from goldpanner.train.reward import (
@@ -137,8 +138,9 @@ def rlvr(
     sink: RolloutSink | None = None,
     run: str = "",
     checkpoint: Path | None = None,
-    checkpoint_every: int = 10,
     on_problems: Callable[[Sequence[Problem]], object] | None = None,
+    metrics: Metrics | None = None,
+    notify: Notify = silent,
 ) -> Iterator[RolloutRecord]:
     """Train `model` in place; yield a record per step.
 
@@ -151,8 +153,9 @@ def rlvr(
         run: name of the run, stored with the rollouts.
         checkpoint: a file from which a run that was killed goes on; the steps it repeats draw the same samples under
             the same keys. None keeps nothing.
-        checkpoint_every: steps between two saves.
         on_problems: called with the problems of each round before they are sampled (to keep their texts, say).
+        metrics: those of the run; a checkpoint keeps the rows of its steps.
+        notify: told of a damaged checkpoint.
 
     Raises:
         InputError: an unknown reward, a group size that does not suit the variant, a checkpoint of another run; or too
@@ -172,7 +175,7 @@ def rlvr(
     )
     reference = copy.deepcopy(model).requires_grad_(False) if config.kl else None
     identity = _identity(tasks, config, verifiers[0], policy)
-    keeper = Checkpoint(checkpoint, checkpoint_every, identity)
+    keeper = Checkpoint(checkpoint, config.checkpoint_every, identity, config.checkpoints, metrics, notify)
     records = keeper.restore(trained, [optimizer], RolloutRecord)
     budget = UnjudgedBudget(config.unjudged_budget)
     yield from records
@@ -181,7 +184,9 @@ def rlvr(
         try:
             rollouts, trained_on = draw_groups(policy, tasks, verifiers, config, step, sink, run, on_problems)
             budget.add(sample for group in rollouts.samples for sample in group)
-        except BudgetSpentError:
+        except (BudgetSpentError, KeyboardInterrupt):  # the weights are those after the last step
+            if sink is not None:
+                sink.flush()
             keeper.save(trained, [optimizer], records)
             raise
         except InputError as error:
@@ -199,11 +204,11 @@ def rlvr(
         )
         records.append(record)
         check_skips(records)
-        if keeper.due(step + 1, config.steps):
+        yield record
+        if keeper.due(step + 1, config.steps):  # by now the step has its row in the metrics
             if sink is not None:
                 sink.flush()  # what the checkpoint calls done must be in the store
             keeper.save(trained, [optimizer], records)
-        yield record
 
 
 def _identity(

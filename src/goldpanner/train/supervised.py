@@ -19,8 +19,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from goldpanner import rng
 from goldpanner.errors import InputError
 from goldpanner.policies.local import LocalPolicy
+from goldpanner.progress import Notify, silent
 from goldpanner.train.checkpoint import Checkpoint
 from goldpanner.train.finite import check_skips, step_if_finite
+from goldpanner.train.metrics import Metrics
 from goldpanner.train.rows import TokenRow, by_length, collate, response_logits
 from goldpanner.types import Problem, content_hash
 
@@ -77,6 +79,10 @@ class SupervisedConfig(BaseModel):
     tokens_per_batch: int = Field(
         default=640, ge=1, description="Padded tokens per forward pass; trades padding against calls."
     )
+    checkpoint_every: int = Field(default=25, ge=1, exclude=True, description="Steps between two checkpoints.")
+    checkpoints: int = Field(
+        default=2, ge=1, exclude=True, description="Checkpoints to keep; a damaged one falls back to the one before."
+    )
 
 
 SFT = SupervisedConfig(
@@ -130,25 +136,30 @@ def supervised(
     config: SupervisedConfig,
     *,
     checkpoint: Path | None = None,
-    checkpoint_every: int = 50,
+    metrics: Metrics | None = None,
+    notify: Notify = silent,
 ) -> Iterator[StepRecord]:
     """Train `model` in place; yield a record per step.
 
     With `checkpoint`, a run that was killed goes on where the file says: the records of the steps it holds are yielded
-    again, then training continues. Dropout is left as the model has it (off, unless `model.train()` was called).
-    Raises InputError when the file belongs to another run, NotFiniteError when losses or gradients stay non-finite.
+    again, then training continues; `metrics` and `notify` are those of its `Checkpoint`. Dropout is left as the model
+    has it (off, unless `model.train()` was called). Raises InputError when the file belongs to another run,
+    NotFiniteError when losses or gradients stay non-finite.
     """
     optimizers = build_optimizers(model, config)
     first = [[text.prompt, text.response] for text in source(0)]
     keeper = Checkpoint(
         checkpoint,
-        checkpoint_every,
+        config.checkpoint_every,
         {
             "stage": "supervised",
             **{f"config.{name}": value for name, value in config.model_dump(mode="json").items()},
             "first batch": content_hash(first),
             "initial weights": LocalPolicy(model, tokenizer).id,
         },
+        config.checkpoints,
+        metrics,
+        notify,
     )
     records = keeper.restore(model, optimizers, StepRecord)
     yield from records
@@ -165,9 +176,9 @@ def supervised(
         record = StepRecord(step, loss, rate, norm, tokens, time.perf_counter() - started, skipped)
         records.append(record)
         check_skips(records)
-        if keeper.due(step + 1, config.steps):
-            keeper.save(model, optimizers, records)
         yield record
+        if keeper.due(step + 1, config.steps):  # by now the step has its row in the metrics
+            keeper.save(model, optimizers, records)
 
 
 def backward(model: Any, rows: Sequence[TokenRow], tokens_per_batch: int) -> float:
