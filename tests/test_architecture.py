@@ -210,8 +210,8 @@ def test_every_public_name_is_there_and_documented():
 
 
 def rows_of_where_is():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    table = readme.split("## Where is", 1)[1].split("\n## ", 1)[0]
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = page.split("## Where is", 1)[1].split("\n## ", 1)[0]
     return re.findall(r"\|[^|]+\|\s*`([\w/.]+)::([\w.]+)`\s*\|", table)
 
 
@@ -227,6 +227,18 @@ def test_where_is_row_resolves(file, name):
     thing = module
     for part in name.split("."):
         thing = getattr(thing, part)
+
+
+def test_every_link_and_command_of_the_readme_is_there():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(readme.splitlines()) <= 120
+    for target in re.findall(r"\]\(([^)#]+)\)", readme):
+        assert (ROOT / target).is_file(), target
+    blocks = "\n".join(re.findall(r"^```\n(.*?)^```", readme, re.MULTILINE | re.DOTALL))
+    lines = re.findall(r"^(goldpanner .*?)(?:  +#.*)?$", blocks, re.MULTILINE)
+    assert len(lines) >= 15
+    for line in lines:
+        assert_parses(line)
 
 
 def test_help_needs_neither_torch_nor_the_instrument():
