@@ -77,6 +77,16 @@ def test_at_equal_cost_a_model_of_long_answers_gets_fewer_tries():
     assert rows[0]["difference"]["value"] == pytest.approx(0.5 - float(passk.pass_at_k(64, 16, 4)))
 
 
+def test_at_equal_cost_unjudged_samples_widen_the_difference():
+    cost = Cost(100, 100, 100)
+    sure, open_ = (Counts.of([16] * 30, [4] * 30, unjudged=[u] * 30) for u in (0, 8))
+    rl = Counts.of([16] * 30, [8] * 30)
+    ends = [metrics.equal_cost(x, rl, (cost, cost))[0]["difference"] for x in (sure, open_)]
+    assert ends[1]["low"] < ends[0]["low"] - 0.3
+    ends = [metrics.equal_cost(rl, x, (cost, cost))[0]["difference"] for x in (sure, open_)]
+    assert ends[1]["high"] > ends[0]["high"] + 0.3
+
+
 def test_labels_divide_the_problems():
     parts = metrics.by_label(Counts.of([8] * 4, [8, 8, 0, 4]), ["b", "b", "a", "a"])
     assert list(parts) == ["a", "b"]

@@ -52,6 +52,17 @@ def test_seeds_of_one_recipe_are_a_mean_and_a_spread():
     assert not series(("base", base), {"rl": seeds[:1]}).stages[0].spread
 
 
+def test_seeds_that_solve_different_problems_are_no_better_together_than_each():
+    """Each seed solves its own half for certain: their mean pass@K is one half, and so are no mixed groups."""
+    base = sampled(np.full(60, 0.02), 32, 0)
+    halves = [Counts.of([32] * 60, np.where(np.arange(60) % 2 == i, 32, 0)) for i in (0, 1)]
+    found = series(("base", base), {"rl": halves}, group=8).stages[0]
+    assert found.at_k_tries.rl.value == pytest.approx(0.5)
+    assert found.equivalent_k.k.high < 100, "half of the problems takes the base 35 tries, all of them over 200"
+    assert found.mixed.value < 0.1
+    assert found.at_group.value == pytest.approx(0.5, abs=0.05)
+
+
 def test_false_differences_over_a_whole_series_are_rare():
     """Ten copies of the base: one of them is said to differ in at most 5% of series (here 2 of 20 at most)."""
     wrong = 0

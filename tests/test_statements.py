@@ -156,13 +156,13 @@ def true_least(base, rl, tries):
 )
 def test_equivalent_k_covers_the_truth(base, rl, n):
     truth = true_least(base, rl, n)
-    ends = [equivalent_k(sampled(base, n, s), sampled(rl, n, s + 99), n, 1024).k for s in range(8)]
+    ends = [equivalent_k(sampled(base, n, s), [sampled(rl, n, s + 99)], n, 1024).k for s in range(8)]
     assert sum(e.low / 1.04 <= truth <= e.high * 1.04 for e in ends) >= 7
 
 
 def test_one_sample_a_problem_leaves_the_tries_wide_open():
     """Nothing is known of the spread: all at .25, or a quarter always solved."""
-    found = equivalent_k(sampled(np.full(200, 0.25), 1, 0), sampled(np.full(200, 0.7), 1, 1), 1, 1024)
+    found = equivalent_k(sampled(np.full(200, 0.25), 1, 0), [sampled(np.full(200, 0.7), 1, 1)], 1, 1024)
     assert found.k.low < 5
     assert found.k.high > 1024
 

@@ -1,5 +1,6 @@
 """The instrument on what is known of counts: `gp.compare` and `gp.profile`, which refuse what these cannot say."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -228,13 +229,13 @@ def confounds(source: Source, level: float = 0.95) -> Confounds | None:
     """Return what the texts show that counts cannot: P(parses) x P(correct | parses), and the guess floor.
 
     None for counts without texts, for training rollouts, and for the verdicts of a verifier that did not judge while
-    sampling: what was read in the texts is the sampling's."""
+    sampling: what was read in the texts is the sampling's.
+    """
     stored = source.stored
     if stored is None or stored.verifier is not None or stored.training:
         return None
     row_of = {problem: row for row, problem in enumerate(source.ids)}
     n, c, parsed = (np.zeros(len(row_of), np.int64) for _ in range(3))
-    answers: dict[str, dict[str | None, int]] = {}
     tallies: dict[str, dict[tuple[str | None, bool], int]] = {}
     for answer in stored.select("problem, extracted, outcome, count(*) AS times", "GROUP BY ALL"):
         if answer["problem"] in row_of and answer["outcome"] != "unjudged":
@@ -242,8 +243,6 @@ def confounds(source: Source, level: float = 0.95) -> Confounds | None:
             n[row] += answer["times"]
             c[row] += answer["times"] * correct
             parsed[row] += answer["times"] * (correct or answer["extracted"] is not None)
-            times = answers.setdefault(answer["problem"], {})
-            times[answer["extracted"]] = times.get(answer["extracted"], 0) + answer["times"]
             tally = tallies.setdefault(answer["problem"], {})
             # a text may be read as right in one sample and cut in another: the two are two answers
             tally[answer["extracted"], correct] = tally.get((answer["extracted"], correct), 0) + answer["times"]
@@ -251,7 +250,11 @@ def confounds(source: Source, level: float = 0.95) -> Confounds | None:
         return None
     split = corrections.parse_split(n, c, parsed, level)
     problems = stored.store.problems()
-    answers = {problem: each for problem, each in answers.items() if problem in problems}
+    answers: dict[str, Counter[str | None]] = {}
+    for problem in tallies.keys() & problems.keys():
+        answers[problem] = Counter()
+        for (text, _), times in tallies[problem].items():
+            answers[problem][text] += times
     floor = corrections.guess_floor(answers, {problem: problems[problem].answer for problem in answers})
     values = [value for value in floor.values() if np.isfinite(value)]
     corrected: dict[int, Estimate] = {}
@@ -259,7 +262,8 @@ def confounds(source: Source, level: float = 0.95) -> Confounds | None:
         ks = sorted({1, int(source.n.min())})
         own = np.array([floor[problem] for problem in source.ids])
         corrected = corrections.chance_corrected(source, own, ks, level)
-    votes = [Votes.of(tallies[problem]) for problem in source.ids if problem in tallies]
+    # a mean over the problems that have votes would be about other problems
+    votes = [Votes.of(tallies[problem]) for problem in source.ids] if len(tallies) == len(source) else []
     return Confounds(
         split,
         float(np.mean(values)) if values else None,
@@ -271,7 +275,7 @@ def confounds(source: Source, level: float = 0.95) -> Confounds | None:
 
 
 def _majority(votes: Sequence[Votes], level: float) -> dict[int, Estimate]:
-    """Return maj@k at the powers of four that all problems have samples for; none where no problem has a vote."""
+    """Return maj@k at the powers of four that all problems have judged samples for; none where one has no sample."""
     largest = min((each.n for each in votes), default=0)
     return majority(votes, [k for k in (1, 4, 16, 64, 256) if k <= largest], level) if largest else {}
 

@@ -137,7 +137,7 @@ def _curve_table(found: Profile) -> Table:
 
 def print_comparison(found: Comparison, base: Source, rl: Source) -> None:
     """Print the answer, then the curve at a few tries, then the problems that changed most."""
-    console.print(found.summary.replace(". ", ".\n"), highlight=False, markup=False)
+    console.print("\n".join(found.sentences), highlight=False, markup=False)
     if found.support_refused and set(found.words) & {"sharpened", "expanded", "open"}:
         console.print(f"[bold]Not about support:[/] {escape(found.support_refused)}", highlight=False)
     table = _table(f"pass@k, {found.level:.0%} simultaneous bands", "k", "base", "RL", "difference")

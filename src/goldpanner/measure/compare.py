@@ -68,8 +68,8 @@ class Comparison:
     """Smallest k with pass@k of the base >= pass@1 of RL, log-interpolated; infinite where n is too small to see it."""
     changes: Changes
     words: tuple[Word, ...]
-    summary: str
-    """The paragraph."""
+    sentences: tuple[str, ...]
+    """The words, then each statement with its numbers."""
     origin: Mapping[str, Origin] = field(default_factory=dict)
     """Problem id -> where a gained problem came from, of those that `with_origins` was told of."""
     support_refused: str | None = None
@@ -80,6 +80,11 @@ class Comparison:
     """Tokens of a try, base and RL, where they are stored."""
     at_equal_cost: Sequence[Mapping[str, object]] = ()
     """pass@k of both at equal tokens (`measure.metrics.equal_cost`)."""
+
+    @property
+    def summary(self) -> str:
+        """The sentences as one paragraph."""
+        return " ".join(self.sentences)
 
     @property
     def verdict(self) -> str:
@@ -202,14 +207,14 @@ def compare(
     found = changes(base, rl, fdr)
     crossing, at_1 = crossover(gap), equivalent_k_at_1(base, rl, level)
     one, last = (statement_at(x, of_base, of_rl, gap, margin) for x in (1, gap.largest))
-    needed = equivalent_k(base, rl, gap.largest, within, level, verifier.rates if verifier else (0.0, 0.0))
+    needed = equivalent_k(base, [rl], gap.largest, within, level, verifier.rates if verifier else (0.0, 0.0))
     words = words_for(one, last, needed, systems=refused is not None and not allow_truncated_sampling)
-    summary = summarise(one, last, needed, crossing, found, words, base, rl)
+    sentences = summarise(one, last, needed, crossing, found, words, base, rl)
     if refused is not None and not allow_truncated_sampling:
-        summary = f"Two systems are compared as they were run ({refused}). {summary}"
+        sentences = (f"Two systems are compared as they were run ({refused}).", *sentences)
     corrected = _corrected(base, rl, sorted({1, gap.largest} - {0}), level, answer_space, verifier)
     return Comparison(
-        len(base), level, of_base, of_rl, gap, one, last, needed, crossing, at_1, found, words, summary,
+        len(base), level, of_base, of_rl, gap, one, last, needed, crossing, at_1, found, words, sentences,
         support_refused=refused, corrected=corrected,
     )  # fmt: skip
 
@@ -244,14 +249,14 @@ def summarise(
     words: Sequence[Word],
     base: Counts,
     rl: Counts,
-) -> str:
-    """Return the paragraph: the words, then the statements with their numbers."""
+) -> tuple[str, ...]:
+    """Return the words, then each statement with its numbers."""
     verdict = " and ".join(words)
     text = [f"{verdict[0].upper()}{verdict[1:]}."]
     if words == ("no difference shown",) and (found.rose | found.fell).any():
         text = ["No difference of pass@k is shown, but problems changed."]
     if not last.k:
-        return f"{text[0]} No k is defined for all {len(base)} problems: at least one has no samples."
+        return text[0], f"No k is defined for all {len(base)} problems: at least one has no samples."
     text += [each.sentence for each in ([one, last] if last.k > 1 else [one])]
     text.append(equivalent_k_sentence(needed, tuple(words), base, rl))
     if np.isfinite(crossing.value) and last.sign < 0 < one.sign:
@@ -262,7 +267,7 @@ def summarise(
     text.append(changes_sentence(found))
     if unjudged := int(base.unjudged.sum() + rl.unjudged.sum()):
         text.append(f"{unjudged:,} samples are unjudged: every interval allows for all of them right or all wrong.")
-    return " ".join(filter(None, text))
+    return tuple(filter(None, text))
 
 
 def with_origins(
@@ -309,4 +314,4 @@ def with_origins(
         if these:
             weights.append(f"{len(these)} {label}{had if label == 'amplified' else ''}")
     sentence = f"Origin of {len(origins)} of the gained problems, by importance sampling: {', '.join(weights)}."
-    return replace(found, origin=origins, summary=f"{found.summary} {sentence}")
+    return replace(found, origin=origins, sentences=(*found.sentences, sentence))

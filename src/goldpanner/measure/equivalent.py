@@ -1,5 +1,6 @@
 """Equivalent k: how many tries the base needs for what RL reaches, within the samples and beyond them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,7 +48,7 @@ class EquivalentK:
 
 def equivalent_k(
     base: Counts,
-    rl: Counts,
+    seeds: Sequence[Counts],
     tries: int,
     within: int,
     level: float = 0.95,
@@ -63,24 +64,23 @@ def equivalent_k(
 
     Args:
         base: counts of the model before RL.
-        rl: counts of the model after RL, of the same problems in the same order.
+        seeds: counts of the model after RL, of the same problems in the same order; of several, seeds of one recipe,
+            the mean of their pass@K is the aim.
         tries: K, at least 1; 0 leaves everything undefined.
         within: R, kept beside the estimate.
         level: coverage of the interval.
         errors: the verifier's rates of false positives and of false negatives, which are undone.
 
     Returns:
-        The equivalent k with its interval, from 1 to infinity (beyond `FURTHEST`).
-
-    Raises:
-        InputError: nothing was judged of one of the two.
+        The equivalent k with its interval, from 1 to infinity (beyond `FURTHEST`); undefined where nothing was judged.
     """
-    if not tries or not base.judged.any() or not rl.judged.any():
+    if not tries or not base.judged.any() or not all(seed.judged.any() for seed in seeds):
         return EquivalentK(tries, Estimate.undefined(METHOD, level), within)
     ks = np.unique(np.round(np.geomspace(1, FURTHEST, STEPS)))
     draws, ends = [], []
-    for before, after in _extremes(base, rl):
-        target = _target(posterior(after, 1, PARTICLES, *errors), tries)
+    for before, after in _extremes(base, seeds):
+        aims = [_target(posterior(seed, 1 + i, PARTICLES, *errors), tries) for i, seed in enumerate(after)]
+        target: FloatArray = np.mean(aims, axis=0)
         for zeros in (True, False):
             ensemble = posterior(before, 0, PARTICLES, *errors, zeros=zeros)
             draws.append(_least(ensemble, target, ks))
@@ -98,14 +98,16 @@ STEPS = 400
 """Values of k up to `FURTHEST` that are looked at, evenly spaced in log k: neighbours differ by 3.5%."""
 
 
-def _extremes(base: Counts, rl: Counts) -> list[tuple[Counts, Counts]]:
+def _extremes(base: Counts, seeds: Sequence[Counts]) -> list[tuple[Counts, Sequence[Counts]]]:
     """Return the judged samples of both, and what the unjudged could make of them: base up and RL down, and reverse."""
-    if not base.unjudged.any() and not rl.unjudged.any():
-        return [(base, rl)]
-    (base_low, base_high), (rl_low, rl_high) = (
-        [Counts.of(x.n, x.c + more, x.ids) for more in (0, x.unjudged)] for x in (base, rl)
-    )
-    return [(base, rl), (base_high, rl_low), (base_low, rl_high)]
+    if not base.unjudged.any() and not any(seed.unjudged.any() for seed in seeds):
+        return [(base, seeds)]
+
+    def judged_so(counts: Counts, right: bool) -> Counts:
+        return Counts.of(counts.n, counts.c + right * counts.unjudged, counts.ids)
+
+    ends = [(judged_so(base, up), [judged_so(seed, not up) for seed in seeds]) for up in (True, False)]
+    return [(base, seeds), *ends]
 
 
 def _target(rl: Ensemble, tries: int) -> FloatArray:

@@ -208,9 +208,17 @@ def equal_cost(base: Counts, rl: Counts, costs: tuple[Cost, Cost], level: float 
             continue
         ks = np.array([base_tries]), np.array([tries])
         before, after = (passk.mean_value(x, k)[0] for x, k in zip((base, rl), ks))
-        low, high = mean_band([passk.rows_of(rl.n, rl.c, ks[1]), passk.rows_of(base.n, base.c, ks[0])], level, False)
         gap = float(after - before)
-        difference = Estimate(gap, min(float(low[0]), gap), max(float(high[0]), gap), level, "paired bootstrap")
+        # unjudged samples at their worst for either end
+        rows_of = [
+            (
+                passk.rows_of(rl.n, _most(rl) if up else rl.c, ks[1]),
+                passk.rows_of(base.n, base.c if up else _most(base), ks[0]),
+            )
+            for up in (False, True)
+        ]
+        low, high = (float(mean_band(pair, level, False)[up][0]) for up, pair in enumerate(rows_of))
+        difference = Estimate(gap, max(min(low, gap), -1.0), min(max(high, gap), 1.0), level, "paired bootstrap")
         rows.append(
             {"tokens": budget, "base_tries": base_tries, "rl_tries": tries, "base": float(before), "rl": float(after),
              "difference": difference.to_json()}

@@ -1,7 +1,7 @@
 """A base and several models on the same problems: checkpoints of a run, or seeds of one recipe."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -37,9 +37,9 @@ class Member:
     covered: float
     """Share of the problems that the base solved which this model solves, too; NaN where the base solved none."""
     mixed: Estimate
-    """Share of mixed groups at the group size, if RL started here."""
+    """Share of mixed groups at the group size, if RL started here; the mean over seeds."""
     at_group: Estimate
-    """pass@G of these problems at the group size."""
+    """pass@G of these problems at the group size; the mean over seeds."""
     spread: Mapping[int, tuple[float, float, float]]
     """By k (1 and K): standard deviation of pass@k between seeds, lowest, highest; empty for one seed."""
 
@@ -191,11 +191,13 @@ def _stage(
     pooled = _together(seeds)
     of_base, curve, gap = passk.curve(base, ks, level), _mean_curve(seeds, ks, level), _gap(base, seeds, ks, level)
     one, at_k = (statement_at(x, of_base, curve, gap, margin) for x in (1, gap.largest))
-    needed = equivalent_k(base, pooled, gap.largest, within, level)
+    needed = equivalent_k(base, seeds, gap.largest, within, level)
     found = changes(base, pooled, fdr)
     solved = base.c > 0
-    rates = RateDistribution.of(pooled) if pooled.judged.any() else None
+    rates = [RateDistribution.of(seed) for seed in seeds] if all(seed.judged.any() for seed in seeds) else []
     undefined = Estimate.undefined("nothing was judged", level)
+    mixed = [groups.expected(seed, [group], level, rates=each)[group].mixed for seed, each in zip(seeds, rates)]
+    at_group = [each.pass_at_k([group], level)[0] for each in rates]
     values = {x: [float(passk.mean_value(seed, np.array([x]))[0]) for seed in seeds] for x in {1, last} if x}
     return Member(
         name=name,
@@ -207,10 +209,16 @@ def _stage(
         words=words_for(one, at_k, needed, systems),
         changes=found,
         covered=float((pooled.c[solved] > 0).mean()) if solved.any() else float("nan"),
-        mixed=groups.expected(pooled, [group], level, rates=rates)[group].mixed if rates else undefined,
-        at_group=rates.pass_at_k([group], level)[0] if rates else undefined,
+        mixed=_mean(mixed) if mixed else undefined,
+        at_group=_mean(at_group) if at_group else undefined,
         spread={} if len(seeds) < 2 else {x: (float(np.std(v, ddof=1)), min(v), max(v)) for x, v in values.items()},
     )
+
+
+def _mean(estimates: Sequence[Estimate]) -> Estimate:
+    """Return the mean over seeds; its ends are the means of theirs, no narrower than the seeds allow."""
+    value, low, high = np.mean([(e.value, e.low, e.high) for e in estimates], axis=0).tolist()
+    return replace(estimates[0], value=value, low=low, high=high)
 
 
 def _together(seeds: Sequence[Counts]) -> Counts:
@@ -239,12 +247,7 @@ def _mean_curve(seeds: Sequence[Counts], ks: IntArray, level: float) -> Band:
 
 def _gap(base: Counts, seeds: Sequence[Counts], ks: IntArray, level: float) -> Band:
     """Return pass@k of the seeds' mean minus the base's, paired, with its simultaneous band."""
-    ends = [
-        mean_band([_rows(seeds, up, ks), _rows([base], not up, ks)], level, True)[int(up)]
-        if base.unjudged.any() or any(seed.unjudged.any() for seed in seeds)
-        else mean_band([_rows(seeds, False, ks), _rows([base], False, ks)], level, True)[int(up)]
-        for up in (False, True)
-    ]
+    ends = [mean_band([_rows(seeds, up, ks), _rows([base], not up, ks)], level, True)[int(up)] for up in (False, True)]
     value = np.mean([passk.mean_value(seed, ks) for seed in seeds], axis=0) - passk.mean_value(base, ks)
     method = f"paired studentised bootstrap over {len(base)} problems"
     return Band(ks, value, np.clip(ends[0], -1, 1), np.clip(ends[1], -1, 1), level, method, True, len(base))

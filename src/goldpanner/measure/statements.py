@@ -27,7 +27,7 @@ Word = Literal["sharpened", "expanded", "open", "better", "worse", "higher", "na
 
 Two may stand together: a curve that rises at one try and falls at K is sharpened and narrowed."""
 MARGIN = 0.1
-"""A difference of pass@k that goes unseen matters from here on: wider bands leave the question undecided."""
+"""A difference of pass@k that matters: where a larger one could go unseen, the question is undecided."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Statement:
     @property
     def undecided(self) -> bool:
         """Whether no difference is shown, and one that matters could hide in the interval."""
-        return not self.sign and not max(self.difference.high, -self.difference.low) <= 2 * self.margin
+        return not self.sign and not max(self.difference.high, -self.difference.low) <= self.margin
 
     @property
     def word(self) -> str:
@@ -72,7 +72,7 @@ class Statement:
             return f"At {tries} RL is {self.word}: pass@{self.k} {verb} {values}, by {gap.value:+.3f} ({ends})."
         text = f"At {tries} no difference is shown: pass@{self.k} goes {values}, by {gap.value:+.3f} ({ends})."
         hidden = max(gap.high, -gap.low)
-        return f"{text[:-1]}; one of {min(hidden, 1):.2f} could go unseen." if self.undecided else text
+        return f"{text[:-1]}; a difference of {min(hidden, 1):.2f} could go unseen." if self.undecided else text
 
     def to_json(self) -> dict[str, object]:
         """Return k, the word, both values and the difference."""

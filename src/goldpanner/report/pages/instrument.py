@@ -85,17 +85,19 @@ def comparison_page(
     Returns:
         `path`.
     """
-    words = found.summary.split(". ", 1)
     card = Card(f"{base} → {rl}", found.verdict, "", _ends(found))
     refused = found.support_refused
     spoken = refused and set(found.words) & {"sharpened", "expanded", "open"}
     paragraphs = [f"Not about support: {refused}."] if spoken else []
-    paragraphs.append(words[-1])
+    paragraphs.append(found.summary)
     sections = [
         Section(
             "verdict",
             "The answer",
-            [Ruling(f"{words[0].rstrip('.')}.", paragraphs, [card]), *_pictures(found, base, rl)],
+            [
+                Ruling(f"{found.verdict[0].upper()}{found.verdict[1:]}.", paragraphs, [card]),
+                *_pictures(found, base, rl),
+            ],
         ),
         Section("problems", "Which problems changed", _moved(found, text_of)),
         Section("pass-at-k", "pass@k in numbers", [_differences(found), *_corrected(found), _measures(found)]),
