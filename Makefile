@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
+TORCH  ?=
+# TORCH=cpu, or another --torch-backend of uv: a build of PyTorch that is not the lock's. Untested.
 
 .PHONY: run test test-slow format clean
 
@@ -31,7 +33,11 @@ $(BIN)/uv:
 
 # The environment follows the lock file exactly; the hashes are checked.
 $(VENV)/.lab: requirements.lock pyproject.toml | $(BIN)/uv
+ifeq ($(TORCH),)
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes -r requirements.lock
+else
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode --torch-backend $(TORCH) '.[lab]'
+endif
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps -e .
 	@touch $@
 

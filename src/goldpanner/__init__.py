@@ -5,7 +5,7 @@ no torch.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
@@ -65,49 +65,61 @@ _RENAMED = {
 __all__ = ["__version__", *_HOMES]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'goldpanner' has no attribute {name!r}; public names: {', '.join(_HOMES)}")
-    return getattr(import_module(f"goldpanner.{_HOMES[name]}"), _RENAMED.get(name, name))
+if not TYPE_CHECKING:  # a type checker that saw it would take every misspelt name for Any
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module 'goldpanner' has no attribute {name!r}; public names: {', '.join(_HOMES)}")
+        return getattr(import_module(f"goldpanner.{_HOMES[name]}"), _RENAMED.get(name, name))
 
 
 def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-if TYPE_CHECKING:  # for type checkers and editors: the same names, imported plainly
-    from goldpanner.errors import GoldpannerError, InputError, StoreError
-    from goldpanner.instrument import compare_series
-    from goldpanner.instrument import compare_sources as compare
-    from goldpanner.instrument import profile_source as profile
-    from goldpanner.interop import read as read_log
-    from goldpanner.measure.compare import Comparison
-    from goldpanner.measure.passk import Band, curve, pass_at_k
-    from goldpanner.measure.plan import plan
-    from goldpanner.policies.local import LocalPolicy
-    from goldpanner.policies.resolve import load_policy
-    from goldpanner.policies.scripted import ScriptedPolicy
-    from goldpanner.report import build as build_report
-    from goldpanner.sampling.collect import collect
-    from goldpanner.sampling.goal import Goal
-    from goldpanner.sampling.rollout import count
-    from goldpanner.sampling.rollout import rollout as sample
-    from goldpanner.sampling.second_judge import judge_again
-    from goldpanner.sources import load_counts
-    from goldpanner.store import Store
-    from goldpanner.tasks.catalog import load, task
-    from goldpanner.tasks.column_addition import ColumnAddition, ColumnAdditionConfig
-    from goldpanner.tasks.files import read_problems
-    from goldpanner.tasks.task import Task
-    from goldpanner.tasks.world import World, WorldConfig
-    from goldpanner.types import (
-        Completion,
-        Counts,
-        Estimate,
-        Outcome,
-        Problem,
-        Sample,
-        SamplingParams,
-        Verdict,
-    )
-    from goldpanner.verify.rehearsal import rehearse
+if TYPE_CHECKING:  # for type checkers and editors: the same names, exported by `as`
+    from goldpanner.errors import GoldpannerError as GoldpannerError
+    from goldpanner.errors import InputError as InputError
+    from goldpanner.errors import StoreError as StoreError
+    from goldpanner.instrument import compare_series as compare_series
+    from goldpanner.instrument import compare_sources, profile_source
+    from goldpanner.interop import read
+    from goldpanner.measure.compare import Comparison as Comparison
+    from goldpanner.measure.passk import Band as Band
+    from goldpanner.measure.passk import curve as curve
+    from goldpanner.measure.passk import pass_at_k as pass_at_k
+    from goldpanner.measure.plan import plan as plan
+    from goldpanner.policies.local import LocalPolicy as LocalPolicy
+    from goldpanner.policies.resolve import load_policy as load_policy
+    from goldpanner.policies.scripted import ScriptedPolicy as ScriptedPolicy
+    from goldpanner.report import build
+    from goldpanner.sampling.collect import collect as collect
+    from goldpanner.sampling.goal import Goal as Goal
+    from goldpanner.sampling.rollout import count as count
+    from goldpanner.sampling.rollout import rollout
+    from goldpanner.sampling.second_judge import judge_again as judge_again
+    from goldpanner.sources import load_counts as load_counts
+    from goldpanner.store import Store as Store
+    from goldpanner.tasks.catalog import load as load
+    from goldpanner.tasks.catalog import task as task
+    from goldpanner.tasks.column_addition import ColumnAddition as ColumnAddition
+    from goldpanner.tasks.column_addition import ColumnAdditionConfig as ColumnAdditionConfig
+    from goldpanner.tasks.files import read_problems as read_problems
+    from goldpanner.tasks.task import Task as Task
+    from goldpanner.tasks.world import World as World
+    from goldpanner.tasks.world import WorldConfig as WorldConfig
+    from goldpanner.types import Completion as Completion
+    from goldpanner.types import Counts as Counts
+    from goldpanner.types import Estimate as Estimate
+    from goldpanner.types import Outcome as Outcome
+    from goldpanner.types import Problem as Problem
+    from goldpanner.types import Sample as Sample
+    from goldpanner.types import SamplingParams as SamplingParams
+    from goldpanner.types import Verdict as Verdict
+    from goldpanner.verify.rehearsal import rehearse as rehearse
+
+    compare = compare_sources
+    profile = profile_source
+    read_log = read
+    build_report = build
+    sample = rollout
