@@ -1,6 +1,6 @@
 """Train and test problems: a hash of a question's text decides, so that the two never meet."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 from goldpanner.errors import InputError
@@ -21,7 +21,7 @@ def in_test(query: str, share: float) -> bool:
 
 
 def distinct_queries(
-    draw: Callable[[int], list[str]], n: int, split: Split, share: float, label: str, batch: int = 4096
+    draw: Callable[[int], Iterable[str]], n: int, split: Split, share: float, label: str, batch: int = 4096
 ) -> list[str]:
     """Return n distinct queries of a split, drawing `batch` at a time, so that a longer list begins with a shorter one.
 
@@ -35,11 +35,15 @@ def distinct_queries(
     idle = 0
     while len(queries) < n:
         before = len(queries)
-        queries.update((query, None) for query in draw(batch) if in_test(query, share) == (split == "test"))
+        for query in draw(batch):
+            if len(queries) == n:
+                break  # a hash for each query of a whole batch would be a third of the time of a small draw
+            if in_test(query, share) == (split == "test"):
+                queries[query] = None
         idle = idle + 1 if len(queries) == before else 0
         if idle == 3:
             raise InputError(f"{label}: {n} {split} problems were asked for, {len(queries)} were found; ask for fewer")
-    return list(queries)[:n]
+    return list(queries)
 
 
 def shares_of(n: int, parts: int) -> list[int]:

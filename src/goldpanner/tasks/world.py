@@ -13,7 +13,7 @@ occurs in a document, nor do the Greek letters it makes of the Latin ones.
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, Self
 
 import numpy as np
@@ -196,12 +196,15 @@ class World:
         """Draw n distinct queries (`oak river f q b`) of a task from one split."""
         depth = self._depth.get(task, 1)
 
-        def draw(count: int) -> list[str]:
+        def draw(count: int) -> Iterator[str]:
             if task in self._single:
                 relations = np.full((count, 1), self._number[self._single[task]])
             else:
                 relations = self._draw_relations(count, depth, rng)
-            return self._write_queries(relations, np.full(count, depth), self._draw_words(count, rng))
+            depths, words = np.full(count, depth), self._draw_words(count, rng)
+            for start in range(0, count, 128):  # a training step takes a few of thousands: text is made as it is taken
+                rows = slice(start, start + 128)
+                yield from self._write_queries(relations[rows], depths[rows], words[rows])
 
         return distinct_queries(draw, n, split, self.config.test_share, task)
 
