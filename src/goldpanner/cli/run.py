@@ -60,6 +60,9 @@ def _run_lab(
     out: Path | None, settings: SettingsOptions, quiet: bool, skip_rehearsal: str | None
 ) -> "tuple[StudyRecord, Path]":
     """Carry out the lab's run; return its record and its folder."""
+    from goldpanner.runs.workers import import_early
+
+    import_early(["goldpanner.runs.lab_run"])  # five seconds, which the second core spends meanwhile
     from goldpanner.cli import display
     from goldpanner.runs.folder import default_folder
     from goldpanner.runs.lab_run import run_lab

@@ -1,10 +1,13 @@
-"""Worker processes of one thread each: two small models train faster side by side than one on two threads."""
+"""Worker processes of one thread each: two small models train faster side by side than one on two threads.
 
+They are forked from a server process (`multiprocessing`'s forkserver) that has imported what they need, once for all.
+"""
+
+import multiprocessing.forkserver
 import os
 import signal
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable, Sequence
 from multiprocessing import get_context
@@ -33,9 +36,10 @@ def side_by_side(jobs: Sequence[Job], progress: Notify) -> None:
     Raises what a job raised if that is a GoldpannerError, WorkerError for anything else or a worker that died. The
     other workers are stopped first, as they are on Ctrl-C: work is written so that stopping it anywhere loses nothing.
     """
-    context = get_context("spawn")
+    import_early(sorted({function.__module__ for function, _ in jobs}))
+    context = get_context("forkserver")
     queue = context.Queue()
-    processes = [context.Process(target=_child, args=(queue, os.getpid(), *job), daemon=True) for job in jobs]
+    processes = [context.Process(target=_child, args=(queue, *job), daemon=True) for job in jobs]
     try:
         for process in processes:
             process.start()
@@ -45,6 +49,16 @@ def side_by_side(jobs: Sequence[Job], progress: Notify) -> None:
             if process.pid is not None:
                 process.kill()
                 process.join()
+
+
+def import_early(modules: Sequence[str]) -> None:
+    """Start the server process, if none runs, and let it import modules while this process does something else.
+
+    Args:
+        modules: names of modules; a running server keeps those that it was started with.
+    """
+    get_context("forkserver").set_forkserver_preload(["torch", *modules])
+    multiprocessing.forkserver.ensure_running()
 
 
 def _listen(queue: Any, processes: Sequence[BaseProcess], progress: Notify) -> None:
@@ -70,9 +84,9 @@ def _listen(queue: Any, processes: Sequence[BaseProcess], progress: Notify) -> N
             raise error if isinstance(error, GoldpannerError) else WorkerError(trace)
 
 
-def _child(queue: Any, parent: int, function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+def _child(queue: Any, function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business; it stops the workers
-    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+    threading.Thread(target=_follow_parent, daemon=True).start()
     import torch
 
     torch.set_num_threads(1)
@@ -87,8 +101,9 @@ def _child(queue: Any, parent: int, function: Callable[..., None], arguments: tu
     sys.exit(0)
 
 
-def _follow(parent: int) -> None:
-    """End this process when its parent is gone, however it went."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)
+def _follow_parent() -> None:
+    """End this process when the one that started the workers is gone, however it went."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
