@@ -47,7 +47,7 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(BIN)/uv
 	@touch $@ $(VENV)/.lab
 
 # After changing dependencies in pyproject.toml: write the locks anew.
-EXTRAS := lab inspect math trl server smollm2 lora ray
+EXTRAS := lab inspect math trl server smollm2 lora ray frames
 LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml
 .PHONY: lock
 lock: | $(BIN)/uv

@@ -7,6 +7,8 @@ no torch.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from goldpanner.result import Result
+
 __version__ = "0.1.0"
 
 _HOMES = {
@@ -49,6 +51,7 @@ _HOMES = {
     "profile": "instrument",
     "plan": "measure.plan",
     "read_log": "interop",
+    "to_frame": "report.results",
     "build_report": "report",
 }
 """Public name -> the module it lives in."""
@@ -63,6 +66,9 @@ _RENAMED = {
 """Where the public name says more than the name at home, or would hide a module."""
 
 __all__ = ["__version__", *_HOMES]
+
+
+Result._view = lambda result: import_module("goldpanner.report.results").view(result)
 
 
 if not TYPE_CHECKING:  # a type checker that saw it would take every misspelt name for Any
@@ -93,6 +99,7 @@ if TYPE_CHECKING:  # for type checkers and editors: the same names, exported by 
     from goldpanner.policies.resolve import load_policy as load_policy
     from goldpanner.policies.scripted import ScriptedPolicy as ScriptedPolicy
     from goldpanner.report import build
+    from goldpanner.report.results import to_frame as to_frame
     from goldpanner.sampling.collect import collect as collect
     from goldpanner.sampling.goal import Goal as Goal
     from goldpanner.sampling.rollout import count as count

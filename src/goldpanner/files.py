@@ -77,13 +77,12 @@ def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path of the same folder and suffix, which takes the place of `path` when the block ends well."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(suffix=path.suffix, prefix=".writing-", dir=path.parent)
+        temporary = path.with_name(f".writing-{secrets.token_hex(8)}{path.suffix}")
+        temporary.touch(exist_ok=False)
     except OSError as error:
         raise InputError(
             f"{path} cannot be written: {error.strerror or error}; give a path in a writable folder"
         ) from None
-    os.close(handle)
-    temporary = Path(name)
     try:
         yield temporary
         temporary.replace(path)

@@ -64,7 +64,7 @@ class Log:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Source(Counts):
     """Counts, and what is known of how they were drawn. Whatever takes counts takes these."""
 
@@ -86,6 +86,11 @@ class Source(Counts):
             counts.ids, counts.n, counts.c, counts.unjudged, counts.truncated, counts.finish_unknown, counts.unanswered,
             name=name, **known,
         )  # fmt: skip
+
+    @property
+    def summary(self) -> str:
+        """The name, and how many problems and samples there are."""
+        return f"{self.name}, {super().summary}"
 
     @property
     def params(self) -> SamplingParams | None:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from goldpanner.errors import InputError
+from goldpanner.result import Result
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
@@ -250,8 +251,8 @@ class Sample:
         return (self.problem, self.policy, self.params, self.seed, self.index)
 
 
-@dataclass(frozen=True)
-class Counts:
+@dataclass(frozen=True, repr=False)
+class Counts(Result):
     """Per problem: n samples, c correct, u unjudged, t truncated. What almost every estimator takes.
 
     `n` counts every sample, the unjudged ones too: a problem's share of correct answers lies in [c/n, (c+u)/n]. The
@@ -329,6 +330,12 @@ class Counts:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def summary(self) -> str:
+        """How many problems and samples there are."""
+        n, c, unjudged = (int(column.sum()) for column in (self.n, self.c, self.unjudged))
+        return f"{len(self):,} problems, {n:,} samples, {c:,} correct, {unjudged:,} unjudged."
 
     @property
     def columns(self) -> tuple[IntArray, ...]:

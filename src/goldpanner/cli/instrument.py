@@ -19,7 +19,9 @@ from goldpanner.cli.options import (
     Level,
     LogOptions,
     Page,
+    Save,
     StoreSelection,
+    save_files,
 )
 from goldpanner.errors import InputError
 
@@ -96,6 +98,7 @@ def measure_command(
     log: LogOptions,
     allow_truncated_sampling: AllowTruncated = False,
     html: Page = None,
+    save: Save = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure one model's boundary.
@@ -127,6 +130,7 @@ def measure_command(
     else:
         tables.print_profile(profile, source.name, extra)
         tables.print_parts(parts)
+    save_files(profile, save)
     if html is not None:
         from goldpanner.report.pages.instrument import profile_page
 
@@ -171,6 +175,7 @@ def compare_command(
     ] = "",
     markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="File for the summary as Markdown.")] = None,
     html: Page = None,
+    save: Save = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare a model with models trained from it.
@@ -199,6 +204,7 @@ def compare_command(
             typer.echo(json.dumps(several.to_json(), allow_nan=False))
         else:
             tables.print_series(several)
+        save_files(several, save)
         if html is not None:
             from goldpanner.report.pages.series import series_page
 
@@ -222,6 +228,7 @@ def compare_command(
         tables.print_comparison(comparison, before, after)
         if ruling is not None:
             typer.echo(ruling.summary)
+    save_files(comparison, save)
     if markdown is not None:
         from goldpanner.files import write_atomically
         from goldpanner.report.summary import comparison_markdown
@@ -293,6 +300,7 @@ def plan_command(
     *,
     selection: StoreSelection,
     log: LogOptions,
+    save: Save = None,
     as_json: AsJson = False,
 ) -> None:
     """Plan an RL run from a pilot.
@@ -310,3 +318,4 @@ def plan_command(
         typer.echo(json.dumps(result.to_json(), allow_nan=False))
     else:
         tables.print_plan(result, base)
+    save_files(result, save)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from goldpanner.policies.local import LocalPolicy
     from goldpanner.policies.scripted import ScriptedPolicy
     from goldpanner.policies.server import ServerPolicy
+    from goldpanner.result import Result
     from goldpanner.runs.config import RunConfig
     from goldpanner.sources import Log, Source
     from goldpanner.tasks.catalog import DomainConfig
@@ -54,6 +55,12 @@ GroupSize = Annotated[int | None, GROUP]
 Level = Annotated[float, typer.Option(metavar="P", help="Coverage of intervals and bands.")]
 Ks = Annotated[str, typer.Option("--k", metavar="K,K", help="More values of k, beyond n too: 1,100,10000.")]
 Page = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="File for the result as an HTML page.")]
+Save = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--save", metavar="FILE", help="Save a table or figure: curve.pdf, curve.csv, table.tex, problems.csv."
+    ),
+]
 AllowTruncated = Annotated[
     bool,
     typer.Option(
@@ -62,6 +69,15 @@ AllowTruncated = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def save_files(result: "Result", paths: list[Path] | None) -> None:
+    """Save the tables and figures that file names say, and print the names."""
+    from goldpanner.report.results import save_all
+
+    save_all(result, paths or [])
+    for path in paths or []:
+        typer.echo(str(path), err=True)
 
 
 def stored_tasks(words: list[str] | None) -> list[str] | None:

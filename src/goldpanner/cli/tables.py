@@ -47,9 +47,7 @@ def print_profile(found: Profile, name: str, texts: Confounds | None) -> None:
     console.print(_problem_table(found))
     for line in (*_corrected_lines(found), *_text_lines(texts)):
         console.print(line, highlight=False, markup=False)
-    console.print(
-        "more: --json, --html PAGE (groups of every size, every problem)   next: goldpanner plan", highlight=False
-    )
+    console.print("more: --json, --html PAGE, --save curve.pdf   next: goldpanner plan", highlight=False)
 
 
 def _boundary_lines(found: Profile) -> list[str]:
@@ -156,7 +154,7 @@ def print_comparison(found: Comparison, base: Source, rl: Source) -> None:
             console.print(_moved_table(found, base, rl, name, places))
     for problem, origin in list(found.origin.items())[:SHOWN]:
         console.print(f"{_line(problem)}: {origin.label}: {origin.summary}", highlight=False, markup=False)
-    console.print("more: --json, --html FILE, --markdown FILE (all curves, every problem)", highlight=False)
+    console.print("more: --json, --html FILE, --markdown FILE, --save curve.pdf (every problem)", highlight=False)
 
 
 def _moved_table(found: Comparison, base: Source, rl: Source, name: str, places: Sequence[int]) -> Table:

@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 from goldpanner.errors import InputError
 from goldpanner.measure.intervals import proportion, upper_bound
 from goldpanner.measure.thresholds import EASY, RARE
+from goldpanner.result import Brief
 from goldpanner.types import Counts, FloatArray
 
 State = Literal["reached", "not_reached", "unresolved"]
 Stratum = Literal["easy", "reachable", "rare", "not_reached", "unresolved"]
 
 
-@dataclass(frozen=True)
-class Boundary:
+@dataclass(frozen=True, repr=False)
+class Boundary(Brief):
     """Every problem's state and stratum, with the exact interval of its P(correct).
 
     *State*: `reached` if a sample was judged correct; `not_reached` (within n) if each of n >= 1 samples was judged and

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import gammaln
 
 from goldpanner.measure.passk import log_miss
+from goldpanner.result import Brief
 from goldpanner.types import Counts, FloatArray, IntArray
 
 Change = Literal["kept", "gained", "lost", "neither"]
@@ -25,8 +26,8 @@ def entry_p(n_unsolved: NDArray[np.int64], n_solved: NDArray[np.int64], c: NDArr
     return miss
 
 
-@dataclass(frozen=True)
-class Changes:
+@dataclass(frozen=True, repr=False)
+class Changes(Brief):
     """What happened to every problem, in the order of the counts."""
 
     ids: tuple[str, ...]

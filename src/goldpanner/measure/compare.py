@@ -26,6 +26,7 @@ from goldpanner.measure.statements import (
     words_for,
 )
 from goldpanner.measure.thresholds import WITHIN
+from goldpanner.result import Result
 from goldpanner.types import Counts, Estimate, IntArray
 
 
@@ -44,8 +45,8 @@ class Corrected:
         return {"what": self.what, "k": self.k, "base": self.base.to_json(), "rl": self.rl.to_json()}
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Result):
     """What two sets of counts say about the difference between two models."""
 
     problems: int

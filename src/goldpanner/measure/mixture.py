@@ -13,13 +13,14 @@ import numpy as np
 from scipy.special import betainc, expit, logit
 
 from goldpanner.errors import InputError
+from goldpanner.result import Brief
 from goldpanner.types import Counts, FloatArray, IntArray
 
 LOWEST, HIGHEST = -25.0, 14.0  # logit P at the ends of the grid: 1.4e-11 and 1 - 8e-7; beyond lie the atoms at 0 and 1
 
 
-@dataclass(frozen=True)
-class Grid:
+@dataclass(frozen=True, repr=False)
+class Grid(Brief):
     """Nodes in logit P, shape (J - 2,), with the width of each node's cell; the atoms P = 0 and P = 1 come on top."""
 
     logit: FloatArray
@@ -80,8 +81,8 @@ UNEVEN = 16
 """Different n from which they are rounded where a distribution is fitted."""
 
 
-@dataclass(frozen=True)
-class Tally:
+@dataclass(frozen=True, repr=False)
+class Tally(Brief):
     """Counts collapsed to unique pairs (n judged, c correct) with the number of problems of each."""
 
     n: IntArray
@@ -143,8 +144,8 @@ class Tally:
         return len(self.kept)
 
 
-@dataclass(frozen=True)
-class Mixture:
+@dataclass(frozen=True, repr=False)
+class Mixture(Brief):
     """A distribution of P over problems: `weight` on `grid`, shape (J,), summing to 1."""
 
     name: str

@@ -10,6 +10,7 @@ from scipy import special
 from goldpanner.errors import InputError
 from goldpanner.measure.bands import mean_band
 from goldpanner.measure.intervals import check_counts, check_level
+from goldpanner.result import Result
 from goldpanner.types import Counts, Estimate, FloatArray, IntArray
 
 LARGEST_K = 1e15
@@ -73,8 +74,8 @@ def check_k(k: ArrayLike) -> FloatArray:
     return k_
 
 
-@dataclass(frozen=True)
-class Band:
+@dataclass(frozen=True, repr=False)
+class Band(Result):
     """A curve over k with its confidence band; NaN where the samples cannot say (k > n)."""
 
     k: IntArray
@@ -102,6 +103,12 @@ class Band:
         """The largest k at which the band is defined, 0 if there is none."""
         defined = self.k[~np.isnan(self.low)]
         return int(defined[-1]) if len(defined) else 0
+
+    @property
+    def summary(self) -> str:
+        """Both ends of the curve."""
+        ends = ", ".join(f"at k = {k:,} {self.at(k)}" for k in sorted({int(self.k[0]), self.largest} - {0}))
+        return f"{ends} ({self.problems:,} problems, {self.level:.0%})." if ends else "no k is defined."
 
     def to_json(self) -> dict[str, dict[str, float | None]]:
         """Return {k: {"value", "low", "high"}} with string keys, NaN as None."""

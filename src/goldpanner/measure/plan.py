@@ -14,6 +14,7 @@ from goldpanner.measure.groups import shares
 from goldpanner.measure.mixture import Grid, below
 from goldpanner.measure.posterior import RateDistribution
 from goldpanner.measure.thresholds import AFFORDABLE, MIXED_AT
+from goldpanner.result import Result
 from goldpanner.types import Counts, Estimate, FloatArray
 
 Assignment = Literal["needs SFT first", "train later", "train now", "solved"]
@@ -53,8 +54,8 @@ class ProblemPlan:
     """About 3/p: rollouts for a 95% chance of one success, at the posterior mean of P."""
 
 
-@dataclass(frozen=True)
-class Plan:
+@dataclass(frozen=True, repr=False)
+class Plan(Result):
     """The answer of `plan`."""
 
     sizes: tuple[SizeOption, ...]
@@ -72,6 +73,16 @@ class Plan:
     def ids(self, assignment: Assignment) -> list[str]:
         """Return the problems of one class, as `export` wants them."""
         return [problem.id for problem in self.problems if problem.assignment == assignment]
+
+    @property
+    def summary(self) -> str:
+        """The group size, and how many problems belong to each class."""
+        classes = ", ".join(f"{len(self.ids(name)):,} {name}" for name in reversed(ASSIGNMENTS))
+        unknown = f", {len(self.unknown):,} without a judged sample" if self.unknown else ""
+        return (
+            f"Groups of {self.recommended}; then each problem gets about {self.rollouts_per_problem:,.0f} rollouts. "
+            f"Problems: {classes}{unknown}."
+        )
 
     def to_json(self) -> dict[str, object]:
         """Return everything as JSON values."""

@@ -28,6 +28,7 @@ from goldpanner import rng
 from goldpanner.errors import InputError
 from goldpanner.measure.intervals import proportion
 from goldpanner.measure.mixture import Grid, Mixture, Tally
+from goldpanner.result import Brief
 from goldpanner.types import Counts, Estimate, FloatArray, IntArray
 
 METHOD = "Bayesian average"
@@ -143,8 +144,8 @@ def _bell(grid: Grid, centre: FloatArray, spread: FloatArray) -> FloatArray:
     return masses
 
 
-@dataclass(frozen=True)
-class Ensemble:
+@dataclass(frozen=True, repr=False)
+class Ensemble(Brief):
     """Equally weighted posterior draws of the distribution of P, with the counts they were conditioned on."""
 
     grid: Grid
@@ -225,8 +226,8 @@ class Ensemble:
         return out
 
 
-@dataclass(frozen=True)
-class RateDistribution:
+@dataclass(frozen=True, repr=False)
+class RateDistribution(Brief):
     """What counts say of the distribution of P: the judged samples' posterior, and what the unjudged could change."""
 
     judged: Ensemble

@@ -14,14 +14,15 @@ from goldpanner.measure.groups import GroupShares
 from goldpanner.measure.metrics import all_right, cover
 from goldpanner.measure.passk import Band
 from goldpanner.measure.posterior import RateDistribution
+from goldpanner.result import Result
 from goldpanner.types import Counts, Estimate, FloatArray, IntArray, SamplingParams
 
 FAR = (1_000, 10_000, 100_000, 1_000_000)
 """Where pass@k is extrapolated to when no k is asked."""
 
 
-@dataclass(frozen=True)
-class Profile:
+@dataclass(frozen=True, repr=False)
+class Profile(Result):
     """One model's boundary."""
 
     counts: Counts
@@ -50,6 +51,20 @@ class Profile:
     """Why these samples cannot speak of the model's support, if they cannot."""
     support_asked: bool = False
     """Whether it is spoken of nevertheless, as asked."""
+
+    @property
+    def summary(self) -> str:
+        """Samples, both ends of the curve, the boundary as far as it may be shown, and mixed groups."""
+        counts, curve, states = self.counts, self.curve, self.boundary.states
+        parts = [f"{len(counts):,} problems, {int(counts.n.sum()):,} samples"]
+        parts += [f"pass@{k:,} {curve.at(k)}" for k in sorted({1, curve.largest} - {0})]
+        if self.speaks_of_support:
+            parts.append(
+                f"{states['reached']} reached, {states['not_reached']} not reached within n, "
+                f"{states['unresolved']} unresolved"
+            )
+        parts += [f"mixed groups {self.groups[size].mixed} at G = {size}" for size in (16,) if size in self.groups]
+        return "; ".join(parts) + "."
 
     @property
     def speaks_of_support(self) -> bool:

@@ -16,11 +16,12 @@ from goldpanner.measure.passk import Band, smallest_n
 from goldpanner.measure.posterior import RateDistribution
 from goldpanner.measure.statements import MARGIN, Statement, Word, statement_at, words_for
 from goldpanner.measure.thresholds import WITHIN
+from goldpanner.result import Brief, Result
 from goldpanner.types import Counts, Estimate, FloatArray, IntArray
 
 
-@dataclass(frozen=True)
-class Member:
+@dataclass(frozen=True, repr=False)
+class Member(Brief):
     """One model of a series, or several seeds of one recipe, against the base."""
 
     name: str
@@ -67,8 +68,8 @@ class Member:
         }
 
 
-@dataclass(frozen=True)
-class Series:
+@dataclass(frozen=True, repr=False)
+class Series(Result):
     """A base and the models that came of it, compared with it one by one, with the errors of all together."""
 
     base: Member

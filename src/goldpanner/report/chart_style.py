@@ -56,7 +56,7 @@ class Look:
     dash: tuple[int, ...] = ()
     """Lengths of strokes and gaps in pixels; empty: a full line."""
     shape: str = "circle"
-    """`circle`, `square`, `diamond`, `triangle-up`; empty for a line without marks."""
+    """`circle`, `square`, `diamond`, `triangle-up`, `triangle-down`; empty for a line without marks."""
     hollow: bool = False
 
 
@@ -117,10 +117,31 @@ def y_axis(title: str, values: Sequence[float] | None = None, **more: Any) -> al
     )  # fmt: skip
 
 
+PICTURES = (".svg", ".pdf", ".png")
+"""Endings of a static picture."""
+
+
 def save(charts: Sequence[Chart], path: Path, *, width: int = 330, columns: int = 3) -> Path:
-    """Save charts side by side as one static picture, PNG or SVG by the ending of `path`."""
-    if path.suffix not in (".png", ".svg"):
-        raise InputError(f"picture {path}: the ending {path.suffix!r} is not known; give .png or .svg")
+    """Save charts side by side as one static picture, SVG, PDF or PNG by the ending of `path`."""
+    if path.suffix not in PICTURES:
+        raise InputError(f"picture {path}: the ending {path.suffix!r} is not known; give {', '.join(PICTURES)}")
+    spec, version = concatenated(charts, width, columns), vega_lite_version()
+    if path.suffix == ".svg":
+        path.write_text(vl_convert.vegalite_to_svg(spec, vl_version=version), encoding="utf-8")
+    elif path.suffix == ".pdf":
+        path.write_bytes(vl_convert.vegalite_to_pdf(spec, vl_version=version))
+    else:
+        path.write_bytes(vl_convert.vegalite_to_png(spec, vl_version=version, scale=2))
+    return path
+
+
+def svg(charts: Sequence[Chart], width: int) -> str:
+    """Return charts one below the other as SVG."""
+    return str(vl_convert.vegalite_to_svg(concatenated(charts, width, 1), vl_version=vega_lite_version()))
+
+
+def concatenated(charts: Sequence[Chart], width: int, columns: int) -> dict[str, object]:
+    """Return one specification of charts in rows of `columns`, each `width` pixels wide."""
     panels: list[dict[str, object]] = []
     datasets: dict[str, object] = {}
     for chart in charts:
@@ -128,17 +149,13 @@ def save(charts: Sequence[Chart], path: Path, *, width: int = 330, columns: int 
         panel = {key: value for key, value in chart.spec.items() if key not in ("autosize", "datasets")}
         datasets |= chart.spec.get("datasets", {})
         panels.append({**panel, "width": width})
-    rows = [{"hconcat": panels[start : start + columns], "spacing": 28} for start in range(0, len(panels), columns)]
-    look = {**CONFIG, "background": "#ffffff"}
     apart = {"scale": dict.fromkeys(("color", "stroke", "fill", "strokeDash", "shape"), "independent")}
-    rows = [{**row, "resolve": apart} for row in rows]
-    spec = {"vconcat": rows, "resolve": apart, "spacing": 28, "padding": 16, "config": look, "datasets": datasets}
-    version = vega_lite_version()
-    if path.suffix == ".svg":
-        path.write_text(vl_convert.vegalite_to_svg(spec, vl_version=version), encoding="utf-8")
-    else:
-        path.write_bytes(vl_convert.vegalite_to_png(spec, vl_version=version, scale=2))
-    return path
+    rows = [
+        {"hconcat": panels[start : start + columns], "spacing": 28, "resolve": apart}
+        for start in range(0, len(panels), columns)
+    ]
+    look = {**CONFIG, "background": "#ffffff"}
+    return {"vconcat": rows, "resolve": apart, "spacing": 28, "padding": 16, "config": look, "datasets": datasets}
 
 
 def vega_lite_version() -> str:

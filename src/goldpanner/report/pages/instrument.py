@@ -8,17 +8,13 @@ import numpy as np
 
 from goldpanner.measure.compare import MEASURES, Comparison
 from goldpanner.measure.metrics import Confounds, all_right, cover
-from goldpanner.measure.passk import Band
-from goldpanner.measure.profile import Profile
-from goldpanner.measure.statements import changes_sentence
-from goldpanner.report import charts, pair_charts
-from goldpanner.report.chart_style import Look
+from goldpanner.measure.profile import Profile, powers_of_two
+from goldpanner.report import figures
 from goldpanner.report.page import (
     Card,
     Facts,
     Figure,
     Interval,
-    Key,
     PageTable,
     Prose,
     Row,
@@ -28,15 +24,12 @@ from goldpanner.report.page import (
 )
 from goldpanner.types import Estimate
 
-BEFORE = Look("base", "#0072B2", (), "circle")
-AFTER = Look("RL", "#D55E00", (6, 3), "diamond")
 LISTED = 400
 """Problems that a page lists, the ones with the lowest counts first; the JSON has all of them."""
 
 
 def profile_page(found: Profile, name: str, path: Path, texts: Confounds | None = None) -> Path:
     """Write one model's boundary as a page that needs no network; return its path."""
-    look = Look(name, BEFORE.color, (), "circle")
     states, strata = found.boundary.states, found.boundary.strata
     words = [
         f"{states['reached']} of {len(found.counts)} problems were reached, {states['not_reached']} were not reached "
@@ -48,17 +41,7 @@ def profile_page(found: Profile, name: str, path: Path, texts: Confounds | None 
     words = words if found.speaks_of_support else []
     if found.support_refused:
         words.insert(0, f"Not about support: {found.support_refused}.")
-    curve = Figure(
-        "pass@k",
-        f"Unbiased, with a {found.curve.level:.0%} band that holds for the whole curve at once.",
-        [
-            charts.pass_at_k_chart(
-                [_curve(found.curve, look)], "pass@k", f"pass@k of {name} up to k = {found.curve.largest}"
-            )
-        ],
-        [Key(look)],
-        520,
-    )
+    curve = figures.curve_figure({name: found.curve})
     sections = [
         Section("boundary", "The boundary", [Prose(words)]),
         Section("pass-at-k", "pass@k", [curve, _targets(found)]),
@@ -108,32 +91,11 @@ def comparison_page(
 
 def _pictures(found: Comparison, base: str, rl: str) -> list[Figure]:
     """Return both curves, their difference, and P against P."""
-    looks = (Look(base, BEFORE.color, (), "circle"), Look(rl, AFTER.color, AFTER.dash, AFTER.shape))
-    level, changes = f"{found.level:.0%}", found.changes
-    curves = charts.pass_at_k_chart(
-        [_curve(found.base, looks[0]), _curve(found.rl, looks[1])], "pass@k", f"pass@k of {base} and of {rl}"
-    )
-    gap = pair_charts.difference_chart(
-        found.difference, _shown(found.difference), "pass@k, RL minus base", found.at_k_tries.sentence
-    )
-    dots = pair_charts.change_chart(changes, "Problem by problem", changes_sentence(changes))
-    kinds = (("rose", pair_charts.ROSE), ("fell", pair_charts.FELL), ("no change shown", pair_charts.STAYED))
-    return [
-        Figure(
-            "Before, after, and the difference",
-            f"{level} simultaneous bands. Below 0 the model before RL finds more.",
-            [curves, gap],
-            [Key(look) for look in looks],
-            330,
-        ),
-        Figure(
-            "P(correct) of every problem",
-            "Above the diagonal RL is right more often. A dot stands for all problems with the same counts.",
-            [dots],
-            [Key(Look(name, color, (), "circle")) for name, color in kinds],
-            520,
-        ),
-    ]
+    names = (base, rl) if base != rl else (f"{base}, base", f"{rl}, RL")
+    curves, gap = figures.curve_figure(dict(zip(names, (found.base, found.rl)))), figures.difference_figure(found)
+    caption = f"{found.level:.0%} simultaneous bands. Below 0 the model before RL finds more."
+    both = Figure("Before, after, and the difference", caption, [*curves.charts, *gap.charts], curves.legend, 330)
+    return [both, figures.change_figure(found)]
 
 
 def _moved(found: Comparison, text_of: Callable[[str], str]) -> list[PageTable]:
@@ -190,19 +152,6 @@ def _ends(found: Comparison) -> list[list[str]]:
     return rows
 
 
-def _curve(band: Band, look: Look) -> charts.Curve:
-    at = np.isin(band.k, _shown(band))
-    return charts.Curve(look, band.k[at], band.value[at], band.low[at], band.high[at])
-
-
-def _shown(band: Band) -> list[int]:
-    """Return the powers of two within the band, and its largest k: curves are smooth, and pages small."""
-    largest = band.largest
-    return sorted(
-        {k for k in (2**i for i in range(40)) if k <= largest and k in band.k} | ({largest} if largest else set())
-    )
-
-
 def _table(title: str, caption: str, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> PageTable:
     return PageTable(title, caption, head, [("", [Row(row) for row in rows])])
 
@@ -231,8 +180,8 @@ def _confounds(found: Profile, texts: Confounds | None) -> Facts:
         pairs += [(f"maj@{k}", str(e)) for k, e in texts.majority.items()]
     pairs += [(f"pass@{k} less lucky guesses", str(e)) for k, e in found.chance_corrected.items()]
     pairs += [(f"pass@{k} of these problems as a perfect verifier sees it", str(e)) for k, e in found.verified.items()]
-    pass_hat = all_right(found.counts, _shown(found.curve), found.curve.level)
-    pairs += [(f"pass^{k}, all of {k} right", str(pass_hat.at(k))) for k in _shown(found.curve) if k > 1]
+    pass_hat = all_right(found.counts, powers_of_two(found.curve.largest), found.curve.level)
+    pairs += [(f"pass^{k}, all of {k} right", str(pass_hat.at(k))) for k in powers_of_two(found.curve.largest) if k > 1]
     if found.rates is not None:
         shares = cover(found.rates, level=found.curve.level)
         pairs += [(f"share of problems with P >= {tau:g} (Cover@tau)", str(e)) for tau, e in shares.items()]
@@ -267,7 +216,7 @@ def _problems(found: Profile) -> PageTable:
 def _differences(found: Comparison) -> PageTable:
     rows = [
         [f"{k:,}", Interval(found.base.at(k)), Interval(found.rl.at(k)), format(found.difference.at(k), "+")]
-        for k in _shown(found.difference)
+        for k in powers_of_two(found.difference.largest)
     ]
     return _table("pass@k and its difference", "Simultaneous bands.", ["k", "base", "RL", "difference"], rows)
 
