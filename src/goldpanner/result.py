@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     import pandas
 
-    from goldpanner.report.picture import Picture
+    from goldpanner.report.figure_files import Picture
     from goldpanner.report.results import View
 
 LETTERS = 600

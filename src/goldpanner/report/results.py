@@ -22,8 +22,8 @@ from goldpanner.measure.profile import Profile
 from goldpanner.measure.series import Series
 from goldpanner.report import figures
 from goldpanner.report.chart_style import PICTURES
+from goldpanner.report.figure_files import Picture
 from goldpanner.report.page import Figure
-from goldpanner.report.picture import Picture
 from goldpanner.report.table import WRITERS, Column, ResultTable
 from goldpanner.store.rows import samples_table
 from goldpanner.types import Counts, Sample
