@@ -4,10 +4,10 @@ import dataclasses
 import inspect
 import shlex
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from copy import copy
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, ParamSpec, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, ClassVar, ParamSpec, Self, TypeVar, get_args, get_type_hints
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -56,9 +56,39 @@ def write_sections(formatter: Any, rows: Iterable[tuple[str, tuple[str, str]]]) 
             formatter.write_dl(group)
 
 
+def option(text: str, metavar: str | None = None, *names: str, default: object = None, low: float | None = None) -> Any:
+    """Return an option: a field of an `OptionGroup`, or the default of a command's own parameter.
+
+    Args:
+        text: help text.
+        metavar: word that stands for the value in the help.
+        names: names of the option, unless that of the field is its name.
+        default: value where the option is not given.
+        low: lowest value that is taken.
+    """
+    return dataclasses.field(
+        default=default, metadata={"option": typer.Option(*names, metavar=metavar, help=text, min=low)}
+    )
+
+
+def flag(text: str, name: str) -> Any:
+    """Return an option that is true where `name` is given."""
+    return option(text, None, name, default=False)
+
+
+def _parameter(name: str, default: object, kind: Any, own: object = None) -> inspect.Parameter:
+    annotation = kind if own is None else Annotated[kind, own]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def is_group(kind: object) -> bool:
+    """Return whether an annotation is that of a group of options."""
+    return isinstance(kind, type) and issubclass(kind, OptionGroup)
+
+
 @dataclasses.dataclass(frozen=True)
 class OptionGroup:
-    """Options that belong together: each field of a subclass is one, and the help shows them under `title`."""
+    """Options that belong together: each field of a subclass is one, or a group; the help shows them under `title`."""
 
     title: ClassVar[str]
 
@@ -69,6 +99,27 @@ class OptionGroup:
             for each in dataclasses.fields(self)
             if getattr(self, each.name) != each.default
         ]
+
+    @classmethod
+    def parameters(cls) -> Iterator[inspect.Parameter]:
+        """Give the options of the group as parameters that typer reads."""
+        hints = get_type_hints(cls, include_extras=True)
+        for each in dataclasses.fields(cls):
+            if is_group(kind := hints[each.name]):
+                yield from kind.parameters()
+                continue
+            kind, own = (kind, each.metadata["option"]) if each.metadata else get_args(kind)
+            own = copy(own)
+            own.rich_help_panel = cls.title
+            default = inspect.Parameter.empty if each.default is dataclasses.MISSING else each.default
+            yield _parameter(each.name, default, kind, own)
+
+    @classmethod
+    def take(cls, values: dict[str, Any]) -> Self:
+        """Return the group made from its own options, which are taken out of `values`."""
+        hints = get_type_hints(cls)
+        parts = {each.name: hints[each.name] for each in dataclasses.fields(cls)}
+        return cls(**{n: kind.take(values) if is_group(kind) else values.pop(n) for n, kind in parts.items()})
 
 
 app = typer.Typer(
@@ -104,28 +155,18 @@ def cli_command(
 def with_options(function: Callable[Parameters, Result]) -> Callable[..., Result]:
     """Return a function that takes every option by itself, puts the groups together and calls `function`."""
     parameters: list[inspect.Parameter] = []
-    groups: dict[str, tuple[type[OptionGroup], list[str]]] = {}
+    groups: dict[str, type[OptionGroup]] = {}
     for name, parameter in inspect.signature(function, eval_str=True).parameters.items():
-        group = parameter.annotation
-        if not (isinstance(group, type) and issubclass(group, OptionGroup)):
-            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
-            continue
-        hints = get_type_hints(group, include_extras=True)
-        parts = dataclasses.fields(group)
-        groups[name] = group, [part.name for part in parts]
-        for part in parts:
-            kind, option = get_args(hints[part.name])
-            option = copy(option)
-            option.rich_help_panel = group.title
-            default = inspect.Parameter.empty if part.default is dataclasses.MISSING else part.default
-            parameters.append(
-                inspect.Parameter(
-                    part.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
-                )
-            )
+        if is_group(parameter.annotation):
+            groups[name] = parameter.annotation
+            parameters += parameter.annotation.parameters()
+        elif isinstance(own := parameter.default, dataclasses.Field):
+            parameters.append(_parameter(name, own.default, parameter.annotation, own.metadata["option"]))
+        else:
+            parameters.append(_parameter(name, parameter.default, parameter.annotation))
 
     def registered(**values: Any) -> Result:
-        options = {name: group(**{part: values.pop(part) for part in parts}) for name, (group, parts) in groups.items()}
+        options = {name: group.take(values) for name, group in groups.items()}
         return function(**values, **options)  # type: ignore[call-arg, arg-type]
 
     registered.__name__, registered.__doc__ = function.__name__, function.__doc__

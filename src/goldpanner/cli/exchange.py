@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
-from goldpanner.cli.app import STORE, CommandsByGroup, OptionGroup, app, cli_command
+from goldpanner.cli.app import STORE, CommandsByGroup, OptionGroup, app, cli_command, option
 from goldpanner.cli.options import AsJson, LogOptions, StoreOrNone, StoreSelection
 from goldpanner.errors import InputError
 
@@ -20,10 +20,8 @@ if TYPE_CHECKING:
 def import_command(
     src: Annotated[Path, typer.Argument(help="File or folder that another tool wrote.")],
     store: StoreOrNone = None,
-    counts: Annotated[Path | None, typer.Option(metavar="FILE", help="File to write the counts to.")] = None,
-    policy: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Policy id to store, instead of the log's own.")
-    ] = None,
+    counts: Path | None = option("File to write the counts to.", "FILE"),
+    policy: str | None = option("Policy id to store, instead of the log's own.", "NAME"),
     *,
     log: LogOptions,
     as_json: AsJson = False,
@@ -63,26 +61,19 @@ class ChoiceOptions(OptionGroup):
 
     title = "Problem set for TRL or verl"
 
-    low: Annotated[float, typer.Option(metavar="P", help="Lowest measured P of a problem in the set.")] = 0.0
-    high: Annotated[float, typer.Option(metavar="P", help="Highest measured P of a problem in the set.")] = 1.0
-    weight: Annotated[
-        str, typer.Option(metavar="NAME", help="Weight of a problem: uniform, or variance, P(1 - P).")
-    ] = "uniform"
-    rows: Annotated[int | None, typer.Option(metavar="N", help="Number of rows; problems are repeated by weight.")] = (
-        None
-    )
+    low: float = option("Lowest measured P of a problem in the set.", "P", default=0.0)
+    high: float = option("Highest measured P of a problem in the set.", "P", default=1.0)
+    weight: str = option("Weight of a problem: uniform, or variance, P(1 - P).", "NAME", default="uniform")
+    rows: int | None = option("Number of rows; problems are repeated by weight.", "N")
 
 
 @cli_command("export", STORE)
 def export_command(
     policy: Annotated[str, typer.Argument(help="Policy in the store: the name of a run, or an id.")],
     out: Annotated[Path, typer.Argument(help="File to write.")],
-    target: Annotated[
-        Target,
-        typer.Option(
-            "--for", metavar="KIND", help="Kind of file: counts, inspect (a log), trl or verl (a problem set)."
-        ),
-    ] = Target.COUNTS,
+    target: Target = option(
+        "Kind of file: counts, inspect (a log), trl or verl (a problem set).", "KIND", "--for", default=Target.COUNTS
+    ),
     *,
     selection: StoreSelection,
     choice: ChoiceOptions,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import typer
 
-from goldpanner.cli.app import MEASURE, OptionGroup, cli_command
+from goldpanner.cli.app import MEASURE, OptionGroup, cli_command, flag, option
 from goldpanner.cli.options import (
     GROUP,
     PROBLEMS,
@@ -44,15 +44,9 @@ class AuditOptions(OptionGroup):
 
     title = "Errors of the verifier"
 
-    false_positive: Annotated[
-        str | None, typer.Option(metavar="X/N", help="Audited wrong answers that were judged correct: 3/200.")
-    ] = None
-    false_negative: Annotated[
-        str | None, typer.Option(metavar="X/N", help="Audited right answers that were judged wrong: 5/200.")
-    ] = None
-    checked: Annotated[bool, typer.Option("--checked", help="Use the errors that verify-check stored in --store.")] = (
-        False
-    )
+    false_positive: str | None = option("Audited wrong answers that were judged correct: 3/200.", "X/N")
+    false_negative: str | None = option("Audited right answers that were judged wrong: 5/200.", "X/N")
+    checked: bool = flag("Use the errors that verify-check stored in --store.", "--checked")
 
     def errors(self, source: "Source") -> "VerifierErrors | None":
         """Return the audit, None without. Raises InputError for one of the two numbers alone."""
@@ -88,10 +82,7 @@ def measure_command(
     level: Level = 0.95,
     answer_space: AnswerSpace = None,
     clusters: Clusters = None,
-    by: Annotated[
-        str | None,
-        typer.Option(metavar="COLUMN", help="Break the result down by a column of the problems, or a CSV file."),
-    ] = None,
+    by: str | None = option("Break the result down by a column of the problems, or a CSV file.", "COLUMN"),
     *,
     selection: StoreSelection,
     audit: AuditOptions,
@@ -147,33 +138,24 @@ def compare_command(
     ],
     k: Ks = "",
     level: Level = 0.95,
-    within: Annotated[
-        int,
-        typer.Option(metavar="R", help="Sharpening: the base reaches RL's pass@K within R tries.", min=1),
-    ] = 1024,
+    within: int = option("Sharpening: the base reaches RL's pass@K within R tries.", "R", default=1024, low=1),
     group: Annotated[int, GROUP] = 16,
-    fdr: Annotated[float, typer.Option(metavar="P", help="False discovery rate of problems that rose or fell.")] = 0.05,
+    fdr: float = option("False discovery rate of problems that rose or fell.", "P", default=0.05),
     answer_space: AnswerSpace = None,
     clusters: Clusters = None,
-    rl_rollouts: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Rollouts of each problem in RL, to judge what is new; R unless given.", min=2),
-    ] = None,
+    rl_rollouts: int | None = option(
+        "Rollouts of each problem in RL, to judge what is new; R unless given.", "N", low=2
+    ),
     *,
     selection: StoreSelection,
     audit: AuditOptions,
     log: LogOptions,
-    as_run: Annotated[
-        bool, typer.Option("--as-run", help="Compare two systems although they were sampled or asked differently.")
-    ] = False,
+    as_run: bool = flag("Compare two systems although they were sampled or asked differently.", "--as-run"),
     allow_truncated_sampling: AllowTruncated = False,
-    fail_on: Annotated[
-        str,
-        typer.Option(
-            metavar="NAMES", help="Conditions to fail on: narrowed,fell>2% (exit status 1), undecided (exit status 3)."
-        ),
-    ] = "",
-    markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="File for the summary as Markdown.")] = None,
+    fail_on: str = option(
+        "Conditions to fail on: narrowed,fell>2% (exit status 1), undecided (exit status 3).", "NAMES", default=""
+    ),
+    markdown: Path | None = option("File for the summary as Markdown.", "FILE"),
     html: Page = None,
     save: Save = None,
     as_json: AsJson = False,
@@ -248,14 +230,12 @@ def compare_command(
 @cli_command("power", MEASURE)
 def power_command(
     pilot: Annotated[str | None, typer.Argument(help=f"Counts of a pilot: {COUNTS}. Instead of it: --shape.")] = None,
-    shape: Annotated[
-        str, typer.Option(metavar="SHAPE", help="P(correct) of problems: all:0.25, beta:0.5,1 or uniform.")
-    ] = "",
-    size: Annotated[float, typer.Option(metavar="P", help="Change of pass@k to show, e.g. 0.05 or -0.05.")] = 0.05,
-    tries: Annotated[str, typer.Option("--tries", metavar="K,K", help="Numbers of tries.")] = "1,8,64",
-    samples: Annotated[str, typer.Option("--samples", metavar="N,N", help="Numbers of samples of each problem.")] = "",
+    shape: str = option("P(correct) of problems: all:0.25, beta:0.5,1 or uniform.", "SHAPE", default=""),
+    size: float = option("Change of pass@k to show, e.g. 0.05 or -0.05.", "P", default=0.05),
+    tries: str = option("Numbers of tries.", "K,K", "--tries", default="1,8,64"),
+    samples: str = option("Numbers of samples of each problem.", "N,N", "--samples", default=""),
     problems: Annotated[int | None, PROBLEMS] = None,
-    chance: Annotated[float, typer.Option(metavar="P", help="Probability that the change is shown.")] = 0.8,
+    chance: float = option("Probability that the change is shown.", "P", default=0.8),
     level: Level = 0.95,
     *,
     selection: StoreSelection,
@@ -293,8 +273,8 @@ def power_command(
 @cli_command("plan", MEASURE)
 def plan_command(
     base: Annotated[str, typer.Argument(help=f"Counts of the pilot: {COUNTS}.")],
-    steps: Annotated[int, typer.Option(metavar="N", help="Number of RL steps that you can pay for.", min=1)] = 100,
-    prompts: Annotated[int, typer.Option(metavar="N", help="Prompts (groups) in a step.", min=1)] = 64,
+    steps: int = option("Number of RL steps that you can pay for.", "N", default=100, low=1),
+    prompts: int = option("Prompts (groups) in a step.", "N", default=64, low=1),
     group: GroupSize = None,
     level: Level = 0.95,
     *,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from goldpanner.cli.app import SAMPLE, cli_command
+from goldpanner.cli.app import SAMPLE, cli_command, option
 from goldpanner.cli.options import THRESHOLD, VERIFIER, AsJson, Tasks, stored_tasks
 
 
@@ -17,7 +17,7 @@ def judge_command(
     policy: Annotated[str | None, typer.Argument(help="Policy whose completions are judged; all unless given.")] = None,
     task: Tasks = None,
     threshold: Annotated[float | None, THRESHOLD] = None,
-    show: Annotated[int, typer.Option(metavar="N", help="Number of disagreements to print.", min=0)] = 10,
+    show: int = option("Number of disagreements to print.", "N", default=10, low=0),
     as_json: AsJson = False,
 ) -> None:
     """Judge stored completions a second time.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from goldpanner.cli.app import OptionGroup
+from goldpanner.cli.app import OptionGroup, flag, option
 from goldpanner.errors import need_lab
 
 if TYPE_CHECKING:
@@ -95,13 +95,8 @@ class DataOptions(OptionGroup):
 
     title = "Task"
 
-    data: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="Data file or folder of a task that reads one: gsm8k/test.")
-    ] = None
-    columns: Annotated[
-        str | None,
-        typer.Option(metavar="NAMES", help="Columns of a data file with other names: question=NAME,answer=NAME."),
-    ] = None
+    data: Path | None = option("Data file or folder of a task that reads one: gsm8k/test.", "PATH")
+    columns: str | None = option("Columns of a data file with other names: question=NAME,answer=NAME.", "NAMES")
 
 
 @dataclass(frozen=True)
@@ -110,9 +105,7 @@ class TaskOptions(DataOptions):
 
     verifier: Annotated[str | None, VERIFIER] = None
     threshold: Annotated[float | None, THRESHOLD] = None
-    set_aside: Annotated[
-        bool, typer.Option("--set-aside", help="Leave out problems whose right answer the verifier cannot judge.")
-    ] = False
+    set_aside: bool = flag("Leave out problems whose right answer the verifier cannot judge.", "--set-aside")
 
     def load(self, name: str, facts: "DomainConfig | None" = None, examples: Path | None = None) -> "LoadedTask":
         """Return the task; the choice of its verifier is printed where the task says so."""
@@ -130,9 +123,7 @@ class RehearsalOptions(OptionGroup):
 
     title = "Task"
 
-    no_rehearsal: Annotated[
-        bool, typer.Option("--no-rehearsal", help="Do not try the verifier on known answers first.")
-    ] = False
+    no_rehearsal: bool = flag("Do not try the verifier on known answers first.", "--no-rehearsal")
 
     @property
     def skip(self) -> str | None:
@@ -146,12 +137,11 @@ class SettingsOptions(OptionGroup):
 
     title = "Settings"
 
-    config: Annotated[Path | None, typer.Option(metavar="FILE", help="YAML file of settings.")] = None
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of everything random; 0 unless given.")] = None
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Setting to change, e.g. grpo.steps=20 (docs/settings.md)."),
-    ] = None
+    config: Path | None = option("YAML file of settings.", "FILE")
+    seed: int | None = option("Seed of everything random; 0 unless given.", "N")
+    overrides: list[str] | None = option(
+        "Setting to change, e.g. grpo.steps=20 (docs/settings.md).", "KEY=VALUE", "--set"
+    )
 
     @property
     def changed(self) -> bool:
@@ -177,43 +167,22 @@ class LogOptions(OptionGroup):
 
     title = "Another tool's log"
 
-    format_: Annotated[
-        str | None, typer.Option("--format", metavar="NAME", help="Format of the log, where it is not recognised.")
-    ] = None
+    format_: str | None = option("Format of the log, where it is not recognised.", "NAME", "--format")
     threshold: Annotated[float | None, THRESHOLD] = None
-    score: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Metric, scorer or reward column that says what is correct.")
-    ] = None
-    filter_: Annotated[
-        str | None, typer.Option("--filter", metavar="NAME", help="Filter of lm-evaluation-harness.")
-    ] = None
-    step: Annotated[int | None, typer.Option(metavar="N", help="Training step to read; the others are left out.")] = (
-        None
+    score: str | None = option("Metric, scorer or reward column that says what is correct.", "NAME")
+    filter_: str | None = option("Filter of lm-evaluation-harness.", "NAME", "--filter")
+    step: int | None = option("Training step to read; the others are left out.", "N")
+    pool_steps: bool = flag("Count all training steps together.", "--pool-steps")
+    rescore: str | None = option(
+        "Verifier that judges the log's completions again: exact, number, math, file.py:function, or another "
+        "one of docs/verifiers.md.",
+        "NAME",
     )
-    pool_steps: Annotated[bool, typer.Option("--pool-steps", help="Count all training steps together.")] = False
-    rescore: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Verifier that judges the log's completions again: exact, number, math, file.py:function, or another "
-            "one of docs/verifiers.md.",
-        ),
-    ] = None
-    skip_partial_line: Annotated[
-        bool, typer.Option("--skip-partial-line", help="Leave out an incomplete last line of a log.")
-    ] = False
-    map_: Annotated[
-        str | None,
-        typer.Option(
-            "--map",
-            metavar="NAMES",
-            help="Columns of a table: id=NAME,correct=NAME; also text, finish, policy, prompt, n, c.",
-        ),
-    ] = None
-    join: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="File of the problems of a batch, joined by their id to its custom_id."),
-    ] = None
+    skip_partial_line: bool = flag("Leave out an incomplete last line of a log.", "--skip-partial-line")
+    map_: str | None = option(
+        "Columns of a table: id=NAME,correct=NAME; also text, finish, policy, prompt, n, c.", "NAMES", "--map"
+    )
+    join: str | None = option("File of the problems of a batch, joined by their id to its custom_id.", "FILE")
 
     def log(self) -> "Log":
         """Return the reader of a log that the options describe."""
@@ -230,9 +199,7 @@ class StoreSelection(OptionGroup):
 
     store: StoreOrNone = None
     task: Tasks = None
-    verdicts_of: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Verifier whose verdicts are counted, e.g. world-process@1.")
-    ] = None
+    verdicts_of: str | None = option("Verifier whose verdicts are counted, e.g. world-process@1.", "NAME")
     params: Params = None
 
     @property
@@ -268,17 +235,13 @@ class PolicyOptions(OptionGroup):
     title = "Model"
 
     model: Model = ""
-    dtype: Annotated[
-        Dtype,
-        typer.Option(
-            metavar="DTYPE",
-            help="Precision of the weights: auto (as saved), float32, bfloat16, float16. Each is another policy.",
-        ),
-    ] = Dtype.AUTO
-    concurrency: Annotated[
-        int, typer.Option(metavar="N", help="Requests to a server at the same time, per process.", min=1)
-    ] = 16
-    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="Longest time for one request.", min=1)] = 600
+    dtype: Dtype = option(
+        "Precision of the weights: auto (as saved), float32, bfloat16, float16. Each is another policy.",
+        "DTYPE",
+        default=Dtype.AUTO,
+    )
+    concurrency: int = option("Requests to a server at the same time, per process.", "N", default=16, low=1)
+    timeout: float = option("Longest time for one request.", "SECONDS", default=600, low=1)
 
     def load(self, name: str, override: bool = False) -> "ScriptedPolicy | LocalPolicy | ServerPolicy":
         """Return the policy of a name; a model that is fetched is announced."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from goldpanner.cli.app import SAMPLE, OptionGroup, cli_command
+from goldpanner.cli.app import SAMPLE, OptionGroup, cli_command, option
 from goldpanner.cli.options import (
     ENGINE,
     AllowTruncated,
@@ -48,33 +48,17 @@ class GoalOptions(OptionGroup):
 
     title = "Goal"
 
-    n: Annotated[
-        int | None,
-        typer.Option(
-            "-n", metavar="N", help="Samples of each problem (64); with another goal, its most (4,096).", min=1
-        ),
-    ] = None
-    until: Annotated[
-        str | None, typer.Option(metavar="GOAL", help="Goal for every problem: settled, or halfwidth<0.05.")
-    ] = None
+    n: int | None = option("Samples of each problem (64); with another goal, its most (4,096).", "N", "-n", low=1)
+    until: str | None = option("Goal for every problem: settled, or halfwidth<0.05.", "GOAL")
     group: GroupSize = None
-    against: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Policy or counts file to compare with: a problem stops when it is shown better, worse, or equal "
-            "within --margin.",
-        ),
-    ] = None
-    margin: Annotated[
-        float | None, typer.Option(metavar="P", help="Largest difference of P that counts as equal (0.1).")
-    ] = None
-    budget: Annotated[
-        int | None, typer.Option(metavar="N", help="Samples in all; they go to the least settled problems.", min=1)
-    ] = None
-    price: Annotated[
-        float | None, typer.Option(metavar="PRICE", help="Price of a million tokens, to show the cost.")
-    ] = None
+    against: str | None = option(
+        "Policy or counts file to compare with: a problem stops when it is shown better, worse, or equal "
+        "within --margin.",
+        "NAME",
+    )
+    margin: float | None = option("Largest difference of P that counts as equal (0.1).", "P")
+    budget: int | None = option("Samples in all; they go to the least settled problems.", "N", low=1)
+    price: float | None = option("Price of a million tokens, to show the cost.", "PRICE")
 
     def check(self) -> None:
         """Raise InputError for a price that is none, and for a margin without a comparison."""
@@ -103,17 +87,11 @@ class SamplingOptions(OptionGroup):
 
     title = "Sampling"
 
-    temperature: Annotated[float, typer.Option(metavar="T", help="Temperature; 1: the model's own distribution.")] = 1.0
-    top_p: Annotated[
-        float, typer.Option(metavar="P", help="Share of probability that is kept; below 1, rare tokens get 0.")
-    ] = 1.0
-    top_k: Annotated[int, typer.Option(metavar="K", help="Number of most likely tokens that are kept; 0: all.")] = 0
-    max_tokens: Annotated[
-        int | None, typer.Option(metavar="N", help="Longest completion in tokens, instead of the task's limit.")
-    ] = None
-    template: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Prompt template, instead of the task's; chat: the model's own.")
-    ] = None
+    temperature: float = option("Temperature; 1: the model's own distribution.", "T", default=1.0)
+    top_p: float = option("Share of probability that is kept; below 1, rare tokens get 0.", "P", default=1.0)
+    top_k: int = option("Number of most likely tokens that are kept; 0: all.", "K", default=0)
+    max_tokens: int | None = option("Longest completion in tokens, instead of the task's limit.", "N")
+    template: str | None = option("Prompt template, instead of the task's; chat: the model's own.", "TEXT")
 
 
 class SamplingEngine(StrEnum):
@@ -130,13 +108,10 @@ class RayOptions(OptionGroup):
     title = "Ray (--engine ray)"
 
     engine: Annotated[SamplingEngine, ENGINE] = SamplingEngine.OWN
-    workers: Annotated[int | None, typer.Option(metavar="N", help="Worker processes (2).", min=1)] = None
-    ray_address: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS", help="Cluster: auto or ray://HOST:10001. Otherwise $RAY_ADDRESS, or a local Ray."
-        ),
-    ] = None
+    workers: int | None = option("Worker processes (2).", "N", low=1)
+    ray_address: str | None = option(
+        "Cluster: auto or ray://HOST:10001. Otherwise $RAY_ADDRESS, or a local Ray.", "ADDRESS"
+    )
 
     @contextmanager
     def loaded(

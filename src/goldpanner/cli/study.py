@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from goldpanner.cli.app import STUDIES, cli_command, command_line
+from goldpanner.cli.app import STUDIES, cli_command, command_line, flag, option
 from goldpanner.cli.options import AsJson, OutOrNone
 from goldpanner.errors import InputError, Interrupted, need_lab
 
@@ -24,12 +24,12 @@ def study_command(
         typer.Argument(metavar="NAME", help="Names of studies; all: every study; list: print their names."),
     ],
     out: OutOrNone = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Do a short trial run, too small to decide a claim.")] = False,
+    quick: bool = flag("Do a short trial run, too small to decide a claim.", "--quick"),
     worlds: Annotated[
         int | None,
         typer.Option(metavar="N", help="Number of worlds, with seeds 0 to N - 1; 3, or 2 with --quick.", min=1, max=99),
     ] = None,
-    lang: Annotated[str, typer.Option(metavar="LANG", help="Language of the pages: en or zh.")] = "en",
+    lang: str = option("Language of the pages: en or zh.", "LANG", default="en"),
     as_json: AsJson = False,
 ) -> None:
     """Test claims about RL by experiments.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from goldpanner.cli.app import TRAIN, CommandsByGroup, OptionGroup, app, cli_command, command_line
+from goldpanner.cli.app import TRAIN, CommandsByGroup, OptionGroup, app, cli_command, command_line, option
 from goldpanner.cli.options import ENGINE, Examples, Model, Out, RehearsalOptions, SettingsOptions, Task, TaskOptions
 from goldpanner.errors import InputError, Interrupted
 from goldpanner.policies.resolve import model_folder
@@ -44,26 +44,27 @@ class TrlOptions(OptionGroup):
     title = "TRL (--engine trl)"
 
     engine: Annotated[TrainingEngine, ENGINE] = TrainingEngine.OWN
-    trl: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Setting of TRL's GRPOConfig, e.g. bf16=true.")
-    ] = None
-    processes: Annotated[
-        int, typer.Option(metavar="N", help="Processes that must take part; otherwise it stops.", min=1)
-    ] = 1
-    probe: Annotated[
-        int, typer.Option(metavar="N", help="Problems measured every measure.every steps; 0: none.", min=0)
-    ] = 16
+    trl: list[str] | None = option("Setting of TRL's GRPOConfig, e.g. bf16=true.", "KEY=VALUE")
+    processes: int = option("Processes that must take part; otherwise it stops.", "N", default=1, low=1)
+    probe: int = option("Problems measured every measure.every steps; 0: none.", "N", default=16, low=0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StageOptions(OptionGroup):
-    """The model that a stage or a recipe starts from, its folder, and its task if it is not the lab's."""
+    """The model that a stage or a recipe starts from, its folder, its settings, and its task if it is not the lab's."""
 
     title = "Options"
 
     model: Model
     out: Out
     task: Task = None
+    judging: TaskOptions
+    settings: SettingsOptions
+
+    @property
+    def skip_rehearsal(self) -> str | None:
+        """Why the verifier is not tried first; None: it is, or the stage has none."""
+        return None
 
     def start(self) -> Path:
         """Return the folder of the model to start from; `smollm2` is fetched."""
@@ -71,16 +72,46 @@ class StageOptions(OptionGroup):
 
         return model_folder(self.model, show_message)
 
-    def load(self, judging: TaskOptions, config: "RunConfig", examples: Path | None = None) -> "LoadedTask | None":
+    def load(self, config: "RunConfig", examples: Path | None = None) -> "LoadedTask | None":
         """Return the task that takes the place of the lab's, None where none was named."""
         if self.task is None:
-            if options := judging.given() + ["--examples"] * (examples is not None):
+            if options := self.judging.given() + ["--examples"] * (examples is not None):
                 raise InputError(f"{', '.join(options)} needs a task; name it with --task, e.g. --task gsm8k/train")
             return None
         facts = config.domain if self.task.partition("/")[0] == config.domain.kind else None
-        task = judging.load(self.task, facts, examples)
+        task = self.judging.load(self.task, facts, examples)
         task.check()
         return task
+
+    def train(self, kind: str, examples: Path | None = None, rollouts: "StoredRollouts | None" = None) -> None:
+        """Train one stage by goldpanner itself."""
+        config = self.settings.load()
+        from goldpanner.runs.lab_run import train_by_settings
+        from goldpanner.store import Store
+
+        own = self.load(config, examples)
+        chosen, start = config.for_task(own) if own else config, self.start()
+
+        def work(notify: "Notify") -> Path:
+            train_by_settings(
+                kind, chosen, self.out, start, Store(self.out / "store"), notify, task=own, rollouts=rollouts,
+                skip_rehearsal=self.skip_rehearsal,
+            )  # fmt: skip
+            return self.out / "model"
+
+        _with_bars(self.out, work)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardedOptions(StageOptions):
+    """A stage whose rewards are a verifier's."""
+
+    rehearsal: RehearsalOptions
+
+    @property
+    def skip_rehearsal(self) -> str | None:
+        """Why the verifier is not tried first; None: it is."""
+        return self.rehearsal.skip
 
 
 @cli_command("pretrain", TRAIN, train)
@@ -103,20 +134,16 @@ def pretrain_command(out: Out, *, settings: SettingsOptions) -> None:
 
 
 @cli_command("sft", TRAIN, train)
-def sft_command(
-    stage: StageOptions, examples: Examples = None, *, judging: TaskOptions, settings: SettingsOptions
-) -> None:
+def sft_command(stage: StageOptions, examples: Examples = None) -> None:
     """Fine-tune a model on worked examples.
 
     Example: goldpanner train sft --model runs/base/model --out runs/sft --set demonstrations=24
     """
-    _train("sft", stage, judging, settings, examples=examples)
+    stage.train("sft", examples)
 
 
 @cli_command("grpo", TRAIN, train)
-def grpo_command(
-    stage: StageOptions, judging: TaskOptions, rehearsal: RehearsalOptions, settings: SettingsOptions, trl: TrlOptions
-) -> None:
+def grpo_command(stage: RewardedOptions, trl: TrlOptions) -> None:
     """Train a model with GRPO or a variant.
 
     The rewards are a verifier's. The setting grpo.variant names the variant.
@@ -124,37 +151,29 @@ def grpo_command(
     Example: goldpanner train grpo --model runs/base/model --out runs/rl --set grpo.variant=dr-grpo
     """
     if trl.engine is TrainingEngine.TRL:
-        _train_by_trl(stage, judging, settings, trl, rehearsal.skip)
+        _train_by_trl(stage, trl)
         return
     if trl.trl or trl.processes != 1:
         raise InputError("--trl and --processes belong to TRL's trainer; give --engine trl with them")
-    _train("grpo", stage, judging, settings, skip_rehearsal=rehearsal.skip)
+    stage.train("grpo")
 
 
 @cli_command("ppo", TRAIN, train)
-def ppo_command(
-    stage: StageOptions, judging: TaskOptions, rehearsal: RehearsalOptions, settings: SettingsOptions
-) -> None:
+def ppo_command(stage: RewardedOptions) -> None:
     """Train a model with PPO.
 
     The rewards are a verifier's; the critic is a value head of the model.
 
     Example: goldpanner train ppo --model runs/base/model --out runs/ppo --set ppo.gae_lambda=1
     """
-    _train("ppo", stage, judging, settings, skip_rehearsal=rehearsal.skip)
+    stage.train("ppo")
 
 
 @cli_command("rft", TRAIN, train)
 def rft_command(
-    stage: StageOptions,
-    rollouts: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Store of the rollouts to use, instead of the model's own.")
-    ] = None,
-    run: Annotated[str | None, typer.Option(metavar="NAME", help="Run in that store, e.g. base-grpo.")] = None,
-    *,
-    judging: TaskOptions,
-    rehearsal: RehearsalOptions,
-    settings: SettingsOptions,
+    stage: RewardedOptions,
+    rollouts: Path | None = option("Store of the rollouts to use, instead of the model's own.", "DIR"),
+    run: str | None = option("Run in that store, e.g. base-grpo.", "NAME"),
 ) -> None:
     """Fine-tune a model on correct completions.
 
@@ -167,19 +186,14 @@ def rft_command(
 
     if (rollouts is None) != (run is None):
         raise InputError("--rollouts and --run belong together: the folder of a store, and the name of a run in it")
-    stored = None if rollouts is None or run is None else StoredRollouts(open_store(rollouts), run)
-    _train("rft", stage, judging, settings, rollouts=stored, skip_rehearsal=rehearsal.skip)
+    stage.train("rft", rollouts=None if rollouts is None or run is None else StoredRollouts(open_store(rollouts), run))
 
 
 @cli_command("recipe", TRAIN, train)
 def recipe_command(
     name: Annotated[str, typer.Argument(help="Recipe: r1-zero, r1, lima, or a YAML file of yours.")],
-    stage: StageOptions,
+    stage: RewardedOptions,
     examples: Examples = None,
-    *,
-    judging: TaskOptions,
-    rehearsal: RehearsalOptions,
-    settings: SettingsOptions,
 ) -> None:
     """Train the stages of a recipe in turn.
 
@@ -187,57 +201,28 @@ def recipe_command(
 
     Example: goldpanner train recipe r1 --model runs/world-seed0/stages/base/model --out runs/r1
     """
+    settings = stage.settings
     config = settings.load()
     from goldpanner.runs.recipe import run_recipe
 
-    own, start = stage.load(judging, config, examples), stage.start()
+    own, start = stage.load(config, examples), stage.start()
 
     def work(notify: "Notify") -> Path:
         return run_recipe(
             name, start, stage.out, notify, file=settings.config, overrides=settings.overrides or (),
-            seed=settings.seed, task=own, command=command_line(), skip_rehearsal=rehearsal.skip,
+            seed=settings.seed, task=own, command=command_line(), skip_rehearsal=stage.skip_rehearsal,
         )  # fmt: skip
 
     _with_bars(stage.out, work)
 
 
-def _train(
-    kind: str,
-    stage: StageOptions,
-    judging: TaskOptions,
-    settings: SettingsOptions,
-    *,
-    examples: Path | None = None,
-    rollouts: "StoredRollouts | None" = None,
-    skip_rehearsal: str | None = None,
-) -> None:
-    """Train one stage by goldpanner itself."""
-    config = settings.load()
-    from goldpanner.runs.lab_run import train_by_settings
-    from goldpanner.store import Store
-
-    own = stage.load(judging, config, examples)
-    chosen, start = config.for_task(own) if own else config, stage.start()
-
-    def work(notify: "Notify") -> Path:
-        train_by_settings(
-            kind, chosen, stage.out, start, Store(stage.out / "store"), notify, task=own, rollouts=rollouts,
-            skip_rehearsal=skip_rehearsal,
-        )  # fmt: skip
-        return stage.out / "model"
-
-    _with_bars(stage.out, work)
-
-
-def _train_by_trl(
-    stage: StageOptions, judging: TaskOptions, settings: SettingsOptions, trl: TrlOptions, skip_rehearsal: str | None
-) -> None:
+def _train_by_trl(stage: RewardedOptions, trl: TrlOptions) -> None:
     """Hand GRPO over to TRL; of several processes the first one speaks."""
-    config = settings.load()
+    config = stage.settings.load()
     from goldpanner.tasks.catalog import build_domain
     from goldpanner.train.trl.launch import hand_over
 
-    own = stage.load(judging, config)
+    own = stage.load(config)
     chosen = config.for_task(own) if own else config
     tasks = {own.id: own} if own else build_domain(chosen.domain).tasks
     start = stage.start()
@@ -246,7 +231,7 @@ def _train_by_trl(
         return hand_over(
             start, tasks, chosen.grpo, stage.out, options=trl.trl or [], processes=trl.processes,
             device=chosen.device, probe=trl.probe, every=chosen.measure.every, notify=notify,
-            skip_rehearsal=skip_rehearsal,
+            skip_rehearsal=stage.skip_rehearsal,
         )  # fmt: skip
 
     _with_bars(stage.out, work, quiet=os.environ.get("RANK", "0") != "0")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from goldpanner.cli.app import MEASURE, cli_command
+from goldpanner.cli.app import MEASURE, cli_command, option
 from goldpanner.cli.options import AsJson, Level, Problems, SettingsOptions, StoreOrNone, TaskOptions
 from goldpanner.errors import InputError
 
@@ -24,10 +24,7 @@ def verify_check_command(
         str, typer.Argument(help="Task or verifier: number, math, exact, file.py:function (docs/verifiers.md).")
     ],
     task_options: TaskOptions,
-    cases: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Your own cases: JSONL with answer, text, right; form is optional."),
-    ] = None,
+    cases: Path | None = option("Your own cases: JSONL with answer, text, right; form is optional.", "FILE"),
     store: StoreOrNone = None,
     problems: Problems = 60,
     *,
