@@ -32,7 +32,7 @@ from goldpanner.verify.quantities import other_readings
 from goldpanner.verify.reading import read_answer
 from goldpanner.verify.spans import same_intervals
 from goldpanner.verify.tex import tokens, written
-from goldpanner.verify.texts import option, same_moment, words_of
+from goldpanner.verify.texts import read_option, same_moment, words_of
 
 TOLERANCE = 1e-6
 """Relative; used only where the expected number is written with a decimal point."""
@@ -86,7 +86,7 @@ def same_answer(expected: Answer, answer: Answer, tolerance: float = TOLERANCE) 
 
 
 def _option(expected: Option, text: str) -> Equality:
-    answer = option(text)
+    answer = read_option(text)
     if answer is None:
         return Equality(None, "no option is named", Cause.MODEL)
     return Equality(answer.letter == expected.letter)

@@ -12,7 +12,7 @@ from goldpanner.verify.base import Answering, Verifier, judge_batch
 from goldpanner.verify.declared import declared
 from goldpanner.verify.quantities import other_readings
 from goldpanner.verify.reading import read_answer
-from goldpanner.verify.texts import bare, option
+from goldpanner.verify.texts import bare, read_option
 
 PLURALS = {"text": "texts", "date or time": "dates or times", "matrix": "matrices"}
 
@@ -43,7 +43,7 @@ def right_answer(text: str) -> Reference | None:
         declaration = declared(text).answer
         if declaration is not None and declaration.strip() != final:
             final, worked = declaration.strip(), True
-    choice = option(final)
+    choice = read_option(final)
     if choice is not None and not choice.more and re.search("[A-Z]", bare(final)):
         return Reference(final, choice, worked)
     answer = read_answer(final, equations=True) or next(iter(other_readings(final)), None)

@@ -117,7 +117,7 @@ def is_prose(words: Sequence[str]) -> bool:
 _LETTERS = re.compile(r"\(?[A-Z]\)?(?: ?(?:,|;|&|and)? ?\(?[A-Z]\)?){1,6}")
 
 
-def option(text: str) -> Option | None:
+def read_option(text: str) -> Option | None:
     r"""Return the option that a text names, `C`, `(C)`, `\text{C. } 12`, or several, `A, C`; else None."""
     if "mathbb" in text:
         return None
