@@ -122,6 +122,10 @@ class StepMetrics(TypedDict, total=False):
     all_correct: float
     unjudged: float
     """Share of the rollouts."""
+    withheld: float
+    """A part of `unjudged`."""
+    unanswered: float
+    """Share of the rollouts that the model itself left unjudged; they are paid 0."""
     groups: int
     length: float
     """Mean tokens of a completion."""

@@ -19,6 +19,7 @@ NAMES = (
     "ppo-vs-grpo",
     "support-by-importance-sampling",
     "spurious-reward",
+    "refuge",
     "attribution",
     "forecast",
 )
