@@ -105,11 +105,11 @@ def finding(
     return FindingRecord(**dict(judge_results(study, [{}, {}, {}])), id=name, rule="", **more)
 
 
-def write_studies(root: Path, findings: Mapping[str, FindingRecord], texts: Mapping[str, StudyText]) -> MissionRecord:
+def write_studies(root: Path, findings: Mapping[str, FindingRecord]) -> MissionRecord:
     """Keep findings and the mission's record in `root`; return the latter."""
     store = Store(root / "store")
     for name, found in findings.items():
         store.put(found.model_copy(update={"id": name}))
-    judged = mission.judge_sentences(findings, texts, "goldpanner study all")
+    judged = mission.judge_sentences({}, findings, "goldpanner study all")
     store.put(judged)
     return judged

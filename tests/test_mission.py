@@ -17,8 +17,10 @@ from goldpanner.report.pages import study
 from goldpanner.report.ui_text import LANGUAGES, words
 from goldpanner.store.findings import EffectRecord, PlotRecord, Words, WorldEstimate
 from goldpanner.studies import claims, mission
+from goldpanner.studies.boundary import Run, Unit, judge_claim, reverse
+from goldpanner.studies.primary import CLAIMS
 from goldpanner.studies.study import Plot, read_text
-from synthetic_study import HOSTILE, STATES, finding, rows, text, write_studies
+from synthetic_study import HOSTILE, STATES, finding, rows, write_studies
 
 WRITTEN = [
     name for name in claims.NAMES if (files("goldpanner.studies.claims") / f"{name.replace('-', '_')}.yaml").is_file()
@@ -93,45 +95,17 @@ def test_every_sentence_is_told_in_both_languages_with_evidence_and_what_would_c
         assert all(study.link(row.source) for row in sentence.published)
 
 
-def judged(*findings, texts=()):
-    found = {f"s{i}": f for i, f in enumerate(findings)}
-    told = {name: f.text for name, f in found.items()}
-    told |= {f"t{i}": t for i, t in enumerate(texts)}
-    return {s.id: s.word for s in mission.judge_sentences(found, told).sentences}
-
-
-@pytest.mark.parametrize(
-    ("state", "for_it", "against_it"),
-    [
-        ("held", "held", "false"),
-        ("false", "false", "held"),
-        ("conditional", "conditional", "conditional"),
-        ("mixed", "conditional", "conditional"),
-        ("undecided", "undecided", "undecided"),
-        ("undefined", "undecided", "undecided"),
-    ],
-)
-def test_a_sentence_flips_with_the_prediction_that_bears_on_it(state, for_it, against_it):
-    verdicts = judged(finding(state, supports=["form-only"], against=["composes"]))
-    assert verdicts["form-only"] == for_it
-    assert verdicts["composes"] == against_it
-    assert verdicts["zero-stays"] is None
-
-
-def test_several_studies_are_combined_and_one_not_run_leaves_the_sentence_open():
-    held, false = finding("held", supports=["composes"]), finding("false", supports=["composes"])
-    refuted = finding("false", against=["composes"])
-    waiting = text(["held"], supports=["composes"])
-    assert judged(held, refuted)["composes"] == "held"
-    assert judged(held, false)["composes"] == "conditional"
-    assert judged(held, texts=[waiting])["composes"] == "undecided"
-    assert judged(held, false, texts=[waiting])["composes"] == "conditional"
-    assert judged(texts=[waiting])["composes"] is None
+def test_predictions_stand_below_their_sentence_and_do_not_vote():
+    found = {"lima": finding("held", supports=["composes"]), "relay": finding("false", against=["composes"])}
+    record = {s.id: s for s in mission.judge_sentences({}, found).sentences}
+    rows = [(row.study, row.word) for row in record["composes"].secondary if row.study in found]
+    assert rows == [("lima", "held"), ("relay", "false")]
+    assert all(s.boundary is None for s in record.values())
 
 
 def test_a_study_that_names_an_unknown_sentence_is_refused():
     with pytest.raises(InputError, match="no-such-sentence"):
-        judged(finding("held", supports=["no-such-sentence"]))
+        mission.judge_sentences({}, {"lima": finding("held", supports=["no-such-sentence"])})
 
 
 # --- the page of a study
@@ -143,9 +117,8 @@ def test_the_page_of_every_verdict_says_it(state, language):
     found = finding(state, supports=["reweights"])
     page, word = draw(found, language), words(language)
     assert page.language == word["language"]
-    assert word[found.word] in page.text
-    assert word[found.word + "_means"] in page.text
-    assert ("#open" in page.links) == (found.word == "undecided")
+    assert word[found.predictions[state].word] in page.text
+    assert ("#open" in page.links) == (found.predictions[state].word == "undecided")
     assert study.file_name("mission", language) + "#reweights" in page.links
     assert "https://arxiv.org/abs/2504.13837" in page.links
     assert len(page.charts) == 2
@@ -303,8 +276,7 @@ def root(tmp_path) -> Path:
         "lima": finding("held", supports=["form-only"]),
         "relay": finding(*STATES, supports=["reweights"], against=["composes"]),
     }
-    texts = {name: f.text for name, f in found.items()}
-    write_studies(tmp_path, found, texts | {"forecast": text(["held"], supports=["ceiling"])})
+    write_studies(tmp_path, found)
     return tmp_path
 
 
@@ -321,34 +293,64 @@ def test_pages_link_to_each_other_and_nothing_else_is_fetched(root):
     assert {"lima.html", "relay.html"} <= set(read["mission.html"].links)
     assert "forecast.html" not in read["mission.html"].links
     assert len(list(root.glob("*.html"))) == 3
-    assert not list(root.glob("*.tmp"))
 
 
-def test_the_mission_page_gives_each_sentence_its_word_evidence_and_figures(root):
+def test_the_page_gives_each_sentence_its_boxes_and_what_would_change_our_mind(root):
     page = Reader(pages.build_studies(root)["mission"].read_text(encoding="utf-8"))
     for sentence in mission.sentences().values():
         assert page.text.count(sentence.text.en) == 2  # overview, and its own part
+        assert sentence.text.zh in page.text
         assert sentence.change.en in page.text
         assert all(row.what.en in page.text for row in sentence.published)
-    assert (
-        "Predictions that bear on it: 6 (speaks for it 1, speaks against it 1, it depends 2, leaves it open 2)"
-        in page.text
-    )
-    assert "0.700 / 0.200 / 0.700 predicted ≥ 0.5" in page.text
-    assert "not yet run: A study." in page.text
+    assert page.text.count("True when No evidence.") == 11
+    assert page.text.count("Its experiment has not been run yet.") == 10
+    assert page.text.count("No experiment for this sentence has been written yet.") == 1
 
 
-def test_conditions_change_sides_with_a_prediction_that_is_against(root):
-    found = {"relay": finding("conditional", supports=["reweights"], against=["composes"])}
-    record = mission.judge_sentences(found, {"relay": found["relay"].text})
-    titles = {"relay": "T"}
-    by_id = {s.id: s.evidence for s in record.sentences}
+def sentence_boxes(boundary, language="en"):
+    return pages.boxes(mission.sentences()["no-invention"].claim, boundary, language)
 
-    def places(sentence):
-        return {name: where for name, [(_, where)] in pages._places(by_id[sentence], found, titles, "en")}
 
-    assert places("reweights") == {"For it": "the first way", "Against it": "the second way"}
-    assert places("composes") == {"For it": "the second way", "Against it": "the first way"}
+def no_invention(*runs):
+    return judge_claim(CLAIMS["no-invention"], runs)
+
+
+def arms(threshold, world, warm=0.5, control=True):
+    return Run([Unit(x, x >= threshold, control) for x in (0.0, 3e-4, 1e-3, 3e-3)], warm, world)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_boxes_say_where_with_counts_and_what_was_confirmed(language):
+    lines = sentence_boxes(no_invention(arms(1e-3, 0), arms(1e-3, 1), arms(1e-3, 100)), language)
+    for box, edge, counts in (("true", "0.03%", ("4", "0", "2")), ("false", "0.1%", ("4", "4", "2"))):
+        assert edge in lines[box][0]
+        assert all(count in lines[box][1] for count in counts)
+        assert words(language)["one_run"] in lines[box][2]
+    assert "0.03%" in lines["unknown"][0]
+    assert "0.1%" in lines["unknown"][0]
+
+
+def test_what_gives_no_evidence_is_told_in_words():
+    assert sentence_boxes(no_invention(arms(1e-3, 0, warm=0.0)))["true"] == []
+    assert "did not take" in sentence_boxes(no_invention(arms(1e-3, 0, warm=0.0)))["unknown"][0]
+    assert any("no positive control" in line for line in
+               sentence_boxes(no_invention(arms(1e-3, 0, control=None)))["unknown"])  # fmt: skip
+    assert "beyond the range tried, 0 to 0.3%" in sentence_boxes(no_invention(arms(1.0, 0)))["unknown"][0]
+    turned = sentence_boxes(no_invention(reverse(arms(1e-3, 0))))
+    assert (turned["true"], turned["false"]) == ([], [])
+    assert "does not follow" in turned["unknown"][0]
+    assert "Not yet confirmed" in sentence_boxes(no_invention(arms(1e-3, 0)))["false"][2]
+    assert "One world only" in sentence_boxes(no_invention(arms(1e-3, 0)))["unknown"][-1]
+
+
+@pytest.mark.parametrize(
+    ("x", "unit", "shown"),
+    [(0.0, "count", "0"), (1440.0, "count", "1,400"), (0.014, "count", "0.014"), (38_400.0, "count", "38,000"),
+     (3.1e-7, "probability", "1 in 3,200,000"), (0.5, "probability", "0.5"), (0.003, "share", "0.3%"),
+     (0.0004, "share", "0.04%"), (3e-5, "count", "3.0e−5"), (9.0, "count", "9")],
+)  # fmt: skip
+def test_quantities_are_written_for_readers(x, unit, shown):
+    assert pages.quantity(x, unit, "en") == shown
 
 
 def test_same_records_same_bytes(root):
@@ -358,12 +360,17 @@ def test_same_records_same_bytes(root):
 
 def test_the_chinese_pages_have_no_english_words_left(root):
     english = {value for key, value in words("en").items() if len(value) > 3 and key != "language"}
+    beside = [sentence.text.en for sentence in mission.sentences().values()]  # the English stands beside the Chinese
     for path in pages.build_studies(root, "zh").values():
         page = Reader(path.read_text(encoding="utf-8"))
         assert path.name.endswith(".zh.html")
         assert page.language == "zh-Hans"
-        plain = re.sub(r"arXiv:[\d.]+|goldpanner( [\w-]+)*|torch 2|\d+e-\d+", "", page.text)
-        known = r"pass@\w+|P|k|SFT|LIMA|R1(-Zero)?|GRPO|softmax|relay|lima|forecast"
+        plain = page.text
+        for sentence in beside:
+            plain = plain.replace(sentence, "")
+        plain = re.sub(r"arXiv:[\d.]+|goldpanner( [\w-]+)*|torch 2|\d+e-\d+", "", plain)
+        names = "|".join(claims.NAMES)
+        known = rf"pass@\w+|{names}|P|PPO|k|SFT|LIMA|R1(-Zero)?|GRPO|softmax|relay|lima|forecast"
         left = [w for w in re.findall(r"[A-Za-z][\w@-]*", plain) if not re.fullmatch(known, w)]
         assert left == [], plain
         for phrase in english:
@@ -381,7 +388,7 @@ def test_fixed_words_are_there_in_both_languages_and_all_used():
         for p in [*folder.rglob("*.py"), *folder.parent.glob("cli/*.py"), *folder.rglob("*.j2")]
     )
     indirect = (
-        r"(says_.*|short_.*|.*_means|held|false|conditional|undecided|not_run|yes|no|mixed|open|where_.*|bears_.*)"
+        r"((predicted|box|side|count)_.*|one_run|runs|held|false|conditional|undecided|not_run|yes|no|mixed|open)"
     )
     unused = [
         key for key in table if not re.fullmatch(indirect, key) and not re.search(rf'(word\.{key}\b|"{key}")', source)

@@ -68,10 +68,10 @@ def call(*arguments, code=0):
 def test_all_are_run_once_and_a_second_call_measures_nothing(tmp_path):
     found = json.loads(call("all", "--worlds", 2, "--json"))
     assert sorted(measured) == [("alpha", 0), ("alpha", 1), ("beta", 0), ("beta", 1)]
-    assert {name: kept["word"] for name, kept in found["studies"].items()} == {"alpha": "held", "beta": "false"}
-    assert found["sentences"]["form-only"] == "held"
-    assert found["sentences"]["composes"] == "false"
-    assert found["sentences"]["reweights"] is None
+    words = {name: [p["word"] for p in kept["predictions"].values()] for name, kept in found["studies"].items()}
+    assert words == {"alpha": ["held"], "beta": ["false"]}
+    assert list(found["sentences"]) == list(mission.sentences())
+    assert not any(found["sentences"].values())  # neither study tests a primary claim
     assert found["folder"] == "runs/studies"
     for page in (found["mission"], *(kept["page"] for kept in found["studies"].values())):
         assert Path(page).read_text(encoding="utf-8").startswith("<!doctype html>")
@@ -89,9 +89,9 @@ def test_more_worlds_measure_only_those_that_are_missing():
 
 def test_the_tables_give_each_study_and_sentence_its_verdict():
     shown = " ".join(call("alpha", "beta", "--worlds", 1).split())
-    assert "alpha held 1 · · · 0.0" in shown
-    assert "beta false · 1 · · 0.0" in shown
-    assert "RL combines known concepts; what looks new is an optimised chain. false" in shown
+    assert "alpha 1 1 · · · 0.0" in shown
+    assert "beta 1 · 1 · · 0.0" in shown
+    assert "what looks new is an optimised chain. Not known: Its experiment has not been run yet." in shown
     assert "mission runs/studies/mission.html" in shown
     assert "Smoke run" not in shown
 
@@ -107,7 +107,7 @@ def test_a_smoke_run_has_a_folder_of_its_own_and_says_what_it_is():
 def test_chinese_pages_lie_beside_the_english_ones():
     call("alpha", "--worlds", 1)
     shown = call("alpha", "--worlds", 1, "--lang", "zh")
-    assert "成立" in shown
+    assert "与预测一致" in shown
     names = {path.name for path in Path("runs/studies").glob("*.html")}
     assert names == {"alpha.html", "mission.html", "alpha.zh.html", "mission.zh.html"}
     assert 'lang="zh-Hans"' in Path("runs/studies/mission.zh.html").read_text(encoding="utf-8")
@@ -115,15 +115,12 @@ def test_chinese_pages_lie_beside_the_english_ones():
 
 def test_list_shows_what_is_done_and_runs_nothing():
     before = json.loads(call("list", "--json"))["studies"]
-    assert [(row["name"], row["verdict"]) for row in before] == [("alpha", None), ("beta", None)]
+    assert [(row["name"], row["worlds"]) for row in before] == [("alpha", []), ("beta", [])]
     assert not Path("runs").exists()
     call("alpha", "--worlds", 1)
     measured.clear()
     after = json.loads(call("list", "--json"))["studies"]
-    assert [(row["name"], row["verdict"], row["worlds"]) for row in after] == [
-        ("alpha", "held", [0]),
-        ("beta", None, []),
-    ]
+    assert [(row["name"], row["worlds"]) for row in after] == [("alpha", [0]), ("beta", [])]
     assert after[0]["title"] == "A study"
     assert "not yet run" in call("list")
     assert "尚未运行" in call("list", "--lang", "zh")

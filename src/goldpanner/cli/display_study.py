@@ -1,4 +1,4 @@
-"""What `study` shows: one bar for all jobs above what the workers do, and the verdicts as tables."""
+"""What `study` shows: one bar for all jobs above what the workers do, and what came out as tables."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,14 +9,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from goldpanner.cli.display import DOING, console, errors
+from goldpanner.report.pages.mission import boxes
 from goldpanner.report.ui_text import words
 
 if TYPE_CHECKING:
     from goldpanner.progress import Event
     from goldpanner.store.findings import FindingRecord, MissionRecord, StudyLine, Word
 
-STYLES = {"held": "green", "false": "red", "conditional": "yellow", "undecided": "dim", None: "dim"}
 VERDICTS: tuple["Word", ...] = ("held", "false", "conditional", "undecided")
+BOXES = ("true", "false", "unknown")
 
 
 class StudyBars:
@@ -79,37 +80,36 @@ def outcome(
     paths: Mapping[str, Path],
     language: str,
 ) -> None:
-    """Print every study's verdict, every sentence's, and where the pages are."""
+    """Print how every study's predictions came out, the boxes of every sentence, and where the pages are."""
     word = words(language)
     if mission.quick:
         console.print(f"\n[bold yellow]{word['notice']}[/]", highlight=False)
-    heads = [word[f"short_{verdict}"] for verdict in VERDICTS]
-    table = _table(word["study"], word["verdict"], *heads, word["minute"])
-    for column in table.columns[2:]:
-        column.justify, column.no_wrap = "right", True
+    table = _table(word["study"], word["count"], *(word[verdict] for verdict in VERDICTS), word["minute"])
+    for column in table.columns[1:]:
+        column.justify = "right"
     for name, record in records.items():
         verdicts = [prediction.word for prediction in record.predictions.values()]
         counts = [str(verdicts.count(verdict) or "·") for verdict in VERDICTS]
-        minutes = sum(record.seconds.values()) / 60
-        table.add_row(name, _verdict(record.word, word), *counts, f"{minutes:.1f}")
+        table.add_row(name, str(len(verdicts)), *counts, f"{sum(record.seconds.values()) / 60:.1f}")
     console.print()
     console.print(table)
-    table = _table(word["sentences"], word["verdict"])
     for sentence in mission.sentences:
-        table.add_row(sentence.text.of(language), _verdict(sentence.word, word))
-    console.print()
-    console.print(table)
+        console.print(f"\n[bold]{sentence.text.of(language)}[/]", highlight=False)
+        lines = boxes(sentence.claim, sentence.boundary, language)
+        known = [name for name in BOXES if lines[name] and (name != "unknown" or len(lines[name]) == 1)]
+        for name in known:
+            console.print(f"  {word[f'box_{name}']}{word['colon']}{' '.join(lines[name][:2])}", highlight=False)
     pages = [str(paths[name]) for name in records][:3] + (["..."] if len(records) > 3 else [])
     console.print(f"\nmission  {paths['mission']}\nstudies  {', '.join(pages)}\nsamples  {folder / 'store'}",
                   highlight=False, soft_wrap=True)  # fmt: skip
 
 
 def print_studies(rows: "Sequence[StudyLine]", folder: Path, language: str) -> None:
-    """Print every study's name and title, and the verdict of those that are done in `folder`."""
+    """Print every study's name and title, and the worlds that it was run in in `folder`."""
     word = words(language)
-    table = _table(word["study"], "", word["verdict"])
+    table = _table(word["study"], "", word["worlds"])
     for row in rows:
-        table.add_row(row.name, row.title.of(language), _verdict(row.word, word))
+        table.add_row(row.name, row.title.of(language), word["comma"].join(map(str, row.worlds)) or word["not_run"])
     console.print(table)
     console.print(f"\n{folder}", highlight=False, soft_wrap=True)
 
@@ -119,7 +119,3 @@ def _table(*columns: str) -> Table:
     for i, name in enumerate(columns):
         table.add_column(name, no_wrap=i == 0 and len(columns) > 2)
     return table
-
-
-def _verdict(verdict: str | None, word: Mapping[str, str]) -> str:
-    return f"[{STYLES[verdict]}]{word[verdict or 'not_run']}[/]"

@@ -34,8 +34,9 @@ def study_command(
 ) -> None:
     """Test claims about RL by experiments.
 
-    Each study has predictions that were written before the runs, verdicts with intervals, and a page. The results go
-    to runs/studies (with --quick to runs/studies-quick) unless --out names a folder.
+    Each study has predictions that were written before the runs, and a page; one page tells for every sentence of the
+    argument when it is true, when false and what is not known. The results go to runs/studies (with --quick to
+    runs/studies-quick) unless --out names a folder.
 
     Example: goldpanner study sharpen-or-expand cold-start --worlds 3
     """
@@ -83,13 +84,16 @@ def _conduct(names: list[str], folder: Path, quick: bool, worlds: int | None, la
 def _json(
     records: "dict[str, FindingRecord]", mission: "MissionRecord", folder: Path, paths: dict[str, Path]
 ) -> dict[str, object]:
-    keys = {"word", "predictions", "worlds", "seconds", "quick"}
+    keys = {"predictions", "worlds", "seconds", "quick"}
     return {
         "folder": str(folder),
         "studies": {
             name: {**record.model_dump(include=keys), "page": str(paths[name])} for name, record in records.items()
         },
-        "sentences": {sentence.id: sentence.word for sentence in mission.sentences},
+        "sentences": {
+            sentence.id: None if sentence.boundary is None else sentence.boundary.model_dump()
+            for sentence in mission.sentences
+        },
         "mission": str(paths["mission"]),
     }
 
@@ -109,8 +113,7 @@ def _list(folder: Path, lang: str, as_json: bool) -> None:
         {
             "name": line.name,
             "title": line.title.of(lang),
-            "verdict": line.word,
-            "worlds": findings[line.name].worlds if line.name in findings else (),
+            "worlds": line.worlds,
         }
         for line in lines
     ]

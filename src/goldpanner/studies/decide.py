@@ -119,23 +119,6 @@ def decide(effects: Sequence[Effect]) -> Decision:
     return Decision(word, by["yes"], by["no"], by["mixed"], by["open"], more)
 
 
-def combine(words: Sequence[Word]) -> Word:
-    """Return the verdict on a claim that stands on several predictions: the rule of `decide`, one level up."""
-    distinct = set(words)
-    if not distinct:
-        raise InputError("combine: there is no verdict to combine; give at least one")
-    if "conditional" in distinct or {"held", "false"} <= distinct:
-        return "conditional"
-    if "undecided" in distinct:
-        return "undecided"
-    return "held" if distinct == {"held"} else "false"
-
-
-def contrary(word: Word) -> Word:
-    """Return the verdict on the opposite claim."""
-    return {"held": "false", "false": "held"}.get(word, word)  # type: ignore[return-value]
-
-
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 

@@ -1,14 +1,14 @@
-"""The mission's argument, sentence by sentence: which predictions bear on a sentence, and what they say together.
+"""The mission's argument, sentence by sentence: the boundary that the primary claim on each found.
 
-Nothing is measured here. A prediction that `supports` a sentence speaks for it where it holds; one that is `against` it
-speaks for it where its contrary is established. Together they are judged by the rule of `decide`, one level up.
+Nothing is measured here. A sentence is judged by one claim of one study, run by run (`boundary.py`); predictions of all
+studies that bear on it stand below and do not vote.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
-from typing import get_args
+from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict
@@ -17,22 +17,25 @@ from goldpanner.errors import InputError
 from goldpanner.store import Store
 from goldpanner.store.findings import (
     MISSION,
-    EvidenceRecord,
+    BoundaryRecord,
+    ClaimText,
     FindingRecord,
     MissionRecord,
     Published,
+    ResultRecord,
+    SecondaryRecord,
     SentenceRecord,
-    Side,
     StudyLine,
     StudyText,
-    Word,
     Words,
 )
 from goldpanner.studies import claims
-from goldpanner.studies.decide import combine, contrary
+from goldpanner.studies.boundary import Claim, Run, judge_claim
+from goldpanner.studies.primary import CLAIMS
 from goldpanner.studies.study import read_text
 
-WORDS: tuple[Word, ...] = get_args(Word)
+Results = Mapping[str, Sequence[ResultRecord]]
+"""Study -> the result of each world that it was run in."""
 
 
 class Sentence(BaseModel):
@@ -44,6 +47,8 @@ class Sentence(BaseModel):
     published: tuple[Published, ...]
     change: Words
     """What would change our mind, in either direction."""
+    claim: ClaimText | None = None
+    """The primary claim; None: none was written yet."""
 
 
 class _Mission(BaseModel):
@@ -63,79 +68,82 @@ def sentences() -> Mapping[str, Sentence]:
 
 
 def conclude_mission(store: Store, command: str = "") -> MissionRecord:
-    """Judge every sentence by the findings in `store`, keep the record and return it."""
-    texts = {name: read_text(name) for name in claims.NAMES}
-    record = judge_sentences(store.records(FindingRecord), texts, command)
+    """Judge every sentence by the results in `store` that its findings rest on, keep the record and return it."""
+    findings = store.records(FindingRecord)
+    results = {
+        name: [store.records(ResultRecord)[f"{name}-w{world}"] for world in finding.worlds]
+        for name, finding in findings.items()
+    }
+    record = judge_sentences(results, findings, command)
     store.put(record)
     return record
 
 
-def judge_sentences(
-    findings: Mapping[str, FindingRecord], texts: Mapping[str, StudyText], command: str = ""
-) -> MissionRecord:
-    """Return the record of the mission from the findings there are, by study, and the texts of all studies.
+def judge_sentences(results: Results, findings: Mapping[str, FindingRecord], command: str = "") -> MissionRecord:
+    """Return the record of the mission from the results and the findings there are, by study.
 
-    A study that was not run leaves its predictions undecided; a sentence none of whose studies was run has no verdict.
     Raises InputError where a study names a sentence that is not under test.
     """
-    evidence: dict[str, list[EvidenceRecord]] = {name: [] for name in sentences()}
+    texts = {name: read_text(name) for name in claims.NAMES}
+    secondary: dict[str, list[SecondaryRecord]] = {name: [] for name in sentences()}
     for study, text in texts.items():
-        for row in _bearing(study, text, findings.get(study)):
-            if row.sentence not in evidence:
-                raise InputError(f"study {study} bears on {row.sentence!r}; there are only {', '.join(evidence)}")
-            evidence[row.sentence].append(row)
+        for borne, row in _bearing(study, text, findings.get(study)):
+            if borne not in secondary:
+                raise InputError(f"study {study} bears on {borne!r}; there are only {', '.join(secondary)}")
+            secondary[borne].append(row)
+    judged = []
+    for name, sentence in sentences().items():
+        boundary, off = judge_sentence(name, sentence, results)
+        judged.append(
+            SentenceRecord(**dict(sentence), id=name, boundary=boundary, off=off, secondary=tuple(secondary[name]))
+        )
     return MissionRecord(
         id=MISSION,
-        sentences=tuple(
-            SentenceRecord(**dict(sentence), id=name, word=_together(rows), evidence=tuple(rows))
-            for (name, sentence), rows in zip(sentences().items(), evidence.values(), strict=True)
-        ),
+        sentences=tuple(judged),
         studies=tuple(_summary(study, text, findings.get(study)) for study, text in texts.items()),
         quick=any(finding.quick for finding in findings.values()),
         command=command,
     )
 
 
+def judge_sentence(
+    name: str, sentence: Sentence, results: Results
+) -> tuple[BoundaryRecord | None, BoundaryRecord | None]:
+    """Return what its primary claim finds, and what it finds with the base in place of RL (None: no run, no RL)."""
+    rows = results.get(sentence.claim.study, ()) if sentence.claim else ()
+    if sentence.claim is None or not rows:
+        return None, None
+    claim = CLAIMS[name]
+    on, off = ([_run(claim, row, off) for row in rows] for off in (False, True))
+    return judge_claim(claim, on), judge_claim(claim, off) if claim.treatment_is_rl else None
+
+
+def _run(claim: Claim[Any], row: ResultRecord, off: bool) -> Run:
+    seed = row.result.get("seed", row.world)
+    assert isinstance(seed, int)
+    return replace(claim.units(row.result, off), world=row.world, seed=seed)
+
+
 def study_lines(findings: Mapping[str, FindingRecord]) -> tuple[StudyLine, ...]:
-    """Return a line for each study, with its verdict where there is a finding, in the order of the mission."""
+    """Return a line for each study, with its worlds where there is a finding, in the order of the mission."""
     return tuple(_summary(name, read_text(name), findings.get(name)) for name in claims.NAMES)
 
 
-def _bearing(study: str, text: StudyText, finding: FindingRecord | None) -> list[EvidenceRecord]:
-    """Return a row for each pair of a prediction and a sentence it bears on; words are None where it was not run."""
+def _bearing(study: str, text: StudyText, finding: FindingRecord | None) -> list[tuple[str, SecondaryRecord]]:
+    """Return (sentence, row) for each sentence that a prediction bears on; the word is None where it was not run."""
     rows = []
     for name, prediction in (text if finding is None else finding.text).predictions.items():
         word = None if finding is None else finding.predictions[name].word
-        contradicted = None if word is None else contrary(word)
-        sides: tuple[tuple[Side, tuple[str, ...], Word | None], ...] = (
-            ("supports", prediction.supports, word),
-            ("against", prediction.against, contradicted),
-        )
-        rows += [
-            EvidenceRecord(
-                sentence=sentence, study=study, prediction=name, text=prediction.text, side=side, found=word, word=says
-            )
-            for side, borne, says in sides
-            for sentence in borne
-        ]
+        row = SecondaryRecord(study=study, prediction=name, text=prediction.text, word=word)
+        rows += [(sentence, row) for sentence in (*prediction.supports, *prediction.against)]
     return rows
 
 
-def _together(rows: Sequence[EvidenceRecord]) -> Word | None:
-    if all(row.word is None for row in rows):
-        return None
-    return combine([row.word or "undecided" for row in rows])
-
-
 def _summary(name: str, text: StudyText, finding: FindingRecord | None) -> StudyLine:
-    """Return a study's line: its title, and its verdict, counts of predictions by verdict and CPU time where it ran."""
-    line = StudyLine(name=name, title=text.title, predictions=len(text.predictions), word=None)
+    line = StudyLine(name=name, title=text.title, predictions=len(text.predictions))
     if finding is None:
         return line
-    counts = Counter(prediction.word for prediction in finding.predictions.values())
-    of_words = {word: counts[word] for word in WORDS}
-    seconds = sum(finding.seconds.values())
-    return line.model_copy(update={"word": finding.word, "counts": of_words, "seconds": seconds})
+    return line.model_copy(update={"worlds": finding.worlds, "seconds": sum(finding.seconds.values())})
 
 
 def table() -> str:

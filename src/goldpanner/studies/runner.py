@@ -5,6 +5,7 @@ first, because everything starts from them.
 """
 
 import fcntl
+import subprocess
 import time
 from collections.abc import Sequence
 from importlib import import_module
@@ -76,7 +77,8 @@ def take_jobs(notify: Notify, jobs: Sequence[Job], out: Path, scale: StudyScale)
                 store.put(
                     ResultRecord(
                         id=_key((name, world)), study=name, world=world, seconds=seconds, method=method(name),
-                        result=outcome, versions=versions(),
+                        result=outcome, versions=versions(), commit=source_commit(),
+                        date=time.strftime("%Y-%m-%d", time.gmtime()),
                     )
                 )  # fmt: skip
                 notify(Event(f"{name} w{world}", "measure", 1, 1, f"{seconds:.0f} s"))
@@ -116,6 +118,15 @@ def result(store: Store, job: Job) -> ResultRecord | None:
 def method(name: str) -> str:
     """Return a hash of a study's source: results of a method that has changed are measured anew."""
     return content_hash(getsource(import_module(claims.load_study(name).measure.__module__)))
+
+
+def source_commit() -> str:
+    """Return the commit that the source stands at, empty where it is no checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
 
 
 def _key(job: Job) -> str:

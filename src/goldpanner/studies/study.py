@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import yaml
 
 from goldpanner.errors import InputError
-from goldpanner.store.findings import LANGUAGES, JudgedStudy, PlotRecord, StudyText, Word
-from goldpanner.studies.decide import Decision, Effect, combine, decide
+from goldpanner.store.findings import LANGUAGES, JudgedStudy, PlotRecord, StudyText
+from goldpanner.studies.decide import Decision, Effect, decide
 from goldpanner.types import Estimate
 
 if TYPE_CHECKING:
@@ -47,11 +47,6 @@ class Finding:
     def decisions(self) -> dict[str, Decision]:
         """The verdict on each prediction."""
         return {name: decide(effects) for name, effects in self.effects.items()}
-
-    @property
-    def word(self) -> Word:
-        """The verdict on all predictions together."""
-        return combine([decision.word for decision in self.decisions.values()])
 
 
 @dataclass(frozen=True)
@@ -127,7 +122,6 @@ def judge_results(study: Study[R], results: Sequence[R]) -> JudgedStudy:
             if effect.condition not in text.conditions:
                 raise InputError(f"study {study.name}: condition {effect.condition!r} has no words in its text")
     return JudgedStudy(
-        word=finding.word,
         text=text,
         predictions={name: decision.record(finding.effects[name]) for name, decision in decisions.items()},
         found={language: fill(text.found.of(language), finding.values) for language in LANGUAGES},

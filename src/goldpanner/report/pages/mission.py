@@ -1,58 +1,73 @@
-"""The mission page, and the pages of all studies beside it, drawn from what a studies folder keeps."""
+"""The page of the argument, and the pages of all studies beside it, drawn from records and nothing else."""
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from goldpanner.errors import InputError
+from goldpanner.files import replacing
 from goldpanner.report.page import Facts, Part, Section, render
 from goldpanner.report.pages import study
 from goldpanner.report.ui_text import words
 from goldpanner.store import Store
-from goldpanner.store.findings import MISSION, EvidenceRecord, FindingRecord, MissionRecord, SentenceRecord
+from goldpanner.store.findings import (
+    MISSION,
+    BoundaryRecord,
+    ClaimText,
+    FindingRecord,
+    MissionRecord,
+    Phase,
+    SecondaryRecord,
+    SentenceRecord,
+    Side,
+    Unit,
+)
 
-SAYS = ("held", "false", "conditional", "undecided", "not_run")
-PLACES = ("where_for", "where_against", "where_mixed", "where_open")
+SIDES: tuple[Side, ...] = ("below", "above")
 
 
 def build_studies(root: Path, language: str = "en") -> dict[str, Path]:
-    """Draw `mission.html` and one page a study in `root`; return their paths by name.
+    """Draw `mission.html` and one page a study in `root` from the store there; return their paths by name.
 
-    Each page is one file that needs no network; in Chinese (`zh`) they are `NAME.zh.html`. The same records give the
-    same bytes. Raises InputError where nothing was concluded in `root`.
+    Raises InputError where nothing was concluded in `root`.
     """
     words(language)
     store = Store(root / "store")
     mission = store.get(MissionRecord, MISSION)
     if mission is None:
         raise InputError(f"{root} holds no conclusions of studies; run: goldpanner study all --out {root}")
-    findings = store.records(FindingRecord)
+    return write_pages(root, mission, store.records(FindingRecord), language)
+
+
+def write_pages(
+    folder: Path, mission: MissionRecord, findings: Mapping[str, FindingRecord], language: str
+) -> dict[str, Path]:
+    """Write the page of the argument and one page a study into a folder; return their paths by name.
+
+    Each page is one file that needs no network; in Chinese (`zh`) they are `NAME.zh.html`. The same records give the
+    same bytes.
+    """
     sentences = {sentence.id: sentence.text for sentence in mission.sentences}
     pages = {
         name: study.study_page(finding, sentences, language, mission.command) for name, finding in findings.items()
     }
     pages["mission"] = mission_page(mission, findings, language)
-    paths = {name: root / study.file_name(name, language) for name in pages}
+    paths = {name: folder / study.file_name(name, language) for name in pages}
+    folder.mkdir(parents=True, exist_ok=True)
     for name, path in paths.items():
-        scratch = path.with_suffix(".tmp")
-        scratch.write_text(pages[name], encoding="utf-8")
-        scratch.replace(path)
+        with replacing(path) as scratch:
+            scratch.write_text(pages[name], encoding="utf-8")
     return paths
 
 
 def mission_page(mission: MissionRecord, findings: Mapping[str, FindingRecord], language: str) -> str:
-    """Return the mission page."""
+    """Return the page of the argument."""
     word = words(language)
     titles = {row.name: row.title.of(language) for row in mission.studies}
     sections = [
-        Section("overview", word["overview"], [_overview(mission, language)]),
-        Section(
-            "sentences",
-            word["sentences"],
-            [_sentence(sentence, findings, titles, language) for sentence in mission.sentences],
-        ),
+        Section("sentences", word["sentences"], [_how(mission, language)]
+                + [_sentence(sentence, findings, titles, language) for sentence in mission.sentences]),
         Section("studies", word["studies"], [_studies(mission, findings, language)]),
-    ]
+    ]  # fmt: skip
     made = [(word["again"], mission.command), (word["made_with"], _versions(findings))]
     if any(text for _, text in made):
         sections.append(Section("made", word["made"], [Facts([(name, text) for name, text in made if text])]))
@@ -71,83 +86,140 @@ def _versions(findings: Mapping[str, FindingRecord]) -> str:
     return ", ".join(dict.fromkeys(named))
 
 
-def _counts(evidence: Sequence[EvidenceRecord]) -> dict[str, int]:
-    return dict(Counter(row.word or "not_run" for row in evidence))
-
-
-def _overview(mission: MissionRecord, language: str) -> Part:
-    rows = [
-        {"id": s.id, "text": s.text.of(language), "word": s.word, "counts": _counts(s.evidence)}
-        for s in mission.sentences
-    ]
-    return Part("parts/overview.html.j2", {"word": words(language), "rows": rows})
+def _how(mission: MissionRecord, language: str) -> Part:
+    """Return how to read the boxes, and what the same records say with RL switched off."""
+    word = words(language)
+    judged = [s for s in mission.sentences if s.boundary is not None]
+    switched = [s.off for s in judged if s.off is not None]
+    texts = [word["boxes_how"]]
+    if switched:
+        texts.append(word["rl_off"].format(n=sum(bool(off.known) for off in switched), all=len(switched)))
+    return Part("parts/how.html.j2", {"texts": texts, "rows": [(s.id, s.text.of(language)) for s in mission.sentences]})
 
 
 def _sentence(
     sentence: SentenceRecord, findings: Mapping[str, FindingRecord], titles: Mapping[str, str], language: str
 ) -> Part:
-    word, evidence = words(language), sentence.evidence
-    counts = _counts(evidence)
-    tallies = [f"{word[f'says_{name}']} {counts[name]}" for name in SAYS if counts.get(name)]
-    summary = (
-        word["bearing"].format(all=len(evidence), told=word["comma"].join(tallies)) if tallies else word["no_bearing"]
-    )
-    listed = [_evidence(row, findings[row.study], titles, language) for row in evidence if row.word]
-    waiting = dict.fromkeys(titles[row.study] for row in evidence if row.word is None)
+    word = words(language)
     values = {
         "word": word,
         "id": sentence.id,
         "text": sentence.text.of(language),
-        "verdict": sentence.word,
-        "counts": counts,
-        "summary": summary,
-        "places": list(_places(evidence, findings, titles, language)),
-        "evidence": listed,
-        "waiting": word["comma"].join(waiting),
+        "other": sentence.text.en if language == "zh" else sentence.text.zh,
+        "boxes": boxes(sentence.claim, sentence.boundary, language),
+        "study": _link(sentence.claim, findings, titles, language),
+        "secondary": [_secondary(row, titles, language) for row in sentence.secondary if row.study in findings],
         "published": study.published_rows(sentence.published, language),
         "change": sentence.change.of(language),
     }
     return Part("parts/sentence.html.j2", values)
 
 
-def _evidence(
-    row: EvidenceRecord, finding: FindingRecord, titles: Mapping[str, str], language: str
-) -> dict[str, object]:
+def _link(
+    claim: ClaimText | None, findings: Mapping[str, FindingRecord], titles: Mapping[str, str], language: str
+) -> tuple[str, str] | None:
+    """Return (title, file) of the study that tests a claim; without a file where it was not run."""
+    if claim is None or claim.study not in titles:
+        return None
+    return titles[claim.study], study.file_name(claim.study, language) if claim.study in findings else ""
+
+
+def _secondary(row: SecondaryRecord, titles: Mapping[str, str], language: str) -> dict[str, str]:
     return {
-        "word": row.word,
-        "found": row.found,
-        "prediction": row.prediction,
         "text": row.text.of(language),
+        "word": words(language)[f"predicted_{row.word}"],
+        "class": row.word or "",
         "study": titles[row.study],
-        "file": study.file_name(row.study, language),
-        "effects": study.effects(finding, finding.predictions[row.prediction].effects, language),
+        "file": f"{study.file_name(row.study, language)}#p-{row.prediction}",
     }
 
 
-def _places(
-    evidence: Sequence[EvidenceRecord], findings: Mapping[str, FindingRecord], titles: Mapping[str, str], language: str
-) -> Iterator[tuple[str, list[tuple[dict[str, str], str]]]]:
-    """Yield (heading, [(study, conditions in words)]): where a sentence is borne out, where not, where it is open."""
+def boxes(claim: ClaimText | None, boundary: BoundaryRecord | None, language: str) -> dict[str, list[str]]:
+    """Return the lines of the three boxes: `true`, `false` and `unknown`."""
     word = words(language)
-    by_place: dict[str, dict[str, list[str]]] = {place: {} for place in PLACES}
-    for row in evidence:
-        if row.word:
-            finding = findings[row.study]
-            prediction = finding.predictions[row.prediction]
-            sides = (prediction.yes, prediction.no) if row.side == "supports" else (prediction.no, prediction.yes)
-            for place, names in zip(PLACES, (*sides, prediction.mixed, prediction.open), strict=True):
-                by_place[place].setdefault(row.study, []).extend(study.condition(finding, n, language) for n in names)
-    for place, studies in by_place.items():
-        rows = [
-            (
-                {"title": titles[name], "file": study.file_name(name, language)},
-                word["semicolon"].join(dict.fromkeys(where)),
-            )
-            for name, where in studies.items()
-            if where
-        ]
-        if rows:
-            yield word[place], rows
+    if claim is None:
+        return {"true": [], "false": [], "unknown": [word["no_claim"]]}
+    if boundary is None:
+        return {"true": [], "false": [], "unknown": [word["claim_not_run"]]}
+    lines: dict[str, list[str]] = {"true": [], "false": [], "unknown": list(_unknown(claim, boundary, language))}
+    for side in boundary.known:
+        lines["true" if side == boundary.true_side else "false"] = list(_known(claim, boundary, side, language))
+    return lines
+
+
+def _known(claim: ClaimText, boundary: BoundaryRecord, side: Side, language: str) -> Iterator[str]:
+    """Yield what was found on one side of the boundary: exploration, control, confirmation."""
+    word = words(language)
+    edge = boundary.low if side == "below" else boundary.high
+    assert edge is not None
+    yield word["side_zero" if edge == 0 else f"side_{side}"].format(
+        variable=claim.variable.of(language), x=quantity(edge, claim.unit, language)
+    )
+    for phase in ("exploration", "confirmation"):
+        yield _count(claim, boundary, phase, side, language)
+    box = boundary.box("exploration", side)
+    if box.controls:
+        yield word["control_count"].format(control=claim.control.of(language), n=box.control_outcomes, all=box.controls)
+
+
+def _count(claim: ClaimText, boundary: BoundaryRecord, phase: Phase, side: Side, language: str) -> str:
+    word, box = words(language), boundary.box(phase, side)
+    if not box.units:
+        return word["not_confirmed"]
+    return word[f"count_{phase}"].format(
+        n=box.outcomes, all=f"{box.units:,}", units=claim.units.of(language), outcome=claim.outcome.of(language),
+        runs=word["one_run" if box.runs == 1 else "runs"].format(n=box.runs),
+    )  # fmt: skip
+
+
+def _unknown(claim: ClaimText, boundary: BoundaryRecord, language: str) -> Iterator[str]:
+    """Yield what is not known: between the edges, beyond what was tried, and why a side says nothing."""
+    word = words(language)
+    failed = [run for run in boundary.runs if not run.took]
+    if failed:
+        text = word["not_taken"].format(n=len(failed), all=len(boundary.runs), treatment=claim.treatment.of(language))
+        yield text
+    if len(failed) == len(boundary.runs):
+        return
+
+    def x(value: float | None) -> str:
+        return "" if value is None else quantity(value, claim.unit, language)
+
+    low, high = boundary.low, boundary.high
+    if low is None and high is None:
+        yield word["no_order"].format(least=x(boundary.least), greatest=x(boundary.greatest))
+    elif low is None or high is None:
+        yield word["beyond_range"].format(least=x(boundary.least), greatest=x(boundary.greatest))
+    else:
+        yield word["between"].format(low=x(low), high=x(high), variable=claim.variable.of(language))
+        tried = word["outside"] if boundary.least else word["outside_above"]
+        yield tried.format(least=x(boundary.least), greatest=x(boundary.greatest))
+    if boundary.box("exploration", boundary.idle_side).units and not boundary.controlled:
+        yield word["no_control"]
+    worlds = {run.world for run in boundary.runs if run.took}
+    if len(worlds) == 1:
+        yield word["one_world"]
+
+
+def quantity(x: float, unit: Unit, language: str) -> str:
+    """Return a value of a boundary variable as a reader wants it: 1,440; 1 in 3,000,000; 0.3%."""
+    if x == 0:
+        return "0"
+    if unit == "share":
+        return f"{_digits(100 * x)}%"
+    if unit == "probability" and x < 0.1:
+        return words(language)["one_in"].format(n=_digits(1 / x))
+    return _digits(x)
+
+
+def _digits(x: float) -> str:
+    """Return a number with two significant digits, with commas and without an exponent below 1e12."""
+    if x >= 1e12 or x < 1e-3:
+        return study.number(x)
+    if x >= 10:
+        size = 10 ** (len(str(int(x))) - 2)
+        return f"{round(x / size) * size:,}"
+    return f"{x:.2g}"
 
 
 def _studies(mission: MissionRecord, findings: Mapping[str, FindingRecord], language: str) -> Part:
@@ -157,9 +229,9 @@ def _studies(mission: MissionRecord, findings: Mapping[str, FindingRecord], lang
             "name": row.name,
             "title": row.title.of(language),
             "file": study.file_name(row.name, language) if row.name in findings else "",
-            "word": row.word,
-            "counts": row.counts if row.word else {"not_run": row.predictions},
-            "time": word["minutes"].format(n=f"{row.seconds / 60:.1f}") if row.word else "",
+            "predictions": row.predictions,
+            "worlds": word["comma"].join(map(str, row.worlds)) or word["not_run"],
+            "time": word["minutes"].format(n=f"{row.seconds / 60:.1f}") if row.worlds else "",
         }
         for row in mission.studies
     ]

@@ -109,7 +109,7 @@ def _verdict(finding: FindingRecord, language: str) -> Part:
         {"word": p.word, "says": word[p.word], "id": name, "text": _text(finding, name, language)}
         for name, p in finding.predictions.items()
     ]
-    values = {"word": word, "verdict": finding.word, "tally": tally, "counts": counts, "predictions": listed}
+    values = {"word": word, "tally": tally, "predictions": listed}
     return Part("parts/verdict.html.j2", values)
 
 
@@ -123,9 +123,8 @@ def _predictions(finding: FindingRecord, sentences: Mapping[str, Words], languag
     for name, prediction in finding.predictions.items():
         texts = finding.text.predictions[name]
         bears = [
-            {"how": word[how], "id": sentence, "text": sentences[sentence].of(language)}
-            for how, borne in (("bears_for", texts.supports), ("bears_against", texts.against))
-            for sentence in borne
+            {"how": word["bears_for"], "id": sentence, "text": sentences[sentence].of(language)}
+            for sentence in (*texts.supports, *texts.against)
             if sentence in sentences
         ]
         rows = effects(finding, prediction.effects, language)

@@ -56,9 +56,7 @@ def _measure(lab: Lab) -> Compositions:
     for share in reversed(RATIOS):
         world = world_of(lab, share)
         base = lab.base(world)
-        rl = lab.grpo(
-            base, ("world/d2",), steps=STEPS, reward="process", prompts_per_step=prompts, group_size=GROUP
-        )
+        rl = lab.grpo(base, ("world/d2",), steps=STEPS, reward="process", prompts_per_step=prompts, group_size=GROUP)
         corpora[share] = {"base": _by_depth(lab, base), "rl": _by_depth(lab, rl), "control": {}}
         if share == NONE:
             taught = lab.sft(base, lab.demonstrations(world, ("world/d2",), lab.size(EXAMPLES)), steps=TUNING)

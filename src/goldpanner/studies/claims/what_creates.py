@@ -1,9 +1,10 @@
 """What puts into a model what is not there? RL, demonstrations and distillation from one base, by exact P.
 
 One run of RL on depths 1 and 2, and one on each special relation alone, which fills 1% ... 0% of the documents. Every
-run has a positive control from the same base: 64 worked examples of the same questions. For the relation that no
-document mentions there are three more arms: 8 to 256 examples; 256 answers of a teacher that pretraining told the
-facts (off-policy distillation, no filter); and 256 answers of the same teacher to other questions (its manner alone).
+run has a positive control from the same base: true worked examples of the same questions (512; of one relation 64).
+For the relation that no document mentions there are three more arms: 8 to 256 examples; 256 answers of a teacher that
+pretraining told the facts (off-policy distillation, no filter); and 256 answers of the same teacher to other questions
+(its manner alone).
 P(correct) is exact, so a fact that RL leaves at 1e-10 and one that it lifts to 1e-4 are different numbers.
 """
 
@@ -28,7 +29,8 @@ ARMS = ("klingon", "exposure-0%", "exposure-0.03%", "exposure-0.1%", "exposure-0
 ABSENT, WARM = "exposure-0%", "exposure-1%"
 SPECTRA = ("gap", "no-gap")
 GROUP, PROMPTS, STEPS, LONG = 16, 48, 50, 80
-EXAMPLES, NUMBERS = 64, (8, 24, 64, 256)
+EXAMPLES, MANY, NUMBERS = 64, 512, (8, 24, 64, 256)
+"""Worked examples of one relation, and of depths 1 and 2 in the control; numbers tried for the absent relation."""
 ANSWERS = 256
 """Answers of the teacher."""
 TUNING = 150
@@ -70,11 +72,14 @@ class Created(TypedDict):
     seed: int
     """Of RL."""
     rollouts: dict[str, int]
-    """Rollouts of RL on depths 1 and 2 (`shared`) and on one relation (`alone`)."""
+    """Rollouts of RL on depths 1 and 2 (`shared`), those of them that use one given fact on average (`fact`: 3 or 6 of
+    the known facts a question), and rollouts of RL on one relation (`alone`)."""
     shared: dict[str, Shared]
     """By spectrum."""
     alone: dict[str, Alone]
     """By relation."""
+    examples_a_statement: float
+    """Examples that state each fact of a relation once, on average."""
     absent: dict[str, list[float]]
     """Arm -> log P of every problem of the relation that no document mentions."""
     story: Story
@@ -95,11 +100,16 @@ def _measure(lab: Lab) -> Created:
         hits = sum(record["reward"] * record["groups"] * GROUP for record in rl.records)
         taught = _taught(lab, base, lab.demonstrations(world, (f"world/{arm}",), EXAMPLES))
         alone[arm] = {**_learned(lab, base, rl, taught, problems), "hits": round(hits)}
+    total = lab.steps(LONG) * PROMPTS * GROUP
+    a_fact = 1.5 * world.word_length / (world.known_relations * world.letters)  # depth 1 and 2 by turns
     return {
         "seed": lab.seed,
-        "rollouts": {"shared": lab.steps(LONG) * PROMPTS * GROUP, "alone": lab.steps(STEPS) * prompts * GROUP},
+        "rollouts": {
+            "shared": total, "fact": round(total * a_fact), "alone": lab.steps(STEPS) * prompts * GROUP
+        },
         "shared": shared,
         "alone": alone,
+        "examples_a_statement": world.letters / world.word_length,
         "absent": {name: _exact(lab, model, lab.problems(world, f"world/{ABSENT}", 80))
                    for name, model in _absent(lab, base).items()},
         "story": _story(lab, base),
@@ -114,12 +124,12 @@ def _shared(lab: Lab, gap: bool) -> Shared:
     questions = lab.problems(world, "world/d1", 64 * world.known_relations, split="train")
     certain = facts_known(base.policy, questions)
     scarce = [round(weakest(certain, problem), 3) for problem in problems]
-    return {**_learned(lab, base, *_two_ways(lab, base), problems), "weakest": scarce}
+    return {**_learned(lab, base, *_two_ways(lab, base, lab.size(MANY)), problems), "weakest": scarce}
 
 
-def _two_ways(lab: Lab, base: Trained) -> tuple[Trained, Trained]:
-    """Return the base after RL on depths 1 and 2, and after 64 true examples of them."""
-    return lab.grpo(base, TRAINED, steps=LONG), _taught(lab, base, lab.demonstrations(base.world, TRAINED, EXAMPLES))
+def _two_ways(lab: Lab, base: Trained, n: int) -> tuple[Trained, Trained]:
+    """Return the base after RL on depths 1 and 2, and after `n` true examples of them."""
+    return lab.grpo(base, TRAINED, steps=LONG), _taught(lab, base, lab.demonstrations(base.world, TRAINED, n))
 
 
 def _learned(lab: Lab, base: Trained, rl: Trained, taught: Trained, problems: Sequence[Problem]) -> Learned:
@@ -141,7 +151,9 @@ def _absent(lab: Lab, base: Trained) -> dict[str, Trained]:
     task = f"world/{ABSENT}"
     told = base.world.model_copy(update={"exposures": (*base.world.exposures[:-1], 0.02)})  # the teacher's corpus
     teacher = lab.base(told)
-    models = {f"examples-{n}": _taught(lab, base, lab.demonstrations(base.world, (task,), lab.size(n))) for n in NUMBERS}
+    models = {
+        f"examples-{n}": _taught(lab, base, lab.demonstrations(base.world, (task,), lab.size(n))) for n in NUMBERS
+    }
     for name, tasks in (("teacher", (task,)), ("manner", TRAINED)):
         questions = [q for t in tasks for q in lab.problems(base.world, t, ANSWERS // len(tasks), "train")]
         answers = teacher.policy.sample([Request(question, range(1)) for question in questions], PARAMS)
@@ -163,7 +175,7 @@ def _story(lab: Lab, base: Trained) -> Story:
             break
     mistaken = letters.copy()
     mistaken[doubts[0]] = domain.symbols[domain.wrong[row, places[doubts[0]]]]
-    rl, taught = _two_ways(lab, base)
+    rl, taught = _two_ways(lab, base, EXAMPLES)
     wrong = " ".join((relation, *mistaken))
     logp = {
         name: (_exact(lab, model, [problem])[0], round(float(model.policy.logprobs([problem], [wrong])[0]), 3))
