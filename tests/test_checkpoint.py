@@ -1,6 +1,5 @@
 """Checkpoints: killed with SIGKILL at any step and started again, a stage ends with the same weights bit for bit."""
 
-import multiprocessing
 import os
 import signal
 import zipfile
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+import processes
 from goldpanner.errors import InputError
 from goldpanner.progress import silent
 from goldpanner.tasks import World, WorldConfig
@@ -65,9 +65,7 @@ def work(kind, checkpoint, out, progress):
 
 @pytest.fixture(scope="module")
 def fresh_processes():
-    context = multiprocessing.get_context("forkserver")  # imports torch once; every process is new and really killed
-    context.set_forkserver_preload(["goldpanner.train.rlvr", "goldpanner.train.model", "pytest"])
-    return context
+    return processes.context()  # torch is imported once; every process is new and really killed
 
 
 @pytest.mark.parametrize("kind", ["pretrain", "sft", "grpo", "ppo"])

@@ -1,11 +1,11 @@
 """Every example runs."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from processes import run_program
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").iterdir())
 ON_A_MODEL = {
@@ -24,26 +24,17 @@ def test_script_runs(path, tmp_path):
         tiny_model.write(tmp_path / "tiny", steps=1)
         lines = [json.dumps({"question": f"{a} + 1 =", "answer": f"#### {a + 1}"}) for a in range(3)]
         (tmp_path / "gsm8k.jsonl").write_text("\n".join(lines))
-    command = [sys.executable, str(path), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300)
+    done = run_program(path, *arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
 
 
 @pytest.mark.parametrize("path", [p for p in EXAMPLES if p.suffix == ".yaml"], ids=lambda p: p.name)
 def test_settings_tell_a_story(path, tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "goldpanner.cli",
-        "run",
-        "--config",
-        str(path),
-        "--out",
-        str(tmp_path / "out"),
-        "--json",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    """The file's own settings, with fewer steps and samples: what they do is shown by whoever runs it."""
+    fewer = "pretrain.steps=10 grpo.steps=2 grpo.prompts_per_step=4 measure.sampled=4 measure.samples=8".split()
+    options = [word for setting in fewer for word in ("--set", setting)]
+    done = run_program("goldpanner.cli", "run", "--config", str(path), "--out", "out", "--json", *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["verdict"]["headline"]
     assert (tmp_path / "out" / "report.html").is_file()
