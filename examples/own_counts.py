@@ -9,5 +9,5 @@ band = gp.curve(base)
 print(f"pass@64 of the base: {band.at(64).value:.2f} [{band.at(64).low:.2f}, {band.at(64).high:.2f}]")
 print(gp.compare(base, rl).summary)
 
-advice = gp.plan(base, steps=50, prompts_per_step=8)
+advice = gp.plan(base, steps=50, prompts=8)
 print(f"groups of {advice.recommended}; now: {advice.ids('train now')}; SFT first: {advice.ids('needs SFT first')}")

@@ -11,8 +11,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from trl import GRPOConfig, GRPOTrainer
 
-from goldpanner import Store
-from goldpanner.train.trl.recorder import Recorder  # 1
+from goldpanner import (
+    Recorder,  # 1
+    Store,
+)
 
 warnings.simplefilter("ignore")
 torch.set_num_threads(1)

@@ -41,7 +41,7 @@ def test_thresholds_are_where_they_say(size):
 
 def test_clear_cases_are_assigned_with_little_doubt():
     counts = Counts.of([1000] * 40, [0] * 10 + [4] * 10 + [500] * 10 + [1000] * 10)
-    found = plan(counts, steps=200, prompts_per_step=8, group=16)
+    found = plan(counts, steps=200, prompts=8, group=16)
     by_count = {p.c: p for p in found.problems}
     assert by_count[4].assignment == "train later"
     assert by_count[500].assignment == "train now"
@@ -54,7 +54,7 @@ def test_clear_cases_are_assigned_with_little_doubt():
 
 def test_hopeless_problems_need_sft_first():
     counts = Counts.of([5000] * 60, [0] * 30 + [2500] * 30)
-    found = plan(counts, steps=10, prompts_per_step=10, group=8)  # 13 rollouts a problem
+    found = plan(counts, steps=10, prompts=10, group=8)  # 13 rollouts a problem
     assert {p.assignment for p in found.problems if p.c == 0} == {"needs SFT first"}
     assert found.rollouts_per_problem == pytest.approx(10 * 10 * 8 / 60)
 
@@ -91,7 +91,7 @@ def test_probabilities_are_calibrated():
 
 def test_cost_and_live_groups_follow_the_shares():
     p, counts = pilot(3, m=300)
-    found = plan(counts, prompts_per_step=32)
+    found = plan(counts, prompts=32)
     for option in found.sizes:
         assert option.mixed_per_step.value == pytest.approx(32 * option.mixed_share.value)
         assert option.cost.value == pytest.approx(option.size / option.mixed_share.value)

@@ -7,6 +7,7 @@ no torch.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from goldpanner.errors import MissingExtraError
 from goldpanner.result import Result
 
 __version__ = "0.1.0"
@@ -38,7 +39,7 @@ _HOMES = {
     "count": "sampling.rollout",
     "Band": "measure.passk",
     "pass_at_k": "measure.passk",
-    "curve": "measure.passk",
+    "curve": "instrument",
     "load_policy": "policies.resolve",
     "collect": "sampling.collect",
     "Goal": "sampling.goal",
@@ -49,7 +50,8 @@ _HOMES = {
     "compare_series": "instrument",
     "Comparison": "measure.compare",
     "profile": "instrument",
-    "plan": "measure.plan",
+    "plan": "instrument",
+    "Recorder": "train.trl.recorder",
     "read_log": "interop",
     "to_frame": "report.results",
     "build_report": "report",
@@ -61,9 +63,14 @@ _RENAMED = {
     "read_log": "read",
     "sample": "rollout",
     "compare": "compare_sources",
+    "curve": "curve_source",
+    "plan": "plan_source",
     "profile": "profile_source",
 }
 """Where the public name says more than the name at home, or would hide a module."""
+
+_EXTRAS = {"torch": "lab", "transformers": "lab", "tokenizers": "lab", "safetensors": "lab"}
+"""Module that is missing -> the extra that has it."""
 
 __all__ = ["__version__", *_HOMES]
 
@@ -76,7 +83,12 @@ if not TYPE_CHECKING:  # a type checker that saw it would take every misspelt na
     def __getattr__(name: str) -> object:
         if name not in _HOMES:
             raise AttributeError(f"module 'goldpanner' has no attribute {name!r}; public names: {', '.join(_HOMES)}")
-        return getattr(import_module(f"goldpanner.{_HOMES[name]}"), _RENAMED.get(name, name))
+        try:
+            return getattr(import_module(f"goldpanner.{_HOMES[name]}"), _RENAMED.get(name, name))
+        except ModuleNotFoundError as error:
+            if error.name not in _EXTRAS:
+                raise
+            raise MissingExtraError(f"goldpanner.{name}", _EXTRAS[error.name]) from None
 
 
 def __dir__() -> list[str]:
@@ -88,13 +100,11 @@ if TYPE_CHECKING:  # for type checkers and editors: the same names, exported by 
     from goldpanner.errors import InputError as InputError
     from goldpanner.errors import StoreError as StoreError
     from goldpanner.instrument import compare_series as compare_series
-    from goldpanner.instrument import compare_sources, profile_source
+    from goldpanner.instrument import compare_sources, curve_source, plan_source, profile_source
     from goldpanner.interop import read
     from goldpanner.measure.compare import Comparison as Comparison
     from goldpanner.measure.passk import Band as Band
-    from goldpanner.measure.passk import curve as curve
     from goldpanner.measure.passk import pass_at_k as pass_at_k
-    from goldpanner.measure.plan import plan as plan
     from goldpanner.policies.local import LocalPolicy as LocalPolicy
     from goldpanner.policies.resolve import load_policy as load_policy
     from goldpanner.policies.scripted import ScriptedPolicy as ScriptedPolicy
@@ -115,6 +125,7 @@ if TYPE_CHECKING:  # for type checkers and editors: the same names, exported by 
     from goldpanner.tasks.task import Task as Task
     from goldpanner.tasks.world import World as World
     from goldpanner.tasks.world import WorldConfig as WorldConfig
+    from goldpanner.train.trl.recorder import Recorder as Recorder
     from goldpanner.types import Completion as Completion
     from goldpanner.types import Counts as Counts
     from goldpanner.types import Estimate as Estimate
@@ -126,6 +137,8 @@ if TYPE_CHECKING:  # for type checkers and editors: the same names, exported by 
     from goldpanner.verify.rehearsal import rehearse as rehearse
 
     compare = compare_sources
+    curve = curve_source
+    plan = plan_source
     profile = profile_source
     read_log = read
     build_report = build

@@ -13,18 +13,20 @@ from goldpanner.measure.compare import Comparison, compare, with_origins
 from goldpanner.measure.corrections import VerifierErrors, support_refusal
 from goldpanner.measure.curves import align
 from goldpanner.measure.groups import GroupShares
-from goldpanner.measure.metrics import Confounds, Cost, Votes, equal_cost, majority
+from goldpanner.measure.metrics import Confounds, Cost, Votes, by_label, equal_cost, majority
+from goldpanner.measure.passk import Band, curve
+from goldpanner.measure.plan import Plan, plan
 from goldpanner.measure.profile import Profile, profile
 from goldpanner.measure.series import Series, series
 from goldpanner.measure.statements import MARGIN
 from goldpanner.measure.thresholds import WITHIN
-from goldpanner.sources import Source, load_counts
-from goldpanner.types import Counts, Estimate, IntArray, SamplingParams
+from goldpanner.sources import CountsLike, Source, load_counts
+from goldpanner.types import Estimate, IntArray, SamplingParams
 
 
 def compare_sources(
-    base: Counts | Path | str,
-    rl: Counts | Path | str,
+    base: CountsLike,
+    rl: CountsLike,
     *,
     store: Path | str | None = None,
     k: Sequence[int] | IntArray | None = None,
@@ -49,7 +51,7 @@ def compare_sources(
     get their origin. Of plain `Counts` nothing is known, and nothing is refused but different problems.
 
     Args:
-        base: the model before RL: counts, plain or from `load_counts`, or a word that `load_counts` takes.
+        base: the model before RL: counts, or whatever `load_counts` takes.
         rl: the model after RL, on the same problems.
         store: folder of the store that holds the policies that words name.
         k: values of k, by default every k up to the smallest n of each; the difference ends at the smaller of the two.
@@ -68,7 +70,7 @@ def compare_sources(
     Raises:
         InputError: the two were not sampled, judged or asked alike, or hold different problems.
     """
-    before, after = _source(base, store, "base"), _source(rl, store, "RL")
+    before, after = load_counts(base, store, name="base"), load_counts(rl, store, name="RL")
     refused = same_conditions(before, after, as_run)
     comparison = compare(
         before, after, k=k, level=level, fdr=fdr, margin=margin, within=within, refused=refused,
@@ -86,8 +88,8 @@ def compare_sources(
 
 
 def compare_series(
-    base: Counts | Path | str,
-    models: Mapping[str, Sequence[Counts | Path | str]],
+    base: CountsLike,
+    models: Mapping[str, Sequence[CountsLike]],
     *,
     store: Path | str | None = None,
     group: int = 16,
@@ -102,7 +104,7 @@ def compare_series(
         print(gp.compare_series("base.jsonl", {"sft": ["sft.jsonl"], "rl": ["rl-0.jsonl", "rl-1.jsonl"]}).summary)
 
     Args:
-        base: the model before: counts, plain or from `load_counts`, or a word that `load_counts` takes.
+        base: the model before: counts, or whatever `load_counts` takes.
         models: by name the counts of a model, several of them for seeds of one recipe.
         store: folder of the store that holds the policies that words name.
         group: G, the size of the groups that RL would draw, at least 2.
@@ -118,8 +120,8 @@ def compare_series(
     Raises:
         InputError: two were not sampled, judged or asked alike, or hold different problems.
     """
-    before = _source(base, store, "base")
-    sources = {name: [_source(seed, store, name) for seed in seeds] for name, seeds in models.items()}
+    before = load_counts(base, store, name="base")
+    sources = {name: [load_counts(seed, store, name=name) for seed in seeds] for name, seeds in models.items()}
     reasons = [same_conditions(before, seed, as_run) for seeds in sources.values() for seed in seeds]
     refused = next(filter(None, reasons), None)
     return series(
@@ -128,7 +130,7 @@ def compare_series(
 
 
 def profile_source(
-    counts: Counts | Path | str,
+    counts: CountsLike,
     k: Sequence[int] = (),
     *,
     store: Path | str | None = None,
@@ -138,11 +140,12 @@ def profile_source(
     answer_space: float | None = None,
     verifier: VerifierErrors | None = None,
     clusters: str | None = None,
+    by: str | None = None,
 ) -> Profile:
     """Measure one model: pass@k with its band, P(correct) per problem, groups, and pass@k beyond the samples.
 
     Args:
-        counts: the model's: plain or from `load_counts`, or a word that `load_counts` takes.
+        counts: the model's counts, or whatever `load_counts` takes.
         k: further k to report, beyond n too.
         store: folder of the store that holds the policy that a word names.
         level: coverage of every band and interval.
@@ -151,11 +154,12 @@ def profile_source(
         answer_space: number of answers that a blind guess chooses from, at least 2.
         verifier: audit of the verifier, to correct for its errors.
         clusters: column of the store's problems, or file of id and label, that says which problems are alike.
+        by: column of the store's problems, or file of id and label, that breaks the result down.
 
     Raises:
         InputError: no problems, a k below 1, or an answer space below 2.
     """
-    source = _source(counts, store, "counts")
+    source = load_counts(counts, store)
     result = profile(
         source,
         k,
@@ -166,9 +170,62 @@ def profile_source(
         verifier=verifier,
         clusters=None if clusters is None else cluster_numbers(source.labels(clusters)),
     )
+    if by is not None:
+        result = replace(result, by=by_label(source, source.labels(by), level))
     if source.distrusted is None:
         return result
     return replace(result, support_refused="; ".join(filter(None, (source.distrusted, result.support_refused))))
+
+
+def curve_source(
+    counts: CountsLike,
+    k: Sequence[int] | IntArray | None = None,
+    level: float = 0.95,
+    *,
+    store: Path | str | None = None,
+    clusters: str | None = None,
+    simultaneous: bool = True,
+) -> Band:
+    """Return pass@k of one model against k with its band (`measure.passk.curve`).
+
+    Args:
+        counts: the model's counts, or whatever `load_counts` takes.
+        k: by default every k up to the smallest n; NaN beyond.
+        level: coverage of the band.
+        store: folder of the store that holds the policy that a word names.
+        clusters: column of the store's problems, or file of id and label, that says which problems are alike.
+        simultaneous: whether the band covers the whole curve at once; else each k on its own.
+
+    Raises:
+        InputError: no problems, or a k below 1.
+    """
+    source = load_counts(counts, store)
+    return curve(source, k, level, simultaneous, None if clusters is None else cluster_numbers(source.labels(clusters)))
+
+
+def plan_source(
+    counts: CountsLike,
+    *,
+    store: Path | str | None = None,
+    steps: int = 100,
+    prompts: int = 64,
+    group: int | None = None,
+    level: float = 0.95,
+) -> Plan:
+    """Plan an RL run from a pilot: the group size, and which problems to train on (`measure.plan.plan`).
+
+    Args:
+        counts: the pilot's counts, or whatever `load_counts` takes.
+        store: folder of the store that holds the policy that a word names.
+        steps: number of RL steps that you can pay for.
+        prompts: prompts (groups) in a step.
+        group: G, the group size; None: the one that gives the most mixed groups for its rollouts.
+        level: coverage of the intervals.
+
+    Raises:
+        InputError: no problems, or an option out of its range.
+    """
+    return plan(load_counts(counts, store), steps=steps, prompts=prompts, group=group, level=level)
 
 
 def cluster_numbers(labels: Sequence[str]) -> IntArray:
@@ -307,15 +364,6 @@ def _observed_groups(source: Source, level: float) -> dict[int, GroupShares]:
     rows = source.stored.store.sql(query, values).to_pylist()
     n, c, u = (np.array([row[name] for row in rows], np.int64) for name in ("n", "c", "u"))
     return groups.observed(n, c, u, level) if rows else {}
-
-
-def _source(what: Counts | Path | str, store: Path | str | None, role: str) -> Source:
-    """Return counts as a source; of plain ones nothing is known."""
-    if isinstance(what, Source):
-        return what
-    if isinstance(what, Counts):
-        return Source.of_counts(what, role)
-    return load_counts(what, store)
 
 
 def _with_origins(comparison: Comparison, base: Source, rl: Source, rollouts: int | None) -> Comparison:

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from goldpanner.errors import InputError
 from goldpanner.progress import Notify, silent
@@ -44,14 +45,14 @@ class Log:
     join: str | None = None
     """File of the problems of a log that names them and holds neither their text nor their right answer."""
 
-    def read(self, path: Path) -> "Imported":
-        """Return the log at `path` as a stream of records."""
+    def read(self, source: object) -> "Imported":
+        """Return a log or a table (`interop.read`) as a stream of records."""
         from goldpanner import interop
         from goldpanner.tasks.files import named_problems
         from goldpanner.verify.named import rescorer
 
         return interop.read(
-            path,
+            source,
             self.format,
             map=self.map,
             verifier=None if self.rescore is None else rescorer(self.rescore, self.threshold),
@@ -183,28 +184,43 @@ def seeds_by_name(words: Sequence[str]) -> dict[str, list[str]]:
     return models
 
 
+class ArrowTable(Protocol):
+    """A table of pandas, polars or pyarrow."""
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Return the table as a stream of Arrow."""
+
+
+CountsLike: TypeAlias = "Counts | Imported | Path | str | ArrowTable | NDArray[Any] | Sequence[Mapping[str, Any]]"
+"""What counts are taken from: see `load_counts`."""
+
+
 def load_counts(
-    what: Path | str,
+    what: CountsLike,
     store: Path | str | None = None,
     *,
     tasks: Sequence[str] = (),
     verifier: str | None = None,
     params: str | None = None,
     log: Log | None = None,
+    name: str = "counts",
 ) -> Source:
-    """Return the counts that a word stands for, with what is known of how they were drawn.
+    """Return the counts that something stands for, with what is known of how they were drawn.
 
         base, rl = gp.load_counts("base.jsonl"), gp.load_counts("grpo", store="runs/world-seed0")
         print(gp.curve(base).at(16), gp.compare(base, rl).summary)
 
     Args:
         what: a counts file, another tool's log, the folder of a store that holds one policy; with `store` a policy by
-            its name, its run, its id or the beginning of it, or `RUN@STEP`: the training rollouts of that step.
+            its name, its run, its id or the beginning of it, or `RUN@STEP`: the training rollouts of that step. In
+            memory: counts, a log from `read_log`, or a table of verdicts or counts (pandas, polars, pyarrow, rows as
+            dicts, a numpy matrix of 0 and 1, problems by samples).
         store: folder of the store, or of the run, that holds the policy.
         tasks: only these tasks of the store; empty: all.
         verifier: id of the verifier whose verdicts count, where a store has those of several.
         params: hash of the sampling parameters, where a policy was sampled with several.
-        log: how another tool's log is read, where it takes more than its path.
+        log: how another tool's log or a table is read, where it takes more than its path.
+        name: what the counts are called, where they lie in memory.
 
     Returns:
         Counts of every problem: whatever takes `Counts` takes them.
@@ -212,6 +228,12 @@ def load_counts(
     Raises:
         InputError: nothing has that name (what there is is listed), a choice is missing, or no sample is judged.
     """
+    if isinstance(what, Source):
+        return what
+    if isinstance(what, Counts):
+        return Source.of_counts(what, name)
+    if not isinstance(what, str | Path):
+        return _of_log(what, log or Log(), name)
     name = str(what)
     if is_path(what, store):
         if store is None and Path(what).is_dir():
@@ -225,7 +247,7 @@ def load_counts(
                 f"--task, --verdicts-of and --params choose among the samples of a store, and {name} is a file; leave "
                 "them out, or name a store with --store DIR"
             )
-        return _of_log(Path(what), log or Log())
+        return _of_log(Path(what), log or Log(), Path(what).stem)
     if store is None:
         raise InputError(
             f"No such file: {name!r}. Pass a counts file or a log, or add --store DIR to name a policy in a store."
@@ -294,12 +316,14 @@ def _of_store(name: str, folder: Path | str, tasks: Sequence[str], verifier: str
     return Source.of_counts(_measurable(stored.counts(), called), called, stated=stored.stated(), stored=stored)
 
 
-def _of_log(path: Path, log: Log) -> Source:
-    """Return the counts of a counts file or of another tool's log."""
-    imported = log.read(path)
-    counts = _measurable(imported.counts(pool_steps=log.pool_steps), path.stem)
+def _of_log(what: object, log: Log, name: str) -> Source:
+    """Return the counts of a counts file, another tool's log or a table."""
+    from goldpanner.interop import Imported
+
+    imported = what if isinstance(what, Imported) else log.read(what)
+    counts = _measurable(imported.counts(pool_steps=log.pool_steps), name)
     remarks = imported.report.remarks()
-    return Source.of_counts(counts, path.stem, stated=imported.stated, questions=imported.questions, remarks=remarks)
+    return Source.of_counts(counts, name, stated=imported.stated, questions=imported.questions, remarks=remarks)
 
 
 def _measurable(counts: Counts, name: str) -> Counts:

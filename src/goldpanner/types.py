@@ -27,6 +27,22 @@ def content_hash(content: Any, length: int = 16) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:length]
 
 
+def whole_counts(name: str, values: object) -> IntArray:
+    """Return counts as whole numbers, one a problem. Raises InputError naming the first that is none."""
+    try:
+        array = np.asarray(values)
+        numbers = array.astype(np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"counts: {name} is {values!r:.60}; give a whole number for every problem") from None
+    if array.ndim != 1:
+        raise InputError(f"counts: {name} has shape {array.shape}; give one whole number for every problem")
+    wrong = ~np.isfinite(numbers) | (numbers != np.floor(numbers))
+    if wrong.any():
+        raise InputError(f"counts: {name} holds {array[wrong][0]!s:.40}; give whole numbers: samples, not shares")
+    whole: IntArray = array.astype(np.int64)
+    return whole
+
+
 @dataclass(frozen=True)
 class Problem:
     """One question with a checkable answer; its id is the hash of its content."""
@@ -283,7 +299,7 @@ class Counts(Result):
             if not len(getattr(self, name)):
                 object.__setattr__(self, name, np.zeros(size, np.int64))
         for name, array in zip(self.COLUMNS, self.columns):
-            array = np.asarray(array, dtype=np.int64)
+            array = whole_counts(name, array)
             if array.shape != (size,):
                 raise InputError(f"counts: {name} has shape {array.shape}, but there are {size} problem ids")
             if (array < 0).any():
@@ -320,17 +336,12 @@ class Counts(Result):
         unanswered: Sequence[int] | IntArray | None = None,
     ) -> "Counts":
         """Build from plain sequences; ids default to `0`, `1`, ..., unjudged to 0, truncated to unknown of all n."""
-        size = len(n)
-        zeros = np.zeros(size, np.int64)
-        return cls(
-            tuple(map(str, range(size))) if ids is None else tuple(ids),
-            np.asarray(n, np.int64),
-            np.asarray(c, np.int64),
-            zeros if unjudged is None else np.asarray(unjudged, np.int64),
-            zeros if truncated is None else np.asarray(truncated, np.int64),
-            np.asarray(finish_unknown if finish_unknown is not None else n if truncated is None else zeros, np.int64),
-            zeros if unanswered is None else np.asarray(unanswered, np.int64),
-        )
+        whole = whole_counts("n", n)
+        zeros = np.zeros(whole.size, np.int64)
+        unknown = finish_unknown if finish_unknown is not None else whole if truncated is None else zeros
+        more = (zeros if column is None else column for column in (unjudged, truncated, unknown, unanswered))
+        columns = (whole_counts(name, column) for name, column in zip(cls.COLUMNS[1:], (c, *more)))
+        return cls(tuple(map(str, range(whole.size))) if ids is None else tuple(map(str, ids)), whole, *columns)
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -100,7 +100,6 @@ def measure_command(
     """
     from goldpanner.cli import tables
     from goldpanner.instrument import confounds, profile_source
-    from goldpanner.measure.metrics import by_label
 
     source = selection.load(what, log)
     profile = profile_source(
@@ -111,16 +110,15 @@ def measure_command(
         answer_space=answer_space,
         verifier=audit.errors(source),
         clusters=clusters,
+        by=by,
     )
-    parts = by_label(source, source.labels(by), level) if by else {}
     extra = confounds(source, level)
     texts = {} if extra is None else extra.to_json()
     if as_json:
-        more = {"by": {label: part.to_json() for label, part in parts.items()}} if by else {}
-        typer.echo(json.dumps({**profile.to_json(), **texts, **more, "server_faults": source.faults}, allow_nan=False))
+        typer.echo(json.dumps({**profile.to_json(), **texts, "server_faults": source.faults}, allow_nan=False))
     else:
         tables.print_profile(profile, source.name, extra)
-        tables.print_parts(parts)
+        tables.print_parts(profile.by)
     save_files(profile, save)
     if html is not None:
         from goldpanner.report.pages.instrument import profile_page
@@ -290,10 +288,10 @@ def plan_command(
     Example: goldpanner plan pilot.jsonl --steps 200 --prompts 64
     """
     from goldpanner.cli import tables
-    from goldpanner.measure.plan import plan
+    from goldpanner.instrument import plan_source
 
     source = selection.load(base, log)
-    result = plan(source, steps=steps, prompts_per_step=prompts, group=group, level=level)
+    result = plan_source(source, steps=steps, prompts=prompts, group=group, level=level)
     if as_json:
         typer.echo(json.dumps(result.to_json(), allow_nan=False))
     else:

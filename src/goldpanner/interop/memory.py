@@ -30,7 +30,7 @@ def file_of(source: object) -> tuple[Path, Path | None]:
         table = _arrow_table(source)
         with pa.ipc.new_file(path, table.schema) as writer:
             writer.write_table(table)
-    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+    except (pa.ArrowException, AttributeError, TypeError, ValueError, OverflowError) as error:
         shutil.rmtree(folder)
         raise InputError(f"a {type(source).__name__} is no table that can be read ({error}); give a file") from None
     return path, folder

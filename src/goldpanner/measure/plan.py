@@ -127,14 +127,14 @@ def plan(
     counts: Counts,
     *,
     steps: int = 100,
-    prompts_per_step: int = 64,
+    prompts: int = 64,
     sizes: Sequence[int] = SIZES,
     group: int | None = None,
     level: float = 0.95,
     seed: int = 0,
     rates: RateDistribution | None = None,
 ) -> Plan:
-    """Plan an RL run of `steps` steps of `prompts_per_step` groups from a pilot's counts.
+    """Plan an RL run of `steps` steps of `prompts` groups from a pilot's counts.
 
     Every problem's P has a posterior: its own counts and the distribution of P over all problems. A problem is
 
@@ -147,14 +147,14 @@ def plan(
     most 1.5 times the cheapest. Raises InputError for sizes below 2, steps or prompts below 1, or nothing judged.
     """
     intervals.check_level(level)
-    if steps < 1 or prompts_per_step < 1:
-        raise InputError(f"plan: steps = {steps}, prompts per step = {prompts_per_step}; both must be >= 1")
+    if steps < 1 or prompts < 1:
+        raise InputError(f"plan: steps = {steps}, prompts per step = {prompts}; both must be >= 1")
     if not sizes or min(sizes) < 2 or (group is not None and group < 2):
         raise InputError(f"plan: group sizes {list(sizes)!r}; a group needs at least 2 samples")
     rates = rates or RateDistribution.of(counts, seed)
-    options = _options(rates, sorted({*sizes, *([group] if group else [])}), prompts_per_step, level)
+    options = _options(rates, sorted({*sizes, *([group] if group else [])}), prompts, level)
     recommended = group or _recommend(options)
-    rollouts = steps * prompts_per_step * recommended / len(counts)
+    rollouts = steps * prompts * recommended / len(counts)
     edges = thresholds(recommended, rollouts)
     problems, misplaced = _assign(counts, rates, edges, rollouts, level)
     judged = counts.judged > 0

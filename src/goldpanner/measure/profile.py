@@ -1,7 +1,7 @@
 """Everything that one model's counts say, in one object: what `goldpanner measure` prints."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from goldpanner.measure import corrections, groups, mixture, passk
 from goldpanner.measure.boundary import Boundary, boundary
 from goldpanner.measure.corrections import VerifierErrors
 from goldpanner.measure.groups import GroupShares
-from goldpanner.measure.metrics import all_right, cover
+from goldpanner.measure.metrics import LabelledPart, all_right, cover
 from goldpanner.measure.passk import Band
 from goldpanner.measure.posterior import RateDistribution
 from goldpanner.result import Result
@@ -49,6 +49,8 @@ class Profile(Result):
     """The share of right samples as a perfect verifier would see it."""
     support_refused: str | None
     """Why these samples cannot speak of the model's support, if they cannot."""
+    by: Mapping[str, LabelledPart] = field(default_factory=dict)
+    """By label, pass@k of the problems that have it, where labels were asked for."""
     support_asked: bool = False
     """Whether it is spoken of nevertheless, as asked."""
 
@@ -111,6 +113,7 @@ class Profile(Result):
             "verifier_corrected": {str(k): e.to_json() for k, e in self.verified.items()},
             "rogan_gladen": None if self.rogan_gladen is None else self.rogan_gladen.to_json(),
             "support_refused": self.support_refused,
+            **({"by": {label: part.to_json() for label, part in self.by.items()}} if self.by else {}),
             "per_problem": [
                 {
                     "id": i,

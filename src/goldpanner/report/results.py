@@ -153,6 +153,8 @@ def _(result: Profile) -> View:
         "problems": lambda: _boundary(result),
         "groups": lambda: _groups(result),
     }
+    if result.by:
+        tables["labels"] = lambda: _labels(result)
     pictures = {"curve": lambda: figures.curve_figure({"": result.curve})}
     if result.groups:
         pictures["groups"] = lambda: figures.group_figure(
@@ -277,6 +279,18 @@ def _groups(result: Profile) -> ResultTable:
         },
         "Expected shares of groups of G samples.",
     )
+
+
+def _labels(result: Profile) -> ResultTable:
+    parts = result.by.values()
+    columns: dict[str, Column] = {
+        "label": list(result.by),
+        "problems": [each.problems for each in parts],
+        "pass@1": [each.pass_at_1 for each in parts],
+        "k": [each.k for each in parts],
+        "pass@k": [each.pass_at_k for each in parts],
+    }
+    return ResultTable(columns, "pass@k by label.")
 
 
 def _changes(result: Comparison) -> ResultTable:

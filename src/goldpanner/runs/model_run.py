@@ -228,8 +228,8 @@ def pilot(
         )
     rl = config.grpo
     rates = RateDistribution.of(counts, config.seed)
-    free = make_plan(counts, steps=rl.steps, prompts_per_step=rl.prompts_per_step, rates=rates)
-    ours = make_plan(counts, steps=rl.steps, prompts_per_step=rl.prompts_per_step, group=rl.group_size, rates=rates)
+    free = make_plan(counts, steps=rl.steps, prompts=rl.prompts_per_step, rates=rates)
+    ours = make_plan(counts, steps=rl.steps, prompts=rl.prompts_per_step, group=rl.group_size, rates=rates)
     described = ours.to_json()
     fresh = task.read is None
     left_out = [] if fresh else [*ours.ids("needs SFT first"), *ours.ids("solved")]

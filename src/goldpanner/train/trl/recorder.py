@@ -2,7 +2,7 @@
 
 Only what TRL documents is used: a reward function that wraps yours, and a TrainerCallback. Three lines in your script:
 
-    from goldpanner.train.trl.recorder import Recorder
+    from goldpanner import Recorder
     recorder = Recorder("runs/mine", "first-try", probe=list(heldout), every=50)
     trainer = GRPOTrainer(..., reward_funcs=recorder.reward(my_reward), callbacks=[recorder])
 """
