@@ -1,6 +1,5 @@
 """What the command line shows: progress bars with rate and time left, and tables."""
 
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -21,19 +20,11 @@ from rich.progress import Task as Bar
 from rich.table import Table
 from rich.text import Text
 
+from goldpanner.progress import DOING, ProgressLines
+
 if TYPE_CHECKING:
     from goldpanner.progress import Event
     from goldpanner.store.schema import CellRecord, EstimateRecord, StudyRecord
-
-DOING = {
-    "pretrain": "pretraining",
-    "sft": "SFT",
-    "grpo": "GRPO",
-    "ppo": "PPO",
-    "rft": "RFT",
-    "measure": "measuring",
-    "pilot": "pilot of",
-}
 
 
 class Shown(Console):
@@ -74,12 +65,14 @@ class Bars:
             console=errors,
             disable=quiet or not errors.is_terminal,
         )
-        self._plain = not quiet and not errors.is_terminal
+        self._lines = ProgressLines(show_line) if not quiet and not errors.is_terminal else None
         self._bars: dict[tuple[str, str], TaskID] = {}
-        self._started: dict[tuple[str, str], float] = {}
 
     def update(self, event: "Event") -> None:
-        """Take an event: move its bar; without a terminal, write a line when something ends. Show its message."""
+        """Take an event: move its bar, or write a line without a terminal. Show its message."""
+        if self._lines is not None:
+            self._lines(event)
+            return
         if event.message:
             show_message(event)
             return
@@ -87,13 +80,7 @@ class Bars:
         if key not in self._bars:
             text = f"{DOING.get(event.doing, event.doing):>11} [bold]{event.stage}[/]"
             self._bars[key] = self._progress.add_task(text, total=event.total, note="")
-            self._started[key] = time.monotonic()
         self._progress.update(self._bars[key], completed=event.done, total=event.total, note=event.note)
-        if self._plain and event.done == event.total:
-            seconds = time.monotonic() - self._started[key]
-            errors.print(
-                f"{DOING.get(event.doing, event.doing):>11} {event.stage}: done in {seconds:.1f} s  {event.note}"
-            )
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -105,10 +92,15 @@ class Bars:
         self._progress.stop()
 
 
+def show_line(text: str) -> None:
+    """Print text on standard error as it is."""
+    errors.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
 def show_message(event: "Event") -> None:
     """Print the message of an event, if it has one, on standard error."""
     if event.message:
-        errors.print(event.message, highlight=False, markup=False, soft_wrap=True)
+        show_line(event.message)
 
 
 def opening(folder: Path, quiet: bool = False) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Self
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from goldpanner.cli.display import DOING, console, errors
+from goldpanner.cli.display import console, errors
+from goldpanner.progress import DOING
 from goldpanner.report.pages.mission import boxes
 from goldpanner.report.ui_text import words
 

@@ -26,7 +26,7 @@ from goldpanner.train.finite import check_finite
 from goldpanner.train.metrics import Metrics
 from goldpanner.train.model import ModelConfig, build_model, build_tokenizer, load_model, save_model
 from goldpanner.train.rejection import keep_correct, rft, to_rows
-from goldpanner.train.reward import reward_note, reward_verifiers
+from goldpanner.train.reward import OneSidedWatch, reward_note, reward_verifiers
 from goldpanner.train.rlvr import RolloutSink, rlvr
 from goldpanner.train.supervised import SupervisedConfig, epochs, fresh_text, in_template, supervised
 from goldpanner.types import Problem
@@ -273,7 +273,8 @@ def _train(
     metrics = Metrics(folder / "metrics.jsonl")
     if look is not None and look.ends and -1 not in metrics.steps:
         metrics.add({"step": -1, look.name: look.measure(policy)})
-    skipped = 0
+    skipped, one_sided = 0, OneSidedWatch()
+    notify(Event(folder.name, stage.kind, len(metrics.steps - {-1}), stage.total))
     try:
         with store.writer() as sink:
             # one batch of problems where nothing is resumed: a batch a step would be thousands of files in a study
@@ -289,6 +290,8 @@ def _train(
                 if look is not None and due:
                     record[look.name] = look.measure(policy)
                 metrics.add(_metrics_row(record))
+                if text := one_sided.message(folder.name, record):
+                    notify(Event(folder.name, stage.kind, message=text))
                 notify(Event(folder.name, stage.kind, done, stage.total, progress_note(record, skipped)))
                 if look is not None and due and look.stop is not None and look.stop(policy):
                     break

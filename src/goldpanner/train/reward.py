@@ -2,7 +2,7 @@
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Literal, Protocol, cast
 
 import numpy as np
 
@@ -100,7 +100,32 @@ def reward_note(record: Mapping[str, object]) -> str:
     """Return what to watch in a step's record, in words; the shares of what is not judged where there are any."""
     shares = {name: record.get(name) for name in ("unjudged", "withheld", "unanswered")}
     causes = "".join(f"  {name} {share:.1%}" for name, share in shares.items() if share)
-    return f"reward {record['reward']:.2f}  mixed {record['mixed']:.0%}{causes}"
+    kinds = [kind for kind in ("mixed", "all_wrong", "all_correct") if kind in record]
+    groups = (f"{kind.replace('_', ' ')} {record[kind]:.0%}" for kind in kinds)
+    return f"reward {record['reward']:.2f}  {', '.join(groups)}{causes}"
+
+
+ONE_SIDED_STEPS = 5
+"""Steps in a row without a mixed group after which a person is told."""
+
+
+class OneSidedWatch:
+    """Tells once when no group has been mixed for some steps: advantages are then 0, and nothing is learned."""
+
+    def __init__(self) -> None:
+        self._steps = 0
+
+    def message(self, run: str, record: Mapping[str, object]) -> str:
+        """Return what to tell after a step's record; empty: nothing."""
+        self._steps = self._steps + 1 if record.get("mixed") == 0 else 0
+        if self._steps != ONE_SIDED_STEPS:
+            return ""
+        wrong, correct = (cast("float", record[kind]) for kind in ("all_wrong", "all_correct"))
+        advice = "fine-tune first, or take easier problems" if wrong >= correct else "take harder problems"
+        return (
+            f"{run}, step {record['step']}: no group was mixed in the last {ONE_SIDED_STEPS} steps (all wrong "
+            f"{wrong:.0%}, all correct {correct:.0%}), so nothing is learned; {advice} (goldpanner plan says which)"
+        )
 
 
 class BudgetSpentError(InputError):

@@ -26,7 +26,7 @@ from goldpanner.train import grpo
 from goldpanner.train.config import RLVRConfig
 from goldpanner.train.metrics import Metrics
 from goldpanner.train.model import load_model
-from goldpanner.train.reward import Prompts, random_reward, reward_note, reward_verifiers
+from goldpanner.train.reward import OneSidedWatch, Prompts, random_reward, reward_note, reward_verifiers
 from goldpanner.train.rlvr import rehearse_reward, step_problems
 from goldpanner.train.trl.recorder import ProbeLook, Recorder, StepLog
 from goldpanner.types import Problem
@@ -315,6 +315,7 @@ class _StepWriter:
         self.run, self.total, self.notify = out.name, total, notify
         self.metrics = Metrics(out / "metrics.jsonl", repeated_from=done)
         self.look: ProbeLook | None = None
+        self.one_sided = OneSidedWatch()
 
     def __call__(self, event: StepLog | ProbeLook) -> None:
         """Write a step's line; a look at the probe goes with the step after it."""
@@ -325,4 +326,6 @@ class _StepWriter:
         probe = {} if self.look is None else {"probe": asdict(self.look)}
         self.metrics.add({"step": event.step, **asdict(event.groups), **numbers, **probe})
         self.look = None
+        if text := self.one_sided.message(self.run, {"step": event.step, **asdict(event.groups)}):
+            self.notify(Event(self.run, "grpo", message=text))
         self.notify(Event(self.run, "grpo", event.step + 1, self.total, reward_note(asdict(event.groups))))
