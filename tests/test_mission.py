@@ -17,7 +17,7 @@ from goldpanner.report.pages import study
 from goldpanner.report.ui_text import LANGUAGES, words
 from goldpanner.store.findings import EffectRecord, PlotRecord, Words, WorldEstimate
 from goldpanner.studies import claims, mission
-from goldpanner.studies.boundary import Run, Unit, judge_claim, reverse
+from goldpanner.studies.boundary import ClaimRun, ClaimUnit, judge_claim, reverse
 from goldpanner.studies.primary import CLAIMS
 from goldpanner.studies.study import Plot, read_text
 from synthetic_study import HOSTILE, STATES, finding, rows, write_studies
@@ -316,7 +316,7 @@ def no_invention(*runs):
 
 
 def arms(threshold, world, warm=0.5, control=True):
-    return Run([Unit(x, x >= threshold, control) for x in (0.0, 3e-4, 1e-3, 3e-3)], warm, world)
+    return ClaimRun([ClaimUnit(x, x >= threshold, control) for x in (0.0, 3e-4, 1e-3, 3e-3)], warm, world)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -350,7 +350,7 @@ def test_what_gives_no_evidence_is_told_in_words():
      (0.0004, "share", "0.04%"), (3e-5, "count", "3.0e−5"), (9.0, "count", "9")],
 )  # fmt: skip
 def test_quantities_are_written_for_readers(x, unit, shown):
-    assert pages.quantity(x, unit, "en") == shown
+    assert pages.value_in_words(x, unit, "en") == shown
 
 
 def test_same_records_same_bytes(root):

@@ -8,14 +8,14 @@ import pytest
 from goldpanner.errors import InputError
 from goldpanner.store.findings import ResultRecord
 from goldpanner.studies import mission
-from goldpanner.studies.boundary import Claim, Run, Unit, edges, judge_claim, reverse
+from goldpanner.studies.boundary import Claim, ClaimRun, ClaimUnit, edges, judge_claim, reverse
 from goldpanner.studies.primary import CLAIMS
 
 CLAIM = Claim(lambda result, off: result, "below", needed=0.2)
 
 
 def run(threshold, world=0, warm=0.5, xs=(0.0, 1e-3, 1e-2, 0.1, 1.0, 10.0), control=True):
-    return Run([Unit(x, x >= threshold, control) for x in xs], warm, world, world)
+    return ClaimRun([ClaimUnit(x, x >= threshold, control) for x in xs], warm, world, world)
 
 
 # --- the fit
@@ -33,13 +33,13 @@ def test_a_side_that_was_never_reached_has_no_edge():
 
 
 def test_many_units_far_below_do_not_hide_a_rise():
-    units = [Unit(1e-3, False)] * 1000 + [Unit(1.0, True)] * 10
+    units = [ClaimUnit(1e-3, False)] * 1000 + [ClaimUnit(1.0, True)] * 10
     assert edges(units) == (1e-3, 1.0)
 
 
 def test_one_exception_widens_the_boundary():
-    units = [Unit(x, x >= 4) for x in range(8)]
-    units[1] = Unit(1, True)
+    units = [ClaimUnit(x, x >= 4) for x in range(8)]
+    units[1] = ClaimUnit(1, True)
     low, high = edges(units)
     assert (low, high) == (0, 4)
 
@@ -48,7 +48,7 @@ def test_one_exception_widens_the_boundary():
 def test_edges_of_a_logistic_rise_lie_about_its_tenths(seed):
     draw = np.random.default_rng(seed)
     x = 10 ** draw.uniform(-3, 3, 4000)
-    units = [Unit(float(v), bool(draw.random() < 1 / (1 + v**-1.0))) for v in x]
+    units = [ClaimUnit(float(v), bool(draw.random() < 1 / (1 + v**-1.0))) for v in x]
     low, high = edges(units)
     assert 1 / 9 / 3 < low < 3 / 9  # the share is .1 at x = 1/9 and .9 at x = 9
     assert 3 < high < 27
@@ -58,7 +58,7 @@ def test_no_unit_and_no_number_are_refused():
     with pytest.raises(InputError, match="x >= 0"):
         edges([])
     with pytest.raises(InputError, match="x >= 0"):
-        edges([Unit(math.nan, True)])
+        edges([ClaimUnit(math.nan, True)])
 
 
 # --- the boxes
@@ -74,7 +74,7 @@ def test_the_interval_is_the_spread_between_worlds():
 
 
 def test_a_run_counts_once_however_many_units_it_has():
-    many = Run([*run(0.05).units] * 100, 0.5, 0)
+    many = ClaimRun([*run(0.05).units] * 100, 0.5, 0)
     one = judge_claim(CLAIM, [run(0.05), run(5.0, 1)])
     assert judge_claim(CLAIM, [many, run(5.0, 1)]).low == one.low
     assert judge_claim(CLAIM, [many, run(5.0, 1)]).box("exploration", "above").runs == 2

@@ -97,8 +97,7 @@ def outcome(
     for sentence in mission.sentences:
         console.print(f"\n[bold]{sentence.text.of(language)}[/]", highlight=False)
         lines = boxes(sentence.claim, sentence.boundary, language)
-        known = [name for name in BOXES if lines[name] and (name != "unknown" or len(lines[name]) == 1)]
-        for name in known:
+        for name in [name for name in BOXES if lines[name] and (name != "unknown" or len(lines[name]) == 1)]:
             console.print(f"  {word[f'box_{name}']}{word['colon']}{' '.join(lines[name][:2])}", highlight=False)
     pages = [str(paths[name]) for name in records][:3] + (["..."] if len(records) > 3 else [])
     console.print(f"\nmission  {paths['mission']}\nstudies  {', '.join(pages)}\nsamples  {folder / 'store'}",

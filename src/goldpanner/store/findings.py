@@ -15,7 +15,7 @@ Side = Literal["below", "above"]
 """Which side of a boundary."""
 Phase = Literal["exploration", "confirmation"]
 """Whether a world was there when the boundary was fitted, or was run afterwards to test it."""
-Unit = Literal["count", "probability", "share"]
+Notation = Literal["count", "probability", "share"]
 """How the values of a boundary variable are written."""
 MISSION = "mission"
 """Id of the `MissionRecord`."""
@@ -225,7 +225,7 @@ class ClaimText(BaseModel):
     """The study that tests it."""
     variable: Words
     """The boundary variable x."""
-    unit: Unit
+    unit: Notation
     """How its values are written."""
     units: Words
     """What is counted: problems, relations, corpora."""

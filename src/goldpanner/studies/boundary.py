@@ -29,7 +29,7 @@ CONFIRMATION = 100
 
 
 @dataclass(frozen=True)
-class Unit:
+class ClaimUnit:
     """One problem, or one arm, of a run."""
 
     x: float
@@ -41,10 +41,10 @@ class Unit:
 
 
 @dataclass(frozen=True)
-class Run:
+class ClaimRun:
     """What one independent run says of a sentence."""
 
-    units: Sequence[Unit]
+    units: Sequence[ClaimUnit]
     warm: float
     """By how much the same recipe lifted P in its warm arm."""
     world: int = 0
@@ -56,7 +56,7 @@ class Run:
 class Claim(Generic[R]):
     """The primary claim on one sentence: which units a study's result holds, and which way the outcome goes."""
 
-    units: Callable[[R, bool], Run]
+    units: Callable[[R, bool], ClaimRun]
     """Result of a world, and whether the treatment is switched off (the base stands in its place) -> its run."""
     true_side: Side
     """On which side of the boundary the sentence is true."""
@@ -67,7 +67,7 @@ class Claim(Generic[R]):
     treatment_is_rl: bool = True
 
 
-def edges(units: Sequence[Unit], falls: bool = False) -> tuple[float | None, float | None]:
+def edges(units: Sequence[ClaimUnit], falls: bool = False) -> tuple[float | None, float | None]:
     """Return (low, high): the greatest x below the boundary and the least x above it, from an isotonic fit.
 
     None where the fitted share never comes to .1, or never to .9: all units beyond that end alike, or x does not order
@@ -83,7 +83,7 @@ def edges(units: Sequence[Unit], falls: bool = False) -> tuple[float | None, flo
     return (float(below[-1]) if len(below) else None), (float(above[0]) if len(above) else None)
 
 
-def judge_claim(claim: Claim[R], runs: Sequence[Run]) -> BoundaryRecord:
+def judge_claim(claim: Claim[R], runs: Sequence[ClaimRun]) -> BoundaryRecord:
     """Fit the boundary on the exploration runs; return it with what lies on each side, in both phases."""
     taken = [run for run in runs if run.warm >= claim.needed]
     explored = [run for run in taken if run.world < CONFIRMATION]
@@ -93,7 +93,7 @@ def judge_claim(claim: Claim[R], runs: Sequence[Run]) -> BoundaryRecord:
     low, high = min(lows, default=None), max(highs, default=None)
     if low is not None and high is not None and low > high:  # worlds contradict each other over the whole stretch
         low, high = high, low
-    phases: tuple[tuple[Phase, Sequence[Run]], ...] = (
+    phases: tuple[tuple[Phase, Sequence[ClaimRun]], ...] = (
         ("exploration", explored),
         ("confirmation", [run for run in taken if run.world >= CONFIRMATION]),
     )
@@ -121,7 +121,7 @@ def judge_claim(claim: Claim[R], runs: Sequence[Run]) -> BoundaryRecord:
     )  # fmt: skip
 
 
-def _box(phase: Phase, side: Side, runs: Sequence[Run], inside: Callable[[float], bool]) -> BoxRecord:
+def _box(phase: Phase, side: Side, runs: Sequence[ClaimRun], inside: Callable[[float], bool]) -> BoxRecord:
     units = [unit for run in runs for unit in run.units if inside(unit.x)]
     controls = [unit.control for unit in units if unit.control is not None]
     return BoxRecord(
@@ -135,7 +135,7 @@ def _box(phase: Phase, side: Side, runs: Sequence[Run], inside: Callable[[float]
     )
 
 
-def reverse(run: Run) -> Run:
+def reverse(run: ClaimRun) -> ClaimRun:
     """Return the run with every outcome turned into its contrary."""
     return replace(run, units=[replace(unit, outcome=not unit.outcome) for unit in run.units])
 

@@ -30,7 +30,7 @@ from goldpanner.store.findings import (
     Words,
 )
 from goldpanner.studies import claims
-from goldpanner.studies.boundary import Claim, Run, judge_claim
+from goldpanner.studies.boundary import Claim, ClaimRun, judge_claim
 from goldpanner.studies.primary import CLAIMS
 from goldpanner.studies.study import read_text
 
@@ -118,7 +118,7 @@ def judge_sentence(
     return judge_claim(claim, on), judge_claim(claim, off) if claim.treatment_is_rl else None
 
 
-def _run(claim: Claim[Any], row: ResultRecord, off: bool) -> Run:
+def _run(claim: Claim[Any], row: ResultRecord, off: bool) -> ClaimRun:
     seed = row.result.get("seed", row.world)
     assert isinstance(seed, int)
     return replace(claim.units(row.result, off), world=row.world, seed=seed)

@@ -15,11 +15,11 @@ from goldpanner.store.findings import (
     ClaimText,
     FindingRecord,
     MissionRecord,
+    Notation,
     Phase,
     SecondaryRecord,
     SentenceRecord,
     Side,
-    Unit,
 )
 
 SIDES: tuple[Side, ...] = ("below", "above")
@@ -153,7 +153,7 @@ def _known(claim: ClaimText, boundary: BoundaryRecord, side: Side, language: str
     edge = boundary.low if side == "below" else boundary.high
     assert edge is not None
     yield word["side_zero" if edge == 0 else f"side_{side}"].format(
-        variable=claim.variable.of(language), x=quantity(edge, claim.unit, language)
+        variable=claim.variable.of(language), x=value_in_words(edge, claim.unit, language)
     )
     for phase in ("exploration", "confirmation"):
         yield _count(claim, boundary, phase, side, language)
@@ -183,7 +183,7 @@ def _unknown(claim: ClaimText, boundary: BoundaryRecord, language: str) -> Itera
         return
 
     def x(value: float | None) -> str:
-        return "" if value is None else quantity(value, claim.unit, language)
+        return "" if value is None else value_in_words(value, claim.unit, language)
 
     low, high = boundary.low, boundary.high
     if low is None and high is None:
@@ -201,7 +201,7 @@ def _unknown(claim: ClaimText, boundary: BoundaryRecord, language: str) -> Itera
         yield word["one_world"]
 
 
-def quantity(x: float, unit: Unit, language: str) -> str:
+def value_in_words(x: float, unit: Notation, language: str) -> str:
     """Return a value of a boundary variable as a reader wants it: 1,440; 1 in 3,000,000; 0.3%."""
     if x == 0:
         return "0"
