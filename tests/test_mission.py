@@ -119,7 +119,7 @@ def test_the_page_of_every_verdict_says_it(state, language):
     assert page.language == word["language"]
     assert word[found.predictions[state].word] in page.text
     assert ("#open" in page.links) == (found.predictions[state].word == "undecided")
-    assert study.file_name("mission", language) + "#reweights" in page.links
+    assert study.file_name("answer", language) + "#reweights" in page.links
     assert "https://arxiv.org/abs/2504.13837" in page.links
     assert len(page.charts) == 2
 
@@ -282,7 +282,7 @@ def root(tmp_path) -> Path:
 
 def test_pages_link_to_each_other_and_nothing_else_is_fetched(root):
     paths = pages.build_studies(root)
-    assert set(paths) == {"mission", "lima", "relay"}
+    assert set(paths) == {"answer", "lima", "relay"}
     read = {path.name: Reader(path.read_text(encoding="utf-8")) for path in paths.values()}
     for name, page in read.items():
         for link in page.links:
@@ -290,13 +290,13 @@ def test_pages_link_to_each_other_and_nothing_else_is_fetched(root):
                 continue
             file, _, anchor = link.partition("#")
             assert not anchor or anchor in read[file or name].ids, link
-    assert {"lima.html", "relay.html"} <= set(read["mission.html"].links)
-    assert "forecast.html" not in read["mission.html"].links
+    assert {"lima.html", "relay.html"} <= set(read["answer.html"].links)
+    assert "forecast.html" not in read["answer.html"].links
     assert len(list(root.glob("*.html"))) == 3
 
 
 def test_the_page_gives_each_sentence_its_boxes_and_what_would_change_our_mind(root):
-    page = Reader(pages.build_studies(root)["mission"].read_text(encoding="utf-8"))
+    page = Reader(pages.build_studies(root)["answer"].read_text(encoding="utf-8"))
     for sentence in mission.sentences().values():
         assert page.text.count(sentence.text.en) == 2  # overview, and its own part
         assert sentence.text.zh in page.text
@@ -388,7 +388,8 @@ def test_fixed_words_are_there_in_both_languages_and_all_used():
         for p in [*folder.rglob("*.py"), *folder.parent.glob("cli/*.py"), *folder.rglob("*.j2")]
     )
     indirect = (
-        r"((predicted|box|side|count)_.*|one_run|runs|held|false|conditional|undecided|not_run|yes|no|mixed|open)"
+        r"((predicted|box|side|count|way|model|answer)_.*|one_run|runs|held|false|conditional|undecided|not_run"
+        r"|yes|no|mixed|open)"
     )
     unused = [
         key for key in table if not re.fullmatch(indirect, key) and not re.search(rf'(word\.{key}\b|"{key}")', source)

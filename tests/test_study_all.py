@@ -32,4 +32,4 @@ def test_the_smoke_run_of_all_studies(tmp_path):
     assert {n: s["predictions"] for n, s in again["studies"].items()} == {
         n: s["predictions"] for n, s in found["studies"].items()
     }
-    assert (tmp_path / again["mission"]).name == "mission.zh.html"
+    assert (tmp_path / again["answer"]).name == "answer.zh.html"

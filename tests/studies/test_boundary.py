@@ -9,7 +9,8 @@ from goldpanner.errors import InputError
 from goldpanner.store.findings import ResultRecord
 from goldpanner.studies import mission
 from goldpanner.studies.boundary import Claim, ClaimRun, ClaimUnit, edges, judge_claim, reverse
-from goldpanner.studies.primary import CLAIMS
+from goldpanner.studies.primary import CLAIMS, at_depth
+from synthetic_study import created, logp
 
 CLAIM = Claim(lambda result, off: result, "below", needed=0.2)
 
@@ -118,31 +119,6 @@ def test_fresh_worlds_confirm_and_do_not_move_the_boundary():
 # --- the primary claims, on made results
 
 
-def logp(p, n=4):
-    return [math.log(p)] * n
-
-
-def created(seed, rl=True):
-    """A world in which RL finds what its budget can find, and examples teach everything."""
-    exposures = {"klingon": 1e-22, "exposure-0%": 1e-11, "exposure-0.03%": 1e-8, "exposure-0.2%": 1e-3,
-                 "exposure-1%": 0.4}  # fmt: skip
-    alone = {
-        name: {"base": logp(p), "rl": logp(0.99 if p * 38_400 > 1 else p), "control": logp(0.99),
-               "hits": 30_000 if p * 38_400 > 1 else 0}
-        for name, p in exposures.items()
-    }  # fmt: skip
-    spectrum = [1e-9, 1e-7, 1e-5, 1e-2, 0.3, 0.6]
-    after = [0.95 if p > 1e-3 else p for p in spectrum]
-    shared = {"base": np.log(spectrum).tolist(), "rl": np.log(after).tolist(), "control": logp(0.95, 6),
-              "weakest": np.log(spectrum).tolist()}  # fmt: skip
-    return {
-        "seed": seed, "rollouts": {"shared": 61_440, "fact": 1_440, "alone": 38_400}, "examples_a_statement": 8.0,
-        "shared": {"gap": shared, "no-gap": shared}, "alone": alone,
-        "absent": {"examples-8": logp(0.1), "examples-64": logp(0.99), "teacher": logp(0.6), "manner": logp(1e-10)},
-        "story": {},
-    }  # fmt: skip
-
-
 def cold_starts():
     levels = {}
     for name, style, start, end in (("warm", 0.05, 0.03, 0.9), ("tepid", 1e-3, 1e-3, 0.85), ("cold", 1e-5, 1e-6, 1e-6)):
@@ -152,13 +128,16 @@ def cold_starts():
 
 
 def compositions(seed):
-    def corpus(deep, after, control=None):
-        base = {"d2": logp(0.2 if deep > 0.01 else deep), "d3": logp(deep)}
-        return {"base": base, "rl": {"d2": logp(max(after, 1e-9)), "d3": logp(after)}, "control": control or {}}
-
-    control = {"d2": logp(0.9), "d3": logp(0.2)}
-    corpora = {"16%": corpus(0.1, 0.6), "3%": corpus(0.02, 0.3), "0.04%": corpus(1e-9, 1e-9, control),
-               "0": corpus(1e-11, 1e-11, control)}  # fmt: skip
+    """A world in which RL lifts the depths that a hundredth of the documents reach, and examples teach depth 2."""
+    shares = {"16%": 0.16, "3%": 0.03, "0.04%": 4e-4, "0": 0.0}
+    corpora = {}
+    for name, share in shares.items():
+        reach = {f"d{d}": at_depth(share, d) >= 0.01 for d in (2, 3, 4)}
+        corpora[name] = {
+            "base": {d: logp(0.2 if enough else 1e-11) for d, enough in reach.items()},
+            "rl": {d: logp(0.9 if enough else 1e-11) for d, enough in reach.items()},
+            "control": {} if share else {"d2": logp(0.9), "d3": logp(1e-9), "d4": logp(1e-9)},
+        }
     return {"seed": seed, "rollouts": 38_400, "corpora": corpora}
 
 
@@ -185,7 +164,7 @@ def test_each_sentence_finds_its_boundary():
     for name, boundary in found.items():
         assert boundary.known == ("below", "above"), name
         assert boundary.bracketed == 2, name
-    assert (found["composes"].low, found["composes"].high) == (0.0004, 0.03)
+    assert (found["composes"].low, found["composes"].high) == (at_depth(0.16, 4), at_depth(0.03, 2))
     assert (found["no-invention"].low, found["no-invention"].high) == (0.0003, 0.002)
     assert (found["form-only"].low, found["form-only"].high) == (1.0, 8.0)
     assert found["reweights"].low == pytest.approx(1_440 * 1e-5)

@@ -100,7 +100,7 @@ def outcome(
         for name in [name for name in BOXES if lines[name] and (name != "unknown" or len(lines[name]) == 1)]:
             console.print(f"  {word[f'box_{name}']}{word['colon']}{' '.join(lines[name][:2])}", highlight=False)
     pages = [str(paths[name]) for name in records][:3] + (["..."] if len(records) > 3 else [])
-    console.print(f"\nmission  {paths['mission']}\nstudies  {', '.join(pages)}\nsamples  {folder / 'store'}",
+    console.print(f"\nanswer   {paths['answer']}\nstudies  {', '.join(pages)}\nsamples  {folder / 'store'}",
                   highlight=False, soft_wrap=True)  # fmt: skip
 
 

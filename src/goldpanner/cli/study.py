@@ -29,6 +29,10 @@ def study_command(
         int | None,
         typer.Option(metavar="N", help="Number of worlds, with seeds 0 to N - 1; 3, or 2 with --quick.", min=1, max=99),
     ] = None,
+    fresh: Annotated[
+        int,
+        typer.Option(metavar="N", help="Further worlds that confirm, with seeds 100 to 99 + N.", min=0, max=99),
+    ] = 0,
     lang: str = option("Language of the pages: en or zh.", "LANG", default="en"),
     as_json: AsJson = False,
 ) -> None:
@@ -53,22 +57,27 @@ def study_command(
         raise InputError(f"no study is called {unknown[0]!r}; there are {', '.join(claims.NAMES)}; or all, or list")
     need_lab()
     try:
-        _conduct(chosen, folder, quick, worlds, lang, as_json)
+        _conduct(chosen, folder, quick, worlds, fresh, lang, as_json)
     except KeyboardInterrupt:
         raise Interrupted(f"what was done is kept in {folder}; run the same command again to go on") from None
 
 
-def _conduct(names: list[str], folder: Path, quick: bool, worlds: int | None, lang: str, as_json: bool) -> None:
+def _conduct(
+    names: list[str], folder: Path, quick: bool, worlds: int | None, fresh: int, lang: str, as_json: bool
+) -> None:
     from goldpanner.cli import display_study
     from goldpanner.report.pages import mission as pages
     from goldpanner.store import Store
     from goldpanner.studies import mission
+    from goldpanner.studies.boundary import CONFIRMATION
     from goldpanner.studies.lab import FULL, QUICK
     from goldpanner.studies.runner import conduct, result
 
     scale = QUICK if quick else FULL
     if worlds is not None:
         scale = scale.model_copy(update={"worlds": tuple(range(worlds))})
+    if fresh:
+        scale = scale.model_copy(update={"worlds": (*scale.worlds, *range(CONFIRMATION, CONFIRMATION + fresh))})
     store = Store(folder / "store")
     done = [result(store, (name, world)) is not None for name in names for world in scale.worlds]
     with display_study.StudyBars(len(done), sum(done), quiet=as_json) as bars:
@@ -94,7 +103,7 @@ def _json(
             sentence.id: None if sentence.boundary is None else sentence.boundary.model_dump()
             for sentence in mission.sentences
         },
-        "mission": str(paths["mission"]),
+        "answer": str(paths["answer"]),
     }
 
 

@@ -171,6 +171,8 @@ class ResultRecord(StoredRecord):
     """Commit of the source that measured it; empty where there is none."""
     date: str = ""
     """When it was measured, UTC."""
+    phase: Phase = "exploration"
+    """Whether boundaries are fitted on it, or tested by it."""
 
 
 class JudgedStudy(RecordPart):
@@ -235,6 +237,8 @@ class ClaimText(BaseModel):
     """The positive control."""
     treatment: Words
     """What the treatment check asks for."""
+    reading: Words | None = None
+    """In which sense the sentence is false on its false side, where that needs saying."""
 
 
 class RunEdges(RecordPart):
@@ -360,6 +364,45 @@ class StudyLine(RecordPart):
     """Seconds that its measurements took."""
 
 
+class PointRecord(RecordPart):
+    """P of one problem, or the mean P of one relation, before and after."""
+
+    before: float
+    """Under the base."""
+    rl: float
+    """After RL."""
+    control: float
+    """After worked examples."""
+    exposure: float | None
+    """Share of the documents that state a relation trained alone; None: a problem of depth 1 or 2."""
+
+
+class StoryRecord(RecordPart):
+    """One question that turns on a mistaken belief."""
+
+    prompt: str
+    """The question."""
+    right: str
+    """The right answer."""
+    mistaken: str
+    """What the texts believe."""
+    p: Mapping[str, tuple[float, float]]
+    """`base`, `rl`, `control` -> P of the right and of the mistaken answer."""
+
+
+class AnswerRecord(RecordPart):
+    """What the first screen of the answer shows."""
+
+    rollouts: int
+    """Rollouts of RL on one relation alone."""
+    points: tuple[PointRecord, ...]
+    """Of the first world."""
+    story: StoryRecord
+    """Of the first world."""
+    absent: Mapping[str, tuple[float, ...]]
+    """Way of teaching the relation that no document mentions (`base`, `rl`, `examples-64` ...) -> mean P by world."""
+
+
 class MissionRecord(StoredRecord):
     """The mission's argument, sentence by sentence. There is one in a store, `mission`."""
 
@@ -368,6 +411,8 @@ class MissionRecord(StoredRecord):
     """The sentences under test."""
     studies: tuple[StudyLine, ...]
     """All studies."""
+    answer: AnswerRecord | None = None
+    """The first screen; None where the study of what creates was not run."""
     quick: bool
     """Whether some finding is that of a smoke run."""
     command: str

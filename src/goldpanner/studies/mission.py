@@ -31,7 +31,7 @@ from goldpanner.store.findings import (
 )
 from goldpanner.studies import claims
 from goldpanner.studies.boundary import Claim, ClaimRun, judge_claim
-from goldpanner.studies.primary import CLAIMS
+from goldpanner.studies.primary import CLAIMS, first_screen
 from goldpanner.studies.study import read_text
 
 Results = Mapping[str, Sequence[ResultRecord]]
@@ -101,6 +101,7 @@ def judge_sentences(results: Results, findings: Mapping[str, FindingRecord], com
         id=MISSION,
         sentences=tuple(judged),
         studies=tuple(_summary(study, text, findings.get(study)) for study, text in texts.items()),
+        answer=first_screen([row.result for row in results.get("what-creates", ())]),
         quick=any(finding.quick for finding in findings.values()),
         command=command,
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from goldpanner.measure.thresholds import SOLVED
+from goldpanner.store.findings import AnswerRecord, PointRecord, StoryRecord
 from goldpanner.studies.boundary import Claim, ClaimRun, ClaimUnit, gained
 from goldpanner.studies.statistics import exact_pass_curve, log_mean_p
 
@@ -23,6 +24,8 @@ KS = tuple(sorted({round(10 ** (i / 4)) for i in range(25)}))
 """1 ... 1e6, four a decade."""
 HARD = 0.1
 """A problem that the base solves less often can be gained."""
+CHAINS = 0.72
+"""Share of chains among the documents of the study of composition."""
 STEP_ROLLOUTS = 768
 """Rollouts of a step of the study of cold starts."""
 
@@ -110,17 +113,17 @@ def exposure(name: str) -> float:
 
 def statements(result: "Created", off: bool) -> ClaimRun:
     """A unit is a set of examples; x: how often they state each fact that pretraining never stated."""
-    absent, base, known = result["absent"], result["alone"][ABSENT]["base"], result["shared"]["gap"]
+    absent, base, usual = result["absent"], result["alone"][ABSENT]["base"], result["shared"]["gap"]
     units = [ClaimUnit(0.0, is_solved(base, absent["manner"]), is_solved(base, absent["teacher"]))]
     units += [
         ClaimUnit(int(name.removeprefix("examples-")) / result["examples_a_statement"], is_solved(base, logp))
         for name, logp in absent.items()
         if name.startswith("examples-")
     ]
-    return ClaimRun(units, lifted(known["base"], known["control"]))
+    return ClaimRun(units, lifted(usual["base"], usual["control"]))
 
 
-def cold(x: Callable[[Any], float]) -> "Callable[[ColdStarts, bool], ClaimRun]":
+def coldness(x: Callable[[Any], float]) -> "Callable[[ColdStarts, bool], ClaimRun]":
     """Return a claim's reader: a unit is a level of coldness, the warm arm the warmest, the control 24 examples."""
 
     def read(result: "ColdStarts", off: bool) -> ClaimRun:
@@ -138,14 +141,47 @@ def cold(x: Callable[[Any], float]) -> "Callable[[ColdStarts, bool], ClaimRun]":
 
 
 def composes(result: "Compositions", off: bool) -> ClaimRun:
-    """A unit is a corpus; x: its share of documents that compose; the outcome: depth 3, untrained, rises by .1."""
+    """A unit is a depth in a corpus (2, which RL trains, 3 and 4); x: documents that go so deep; the warm arm: depth 2
+    where most documents compose.
+    """
     units = []
     for name, corpus in result["corpora"].items():
-        after, control = corpus["base" if off else "rl"], corpus["control"]
-        rises = lifted(corpus["base"]["d3"], after["d3"]) >= 0.1
-        units.append(ClaimUnit(exposure(name), rises, is_solved([], control["d2"]) if control else None))
+        for depth in (2, 3, 4):
+            before, after = corpus["base"][f"d{depth}"], corpus["base" if off else "rl"][f"d{depth}"]
+            control = is_solved([], corpus["control"][f"d{depth}"]) if corpus["control"] else None
+            units.append(ClaimUnit(at_depth(exposure(name), depth), lifted(before, after) >= 0.1, control))
     most = result["corpora"][max(result["corpora"], key=exposure)]
     return ClaimRun(units, lifted(most["base"]["d2"], most["base" if off else "rl"]["d2"]))
+
+
+def at_depth(share: float, depth: int) -> float:
+    """Return the share of documents that go to a depth or beyond, from the share that go to depth 2 or beyond.
+
+    Each further depth is rarer by one ratio, and CHAINS of the documents are chains: share = CHAINS ratio^(depth - 1).
+    """
+    return CHAINS * float((share / CHAINS) ** (depth - 1))
+
+
+def first_screen(results: "Sequence[Any]") -> AnswerRecord | None:
+    """Return what the answer's first screen shows, from the results of `what-creates`; None where there are none."""
+    if not results:
+        return None
+    first: Created = results[0]
+    shared, alone = first["shared"]["gap"], first["alone"]
+    rows = [(*row, None) for row in zip(*(np.exp(shared[way]).tolist() for way in ("base", "rl", "control")))]
+    rows += [(mean_p(a["base"]), mean_p(a["rl"]), mean_p(a["control"]), exposure(name)) for name, a in alone.items()]
+    ways = {way: tuple(mean_p(r["absent"][way]) for r in results) for way in first["absent"]}
+    ways |= {way: tuple(mean_p(r["alone"][ABSENT][way]) for r in results) for way in ("base", "rl")}
+    story = first["story"]
+    return AnswerRecord(
+        rollouts=first["rollouts"]["alone"],
+        points=tuple(PointRecord(before=b, rl=r, control=c, exposure=share) for b, r, c, share in rows),
+        story=StoryRecord(
+            prompt=story["prompt"], right=story["right"], mistaken=story["mistaken"],
+            p={name: (float(np.exp(right)), float(np.exp(wrong))) for name, (right, wrong) in story["logp"].items()},
+        ),
+        absent=ways,
+    )  # fmt: skip
 
 
 CLAIMS: Mapping[str, Claim[Any]] = {
@@ -154,9 +190,9 @@ CLAIMS: Mapping[str, Claim[Any]] = {
     "tiny-amplified": Claim(relations(lambda _, arm, n: n * mean_p(arm["base"]), is_solved), "above", 0.2),
     "zero-stays": Claim(relations(lambda _, arm, n: mean_p(arm["base"]), rose), "below", 0.2),
     "all-wrong": Claim(relations(lambda _, arm, n: arm["hits"], rose), "below", 0.2),
-    "cold-model": Claim(cold(lambda arm: STEP_ROLLOUTS * mean_p(arm["before"])), "below", 0.3),
+    "cold-model": Claim(coldness(lambda arm: STEP_ROLLOUTS * mean_p(arm["before"])), "below", 0.3),
     "form-only": Claim(statements, "below", 0.1, treatment_is_rl=False),
-    "cold-start": Claim(cold(lambda arm: float(np.exp(np.mean(arm["style"])))), "below", 0.3),
+    "cold-start": Claim(coldness(lambda arm: float(np.exp(np.mean(arm["style"])))), "below", 0.3),
     "composes": Claim(composes, "above", 0.1),
     "no-invention": Claim(relations(lambda name, arm, n: exposure(name), is_solved), "below", 0.2),
 }

@@ -82,7 +82,7 @@ def study_page(finding: FindingRecord, sentences: Mapping[str, Words], language:
         eyebrow=word["study_eyebrow"],
         language=language,
         notice=word["notice"] if finding.quick else "",
-        home=(word["to_mission"], file_name("mission", language)),
+        home=(word["to_mission"], file_name("answer", language)),
     )
 
 
@@ -136,7 +136,7 @@ def _predictions(finding: FindingRecord, sentences: Mapping[str, Words], languag
         "word": word,
         "predictions": listed,
         "worlds": finding.worlds,
-        "mission": file_name("mission", language),
+        "mission": file_name("answer", language),
         "width": WIDTH,
         "line": LINE,
         "colors": (INSIDE, OUTSIDE, CROSSING),

@@ -1,0 +1,104 @@
+"""The answer's page: from results in a folder to two languages, without training and without scripts."""
+
+import json
+import re
+
+import pytest
+from typer.testing import CliRunner
+
+from goldpanner.cli import application
+from goldpanner.errors import InputError
+from goldpanner.report.pages import answer_part
+from goldpanner.store import Store
+from goldpanner.store.findings import ResultRecord
+from goldpanner.studies.results import conclude_results, keep_results, load_results
+from synthetic_study import created, logp
+
+STORY = {
+    "prompt": "Q oak j s g", "right": "oak p i n", "mistaken": "oak p o n",
+    "logp": {"base": (-10.0, -0.5), "rl": (-12.0, -0.004), "control": (-0.01, -10.0)},
+}  # fmt: skip
+
+
+def full(world):
+    """Return a result of `what-creates` with all that its study keeps."""
+    result = created(world)
+    arms = ("exposure-0.1%", "exposure-0.3%")
+    result["alone"] |= dict.fromkeys(arms, result["alone"]["exposure-0.2%"])
+    result["absent"] |= {f"examples-{n}": logp(0.9) for n in (24, 256)}
+    return {**result, "story": STORY}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    store = Store(tmp_path / "studies" / "store")
+    for world in (0, 1, 100):
+        phase = "exploration" if world < 100 else "confirmation"
+        row = ResultRecord(id=f"what-creates-w{world}", study="what-creates", world=world, seconds=1.0, method="",
+                           versions={}, result=full(world), commit="abc", date="2026-11-27", phase=phase)  # fmt: skip
+        store.put(row)
+    keep_results(store, tmp_path / "results")
+    return tmp_path
+
+
+def test_results_are_kept_with_their_origin_and_come_back(folder):
+    (rows,) = load_results(folder / "results").values()
+    assert [(r.world, r.phase, r.commit, r.date) for r in rows] == [
+        (0, "exploration", "abc", "2026-11-27"), (1, "exploration", "abc", "2026-11-27"),
+        (100, "confirmation", "abc", "2026-11-27"),
+    ]  # fmt: skip
+    assert rows[0].result["alone"]["klingon"]["base"][0] == pytest.approx(
+        created(0)["alone"]["klingon"]["base"][0], 1e-4
+    )
+
+
+def test_the_command_draws_both_languages_without_scripts(folder):
+    arguments = ["answer", "--results", str(folder / "results"), "--pages", str(folder / "pages"), "--json"]
+    outcome = CliRunner().invoke(application(), arguments)
+    assert outcome.exit_code == 0, outcome.output
+    known = json.loads(outcome.stdout)["known"]
+    assert known["reweights"] == known["no-invention"] == ["below", "above"]
+    assert known["cold-model"] is None
+    for name in ("answer.html", "answer.zh.html"):
+        page = (folder / "pages" / name).read_text(encoding="utf-8")
+        assert "vegaEmbed = " not in page
+        assert page.count("<circle") == 2 * (6 + 7)
+        assert "oak p o n" in page
+    assert not (folder / "pages" / "what-creates.html").exists()
+
+
+def test_the_short_answer_has_at_most_120_words_and_says_only_what_has_evidence(folder):
+    mission, _ = conclude_results(load_results(folder / "results"))
+    text = answer_part.short_answer(mission, "en")
+    assert len(text.split()) <= 120
+    assert re.search(r"gained \d+ of \d+ hard problems", text)
+    assert "depth of reasoning" not in text  # composition was not run
+    assert "below 1 in a billion after 38,400 rollouts" in text
+    assert text.startswith("In this lab (3 worlds so far): no.")
+    unknown = mission.model_copy(
+        update={"sentences": tuple(s.model_copy(update={"boundary": s.off}) for s in mission.sentences)}
+    )
+    assert "hard problems" not in answer_part.short_answer(unknown, "en")
+    assert answer_part.short_answer(unknown, "en").startswith("The records of this lab (3 worlds so far) do not settle")
+
+
+def test_an_answer_in_which_rl_creates_does_not_say_no(folder):
+    mission, _ = conclude_results(load_results(folder / "results"))
+    absent = {**mission.answer.absent, "rl": (0.9, 1e-12, 1e-12)}
+    turned = mission.model_copy(update={"answer": mission.answer.model_copy(update={"absent": absent})})
+    assert ": no" not in answer_part.short_answer(turned, "en")
+
+
+def test_confirmation_is_counted_beside_exploration(folder):
+    mission, _ = conclude_results(load_results(folder / "results"))
+    boundary = next(s.boundary for s in mission.sentences if s.id == "no-invention")
+    assert boundary.box("exploration", "below").runs == 2
+    assert boundary.box("confirmation", "below").runs == 1
+
+
+def test_a_folder_without_results_or_with_something_else_is_refused(tmp_path):
+    with pytest.raises(InputError, match="holds no results"):
+        load_results(tmp_path)
+    (tmp_path / "x.json").write_text("{}")
+    with pytest.raises(InputError, match="is not the result of a study"):
+        load_results(tmp_path)
