@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from goldpanner.errors import InputError
-from goldpanner.report import build
+from goldpanner.report.pages.run import build
 from goldpanner.runs import lab_run, settings
 from goldpanner.runs.config import RunConfig
 from goldpanner.runs.folder import lock_folder

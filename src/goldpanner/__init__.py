@@ -54,7 +54,7 @@ _HOMES = {
     "Recorder": "train.trl.recorder",
     "read_log": "interop",
     "to_frame": "report.results",
-    "build_report": "report",
+    "build_report": "report.pages.run",
 }
 """Public name -> the module it lives in."""
 
@@ -108,7 +108,7 @@ if TYPE_CHECKING:  # for type checkers and editors: the same names, exported by 
     from goldpanner.policies.local import LocalPolicy as LocalPolicy
     from goldpanner.policies.resolve import load_policy as load_policy
     from goldpanner.policies.scripted import ScriptedPolicy as ScriptedPolicy
-    from goldpanner.report import build
+    from goldpanner.report.pages.run import build
     from goldpanner.report.results import to_frame as to_frame
     from goldpanner.sampling.collect import collect as collect
     from goldpanner.sampling.goal import Goal as Goal

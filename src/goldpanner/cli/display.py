@@ -24,6 +24,7 @@ from goldpanner.progress import DOING, ProgressLines
 
 if TYPE_CHECKING:
     from goldpanner.progress import Event
+    from goldpanner.report.table import ResultTable
     from goldpanner.store.schema import CellRecord, EstimateRecord, StudyRecord
 
 
@@ -40,6 +41,32 @@ class Shown(Console):
 
 console = Shown()
 errors = Shown(stderr=True)
+
+
+def printable(text: str) -> str:
+    """Return a text from a file as one printable line: what a terminal would act on is shown as U+FFFD."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
+
+
+def print_lines(*lines: str) -> None:
+    """Print lines as they are, without markup."""
+    for line in lines:
+        console.print(line, highlight=False, markup=False)
+
+
+def print_table(table: "ResultTable") -> None:
+    """Print a table of a result, its caption above it."""
+    shown = plain_table(Text(printable(table.caption.rstrip("."))))
+    for i, name in enumerate(table.columns):
+        shown.add_column(Text(printable(name)), justify="left" if i == 0 else "right")
+    for row in table.texts():
+        shown.add_row(*(Text(printable(cell)) for cell in row))
+    console.print(shown)
+
+
+def plain_table(title: Text | None = None) -> Table:
+    """Return a table without lines."""
+    return Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
 
 
 class Rate(ProgressColumn):

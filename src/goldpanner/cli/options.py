@@ -73,11 +73,11 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 def save_files(result: "Result", paths: list[Path] | None) -> None:
     """Save the tables and figures that file names say, and print the names."""
-    from goldpanner.report.results import save_all
+    if paths:
+        from goldpanner.report.results import save_all
 
-    save_all(result, paths or [])
-    for path in paths or []:
-        typer.echo(str(path), err=True)
+        save_all(result, paths)
+        typer.echo("\n".join(map(str, paths)), err=True)
 
 
 def stored_tasks(words: list[str] | None) -> list[str] | None:

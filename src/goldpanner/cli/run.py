@@ -80,7 +80,7 @@ def run_command(what: RunOptions, as_json: AsJson = False) -> None:
     Example: goldpanner run --model smollm2 --task arithmetic/add-2d2d
     """
     from goldpanner.cli import display
-    from goldpanner.report import build
+    from goldpanner.report.pages.run import build
 
     if bool(what.model) != bool(what.task) or (what.task is None and what.judging.given()):
         raise InputError(
@@ -105,7 +105,7 @@ def report_command(folder: Annotated[Path, typer.Argument(help="Folder of a run.
 
     Example: goldpanner report runs/world-seed0
     """
-    from goldpanner.report import build
+    from goldpanner.report.pages.run import build
     from goldpanner.store.find import is_store
 
     if not (folder / "store").is_dir():

@@ -11,7 +11,7 @@ from goldpanner.errors import InputError
 from goldpanner.measure.intervals import proportion, upper_bound
 from goldpanner.measure.thresholds import EASY, RARE
 from goldpanner.result import Brief
-from goldpanner.types import Counts, FloatArray
+from goldpanner.types import Counts, Estimate, FloatArray
 
 State = Literal["reached", "not_reached", "unresolved"]
 Stratum = Literal["easy", "reachable", "rare", "not_reached", "unresolved"]
@@ -46,6 +46,17 @@ class Boundary(Brief):
     def ids(self, state: State | Stratum) -> list[str]:
         """Return the ids of the problems in a state or stratum."""
         return [i for i, s, t in zip(self.counts.ids, self.state, self.stratum) if state in (s, t)]
+
+    def estimate(self, place: int) -> Estimate:
+        """Return P(correct) of the problem at a place of the counts, with its exact interval."""
+        value, low, high = (float(x[place]) for x in (self.value, self.low, self.high))
+        return Estimate(value, low, high, self.level, "clopper-pearson")
+
+    @cached_property
+    def hardest(self) -> list[int]:
+        """Places of the problems in the counts, lowest c/n first, those without a judged sample before all."""
+        order: list[int] = np.argsort(np.where(np.isnan(self.value), -1.0, self.value), kind="stable").tolist()
+        return order
 
     @cached_property
     def states(self) -> dict[str, int]:

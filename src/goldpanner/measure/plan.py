@@ -84,6 +84,15 @@ class Plan(Result):
             f"Problems: {classes}{unknown}."
         )
 
+    @property
+    def advice(self) -> str:
+        """What to do where no problem is ready to train on; empty where one is."""
+        if self.ids("train now"):
+            return ""
+        return (
+            "Harder problems." if 2 * len(self.ids("solved")) > len(self.problems) else "SFT first, or easier problems."
+        )
+
     def to_json(self) -> dict[str, object]:
         """Return everything as JSON values."""
         return {

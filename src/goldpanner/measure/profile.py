@@ -56,6 +56,11 @@ class Profile(Result):
 
     @property
     def summary(self) -> str:
+        """`facts` in one sentence."""
+        return "; ".join(self.facts) + "."
+
+    @property
+    def facts(self) -> list[str]:
         """Samples, both ends of the curve, the boundary as far as it may be shown, and mixed groups."""
         counts, curve, states = self.counts, self.curve, self.boundary.states
         parts = [f"{len(counts):,} problems, {int(counts.n.sum()):,} samples"]
@@ -66,7 +71,7 @@ class Profile(Result):
                 f"{states['unresolved']} unresolved"
             )
         parts += [f"mixed groups {self.groups[size].mixed} at G = {size}" for size in (16,) if size in self.groups]
-        return "; ".join(parts) + "."
+        return parts
 
     @property
     def speaks_of_support(self) -> bool:
