@@ -2,9 +2,8 @@
 
 import json
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -46,15 +45,6 @@ def import_command(
     typer.echo(json.dumps(asdict(report)) if as_json else "\n".join(report.lines()))
 
 
-class Target(StrEnum):
-    """What `export` writes for."""
-
-    COUNTS = "counts"
-    INSPECT = "inspect"
-    TRL = "trl"
-    VERL = "verl"
-
-
 @dataclass(frozen=True)
 class ChoiceOptions(OptionGroup):
     """Which problems of a problem set are written, by their measured P, and how often."""
@@ -63,7 +53,9 @@ class ChoiceOptions(OptionGroup):
 
     low: float = option("Lowest measured P of a problem in the set.", "P", default=0.0)
     high: float = option("Highest measured P of a problem in the set.", "P", default=1.0)
-    weight: str = option("Weight of a problem: uniform, or variance, P(1 - P).", "NAME", default="uniform")
+    weight: Literal["uniform", "variance"] = option(
+        "Weight of a problem: uniform, or variance, P(1 - P).", "NAME", default="uniform"
+    )
     rows: int | None = option("Number of rows; problems are repeated by weight.", "N")
 
 
@@ -71,8 +63,8 @@ class ChoiceOptions(OptionGroup):
 def export_command(
     policy: Annotated[str, typer.Argument(help="Policy in the store: the name of a run, or an id.")],
     out: Annotated[Path, typer.Argument(help="File to write.")],
-    target: Target = option(
-        "Kind of file: counts, inspect (a log), trl or verl (a problem set).", "KIND", "--for", default=Target.COUNTS
+    target: Literal["counts", "inspect", "trl", "verl"] = option(
+        "Kind of file: counts, inspect (a log), trl or verl (a problem set).", "KIND", "--for", default="counts"
     ),
     *,
     selection: StoreSelection,
@@ -85,41 +77,36 @@ def export_command(
     Example: goldpanner export base train.parquet --store demo --for trl --low 0.02 --high 0.9
     """
     from goldpanner import interop
-    from goldpanner.interop.selection import Weight
     from goldpanner.store.find import find_policy, open_store
 
     if selection.store is None:
         raise InputError("no store was given; name the folder that holds the policy with --store DIR")
-    if target in (Target.COUNTS, Target.INSPECT) and choice.given():
+    if target in ("counts", "inspect") and choice.given():
         raise InputError(
-            f"{', '.join(choice.given())}: a problem set is chosen by it, with --for trl or verl; {target.value} "
+            f"{', '.join(choice.given())}: a problem set is chosen by it, with --for trl or verl; {target} "
             "holds them all"
         )
-    if target in (Target.TRL, Target.VERL) and out.suffix != ".parquet":
-        raise InputError(
-            f"--for {target.value} writes Parquet, not {out.name}; give {out.with_suffix('.parquet').name}"
-        )
+    if target in ("trl", "verl") and out.suffix != ".parquet":
+        raise InputError(f"--for {target} writes Parquet, not {out.name}; give {out.with_suffix('.parquet').name}")
     store = open_store(selection.store)
-    if target is Target.INSPECT:
+    if target == "inspect":
         _export_log(store, policy, out, selection)
         return
     counts = store.counts(
         find_policy(store, policy), params=selection.params, tasks=selection.tasks, verifier=selection.verdicts_of
     )
-    if target is Target.COUNTS:
+    if target == "counts":
         interop.write_counts(counts, out)
         typer.echo(f"{len(counts):,} problems: {out}")
         return
-    if choice.weight not in get_args(Weight):
-        raise InputError(f"--weight is {choice.weight!r}; give uniform or variance")
     problems = interop.select(
-        store.problems(), counts, low=choice.low, high=choice.high, weight=cast("Weight", choice.weight),
+        store.problems(), counts, low=choice.low, high=choice.high, weight=choice.weight,
         rows=choice.rows,
     )  # fmt: skip
-    (interop.write_trl if target is Target.TRL else interop.write_verl)(problems, out)
+    (interop.write_trl if target == "trl" else interop.write_verl)(problems, out)
     used = int((problems.copies > 0).sum())  # --rows may be fewer than the problems chosen
     typer.echo(f"{used:,} of {len(counts):,} problems, {int(problems.copies.sum()):,} rows: {out}")
-    if target is Target.VERL:
+    if target == "verl":
         from goldpanner.train.verl import export_notes
 
         script = out.with_suffix(".sh")

@@ -2,9 +2,8 @@
 
 import dataclasses
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -219,15 +218,6 @@ class StoreSelection(OptionGroup):
         return source
 
 
-class Dtype(StrEnum):
-    """Precision of a model's weights and arithmetic."""
-
-    AUTO = "auto"
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-    FLOAT16 = "float16"
-
-
 @dataclass(frozen=True)
 class PolicyOptions(OptionGroup):
     """How a policy is loaded, or asked for where a server has it."""
@@ -235,10 +225,10 @@ class PolicyOptions(OptionGroup):
     title = "Model"
 
     model: Model = ""
-    dtype: Dtype = option(
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = option(
         "Precision of the weights: auto (as saved), float32, bfloat16, float16. Each is another policy.",
         "DTYPE",
-        default=Dtype.AUTO,
+        default="auto",
     )
     concurrency: int = option("Requests to a server at the same time, per process.", "N", default=16, low=1)
     timeout: float = option("Longest time for one request.", "SECONDS", default=600, low=1)
@@ -251,7 +241,7 @@ class PolicyOptions(OptionGroup):
         return load_policy(
             name,
             model=self.model,
-            dtype=self.dtype.value,
+            dtype=self.dtype,
             concurrency=self.concurrency,
             timeout=self.timeout,
             override=override,

@@ -4,10 +4,9 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -94,20 +93,13 @@ class SamplingOptions(OptionGroup):
     template: str | None = option("Prompt template, instead of the task's; chat: the model's own.", "TEXT")
 
 
-class SamplingEngine(StrEnum):
-    """What draws: this process, or workers on Ray."""
-
-    OWN = "goldpanner"
-    RAY = "ray"
-
-
 @dataclass(frozen=True)
 class RayOptions(OptionGroup):
     """Who draws: this process, or workers on Ray."""
 
     title = "Ray (--engine ray)"
 
-    engine: Annotated[SamplingEngine, ENGINE] = SamplingEngine.OWN
+    engine: Annotated[Literal["goldpanner", "ray"], ENGINE] = "goldpanner"
     workers: int | None = option("Worker processes (2).", "N", low=1)
     ray_address: str | None = option(
         "Cluster: auto or ray://HOST:10001. Otherwise $RAY_ADDRESS, or a local Ray.", "ADDRESS"
@@ -121,7 +113,7 @@ class RayOptions(OptionGroup):
 
         They load a model themselves. A server is asked what it is, and probed, in this process alone.
         """
-        if self.engine is not SamplingEngine.RAY:
+        if self.engine != "ray":
             if self.workers is not None or self.ray_address is not None:
                 raise InputError("--workers and --ray-address belong to Ray; give --engine ray with them")
             yield options.load(name, override), None
@@ -136,7 +128,7 @@ class RayOptions(OptionGroup):
             if server is None:  # a worker on another node knows no relative path
                 name = str(model_folder(name, show_message)) if name in MODELS else name
                 name, base = (str(Path(x).absolute()) if x and Path(x).is_dir() else x for x in (name, options.model))
-                yield pool.load(partial(load_policy, name, model=base, dtype=options.dtype.value)), pool
+                yield pool.load(partial(load_policy, name, model=base, dtype=options.dtype)), pool
             else:
                 yield server, pool
             if pool.deaths:

@@ -3,9 +3,8 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -30,20 +29,13 @@ train = typer.Typer(
 app.add_typer(train, name="train", rich_help_panel=TRAIN)
 
 
-class TrainingEngine(StrEnum):
-    """What trains."""
-
-    OWN = "goldpanner"
-    TRL = "trl"
-
-
 @dataclass(frozen=True)
 class TrlOptions(OptionGroup):
     """Whether TRL trains, and how."""
 
     title = "TRL (--engine trl)"
 
-    engine: Annotated[TrainingEngine, ENGINE] = TrainingEngine.OWN
+    engine: Annotated[Literal["goldpanner", "trl"], ENGINE] = "goldpanner"
     trl: list[str] | None = option("Setting of TRL's GRPOConfig, e.g. bf16=true.", "KEY=VALUE")
     processes: int = option("Processes that must take part; otherwise it stops.", "N", default=1, low=1)
     probe: int = option("Problems measured every measure.every steps; 0: none.", "N", default=16, low=0)
@@ -150,7 +142,7 @@ def grpo_command(stage: RewardedOptions, trl: TrlOptions) -> None:
 
     Example: goldpanner train grpo --model runs/base/model --out runs/rl --set grpo.variant=dr-grpo
     """
-    if trl.engine is TrainingEngine.TRL:
+    if trl.engine == "trl":
         _train_by_trl(stage, trl)
         return
     if trl.trl or trl.processes != 1:
