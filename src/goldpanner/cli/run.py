@@ -40,7 +40,12 @@ class RunOptions(OptionGroup):
         config = self.settings.load()
         name = f"{config.domain.kind}-seed{config.seed}"
         folder = self.out or default_folder(name, config, changed=self.settings.changed)
-        display.opening(folder, quiet=quiet)
+        display.opening(
+            "A small language model is pretrained from scratch, then trained with verifiable rewards two ways:\n"
+            "straight from the base (as DeepSeek-R1-Zero), and after SFT on a few worked examples (as R1).",
+            folder,
+            quiet,
+        )
         with display.Bars(quiet=quiet) as bars:
             return run_lab(config, folder, bars.update, command_line(), self.rehearsal.skip), folder
 
@@ -63,7 +68,8 @@ class RunOptions(OptionGroup):
         config = config.model_copy(update={"model": model_folder(config.model, display.show_message)})
         name = f"{config.model.name}-{chosen.id.replace('/', '-')}-seed{config.seed}"
         folder = self.out or default_folder(name, config, changed=settings.changed or bool(self.judging.given()))
-        display.opening_real(folder, config.model.name, chosen.id, quiet=quiet)
+        plan = "a pilot, a plan, GRPO, and its boundary before and after on problems held out"
+        display.opening(f"{config.model.name} on {chosen.id}: {plan}.", folder, quiet)
         with display.Bars(quiet=quiet) as bars:
             return run_model(config, folder, bars.update, command_line(), self.rehearsal.skip), folder
 

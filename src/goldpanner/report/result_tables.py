@@ -11,6 +11,7 @@ from goldpanner.measure.profile import Profile
 from goldpanner.measure.series import Series
 from goldpanner.report.table import Column, ResultTable
 from goldpanner.store.rows import samples_table
+from goldpanner.store.schema import StudyRecord
 from goldpanner.types import Counts, Sample
 
 SHOWN_K = (1, 4, 16, 64, 256, 1024, 4096)
@@ -139,6 +140,23 @@ def models_table(result: Series) -> ResultTable:
         f"mixed at G = {result.group}": [stage.mixed for stage in stages],
     }
     return ResultTable(columns, f"Against {result.base.name}, {result.level:.0%} for all together.")
+
+
+def stages_table(record: StudyRecord) -> ResultTable:
+    """Return pass@1 and pass@k of a run by task and stage: sampled, and exact where P(correct) is known."""
+    assert record.verdict is not None
+    cells = record.verdict.table
+    rows = [(task, stage, cells[stage][task]) for task in record.tasks_measured for stage in record.stages]
+    columns: dict[str, Column] = {
+        "task": [task if task in record.tasks_trained else f"{task}*" for task, *_ in rows],
+        "stage": [stage for _, stage, _ in rows],
+    }
+    first = rows[0][2]
+    for k, name in ((1, "1"), (first.k, "k")):
+        columns[f"pass@{k}"] = [getattr(cell, f"pass_at_{name}").estimate() for *_, cell in rows]
+        if first.exact_at_1 is not None:
+            columns[f"exact pass@{k}"] = [getattr(cell, f"exact_at_{name}") for *_, cell in rows]
+    return ResultTable(columns, "Sampled and exact pass@k. * held out: RL never saw the task.")
 
 
 def problems_by_model(result: Series) -> ResultTable:
