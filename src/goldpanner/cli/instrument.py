@@ -17,11 +17,9 @@ from goldpanner.cli.options import (
     GroupSize,
     Ks,
     Level,
-    LogOptions,
-    Page,
-    Save,
-    StoreSelection,
-    save_files,
+    OutputOptions,
+    PageOptions,
+    SourceOptions,
 )
 from goldpanner.errors import InputError
 
@@ -84,13 +82,10 @@ def measure_command(
     clusters: Clusters = None,
     by: str | None = option("Break the result down by a column of the problems, or a CSV file.", "COLUMN"),
     *,
-    selection: StoreSelection,
+    given: SourceOptions,
     audit: AuditOptions,
-    log: LogOptions,
     allow_truncated_sampling: AllowTruncated = False,
-    html: Page = None,
-    save: Save = None,
-    as_json: AsJson = False,
+    output: PageOptions,
 ) -> None:
     """Measure one model's boundary.
 
@@ -101,7 +96,7 @@ def measure_command(
     from goldpanner.cli import tables
     from goldpanner.instrument import confounds, profile_source
 
-    source = selection.load(what, log)
+    source = given.load(what)
     profile = profile_source(
         source,
         whole_numbers(k, "--k"),
@@ -114,17 +109,12 @@ def measure_command(
     )
     extra = confounds(source, level)
     texts = {} if extra is None else extra.to_json()
-    if as_json:
-        typer.echo(json.dumps({**profile.to_json(), **texts, "server_faults": source.faults}, allow_nan=False))
-    else:
-        tables.print_profile(profile, source.name, extra)
-        tables.print_parts(profile.by)
-    save_files(profile, save)
-    if html is not None:
+    record = {**profile.to_json(), **texts, "server_faults": source.faults}
+    output.show(profile, record, lambda: tables.print_profile(profile, source.name, extra))
+    if output.html is not None:
         from goldpanner.report.pages.instrument import profile_page
 
-        profile_page(profile, source.name, html, extra)
-        typer.echo(str(html), err=True)
+        typer.echo(profile_page(profile, source.name, output.html, extra), err=True)
 
 
 @cli_command("compare", MEASURE)
@@ -145,18 +135,15 @@ def compare_command(
         "Rollouts of each problem in RL, to judge what is new; R unless given.", "N", low=2
     ),
     *,
-    selection: StoreSelection,
+    given: SourceOptions,
     audit: AuditOptions,
-    log: LogOptions,
     as_run: bool = flag("Compare two systems although they were sampled or asked differently.", "--as-run"),
     allow_truncated_sampling: AllowTruncated = False,
     fail_on: str = option(
         "Conditions to fail on: narrowed,fell>2% (exit status 1), undecided (exit status 3).", "NAMES", default=""
     ),
     markdown: Path | None = option("File for the summary as Markdown.", "FILE"),
-    html: Page = None,
-    save: Save = None,
-    as_json: AsJson = False,
+    output: PageOptions,
 ) -> None:
     """Compare a model with models trained from it.
 
@@ -172,23 +159,19 @@ def compare_command(
     from goldpanner.sources import seeds_by_name
 
     conditions = parse_conditions(fail_on) if fail_on else []
-    before = selection.load(base, log)
-    models = {name: [selection.load(seed, log) for seed in seeds] for name, seeds in seeds_by_name(rl).items()}
+    before = given.load(base)
+    models = {name: [given.load(seed) for seed in seeds] for name, seeds in seeds_by_name(rl).items()}
     if len(models) > 1 or any(len(seeds) > 1 for seeds in models.values()):
         if conditions or markdown:
             raise InputError("--fail-on and --markdown are about two models; compare the base with one of them")
         from goldpanner.instrument import compare_series
 
         several = compare_series(before, models, group=group, level=level, fdr=fdr, within=within, as_run=as_run)
-        if as_json:
-            typer.echo(json.dumps(several.to_json(), allow_nan=False))
-        else:
-            tables.print_series(several)
-        save_files(several, save)
-        if html is not None:
+        output.show(several, several.to_json(), lambda: tables.print_series(several))
+        if output.html is not None:
             from goldpanner.report.pages.series import series_page
 
-            typer.echo(str(series_page(several, html, before.text_of)), err=True)
+            typer.echo(series_page(several, output.html, before.text_of), err=True)
         return
     ((after,),) = models.values()
     further = whole_numbers(k, "--k")
@@ -200,27 +183,20 @@ def compare_command(
         clusters=clusters,
     )  # fmt: skip
     ruling = gate(comparison, conditions) if conditions else None
-    if as_json:
-        faults = {"base": before.faults, "rl": after.faults}
-        more = {"gate": ruling.to_json()} if ruling else {}
-        typer.echo(json.dumps({**comparison.to_json(), "server_faults": faults, **more}, allow_nan=False))
-    else:
-        tables.print_comparison(comparison, before, after)
-        if ruling is not None:
-            typer.echo(ruling.summary)
-    save_files(comparison, save)
+    more = {"gate": ruling.to_json()} if ruling else {}
+    record = {**comparison.to_json(), "server_faults": {"base": before.faults, "rl": after.faults}, **more}
+    output.show(comparison, record, lambda: tables.print_comparison(comparison, before, after, ruling))
     if markdown is not None:
         from goldpanner.files import write_atomically
         from goldpanner.report.summary import comparison_markdown
 
         summary = comparison_markdown(comparison, before.name, after.name, ruling, before.text_of)
         write_atomically(markdown, lambda file: file.write(summary.encode()))
-        typer.echo(str(markdown), err=True)
-    if html is not None:
+        typer.echo(markdown, err=True)
+    if output.html is not None:
         from goldpanner.report.pages.instrument import comparison_page
 
-        comparison_page(comparison, before.name, after.name, html, before.text_of)
-        typer.echo(str(html), err=True)
+        typer.echo(comparison_page(comparison, before.name, after.name, output.html, before.text_of), err=True)
     if ruling is not None and ruling.exit_code:
         raise typer.Exit(ruling.exit_code)
 
@@ -236,8 +212,7 @@ def power_command(
     chance: float = option("Probability that the change is shown.", "P", default=0.8),
     level: Level = 0.95,
     *,
-    selection: StoreSelection,
-    log: LogOptions,
+    given: SourceOptions,
     as_json: AsJson = False,
 ) -> None:
     """Plan how many problems to measure.
@@ -252,7 +227,7 @@ def power_command(
 
     if (pilot is None) == (not shape):
         raise InputError("give a pilot's counts or --shape, one of the two; for example --shape beta:0.5,1")
-    population = power.population_of(shape) if pilot is None else power.population_from(selection.load(pilot, log))
+    population = power.population_of(shape) if pilot is None else power.population_from(given.load(pilot))
     ks, each = whole_numbers(tries, "--tries"), whole_numbers(samples, "--samples")
     if problems is None:
         needs = power.required(population, size, ks, each, chance, level)
@@ -276,10 +251,8 @@ def plan_command(
     group: GroupSize = None,
     level: Level = 0.95,
     *,
-    selection: StoreSelection,
-    log: LogOptions,
-    save: Save = None,
-    as_json: AsJson = False,
+    given: SourceOptions,
+    output: OutputOptions,
 ) -> None:
     """Plan an RL run from a pilot.
 
@@ -290,10 +263,5 @@ def plan_command(
     from goldpanner.cli import tables
     from goldpanner.instrument import plan_source
 
-    source = selection.load(base, log)
-    result = plan_source(source, steps=steps, prompts=prompts, group=group, level=level)
-    if as_json:
-        typer.echo(json.dumps(result.to_json(), allow_nan=False))
-    else:
-        tables.print_plan(result, base)
-    save_files(result, save)
+    result = plan_source(given.load(base), steps=steps, prompts=prompts, group=group, level=level)
+    output.show(result, result.to_json(), lambda: tables.print_plan(result, base))

@@ -1,6 +1,8 @@
 """Options that several commands share: each stands here once, with one meaning; groups of them are dataclasses."""
 
 import dataclasses
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -53,13 +55,6 @@ GroupSize = Annotated[int | None, GROUP]
 
 Level = Annotated[float, typer.Option(metavar="P", help="Coverage of intervals and bands.")]
 Ks = Annotated[str, typer.Option("--k", metavar="K,K", help="More values of k, beyond n too: 1,100,10000.")]
-Page = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="File for the result as an HTML page.")]
-Save = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--save", metavar="FILE", help="Save a table or figure: curve.pdf, curve.csv, table.tex, problems.csv."
-    ),
-]
 AllowTruncated = Annotated[
     bool,
     typer.Option(
@@ -68,15 +63,6 @@ AllowTruncated = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-
-
-def save_files(result: "Result", paths: list[Path] | None) -> None:
-    """Save the tables and figures that file names say, and print the names."""
-    if paths:
-        from goldpanner.report.results import save_all
-
-        save_all(result, paths)
-        typer.echo("\n".join(map(str, paths)), err=True)
 
 
 def stored_tasks(words: list[str] | None) -> list[str] | None:
@@ -206,16 +192,58 @@ class StoreSelection(OptionGroup):
         """The tasks by the names that a store has for them; None: all."""
         return stored_tasks(self.task)
 
-    def load(self, what: str, log: "LogOptions") -> "Source":
+
+@dataclass(frozen=True)
+class SourceOptions(OptionGroup):
+    """Where counts come from."""
+
+    title = "Samples"
+
+    selection: StoreSelection
+    log: LogOptions
+
+    def load(self, what: str) -> "Source":
         """Return the counts that an argument stands for; what was left out of a log is printed."""
         from goldpanner.sources import load_counts
 
+        of = self.selection
         source = load_counts(
-            what, self.store, tasks=self.tasks or (), verifier=self.verdicts_of, params=self.params, log=log.log()
+            what, of.store, tasks=of.tasks or (), verifier=of.verdicts_of, params=of.params, log=self.log.log()
         )
         for line in source.remarks:
             typer.echo(f"{what}: {line}", err=True)
         return source
+
+
+@dataclass(frozen=True)
+class OutputOptions(OptionGroup):
+    """How a result is shown and saved."""
+
+    title = "Output"
+
+    save: list[Path] | None = option(
+        "Save a table or figure: curve.pdf, curve.csv, table.tex, problems.csv.", "FILE", "--save"
+    )
+    as_json: bool = flag("Print one JSON object.", "--json")
+
+    def show(self, result: "Result", record: Mapping[str, object], print_it: Callable[[], None]) -> None:
+        """Print a result, as its record or as text, and save its tables and figures."""
+        if self.as_json:
+            typer.echo(json.dumps(record, allow_nan=False))
+        else:
+            print_it()
+        if self.save:
+            from goldpanner.report.results import save_all
+
+            save_all(result, self.save)
+            typer.echo("\n".join(map(str, self.save)), err=True)
+
+
+@dataclass(frozen=True)
+class PageOptions(OutputOptions):
+    """How a result that has a page is shown and saved."""
+
+    html: Path | None = option("File for the result as an HTML page.", "FILE", "--html")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from goldpanner.cli.display import print_lines, print_table, printable
 from goldpanner.measure.compare import Comparison
-from goldpanner.measure.metrics import Confounds, LabelledPart
+from goldpanner.measure.gate import Gate
+from goldpanner.measure.metrics import Confounds
 from goldpanner.measure.plan import Plan
 from goldpanner.measure.power import Requirement, Sensitivity
 from goldpanner.measure.profile import Profile
@@ -12,6 +13,7 @@ from goldpanner.measure.series import Series
 from goldpanner.report.result_tables import (
     boundary_table,
     classes_table,
+    labels_table,
     models_table,
     short_table,
     sizes_table,
@@ -38,10 +40,12 @@ def print_profile(found: Profile, name: str, texts: Confounds | None) -> None:
     print_table(targets_table(found))
     print_table(boundary_table(found, found.boundary.hardest[:HARDEST]))
     print_lines(*(f"{label}: {value}" for label, value in profile_facts(found, texts)))
+    if found.by:
+        print_table(labels_table(found))
     print_lines("more: --json, --html PAGE, --save curve.pdf   next: goldpanner plan")
 
 
-def print_comparison(found: Comparison, base: Source, rl: Source) -> None:
+def print_comparison(found: Comparison, base: Source, rl: Source, ruling: Gate | None) -> None:
     """Print the answer, then the curve at a few tries, then the problems that changed most."""
     print_lines(*found.sentences)
     if found.support_refused and set(found.words) & {"sharpened", "expanded", "open"}:
@@ -54,6 +58,8 @@ def print_comparison(found: Comparison, base: Source, rl: Source) -> None:
     for problem, origin in list(found.origin.items())[:SHOWN]:
         print_lines(f"{printable(problem)}: {origin.label}: {origin.summary}")
     print_lines("more: --json, --html FILE, --markdown FILE, --save curve.pdf (every problem)")
+    if ruling is not None:
+        print_lines(ruling.summary)
 
 
 def _moved_table(found: Comparison, base: Source, rl: Source, name: str, places: Sequence[int]) -> ResultTable:
@@ -70,14 +76,6 @@ def _moved_table(found: Comparison, base: Source, rl: Source, name: str, places:
         },
         f"{name}: {len(shown)} of {len(places)}, the largest changes first",
     )
-
-
-def print_parts(parts: Mapping[str, LabelledPart]) -> None:
-    """Print one model's pass@k by label."""
-    if parts:
-        names = ("problems", "pass_at_1", "k", "pass_at_k")
-        columns = {name.replace("_at_", "@"): [getattr(part, name) for part in parts.values()] for name in names}
-        print_table(ResultTable({"label": list(parts), **columns}, "by label"))
 
 
 def print_series(found: Series) -> None:
