@@ -53,6 +53,7 @@ _HOMES = {
     "plan": "instrument",
     "Recorder": "train.trl.recorder",
     "read_log": "interop",
+    "export": "exchange",
     "to_frame": "report.results",
     "build_report": "report.pages.run",
 }
@@ -99,6 +100,7 @@ if TYPE_CHECKING:  # for type checkers and editors: the same names, exported by 
     from goldpanner.errors import GoldpannerError as GoldpannerError
     from goldpanner.errors import InputError as InputError
     from goldpanner.errors import StoreError as StoreError
+    from goldpanner.exchange import export as export
     from goldpanner.instrument import compare_series as compare_series
     from goldpanner.instrument import compare_sources, curve_source, plan_source, profile_source
     from goldpanner.interop import read

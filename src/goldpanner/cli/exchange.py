@@ -3,16 +3,13 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from goldpanner.cli.app import STORE, CommandsByGroup, OptionGroup, app, cli_command, option
 from goldpanner.cli.options import AsJson, LogOptions, StoreOrNone, StoreSelection
 from goldpanner.errors import InputError
-
-if TYPE_CHECKING:
-    from goldpanner.store import Store
 
 
 @cli_command("import", STORE)
@@ -76,63 +73,17 @@ def export_command(
 
     Example: goldpanner export base train.parquet --store demo --for trl --low 0.02 --high 0.9
     """
-    from goldpanner import interop
-    from goldpanner.store.find import find_policy, open_store
+    from goldpanner.exchange import export
+    from goldpanner.store.find import open_store
 
     if selection.store is None:
         raise InputError("no store was given; name the folder that holds the policy with --store DIR")
-    if target in ("counts", "inspect") and choice.given():
-        raise InputError(
-            f"{', '.join(choice.given())}: a problem set is chosen by it, with --for trl or verl; {target} "
-            "holds them all"
-        )
-    if target in ("trl", "verl") and out.suffix != ".parquet":
-        raise InputError(f"--for {target} writes Parquet, not {out.name}; give {out.with_suffix('.parquet').name}")
-    store = open_store(selection.store)
-    if target == "inspect":
-        _export_log(store, policy, out, selection)
-        return
-    counts = store.counts(
-        find_policy(store, policy), params=selection.params, tasks=selection.tasks, verifier=selection.verdicts_of
-    )
-    if target == "counts":
-        interop.write_counts(counts, out)
-        typer.echo(f"{len(counts):,} problems: {out}")
-        return
-    problems = interop.select(
-        store.problems(), counts, low=choice.low, high=choice.high, weight=choice.weight,
-        rows=choice.rows,
+    lines = export(
+        open_store(selection.store), policy, out, target, tasks=selection.tasks, params=selection.params,
+        verifier=selection.verdicts_of, **asdict(choice),
     )  # fmt: skip
-    (interop.write_trl if target == "trl" else interop.write_verl)(problems, out)
-    used = int((problems.copies > 0).sum())  # --rows may be fewer than the problems chosen
-    typer.echo(f"{used:,} of {len(counts):,} problems, {int(problems.copies.sum()):,} rows: {out}")
-    if target == "verl":
-        from goldpanner.train.verl import export_notes
-
-        script = out.with_suffix(".sh")
-        script.write_text(interop.verl_command(out), encoding="utf-8")
-        typer.echo(f"the command line for verl, to be filled in: {script}")
-        for note in export_notes({problem.task for problem in problems.problems}):
-            typer.echo(f"note: {note}", err=True)
-
-
-def _export_log(store: "Store", policy: str, out: Path, selection: StoreSelection) -> None:
-    """Write an inspect_ai log of a policy's samples."""
-    from goldpanner import interop
-    from goldpanner.store.find import find_policy
-    from goldpanner.store.schema import ParamsRecord
-
-    if selection.verdicts_of:
-        raise InputError(
-            f"--verdicts-of {selection.verdicts_of}: an inspect log holds the verdicts of the sampling; leave it out"
-        )
-    samples = store.samples(policy=find_policy(store, policy), params=selection.params)
-    tasks = selection.tasks
-    samples = [sample for sample in samples if tasks is None or sample.task in tasks]
-    record = store.get(ParamsRecord, selection.params or samples[0].params) if samples else None
-    stated = None if record is None else record.stated
-    interop.write_inspect(samples, store.problems(), out, model=policy, params=stated)
-    typer.echo(f"{len(samples):,} samples: {out}")
+    for line in lines:
+        typer.echo(line, err=line.startswith("note: "))
 
 
 stores = typer.Typer(
