@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.progress import TaskID
 from rich.table import Table
 
-from goldpanner.cli.display import LiveBars, console
+from goldpanner.cli.display import LiveBars, console, plain_table
 from goldpanner.progress import DOING
 from goldpanner.report.pages.mission import boxes
 from goldpanner.report.ui_text import words
@@ -92,7 +92,7 @@ def print_studies(rows: "Sequence[StudyLine]", folder: Path, language: str) -> N
 
 
 def _table(*columns: str) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
+    table = plain_table()
     for i, name in enumerate(columns):
         table.add_column(name, no_wrap=i == 0 and len(columns) > 2)
     return table

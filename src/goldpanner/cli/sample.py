@@ -4,8 +4,6 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -36,8 +34,6 @@ if TYPE_CHECKING:
 
 MOST = 4096
 """Samples a problem gets at most where a goal decides: one beside a threshold would never settle."""
-LARGE = 50_000_000
-"""Parameters from which bfloat16 pays on a processor that has it: 3.1 times as fast for SmolLM2-135M."""
 POLICY = "a model's folder or name on the hub, smollm2 (fetched), a server (http://HOST:PORT/v1), or scripted:P"
 
 
@@ -119,18 +115,12 @@ class RayOptions(OptionGroup):
             yield options.load(name, override), None
             return
         from goldpanner.cli.display import show_message
-        from goldpanner.policies.fetch import MODELS
-        from goldpanner.policies.resolve import load_policy, model_folder
+        from goldpanner.policies.resolve import policy_builder
         from goldpanner.sampling.ray_workers import Workers
 
         server = options.load(name, override) if "://" in name else None
         with Workers(self.workers or 2, self.ray_address, gpus=server is None) as pool:
-            if server is None:  # a worker on another node knows no relative path
-                name = str(model_folder(name, show_message)) if name in MODELS else name
-                name, base = (str(Path(x).absolute()) if x and Path(x).is_dir() else x for x in (name, options.model))
-                yield pool.load(partial(load_policy, name, model=base, dtype=options.dtype)), pool
-            else:
-                yield server, pool
+            yield server or pool.load(policy_builder(name, options.model, options.dtype, show_message)), pool
             if pool.deaths:
                 text = f"workers that died and were replaced: {pool.deaths}; their units were drawn again"
                 typer.echo(text, err=True)
@@ -160,9 +150,9 @@ def sample_command(
     Example: goldpanner sample smollm2 arithmetic/add-2d2d --store demo --until settled
     """
     from goldpanner.cli import display
-    from goldpanner.sampling.collect import top_up, why_unjudged
+    from goldpanner.sampling.collect import top_up
     from goldpanner.sampling.rehearsal import rehearse_first
-    from goldpanner.sampling.summary import collection_json, collection_lines, command_to_measure
+    from goldpanner.sampling.summary import collection_json, collection_lines, collection_notes, command_to_measure
     from goldpanner.sources import load_base
     from goldpanner.store.find import open_store
 
@@ -188,15 +178,11 @@ def sample_command(
     if as_json:
         typer.echo(json.dumps(collection_json(collection, until, len(questions))))
         return
-    record = model.describe()
-    size = record.get("parameters")
     typer.echo(collection.line(goal.price), err=True)
-    if record.get("dtype") == "float32" and record.get("fast_bfloat16") and isinstance(size, int) and size >= LARGE:
-        typer.echo("note: drawn in float32, as saved; --dtype bfloat16, a policy of its own, is faster here", err=True)
     typer.echo("\n".join(collection_lines(collection, until, goal.against)))
     typer.echo(f"next: {command_to_measure(collection, place, store, questions[0].task)}")
-    if 2 * collection.counts.unjudged.sum() > collection.counts.n.sum():
-        typer.echo(f"note: unjudged, most often: {why_unjudged(collection, place)}", err=True)
+    for note in collection_notes(collection, place, model.describe()):
+        typer.echo(f"note: {note}", err=True)
 
 
 @cli_command("score", SAMPLE)

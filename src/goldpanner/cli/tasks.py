@@ -33,11 +33,7 @@ def tasks_command(
             typer.echo("\n".join(catalog.catalog_lines()))
             typer.echo("next: goldpanner tasks world/d3 --problems 5 shows problems of one")
             return
-        groups = {
-            group: [{"family": f.name, "about": f.about, "needs": f.needs, "tasks": f.ids} for f in families]
-            for group, families in catalog.groups().items()
-        }
-        typer.echo(json.dumps({"groups": groups}))
+        typer.echo(json.dumps({"groups": catalog.catalog_json()}))
         return
     chosen = catalog.task(task, data.data, data.columns, config=settings.facts())
     rows = [

@@ -53,11 +53,6 @@ class StageOptions(OptionGroup):
     judging: TaskOptions
     settings: SettingsOptions
 
-    @property
-    def skip_rehearsal(self) -> str | None:
-        """Why the verifier is not tried first; None: it is, or the stage has none."""
-        return None
-
     def start(self) -> Path:
         """Return the folder of the model to start from; `smollm2` is fetched."""
         from goldpanner.cli.display import show_message
@@ -75,23 +70,18 @@ class StageOptions(OptionGroup):
         task.check()
         return task
 
-    def train(self, kind: str, examples: Path | None = None, rollouts: "StoredRollouts | None" = None) -> None:
+    def train(
+        self,
+        kind: str,
+        examples: Path | None = None,
+        rollouts: "StoredRollouts | None" = None,
+        skip_rehearsal: str | None = None,
+    ) -> None:
         """Train one stage by goldpanner itself."""
         config = self.settings.load()
-        from goldpanner.runs.lab_run import train_by_settings
-        from goldpanner.store import Store
-
         own = self.load(config, examples)
-        chosen, start = config.for_task(own) if own else config, self.start()
-
-        def work(notify: "Notify") -> Path:
-            train_by_settings(
-                kind, chosen, self.out, start, Store(self.out / "store"), notify, task=own, rollouts=rollouts,
-                skip_rehearsal=self.skip_rehearsal,
-            )  # fmt: skip
-            return self.out / "model"
-
-        _with_bars(self.out, work)
+        chosen = config.for_task(own) if own else config
+        _train(kind, chosen, self.out, self.start(), own, rollouts, skip_rehearsal)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,11 +89,6 @@ class RewardedOptions(StageOptions):
     """A stage whose rewards are a verifier's."""
 
     rehearsal: RehearsalOptions
-
-    @property
-    def skip_rehearsal(self) -> str | None:
-        """Why the verifier is not tried first; None: it is."""
-        return self.rehearsal.skip
 
 
 @cli_command("pretrain", TRAIN, train)
@@ -114,15 +99,7 @@ def pretrain_command(out: Out, *, settings: SettingsOptions) -> None:
 
     Example: goldpanner train pretrain --out runs/base
     """
-    config = settings.load()
-    from goldpanner.runs.lab_run import train_by_settings
-    from goldpanner.store import Store
-
-    def work(notify: "Notify") -> Path:
-        train_by_settings("pretrain", config, out, None, Store(out / "store"), notify)
-        return out / "model"
-
-    _with_bars(out, work)
+    _train("pretrain", settings.load(), out)
 
 
 @cli_command("sft", TRAIN, train)
@@ -147,7 +124,7 @@ def grpo_command(stage: RewardedOptions, trl: TrlOptions) -> None:
         return
     if trl.trl or trl.processes != 1:
         raise InputError("--trl and --processes belong to TRL's trainer; give --engine trl with them")
-    stage.train("grpo")
+    stage.train("grpo", skip_rehearsal=stage.rehearsal.skip)
 
 
 @cli_command("ppo", TRAIN, train)
@@ -158,7 +135,7 @@ def ppo_command(stage: RewardedOptions) -> None:
 
     Example: goldpanner train ppo --model runs/base/model --out runs/ppo --set ppo.gae_lambda=1
     """
-    stage.train("ppo")
+    stage.train("ppo", skip_rehearsal=stage.rehearsal.skip)
 
 
 @cli_command("rft", TRAIN, train)
@@ -178,7 +155,8 @@ def rft_command(
 
     if (rollouts is None) != (run is None):
         raise InputError("--rollouts and --run belong together: the folder of a store, and the name of a run in it")
-    stage.train("rft", rollouts=None if rollouts is None or run is None else StoredRollouts(open_store(rollouts), run))
+    stored = None if rollouts is None or run is None else StoredRollouts(open_store(rollouts), run)
+    stage.train("rft", rollouts=stored, skip_rehearsal=stage.rehearsal.skip)
 
 
 @cli_command("recipe", TRAIN, train)
@@ -202,10 +180,32 @@ def recipe_command(
     def work(notify: "Notify") -> Path:
         return run_recipe(
             name, start, stage.out, notify, file=settings.config, overrides=settings.overrides or (),
-            seed=settings.seed, task=own, command=command_line(), skip_rehearsal=stage.skip_rehearsal,
+            seed=settings.seed, task=own, command=command_line(), skip_rehearsal=stage.rehearsal.skip,
         )  # fmt: skip
 
     _with_bars(stage.out, work)
+
+
+def _train(
+    kind: str,
+    config: "RunConfig",
+    out: Path,
+    start: Path | None = None,
+    own: "LoadedTask | None" = None,
+    rollouts: "StoredRollouts | None" = None,
+    skip: str | None = None,
+) -> None:
+    from goldpanner.runs.lab_run import train_by_settings
+    from goldpanner.store import Store
+
+    def work(notify: "Notify") -> Path:
+        store = Store(out / "store")
+        train_by_settings(
+            kind, config, out, start, store, notify, task=own, rollouts=rollouts, skip_rehearsal=skip
+        )  # fmt: skip
+        return out / "model"
+
+    _with_bars(out, work)
 
 
 def _train_by_trl(stage: RewardedOptions, trl: TrlOptions) -> None:
@@ -223,7 +223,7 @@ def _train_by_trl(stage: RewardedOptions, trl: TrlOptions) -> None:
         return hand_over(
             start, tasks, chosen.grpo, stage.out, options=trl.trl or [], processes=trl.processes,
             device=chosen.device, probe=trl.probe, every=chosen.measure.every, notify=notify,
-            skip_rehearsal=stage.skip_rehearsal,
+            skip_rehearsal=stage.rehearsal.skip,
         )  # fmt: skip
 
     _with_bars(stage.out, work, quiet=os.environ.get("RANK", "0") != "0")

@@ -86,6 +86,14 @@ def catalog_lines(width: int = 96) -> list[str]:
     return lines
 
 
+def catalog_json() -> dict[str, list[dict[str, object]]]:
+    """Return every group with its families as JSON values."""
+    return {
+        group: [{"family": f.name, "about": f.about, "needs": f.needs, "tasks": list(f.ids)} for f in families]
+        for group, families in groups().items()
+    }
+
+
 def task_names() -> tuple[str, ...]:
     """Return the listed ids of every family, group by group; there are more (digits and numbers vary)."""
     return tuple(name for families in groups().values() for family in families for name in family.ids)
