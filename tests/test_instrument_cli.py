@@ -93,7 +93,7 @@ def test_plan_advises_by_what_it_found_and_says_what_its_classes_are(tmp_path):
         range(17),
     )
     thresholds = json.loads(call("plan", mixed, "--json"))["thresholds"]
-    assert f"{thresholds['later_below']:.2g} to {thresholds['solved_above']:.2g}" in call("plan", mixed)
+    assert f"{thresholds['later_below']:.4g} {thresholds['solved_above']:.4g}" in words("plan", mixed)
 
 
 def test_a_page_is_not_about_support_unless_asked(tmp_path):
