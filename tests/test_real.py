@@ -25,7 +25,8 @@ from goldpanner.runs import model_run, settings
 from goldpanner.runs.conclude import form_paragraph
 from goldpanner.runs.folder import claim_folder
 from goldpanner.store import Store
-from goldpanner.store.schema import PlanRecord, RunRecord
+from goldpanner.store.schema import RunRecord
+from goldpanner.store.studies import PlanRecord
 from goldpanner.tasks.catalog import task
 from goldpanner.train.config import RLVRConfig
 from goldpanner.train.model import load_model

@@ -17,7 +17,8 @@ from goldpanner.rng import stream
 from goldpanner.runs import lab_run, recipe, settings, stages
 from goldpanner.runs.config import RunConfig
 from goldpanner.store import Store
-from goldpanner.store.schema import RecipeRecord, RunRecord
+from goldpanner.store.schema import RunRecord
+from goldpanner.store.studies import RecipeRecord
 from goldpanner.tasks.catalog import task
 from goldpanner.train.model import build_tokenizer, load_model, save_model
 from goldpanner.train.supervised import in_template

@@ -143,7 +143,7 @@ class Source(Counts):
 
         probes = [p for p in stored.store.records(ProbeRecord).values() if p.policy == stored.policy]
         overridden = [p for p in probes if p.overridden and stored.params in (None, p.params)]
-        return list(dict.fromkeys(fault for probe in overridden for fault in probe.faults))
+        return list(dict.fromkeys(fault for record in overridden for fault in record.probe.faults))
 
     @property
     def distrusted(self) -> str | None:

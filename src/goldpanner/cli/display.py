@@ -24,7 +24,7 @@ from goldpanner.progress import DOING, ProgressLines
 if TYPE_CHECKING:
     from goldpanner.progress import Event
     from goldpanner.report.table import ResultTable
-    from goldpanner.store.schema import StudyRecord
+    from goldpanner.store.studies import StudyRecord
 
 
 class Shown(Console):

@@ -12,7 +12,7 @@ from goldpanner.cli.options import AsJson, Model, OutOrNone, RehearsalOptions, S
 from goldpanner.errors import InputError, need_lab
 
 if TYPE_CHECKING:
-    from goldpanner.store.schema import StudyRecord
+    from goldpanner.store.studies import StudyRecord
 
 
 @dataclass(frozen=True, kw_only=True)

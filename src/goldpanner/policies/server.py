@@ -16,10 +16,10 @@ import numpy as np
 from goldpanner import rng
 from goldpanner.errors import InputError
 from goldpanner.policies.answer import Answer, first_choice
-from goldpanner.policies.base import Request
+from goldpanner.policies.base import Probe, Request
 from goldpanner.policies.client import Client
 from goldpanner.policies.endpoint import Address, Connection, FailedError, Patience, RefusedError, ServerLostError, body
-from goldpanner.policies.probe import Probe, copied, run_probe, shown
+from goldpanner.policies.probe import copied, run_probe, shown, with_refusals
 from goldpanner.policies.scoring import INSTEAD, Scoring
 from goldpanner.types import Completion, FloatArray, Problem, SamplingParams, content_hash
 from goldpanner.verify.answer_part import apart
@@ -225,7 +225,7 @@ class ServerPolicy:
             raise ServerLostError(f"the server {self.address.url} failed while it was probed: {error}") from None
         self.seeds = self.seeds and result.seeds != "failed" and "seed" not in self._client.without
         self._singly = self.seeds or not result.n_honoured
-        return replace(result.without(sorted(self._client.without)), requests=link.requests)
+        return with_refusals(result, sorted(self._client.without), link.requests)
 
     # --- drawing
 

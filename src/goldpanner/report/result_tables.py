@@ -11,7 +11,7 @@ from goldpanner.measure.profile import Profile
 from goldpanner.measure.series import Series
 from goldpanner.report.table import Column, ResultTable
 from goldpanner.store.rows import samples_table
-from goldpanner.store.schema import StudyRecord
+from goldpanner.store.studies import StudyRecord
 from goldpanner.types import Counts, Sample
 
 SHOWN_K = (1, 4, 16, 64, 256, 1024, 4096)

@@ -14,7 +14,7 @@ from goldpanner import rng
 from goldpanner.errors import InputError, Interrupted, StoreError
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.progress import Notify
-from goldpanner.runs.conclude import conclude
+from goldpanner.runs.conclude import conclude_run
 from goldpanner.runs.config import RunConfig
 from goldpanner.runs.folder import claim_folder, lock_folder, versions
 from goldpanner.runs.stages import (
@@ -31,7 +31,8 @@ from goldpanner.runs.workers import side_by_side
 from goldpanner.sampling.collect import stored_counts, top_up
 from goldpanner.sampling.goal import Goal
 from goldpanner.store import Store
-from goldpanner.store.schema import STUDY, RunRecord, StudyRecord
+from goldpanner.store.schema import RunRecord
+from goldpanner.store.studies import STUDY, StudyRecord
 from goldpanner.tasks.catalog import build_domain, load
 from goldpanner.tasks.task import Task
 from goldpanner.train.config import RFTConfig, RLVRConfig
@@ -85,7 +86,6 @@ def run_lab(
                     side_by_side([(work_on, (config, out, names)) for names in wave], progress)
         except KeyboardInterrupt:
             raise Interrupted(f"everything done so far is kept in {out}; run the same command again to go on") from None
-    earlier = store.get(StudyRecord, STUDY)
     study = StudyRecord(
         id=STUDY,
         title=f"What RL did to a small model of the {config.domain.kind}",
@@ -98,14 +98,12 @@ def run_lab(
         verifiers={v.id.split("@")[0].rsplit("-", 1)[-1]: v.id for v in build_domain(config.domain).verifiers()},
         group_size=config.grpo.group_size,
         seed=config.seed,
-        command=command if earlier is None else earlier.command,
-        seconds=round(time.time() - started, 1) if earlier is None else earlier.seconds,
+        command=command,
+        seconds=round(time.time() - started, 1),
         versions=versions(),
         config=config.model_dump(mode="json"),
     )
-    study = conclude(store, study)
-    store.put(study)
-    return study
+    return conclude_run(store, study)
 
 
 def work_on(notify: Notify, config: RunConfig, out: Path, names: tuple[str, ...]) -> None:

@@ -20,7 +20,7 @@ from goldpanner.measure.posterior import RateDistribution
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.policies.resolve import check_model
 from goldpanner.progress import Event, Notify
-from goldpanner.runs.conclude import conclude
+from goldpanner.runs.conclude import conclude_run
 from goldpanner.runs.config import fit_to_task
 from goldpanner.runs.folder import claim_folder, lock_folder, versions
 from goldpanner.runs.stages import rl_stage, train_stage
@@ -29,7 +29,8 @@ from goldpanner.sampling.goal import Goal
 from goldpanner.sampling.score import score_samples
 from goldpanner.store import Store
 from goldpanner.store.find import policy_of_run
-from goldpanner.store.schema import STUDY, PilotPlan, PlanRecord, RunRecord, StudyRecord
+from goldpanner.store.schema import RunRecord
+from goldpanner.store.studies import STUDY, PilotPlan, PlanRecord, StudyRecord
 from goldpanner.tasks.catalog import task as load_task
 from goldpanner.tasks.splits import TEST_SHARE, Split
 from goldpanner.tasks.task import Task
@@ -176,7 +177,6 @@ def _carry_out(
     del after
     score_gained(config, params, store, progress)
     store.compact()
-    earlier = store.get(StudyRecord, STUDY)
     study = StudyRecord(
         id=STUDY,
         title=f"What GRPO did to {config.model.name} on {task.id}",
@@ -190,14 +190,12 @@ def _carry_out(
         group_size=rl.group_size,
         seed=config.seed,
         plan=plan,
-        command=command if earlier is None else earlier.command,
-        seconds=round(time.time() - started, 1) if earlier is None else earlier.seconds,
+        command=command,
+        seconds=round(time.time() - started, 1),
         versions=versions(),
         config=config.model_dump(mode="json"),
     )
-    study = conclude(store, study)
-    store.put(study)
-    return study
+    return conclude_run(store, study)
 
 
 def split_problems(task: Task, n: int, split: Split, seed: int) -> list[Problem]:

@@ -21,7 +21,7 @@ from goldpanner.runs.folder import claim_folder, lock_folder, versions
 from goldpanner.runs.lab_run import train_by_settings, trained_tasks
 from goldpanner.runs.settings import load_settings, read_yaml
 from goldpanner.store import Store
-from goldpanner.store.schema import RecipeRecord
+from goldpanner.store.studies import RecipeRecord
 from goldpanner.tasks.task import Task
 from goldpanner.train.config import RFTConfig, RLVRConfig
 from goldpanner.train.rlvr import step_problems

@@ -14,7 +14,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from goldpanner.errors import InputError, Interrupted
-from goldpanner.policies.base import Policy
+from goldpanner.policies.base import Policy, Probe
 from goldpanner.progress import Event, Notify, silent
 from goldpanner.sampling.goal import Goal, RunRound, draw, in_process
 from goldpanner.sampling.ray_workers import Job, RemotePolicy, Workers
@@ -274,20 +274,6 @@ def _cost(tokens: int | None, price: float | None) -> str:
     return f"{tokens:,} tokens" if price is None else f"{tokens * price / 1e6:,.2f} spent"
 
 
-class ProbeResult(Protocol):
-    """What some requests to a server have shown."""
-
-    @property
-    def faults(self) -> Sequence[str]:
-        """Why samples would not be drawn as asked; empty: they would."""
-
-    def lines(self) -> list[str]:
-        """Return the result for a person."""
-
-    def to_json(self) -> Mapping[str, object]:
-        """Return the result for the store."""
-
-
 @runtime_checkable
 class Probed(Protocol):
     """A policy whose samples depend on what a server makes of a request: it is probed before each run."""
@@ -297,7 +283,7 @@ class Probed(Protocol):
     override: bool
     """Whether it is sampled although the probe found faults."""
 
-    def probe(self, problem: Problem, params: SamplingParams) -> ProbeResult:
+    def probe(self, problem: Problem, params: SamplingParams) -> Probe:
         """Return what some requests show."""
 
 
@@ -315,8 +301,7 @@ def _probe(
     result = policy.probe(problems[0], params)
     record_id = f"{policy.id}-{params.hash}-{time.time_ns():x}"
     overridden = bool(result.faults) and policy.override
-    identity = {"id": record_id, "policy": policy.id, "params": params.hash, "overridden": overridden}
-    store.put(ProbeRecord.model_validate({**result.to_json(), **identity}))
+    store.put(ProbeRecord(id=record_id, policy=policy.id, params=params.hash, overridden=overridden, probe=result))
     notify(replace(work, message="\n".join(result.lines())))
     return record_id
 

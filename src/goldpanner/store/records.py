@@ -16,14 +16,12 @@ from goldpanner.store.schema import (
     CheckRecord,
     ImportRecord,
     ParamsRecord,
-    PlanRecord,
     PolicyRecord,
     ProbeRecord,
-    RecipeRecord,
     RunRecord,
     StoredRecord,
-    StudyRecord,
 )
+from goldpanner.store.studies import PlanRecord, RecipeRecord, StudyRecord
 from goldpanner.types import Problem
 
 KINDS: Mapping[str, type[StoredRecord]] = {
