@@ -263,10 +263,20 @@ def load_base(
     verifier: "Verifier",
     notify: Notify = silent,
 ) -> Source:
-    """Return the counts that a policy about to be sampled with `params` is compared with.
+    """Return the counts that a policy about to be sampled is compared with.
 
-    Of a policy of the store they are `verifier`'s, which first judges the samples of the problems that it has not
-    judged yet. Raises InputError where they were sampled with other parameters.
+    Of a policy of the store they are `verifier`'s, which first judges the samples that it has not judged yet.
+
+    Args:
+        name: policy of the store, or a counts file.
+        store: folder of the store.
+        params: how the new policy will be sampled.
+        problems: problems that it will be sampled on.
+        verifier: what will judge it.
+        notify: told of the samples judged.
+
+    Raises:
+        InputError: the base was sampled with other parameters.
     """
     if is_path(name, store):
         source = load_counts(name)

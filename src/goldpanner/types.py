@@ -335,7 +335,23 @@ class Counts(Result):
         finish_unknown: Sequence[int] | IntArray | None = None,
         unanswered: Sequence[int] | IntArray | None = None,
     ) -> "Counts":
-        """Build from plain sequences; ids default to `0`, `1`, ..., unjudged to 0, truncated to unknown of all n."""
+        """Return counts from plain sequences.
+
+            >>> Counts.of(n=[8, 8], c=[3, 0], ids=["a", "b"]).c.tolist()
+            [3, 0]
+
+        Args:
+            n: samples of each problem.
+            c: correct samples of each problem.
+            ids: ids of the problems; None: `0`, `1`, ...
+            unjudged: samples of each problem without a verdict; None: 0.
+            truncated: completions of each problem that were cut; None: not known of any.
+            finish_unknown: completions of which it is not known whether they were cut.
+            unanswered: unjudged samples by the model's own doing, which count as wrong.
+
+        Raises:
+            InputError: negative counts, or c + unjudged above n.
+        """
         whole = whole_counts("n", n)
         zeros = np.zeros(whole.size, np.int64)
         unknown = finish_unknown if finish_unknown is not None else whole if truncated is None else zeros
@@ -390,7 +406,12 @@ class Estimate:
 
     @classmethod
     def undefined(cls, method: str, level: float = 0.95) -> "Estimate":
-        """Return the estimate of something that these samples cannot give (k > n, say)."""
+        """Return the estimate of something that these samples cannot give (k > n, say).
+
+        Args:
+            method: how it would have been made.
+            level: coverage that its interval would have had.
+        """
         nan = float("nan")
         return cls(nan, nan, nan, level, method)
 

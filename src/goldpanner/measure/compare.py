@@ -251,7 +251,18 @@ def summarise(
     base: Counts,
     rl: Counts,
 ) -> tuple[str, ...]:
-    """Return the words, then each statement with its numbers."""
+    """Return the sentences of a comparison: the words, then each statement with its numbers.
+
+    Args:
+        one: statement at one try.
+        last: statement at the largest k.
+        needed: tries that the base needs for RL's result.
+        crossing: first k from which the base leads.
+        found: changes problem by problem.
+        words: words of the comparison.
+        base: counts before RL.
+        rl: counts after RL.
+    """
     verdict = " and ".join(words)
     text = [f"{verdict[0].upper()}{verdict[1:]}."]
     if words == ("no difference shown",) and (found.rose | found.fell).any():

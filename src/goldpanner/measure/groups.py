@@ -61,8 +61,18 @@ def expected(
 ) -> dict[int, GroupShares]:
     """Estimate the shares of groups over these problems, each drawn equally often, from a pilot's counts.
 
-    The mean over problems of the posterior mean of `shares(P, G)`; the interval carries the uncertainty of every
-    problem's P and of the distribution of P. The plug-in p = c/n would call all groups of an unsolved problem wrong.
+    The mean over problems of the posterior mean of `shares(P, G)`. The plug-in p = c/n would call all groups of an
+    unsolved problem wrong.
+
+    Args:
+        counts: the pilot.
+        sizes: group sizes G, each at least 2.
+        level: coverage of the intervals: they carry the uncertainty of every problem's P and of the distribution of P.
+        seed: seed of the draws.
+        rates: distribution of P, if it is fitted already.
+
+    Returns:
+        G -> shares of mixed, all-wrong and all-correct groups.
     """
     rates = rates or RateDistribution.of(counts, seed)
 

@@ -54,8 +54,19 @@ def _stirling_rest(z: FloatArray) -> FloatArray:
 def pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> FloatArray:
     """Return 1 - C(n-c, k) / C(n, k), the unbiased estimator of pass@k (Chen et al. 2021, arXiv 2107.03374).
 
-    Any shapes that broadcast. NaN where k > n: n samples say nothing unbiased about more than n. Raises InputError
-    unless counts are whole with 0 <= c <= n and k >= 1 is whole.
+        >>> pass_at_k(n=4, c=1, k=[1, 2, 4]).tolist()
+        [0.25, 0.5, 1.0]
+
+    Args:
+        n: judged samples of a problem; n, c and k may have any shapes that broadcast.
+        c: correct ones.
+        k: numbers of tries.
+
+    Returns:
+        The estimates; NaN where k > n: n samples say nothing unbiased about more than n.
+
+    Raises:
+        InputError: numbers that are not whole, or not 0 <= c <= n and k >= 1.
     """
     c_, n_, _ = check_counts(c, n)
     k_ = check_k(k)
@@ -91,7 +102,7 @@ class Band(Result):
     """Problems the mean is taken over."""
 
     def at(self, k: int) -> Estimate:
-        """Return the estimate at one k of the grid; undefined (NaN) where k was not measured."""
+        """Return the estimate at one `k` of the grid; undefined (NaN) where k was not measured."""
         where = np.searchsorted(self.k, k)
         if where >= len(self.k) or self.k[where] != k or np.isnan(self.low[where]):
             return Estimate.undefined(self.method, self.level)
@@ -179,12 +190,24 @@ def curve(
 ) -> Band:
     """Return mean pass@k over problems with a band for the population's curve, mean over p of 1 - (1-p)^k.
 
-    `k` defaults to every k up to the smallest n. NaN where k exceeds the smallest n (a mean over the other problems
-    would be another quantity). The band (`measure.bands`) covers the sampling of problems and of answers; the
-    simultaneous one is made monotone in k, as the truth is. The value is that of the judged samples (`mean_value`); the
-    band's low end takes all of them wrong, its high end all of them right. One problem, or none judged, gives [0, 1].
-    `clusters`, shape (P,), numbers the cluster of each problem: the band then covers the sampling of clusters.
-    Raises InputError for no problems.
+    The band (`measure.bands`) covers the sampling of problems and of answers; the simultaneous one is made monotone in
+    k, as the truth is. The value is that of the judged samples (`mean_value`); the band's low end takes the unjudged
+    ones for wrong, its high end for right. One problem, or none judged, gives [0, 1].
+
+        >>> band = curve(Counts.of(n=[4, 4, 4], c=[0, 1, 4]), k=[1, 4])
+        >>> [round(float(x), 3) for x in band.value]
+        [0.417, 0.667]
+
+    Args:
+        counts: samples and successes of P problems.
+        k: numbers of tries; None: every k up to the smallest n. NaN where k exceeds it: a mean over the other problems
+            would be another quantity.
+        level: coverage of the band.
+        simultaneous: a band for the whole curve at once; False: an interval for each k.
+        clusters: shape (P,), number of each problem's cluster: the band then covers the sampling of clusters.
+
+    Raises:
+        InputError: no problems.
     """
     check_level(level)
     smallest = smallest_n(counts)

@@ -152,8 +152,20 @@ def plan(
     - *needs SFT first* where the planned rollouts of the problem probably see no success (1-(1-P)^R < 1/2),
     - *train later* in between: success will come, but most groups are all wrong until other problems have lifted it,
 
-    whichever is the most probable. `group` fixes G; otherwise it is the largest of `sizes` whose mixed group costs at
-    most 1.5 times the cheapest. Raises InputError for sizes below 2, steps or prompts below 1, or nothing judged.
+    whichever is the most probable.
+
+    Args:
+        counts: the pilot.
+        steps: RL steps.
+        prompts: groups of a step.
+        sizes: group sizes to compare, each at least 2.
+        group: group size G; None: the largest of `sizes` whose mixed group costs at most 1.5 times the cheapest.
+        level: coverage of the intervals.
+        seed: seed of the draws from the posterior.
+        rates: distribution of P, if it is fitted already.
+
+    Raises:
+        InputError: sizes below 2, steps or prompts below 1, or nothing judged.
     """
     intervals.check_level(level)
     if steps < 1 or prompts < 1:

@@ -243,7 +243,15 @@ class RateDistribution(Brief):
         false_positive: float = 0.0,
         false_negative: float = 0.0,
     ) -> "RateDistribution":
-        """Draw the posterior (see `posterior`); three of them where samples are unjudged."""
+        """Draw the posterior (see `posterior`); three of them where samples are unjudged.
+
+        Args:
+            counts: samples and successes of each problem.
+            seed: seed of the draws.
+            particles: number of draws.
+            false_positive: the verifier's rate of wrong answers judged correct.
+            false_negative: its rate of right answers judged wrong.
+        """
         rates = (false_positive, false_negative)
         bounds: tuple[Ensemble, ...] = ()
         if counts.unjudged.any():
@@ -332,11 +340,21 @@ def posterior(
     false_negative: float = 0.0,
     zeros: bool = True,
 ) -> Ensemble:
-    """Draw shapes from the posterior by sequential Monte Carlo with tempering (Del Moral et al. 2006).
+    """Draw distributions of P from their posterior by sequential Monte Carlo with tempering (Del Moral et al. 2006).
 
     Particles start from the prior; the likelihood is raised to a power that grows from 0 to 1 in steps that keep half
     of the particles effective; after each step they are resampled and moved by differential evolution (ter Braak 2006).
-    `zeros`: whether a share of the problems may be impossible. Raises InputError where nothing was judged.
+
+    Args:
+        counts: samples and successes of each problem.
+        seed: seed of the draws.
+        particles: number of draws.
+        false_positive: the verifier's rate of wrong answers judged correct.
+        false_negative: its rate of right answers judged wrong.
+        zeros: whether a share of the problems may be impossible.
+
+    Raises:
+        InputError: nothing was judged.
     """
     tally = Tally.judged(counts)
     grid = Grid.resolving(int(tally.n.max()))

@@ -150,10 +150,20 @@ def profile(
 ) -> Profile:
     """Measure one model from its counts.
 
-    `k` are further k to report, beyond n too; `answer_space` is the number of answers a blind guess chooses from;
-    `verifier` its audit; `params` how the samples were drawn (None: unknown); `clusters` the number of each problem's
-    cluster, for the band of the curve. Raises InputError for no problems, a k
-    below 1, or an answer space below 2.
+    Args:
+        counts: samples and successes of each problem.
+        k: further k to report, beyond n too.
+        sizes: group sizes G whose shares of mixed groups are estimated.
+        level: coverage of bands and intervals.
+        seed: seed of the draws from the posterior.
+        params: how the samples were drawn; None: unknown.
+        allow_truncated_sampling: report on support although top-p, top-k or temperature can make zeros.
+        answer_space: number of answers that a blind guess chooses from, at least 2.
+        verifier: audit of the verifier, to undo its errors.
+        clusters: shape (P,), number of each problem's cluster, for the band of the curve.
+
+    Raises:
+        InputError: no problems, nothing judged, a k below 1, or an answer space below 2.
     """
     if not len(counts):
         raise InputError("there are no problems to measure; give counts of at least one")

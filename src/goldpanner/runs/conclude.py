@@ -219,7 +219,15 @@ def equivalent_sentence(old: FloatArray, new: FloatArray, name: str) -> str:
 def unreached_paragraph(
     rl: str, tasks: Sequence[str], after: Measured, problems: Mapping[str, Problem], low: float = 1e-3
 ) -> str:
-    """Say what RL left out of reach and whether those problems rest on facts that the text seldom states right."""
+    """Say what RL left out of reach and whether those problems rest on facts that the text seldom states right.
+
+    Args:
+        rl: stage after RL.
+        tasks: tasks that RL was trained on.
+        after: measurements of that stage.
+        problems: problem id -> problem.
+        low: P(correct) below which a problem counts as out of reach.
+    """
     rows: list[tuple[float, Any]] = [
         (p, problems[i].meta.get("weakest")) for t in tasks for i, p in after.logp[t].items()
     ]

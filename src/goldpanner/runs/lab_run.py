@@ -64,12 +64,21 @@ WAVES = ((("base",),), (("base", "base-grpo"), ("sft", "sft-grpo")))
 def run_lab(
     config: RunConfig, out: Path, progress: Notify, command: str = "", skip_rehearsal: str | None = None
 ) -> StudyRecord:
-    """Run (or go on with) the lab's stages in folder `out`; return the run's record, its verdict included.
+    """Run the lab's stages in a folder, or go on with them.
 
-    `skip_rehearsal` says why the verifier is not rehearsed; None: it is.
+    Args:
+        config: settings of the run.
+        out: its folder.
+        progress: told of every step.
+        command: command line that made it, for the record.
+        skip_rehearsal: why the verifier is not rehearsed; None: it is.
 
-    Raises InputError when `out` holds a run with other settings, Interrupted on Ctrl-C: what was done is kept, and the
-    same call goes on from there to the same result.
+    Returns:
+        The run's record with its verdict.
+
+    Raises:
+        InputError: `out` holds a run with other settings.
+        Interrupted: on Ctrl-C. What was done is kept, and the same call goes on from there to the same result.
     """
     for task in (*config.tasks.measured, *config.probes()):
         check_held_out(config, task)  # what cannot work is refused now, not after the pretraining

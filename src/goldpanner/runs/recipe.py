@@ -106,6 +106,13 @@ def configurations(
     """Return each stage's settings: defaults, then the recipe's, then `file`, then `seed` and `overrides`.
 
     A second stage of a kind draws other prompts than the first: its seed is made from the first one's and its name.
+
+    Args:
+        recipe: the stages.
+        file: YAML file of settings.
+        overrides: settings as KEY=VALUE.
+        seed: seed of the first stage of each kind.
+        task: task in place of the lab's.
     """
     configs, kinds = [], set()
     for stage in recipe.stages:

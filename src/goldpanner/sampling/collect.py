@@ -197,9 +197,16 @@ def stored_counts(
     verifier: str,
     failed: bool = False,
 ) -> Counts:
-    """Return the counts of all the problems in their order, 0 where the store has no sample (but, maybe, failed ones).
+    """Return the counts of some problems, in their order; n is 0 where the store has no sample.
 
-    Without `failed`, a sample whose request failed is not there: it has to be drawn again, and replaces the failed one.
+    Args:
+        policy: id of the policy.
+        problems: problems to count.
+        params: how the samples were drawn.
+        seed: their seed.
+        store: where they lie.
+        verifier: id of the verifier whose verdicts are counted.
+        failed: count samples whose request failed; otherwise they are not there: they have to be drawn again.
     """
     ids, have = [problem.id for problem in problems], store.drawn(policy, params.hash, seed, failed)
     table = np.zeros((len(Counts.COLUMNS), len(ids)), np.int64)
@@ -218,9 +225,17 @@ def judge_stored(
     store: Store,
     notify: Notify = silent,
 ) -> None:
-    """Have a verifier judge the samples of these problems that only others have judged.
+    """Have a verifier judge the samples of some problems that only others have judged.
 
     Nothing is drawn for it: a sample may have several verdicts, each under its verifier's id.
+
+    Args:
+        verifier: what judges.
+        policy: id of the policy.
+        problems: problems whose samples are judged.
+        params: how the samples were drawn.
+        store: where they lie, and where the verdicts go.
+        notify: told of the samples judged.
     """
     query = f"""
         SELECT DISTINCT s.problem FROM samples s

@@ -75,7 +75,20 @@ class Goal:
 
     @classmethod
     def read(cls, text: str, most: int, group: int | None = None, budget: int | None = None) -> "Goal":
-        """Return the goal that `settled` or `halfwidth<0.05` stands for. Raises InputError for anything else."""
+        """Return the goal that a text stands for.
+
+            >>> Goal.read("halfwidth<0.05", most=4096).kind
+            'halfwidth'
+
+        Args:
+            text: `settled` or `halfwidth<0.05`.
+            most: samples of a problem at most.
+            group: group size G; the problems are then settled by whether their groups would be mixed.
+            budget: samples in all.
+
+        Raises:
+            InputError: another text, or numbers that cannot be.
+        """
         if text.strip() == "settled":
             return cls("settled", most, group=group, budget=budget)
         number = re.fullmatch(r"\s*halfwidth\s*<\s*([0-9.eE+-]+)\s*", text)
@@ -93,7 +106,7 @@ class Goal:
         return sequential.strata_cuts() if self.group is None else sequential.group_cuts(self.group)
 
     def zone_counts(self, counts: Counts) -> dict[str, int]:
-        """Return how many problems are settled in which zone, `open` last."""
+        """Return how many problems of `counts` are settled in which zone, `open` last."""
         zone_of = self._settled(counts)[0]
         names = sequential.STRATA if self.group is None else sequential.GROUPS
         names = names if self.base is None else sequential.CHANGES
@@ -103,7 +116,7 @@ class Goal:
         return {**problems, "open": int((zone_of < 0).sum())}
 
     def open_problems(self, counts: Counts) -> NDArray[np.bool_]:
-        """Return which problems do not meet the goal yet, however many samples they have."""
+        """Return which problems of `counts` do not meet the goal yet, however many samples they have, shape (P,)."""
         if self.kind == "fixed":
             return counts.n < self.most
         if self.kind == "halfwidth":
@@ -112,18 +125,21 @@ class Goal:
         return self._settled(counts)[0] < 0
 
     def undecidable(self, counts: Counts) -> NDArray[np.bool_]:
-        """Return which problems stay open because the base's interval is too wide.
+        """Return which problems of `counts` stay open because the base's interval is too wide, shape (P,).
 
         More samples of this policy cannot help them, so they get none.
         """
         return self._settled(counts)[1]
 
     def next(self, counts: Counts) -> IntArray:
-        """Return how many samples each problem gets in the next round: all 0 where the goal or a limit is reached.
+        """Return how many samples each problem gets in the next round, shape (P,): all 0 at the goal or a limit.
 
         With a budget a round serves the quarter of the open problems that is least settled: by the chance that P does
         not lie in the zone it seems to lie in (`sequential.misplaced`) for each sample already spent there, so that a
         problem beside a threshold does not eat the budget; or by the widest interval. Without one, all open problems.
+
+        Args:
+            counts: samples so far.
         """
         n = counts.n
         served = self.open_problems(counts) & (n < self.most) & ~self.undecidable(counts)
@@ -141,7 +157,7 @@ class Goal:
         return add
 
     def forecast(self, counts: Counts) -> int:
-        """Return about how many samples there will be in all when the drawing ends (to show the time left)."""
+        """Return about how many samples there will be in all when the drawing ends; `counts` are those so far."""
         most = np.maximum(counts.n, self.most)
         if self.kind == "settled":
             need = sequential.samples_to_settle(counts.c, counts.n, self._cuts_of(counts), self.most, self.level)
@@ -220,7 +236,16 @@ def in_process(
     sink: Sink | None = None,
     run: str = "",
 ) -> RunRound:
-    """Return what runs a round in this process, by `rollout`, whose arguments these are."""
+    """Return what runs a round in this process, by `rollout`.
+
+    Args:
+        policy: what is sampled.
+        verifiers: what judges; the first one's verdict stands with the sample.
+        params: how completions are drawn.
+        seed: seed of the samples.
+        sink: takes the samples, usually a store.
+        run: name of the run that they belong to.
+    """
 
     def run_round(problems: Sequence[Problem], indices: Sequence[tuple[int, ...]]) -> Iterator[Portion]:
         for samples in rollout(policy, problems, verifiers, params, n=indices, seed=seed, sink=sink, run=run):

@@ -125,9 +125,13 @@ def judge_all(verifier: Verifier, problem: Problem, completions: Sequence[Comple
 
 
 def count(samples: Iterable[Sequence[Sample]]) -> Counts:
-    """Return n, c, unjudged and truncated per problem of what `rollout` yields (or of any lists of samples).
+    """Return n, c, unjudged and truncated per problem.
 
-    A key that comes twice is counted once. Raises InputError when there is no sample.
+    Args:
+        samples: lists of samples, such as `rollout` yields. A key that comes twice is counted once.
+
+    Raises:
+        InputError: there is no sample.
     """
     rows = list({sample.key: sample for group in samples for sample in group}.values())
     if not rows:

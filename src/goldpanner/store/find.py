@@ -83,8 +83,17 @@ def find_samples(
 ) -> StoredSamples:
     """Return the samples that a name stands for: a policy's (`find_policy`), or `RUN@STEP`, the rollouts of that step.
 
-    Of a policy that was never measured they are its training rollouts. Raises InputError where no name fits, naming
-    the policies there are.
+    Of a policy that was never measured they are its training rollouts.
+
+    Args:
+        store: where they lie.
+        name: name, short id or id of a policy, a run, or RUN@STEP.
+        params: hash of their sampling parameters, where the store has several.
+        tasks: tasks to choose; empty: all.
+        verifier: id of the verifier whose verdicts are counted.
+
+    Raises:
+        InputError: no name fits; the policies there are are named.
     """
     rollouts = _find_rollouts(store, name)
     if rollouts is not None:

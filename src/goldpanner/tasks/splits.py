@@ -23,9 +23,18 @@ def in_test(query: str, share: float) -> bool:
 def distinct_queries(
     draw: Callable[[int], Iterable[str]], n: int, split: Split, share: float, label: str, batch: int = 4096
 ) -> list[str]:
-    """Return n distinct queries of a split, drawing `batch` at a time, so that a longer list begins with a shorter one.
+    """Return n distinct queries of a split, so that a longer list begins with a shorter one.
 
-    Raises InputError if n < 1 or above `MOST`, if the split is unknown, or if three batches in a row bring nothing new.
+    Args:
+        draw: writes a number of queries, repeats among them.
+        n: number of queries.
+        split: `train` or `test`.
+        share: share of all queries that belongs to the test split.
+        label: name of the task, for errors.
+        batch: queries drawn at a time.
+
+    Raises:
+        InputError: n < 1 or above `MOST`, an unknown split, or three batches in a row that bring nothing new.
     """
     if not 1 <= n <= MOST:
         raise InputError(f"{label}: {n:,} problems were asked for; ask for 1 to {MOST:,}")

@@ -145,7 +145,15 @@ class Open:
 def at_once(
     verifier: str, problem: Problem, completion: Completion, flexible: bool, tolerance: float
 ) -> Verdict | Open:
-    """Return the verdict if it takes no computer algebra system, else the question to put."""
+    """Return the verdict if it takes no computer algebra system, else the question to put to one.
+
+    Args:
+        verifier: id of the verifier, for the verdict.
+        problem: the problem with its right answer.
+        completion: the completion to judge.
+        flexible: take the last number where there is no answer in the asked form.
+        tolerance: difference that still counts as equal (`compare_answers`).
+    """
     text = counted(verifier, completion)
     if isinstance(text, Verdict):
         return text

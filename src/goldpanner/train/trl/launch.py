@@ -132,11 +132,21 @@ def hand_over(
 def trl_fields(
     config: RLVRConfig, output: Path, processes: int, device: str = "auto", options: Mapping[str, object] | None = None
 ) -> dict[str, object]:
-    """Return the fields of a recipe's GRPOConfig, with `options` of TRL's own among them.
+    """Return the fields of TRL's GRPOConfig for the same algorithm.
 
     A step draws prompts_per_step x group_size completions over all processes, as `rlvr` does; where they are too many
     for one pass, `per_device_train_batch_size` cuts them, and gradients are accumulated. An optimizer step is TRL's
-    step: there are `epochs` x `minibatches` of them to one of ours. Raises InputError as `hand_over` does.
+    step: there are `epochs` x `minibatches` of them to one of ours.
+
+    Args:
+        config: settings of the RL stage.
+        output: folder of TRL's own output.
+        processes: processes that take part.
+        device: `auto`, `cpu` or `cuda`.
+        options: fields of TRL's own that are set besides.
+
+    Raises:
+        InputError: as `hand_over`.
     """
     options = dict(options or {})
     algorithm = _algorithm(config)

@@ -78,6 +78,15 @@ class RolloutLog:
 
         TRL's groups are `num_generations` consecutive rows over all processes, so one may lie on two of them; gradient
         accumulation may draw several batches within a step.
+
+        Args:
+            args: TRL's settings.
+            params: how the completions were drawn.
+            step: TRL's step.
+            problems: problem of each row.
+            completions: completion of each row.
+            verdicts: verdict of each row.
+            rewards: reward of each row; None: none was given.
         """
         if step != self._step:
             self._step, self._batches = step, 0
@@ -111,7 +120,15 @@ class RolloutLog:
         problems: Sequence[Problem],
         verifiers: Sequence[Verifier],
     ) -> None:
-        """Write samples, their problems, how they were drawn, and the verdicts of further verifiers."""
+        """Write samples, their problems, how they were drawn, and the verdicts of further verifiers.
+
+        Args:
+            args: TRL's settings.
+            params: how the samples were drawn.
+            samples: samples of this process.
+            problems: problem of each sample.
+            verifiers: further verifiers, whose verdicts are stored beside the first one's.
+        """
         self._new |= {problem.id: problem for problem in problems if problem.id not in self._problems}
         self._problems |= self._new
         self.writer.write(samples)
