@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from goldpanner.store import Store
 from goldpanner.store.findings import FindingRecord, MissionRecord, StudyText
 from goldpanner.studies import mission
+from goldpanner.studies.boundary import ClaimRun
 from goldpanner.studies.decide import Effect
 from goldpanner.studies.study import Finding, Plot, Study, judge_results
 from goldpanner.types import Estimate
@@ -141,3 +143,8 @@ def created(seed, rl=True):
         "absent": {"examples-8": logp(0.1), "examples-64": logp(0.99), "teacher": logp(0.6), "manner": logp(1e-10)},
         "story": {},
     }  # fmt: skip
+
+
+def reverse(run: ClaimRun) -> ClaimRun:
+    """Return the run with every outcome turned into its contrary."""
+    return replace(run, units=[replace(unit, outcome=not unit.outcome) for unit in run.units])

@@ -102,3 +102,11 @@ def test_a_folder_without_results_or_with_something_else_is_refused(tmp_path):
     (tmp_path / "x.json").write_text("{}")
     with pytest.raises(InputError, match="is not the result of a study"):
         load_results(tmp_path)
+
+
+def test_why_follows_from_the_groups_of_the_story():
+    steps = answer_part._why(3.5e-5, "en")
+    assert "all 16 are wrong in 99.94% of such groups" in steps[0]
+    assert "1 in 29,000" in steps[0]
+    assert "+3.87" in steps[2]  # (1 - 1/16) / sqrt(1/16 x 15/16)
+    assert "−0.26" in steps[2]

@@ -17,10 +17,10 @@ from goldpanner.report.pages import study
 from goldpanner.report.ui_text import LANGUAGES, words
 from goldpanner.store.findings import EffectRecord, PlotRecord, Words, WorldEstimate
 from goldpanner.studies import claims, mission
-from goldpanner.studies.boundary import ClaimRun, ClaimUnit, judge_claim, reverse
+from goldpanner.studies.boundary import ClaimRun, ClaimUnit, judge_claim
 from goldpanner.studies.primary import CLAIMS
 from goldpanner.studies.study import Plot, read_text
-from synthetic_study import HOSTILE, STATES, finding, rows, write_studies
+from synthetic_study import HOSTILE, STATES, finding, reverse, rows, write_studies
 
 WRITTEN = [
     name for name in claims.NAMES if (files("goldpanner.studies.claims") / f"{name.replace('-', '_')}.yaml").is_file()

@@ -8,9 +8,9 @@ import pytest
 from goldpanner.errors import InputError
 from goldpanner.store.findings import ResultRecord
 from goldpanner.studies import mission
-from goldpanner.studies.boundary import Claim, ClaimRun, ClaimUnit, edges, judge_claim, reverse
+from goldpanner.studies.boundary import Claim, ClaimRun, ClaimUnit, edges, judge_claim
 from goldpanner.studies.primary import CLAIMS, at_depth
-from synthetic_study import created, logp
+from synthetic_study import created, logp, reverse
 
 CLAIM = Claim(lambda result, off: result, "below", needed=0.2)
 

@@ -12,7 +12,7 @@ where a positive control rose: in more than a tenth of the same units.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -133,11 +133,6 @@ def _box(phase: Phase, side: Side, runs: Sequence[ClaimRun], inside: Callable[[f
         controls=len(controls),
         control_outcomes=sum(controls),
     )
-
-
-def reverse(run: ClaimRun) -> ClaimRun:
-    """Return the run with every outcome turned into its contrary."""
-    return replace(run, units=[replace(unit, outcome=not unit.outcome) for unit in run.units])
 
 
 def gained(before: float, after: float) -> bool:

@@ -80,9 +80,25 @@ def answer_part(mission: MissionRecord, language: str) -> Part:
             for way in WAYS
         ],
         "absent_how": word["absent_how"].format(worlds=worlds),
+        "why": _why(answer.story.p["base"][0], language),
         "other": study.file_name("answer", "en" if language == "zh" else "zh"),
     }  # fmt: skip
     return Part("parts/answer.html.j2", values)
+
+
+def _why(p: float, language: str, size: int = 16) -> list[str]:
+    """Return why a group without a right answer teaches nothing, with the figures of the story's question.
+
+    Advantage of GRPO: (reward - mean) / standard deviation over the group (arXiv:2402.03300).
+    """
+    word, mean = words(language), 1 / size
+    spread = math.sqrt(mean * (1 - mean))
+    return [
+        word["why_group"].format(p=value_in_words(p, "probability", language), wrong=f"{100 * (1 - p) ** size:.2f}%"),
+        word["why_wrong"],
+        word["why_one"].format(best=f"+{(1 - mean) / spread:.2f}", rest=f"−{mean / spread:.2f}"),
+        word["why_examples"],
+    ]
 
 
 def _place(p: float) -> float:
