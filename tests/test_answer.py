@@ -2,6 +2,8 @@
 
 import json
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -11,8 +13,11 @@ from goldpanner.errors import InputError
 from goldpanner.report.pages import answer_part
 from goldpanner.store import Store
 from goldpanner.store.findings import ResultRecord
+from goldpanner.studies import mission
+from goldpanner.studies.boundary import CONFIRMATION, judge_claim
+from goldpanner.studies.primary import CLAIMS
 from goldpanner.studies.results import conclude_results, keep_results, load_results
-from synthetic_study import created, logp
+from synthetic_study import created, logp, reverse
 
 STORY = {
     "prompt": "Q oak j s g", "right": "oak p i n", "mistaken": "oak p o n",
@@ -68,30 +73,30 @@ def test_the_command_draws_both_languages_without_scripts(folder):
 
 
 def test_the_short_answer_has_at_most_120_words_and_says_only_what_has_evidence(folder):
-    mission, _ = conclude_results(load_results(folder / "results"))
-    text = answer_part.short_answer(mission, "en")
+    record, _ = conclude_results(load_results(folder / "results"))
+    text = answer_part.short_answer(record, "en")
     assert len(text.split()) <= 120
     assert re.search(r"gained \d+ of \d+ hard problems", text)
     assert "depth of reasoning" not in text  # composition was not run
     assert "below 1 in a billion after 38,400 rollouts" in text
     assert text.startswith("In this lab (3 worlds so far): no.")
-    unknown = mission.model_copy(
-        update={"sentences": tuple(s.model_copy(update={"boundary": s.off}) for s in mission.sentences)}
+    unknown = record.model_copy(
+        update={"sentences": tuple(s.model_copy(update={"boundary": s.off}) for s in record.sentences)}
     )
     assert "hard problems" not in answer_part.short_answer(unknown, "en")
     assert answer_part.short_answer(unknown, "en").startswith("The records of this lab (3 worlds so far) do not settle")
 
 
 def test_an_answer_in_which_rl_creates_does_not_say_no(folder):
-    mission, _ = conclude_results(load_results(folder / "results"))
-    absent = {**mission.answer.absent, "rl": (0.9, 1e-12, 1e-12)}
-    turned = mission.model_copy(update={"answer": mission.answer.model_copy(update={"absent": absent})})
+    record, _ = conclude_results(load_results(folder / "results"))
+    absent = {**record.answer.absent, "rl": (0.9, 1e-12, 1e-12)}
+    turned = record.model_copy(update={"answer": record.answer.model_copy(update={"absent": absent})})
     assert ": no" not in answer_part.short_answer(turned, "en")
 
 
 def test_confirmation_is_counted_beside_exploration(folder):
-    mission, _ = conclude_results(load_results(folder / "results"))
-    boundary = next(s.boundary for s in mission.sentences if s.id == "no-invention")
+    record, _ = conclude_results(load_results(folder / "results"))
+    boundary = next(s.boundary for s in record.sentences if s.id == "no-invention")
     assert boundary.box("exploration", "below").runs == 2
     assert boundary.box("confirmation", "below").runs == 1
 
@@ -110,3 +115,40 @@ def test_why_follows_from_the_groups_of_the_story():
     assert "1 in 29,000" in steps[0]
     assert "+3.87" in steps[2]  # (1 - 1/16) / sqrt(1/16 x 15/16)
     assert "−0.26" in steps[2]
+
+
+# --- the results in the repository
+
+RESULTS = Path(__file__).parent.parent / "results"
+
+
+def test_the_results_in_the_repository_are_small_and_say_where_they_come_from():
+    files = sorted(RESULTS.glob("*.json"))
+    assert files
+    assert sum(file.stat().st_size for file in files) < 3e6
+    for rows in load_results(RESULTS).values():
+        for row in rows:
+            assert re.fullmatch(r"[0-9a-f]{7,}", row.commit), row.id
+            assert re.fullmatch(r"\d{4}-\d\d-\d\d", row.date), row.id
+            assert row.phase == ("exploration" if row.world < CONFIRMATION else "confirmation")
+            assert row.id == f"{row.study}-w{row.world}"
+
+
+def test_with_rl_switched_off_the_results_in_the_repository_say_nothing_about_rl():
+    record, _ = conclude_results(load_results(RESULTS))
+    boundaries = [s for s in record.sentences if s.boundary is not None]
+    assert any(s.boundary.known for s in boundaries)
+    for sentence in boundaries:
+        assert sentence.off is None or sentence.off.known == (), sentence.id
+
+
+def test_reversing_the_results_in_the_repository_changes_the_boxes_of_every_sentence():
+    results = load_results(RESULTS)
+    for name, claim in CLAIMS.items():
+        rows = results.get(mission.sentences()[name].claim.study, [])
+        runs = [replace(claim.units(row.result, False), world=row.world) for row in rows]
+        if runs and any(run.warm >= claim.needed for run in runs):
+            boxes = [
+                [box.outcomes for box in judge_claim(claim, chosen).boxes] for chosen in (runs, [*map(reverse, runs)])
+            ]
+            assert boxes[0] != boxes[1], name

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import typer
 
-from goldpanner.cli.app import STUDIES, cli_command, command_line, flag, option
+from goldpanner.cli.app import STUDIES, cli_command, flag, option
 from goldpanner.cli.options import AsJson
 from goldpanner.errors import need_lab
 
@@ -33,7 +33,7 @@ def answer_command(
 
     if add is not None:
         keep_results(Store(add / "store"), results)
-    mission, findings = conclude_results(load_results(results), command_line())
+    mission, findings = conclude_results(load_results(results), "goldpanner answer")
     paths = {language: write_pages(pages, mission, findings if studies else {}, language) for language in LANGUAGES}
     if as_json:
         files = {language: {name: str(path) for name, path in named.items()} for language, named in paths.items()}
