@@ -43,7 +43,10 @@ def compare_sources(
 ) -> Comparison:
     """Compare two models on the same problems, paired by id: did the boundary move?
 
-        print(gp.compare("base", "grpo", store="runs/world-seed0").summary)
+        >>> import goldpanner as gp
+        >>> base, rl = gp.Counts.of([64] * 40, [8] * 40), gp.Counts.of([64] * 40, [32] * 40)
+        >>> gp.compare(base, rl).at_one_try.word
+        'better'
 
     What is known of how the counts were drawn must agree: sampling parameters, verifier, prompts. Samples drawn with
     top-p, top-k or T away from the model's own distribution say how two systems do, and nothing of the models' support:
@@ -144,6 +147,10 @@ def profile_source(
 ) -> Profile:
     """Measure one model: pass@k with its band, P(correct) per problem, groups, and pass@k beyond the samples.
 
+        >>> import goldpanner as gp
+        >>> gp.profile(gp.Counts.of([16] * 20, [0] * 10 + [16] * 10)).boundary.states
+        {'reached': 10, 'not_reached': 10, 'unresolved': 0}
+
     Args:
         counts: the model's counts, or whatever `load_counts` takes.
         k: further k to report, beyond n too.
@@ -213,6 +220,10 @@ def plan_source(
     level: float = 0.95,
 ) -> Plan:
     """Plan an RL run from a pilot: the group size, and which problems to train on (`measure.plan.plan`).
+
+        >>> import goldpanner as gp
+        >>> gp.plan(gp.Counts.of([16] * 20, [2] * 20), steps=100, prompts=16).ids("train now")[:2]
+        ['0', '1']
 
     Args:
         counts: the pilot's counts, or whatever `load_counts` takes.

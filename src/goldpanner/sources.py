@@ -170,7 +170,11 @@ def _read_labels(path: Path) -> dict[str, str]:
 
 
 def seeds_by_name(words: Sequence[str]) -> dict[str, list[str]]:
-    """Return the models of a command line by name: `a.jsonl`, or `rl=a,b,c` for seeds of one recipe."""
+    """Return the models of a command line by name: `a.jsonl`, or `rl=a,b,c` for seeds of one recipe.
+
+    >>> seeds_by_name(["rl=a.jsonl,b.jsonl"])
+    {'rl': ['a.jsonl', 'b.jsonl']}
+    """
     models: dict[str, list[str]] = {}
     for word in words:
         name, equals, seeds = word.partition("=")

@@ -22,7 +22,11 @@ FloatArray = NDArray[np.float64]
 
 
 def content_hash(content: Any, length: int = 16) -> str:
-    """Return the first `length` hex digits of the SHA-256 of `content` as canonical JSON."""
+    """Return the first `length` hex digits of the SHA-256 of `content` as canonical JSON.
+
+    >>> content_hash({"prompt": "1 + 1 ="})
+    '9207879b7ef71946'
+    """
     text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:length]
 
@@ -58,7 +62,11 @@ class Problem:
 
     @cached_property
     def id(self) -> str:
-        """16 hex digits: the hash of task, prompt, answer and meta."""
+        """16 hex digits: the hash of task, prompt, answer and meta.
+
+        >>> Problem("sums", "1 + 1 =", "2").id
+        '0fba00346cfe99bd'
+        """
         return content_hash([self.task, self.prompt, self.answer, dict(self.meta)])
 
 
@@ -94,7 +102,11 @@ class SamplingParams:
 
     @property
     def full_softmax(self) -> bool:
-        """Whether samples come from the model's own distribution: T = 1, no truncation of the softmax."""
+        """Whether samples come from the model's own distribution: T = 1, no truncation of the softmax.
+
+        >>> SamplingParams(top_p=0.9).full_softmax
+        False
+        """
         return self.temperature == 1.0 and self.top_p == 1.0 and self.top_k == 0
 
 
@@ -375,11 +387,19 @@ class Counts(Result):
 
     @property
     def judged(self) -> IntArray:
-        """Samples that the strict reading judges, shape (P,): n less the unjudged, but with the unanswered."""
+        """Samples that the strict reading judges, shape (P,): n less the unjudged, but with the unanswered.
+
+        >>> Counts.of(n=[8], c=[3], unjudged=[2]).judged.tolist()
+        [6]
+        """
         return self.n - self.unjudged + self.unanswered
 
     def select(self, keep: Sequence[int] | NDArray[Any]) -> "Counts":
-        """Return the problems at positions `keep` (indices or a boolean mask), in that order."""
+        """Return the problems at positions `keep` (indices or a boolean mask), in that order.
+
+        >>> Counts.of([4, 8], [1, 2]).select([1]).ids
+        ('1',)
+        """
         index = np.arange(len(self))[np.asarray(keep)]
         return Counts(tuple(self.ids[i] for i in index), *(column[index] for column in self.columns))
 
@@ -407,6 +427,9 @@ class Estimate:
     @classmethod
     def undefined(cls, method: str, level: float = 0.95) -> "Estimate":
         """Return the estimate of something that these samples cannot give (k > n, say).
+
+            >>> print(Estimate.undefined("k > n"))
+            – [–, –]
 
         Args:
             method: how it would have been made.

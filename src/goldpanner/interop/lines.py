@@ -100,6 +100,9 @@ def message_text(value: object) -> str | None:
     """Return the text of a completion or prompt: a string, or the contents of a list of chat messages.
 
     One message gives its content; several give `role: content` blocks. None where `value` is neither.
+
+        >>> message_text([{"role": "assistant", "content": "42"}])
+        '42'
     """
     if isinstance(value, str):
         return unicode_text(value)

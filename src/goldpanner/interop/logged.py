@@ -90,7 +90,11 @@ def _verdict(row: LogRow, name: str, sample: LoggedSample, task: str, reading: R
 
 
 def one_answer(value: object) -> str:
-    """Return a right answer as text: the only one of a list, or all of them as JSON."""
+    """Return a right answer as text: the only one of a list, or all of them as JSON.
+
+    >>> one_answer(["42"])
+    '42'
+    """
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     return "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -75,7 +75,11 @@ class Boundary(Brief):
 
 
 def boundary(counts: Counts, level: float = 0.95, easy: float = EASY, rare: float = RARE) -> Boundary:
-    """Return where the boundary runs. Thresholds are values of P with 0 < rare < easy < 1, else InputError."""
+    """Return where the boundary runs. Thresholds are values of P with 0 < rare < easy < 1, else InputError.
+
+    >>> boundary(Counts.of([64, 64], [0, 60])).state.tolist()
+    ['not_reached', 'reached']
+    """
     if not 0 < rare < easy < 1:
         raise InputError(f"thresholds are rare = {rare!r}, easy = {easy!r}; give 0 < rare < easy < 1")
     n, c, u = counts.n, counts.c, counts.unjudged

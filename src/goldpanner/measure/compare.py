@@ -174,6 +174,9 @@ def compare(
 ) -> Comparison:
     """Compare two models on the same problems, paired by id.
 
+        >>> compare(Counts.of([64] * 40, [8] * 40), Counts.of([64] * 40, [32] * 40)).at_one_try.word
+        'better'
+
     Args:
         base: counts of the model before RL.
         rl: counts of the model after RL, of the same problems.

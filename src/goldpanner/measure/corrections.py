@@ -39,6 +39,9 @@ def guess_floor(
     `answers`: what was extracted from each problem's samples, one by one or with how often each came (None = nothing
     parsed; such a sample guesses nothing and counts in the denominator). Every problem weighs the same. NaN with fewer
     than two problems.
+
+        >>> guess_floor({"a": ["1", "2"], "b": ["2", None]}, {"a": "2", "b": "1"})
+        {'a': 0.5, 'b': 0.5}
     """
     if missing := sorted(set(answers) - set(truth))[:3]:
         raise InputError(f"guess floor: no right answer given for problems {missing}")

@@ -16,6 +16,9 @@ def align(base: Counts, rl: Counts, names: Mapping[str, str] | None = None) -> C
     """Return `rl` in the order of `base`; raise InputError naming the ids that only one of them has.
 
     `names` is what people call an id, where it is a hash.
+
+        >>> align(Counts.of([4, 4], [1, 2], ["a", "b"]), Counts.of([4, 4], [3, 0], ["b", "a"])).c.tolist()
+        [0, 3]
     """
     if base.ids == rl.ids:
         return rl

@@ -40,6 +40,9 @@ def shares(p: FloatArray | float, size: int | FloatArray) -> tuple[FloatArray, F
 
     mixed = 1 - p^G - (1-p)^G, all wrong = (1-p)^G, all correct = p^G; stable for p down to 1e-300.
     Raises InputError for a group of fewer than 2 samples (its advantage is undefined) and p outside [0, 1].
+
+        >>> [round(float(share), 4) for share in shares(0.5, 4)]
+        [0.875, 0.0625, 0.0625]
     """
     p, group = np.asarray(p, dtype=np.float64), np.asarray(size, dtype=np.float64)
     if (group < 2).any():

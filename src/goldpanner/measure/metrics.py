@@ -51,6 +51,9 @@ class Votes:
 def all_right(counts: Counts, k: Sequence[int] | IntArray | None = None, level: float = 0.95) -> Band:
     """Return pass^k, the mean chance that all of k samples are right, C(c, k) / C(n, k) (tau-bench, arXiv 2406.12045).
 
+        >>> all_right(Counts.of([4], [2]), [1, 2]).value.round(3).tolist()
+        [0.5, 0.167]
+
     Args:
         counts: one model's.
         k: by default every k up to the smallest n; NaN beyond.

@@ -24,6 +24,9 @@ def log_miss(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> FloatArray:
     The four log-gammas nearly cancel at n = 1e6, so Stirling's leading term is differenced by hand (log1p around n + 1)
     and only its small remainder is subtracted as is: relative error about 1e-9 at n = 1e6. -inf where n - c < k. Real
     c are allowed (they interpolate). Needs 0 <= c <= n and 0 <= k <= n.
+
+        >>> np.exp(log_miss(4, 1, [1, 2, 4])).round(3).tolist()
+        [0.75, 0.5, 0.0]
     """
     n_, c_, k_ = (np.asarray(a, dtype=np.float64) for a in (n, c, k))
     total = n_ + 1
@@ -54,7 +57,7 @@ def _stirling_rest(z: FloatArray) -> FloatArray:
 def pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> FloatArray:
     """Return 1 - C(n-c, k) / C(n, k), the unbiased estimator of pass@k (Chen et al. 2021, arXiv 2107.03374).
 
-        >>> pass_at_k(n=4, c=1, k=[1, 2, 4]).tolist()
+        >>> pass_at_k(n=4, c=1, k=[1, 2, 4]).round(3).tolist()
         [0.25, 0.5, 1.0]
 
     Args:
@@ -130,7 +133,11 @@ class Band(Result):
 
 
 def default_ks(n: int) -> IntArray:
-    """Return every k from 1 to n, or `DENSE` log-spaced ones where n is larger than that."""
+    """Return every k from 1 to n, or `DENSE` log-spaced ones where n is larger than that.
+
+    >>> default_ks(5).tolist()
+    [1, 2, 3, 4, 5]
+    """
     if n <= DENSE:
         return np.arange(1, n + 1, dtype=np.int64)
     decades = [m * 10**d for d in range(19) for m in (1, 2, 5)]
@@ -139,7 +146,11 @@ def default_ks(n: int) -> IntArray:
 
 
 def choose_ks(k: Sequence[int] | IntArray | None, n: int) -> IntArray:
-    """Return the grid: the given k sorted without repeats, or the default up to n."""
+    """Return the grid: the given k sorted without repeats, or the default up to n.
+
+    >>> choose_ks([8, 1, 8], 16).tolist()
+    [1, 8]
+    """
     if k is None:
         return default_ks(n)
     return np.unique(check_k(k)).astype(np.int64)
@@ -171,6 +182,9 @@ def mean_value(counts: Counts, k: IntArray) -> FloatArray:
     a problem are like its judged ones and every problem has k of these. A
     problem with fewer counts with all it has: pass@k is at least that. Problems without a judged sample are left out
     (all: NaN).
+
+        >>> mean_value(Counts.of([4, 4], [0, 1]), np.array([1, 4])).round(3).tolist()
+        [0.125, 0.5]
     """
     judged = counts.judged
     some = judged > 0
@@ -258,6 +272,9 @@ def exact(logp: ArrayLike, k: Sequence[int] | IntArray) -> FloatArray:
     """Return the mean over problems of 1 - (1-P)^k, shape (K,), from exact log P (nats), one per problem.
 
     No sampling noise and no limit on k. Stable from P = 1e-60 to P = 1: log1p and expm1 throughout.
+
+        >>> exact(np.log([0.5, 0.25]), [1, 2]).round(3).tolist()
+        [0.375, 0.594]
     """
     mean: FloatArray = exact_rows(logp, k).mean(0)
     return mean

@@ -126,7 +126,11 @@ class Plan(Result):
 
 
 def rollouts_for_success(p: FloatArray | float, chance: float = 0.95) -> FloatArray:
-    """Return how many rollouts give at least one success with that chance: log(1 - chance) / log(1 - p), about 3/p."""
+    """Return how many rollouts give at least one success with that chance: log(1 - chance) / log(1 - p), about 3/p.
+
+    >>> float(rollouts_for_success(0.01).round())
+    298.0
+    """
     p = np.asarray(p, dtype=np.float64)
     with np.errstate(divide="ignore"):
         return np.maximum(np.where(p > 0, np.log1p(-chance) / np.log1p(-p), np.inf), 1.0)
@@ -153,6 +157,9 @@ def plan(
     - *train later* in between: success will come, but most groups are all wrong until other problems have lifted it,
 
     whichever is the most probable.
+
+        >>> plan(Counts.of([16] * 20, [2] * 20), steps=100, prompts=16).ids("train now")[:2]
+        ['0', '1']
 
     Args:
         counts: the pilot.
@@ -187,6 +194,9 @@ def thresholds(size: int, rollouts: float) -> tuple[float, float, float]:
     """Return the P that separate needs-SFT | later | now | solved, for groups of `size` and R rollouts a problem.
 
     A group is mixed with chance 1/4 at the second and the third; R rollouts see a success with chance 1/2 at the first.
+
+        >>> [round(p, 3) for p in thresholds(16, 100)]
+        [0.007, 0.018, 0.982]
     """
     now = float(brentq(lambda p: float(shares(p, size)[0]) - MIXED_AT, 1e-9, 0.5))
     sft = float(-np.expm1(np.log(0.5) / max(rollouts, 1.0)))

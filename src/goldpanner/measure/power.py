@@ -39,6 +39,9 @@ def population_of(shape: str) -> Population:
     """Return a population by a word: `all:0.25` (every problem at .25), `beta:0.5,1`, `uniform`.
 
     Raises InputError for another word or numbers out of range.
+
+        >>> population_of("all:0.25").name
+        'all:0.25'
     """
     name, _, text = shape.partition(":")
     try:

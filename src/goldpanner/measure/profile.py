@@ -150,6 +150,9 @@ def profile(
 ) -> Profile:
     """Measure one model from its counts.
 
+        >>> profile(Counts.of([16] * 20, [0] * 10 + [16] * 10)).boundary.states
+        {'reached': 10, 'not_reached': 10, 'unresolved': 0}
+
     Args:
         counts: samples and successes of each problem.
         k: further k to report, beyond n too.
@@ -206,7 +209,11 @@ def profile(
 
 
 def powers_of_two(largest: int) -> list[int]:
-    """Return the powers of two up to `largest`, and `largest` itself: the k that a table shows; [] for 0."""
+    """Return the powers of two up to `largest`, and `largest` itself: the k that a table shows; [] for 0.
+
+    >>> powers_of_two(10)
+    [1, 2, 4, 8, 10]
+    """
     return sorted({k for k in (2**i for i in range(40)) if k <= largest} | ({largest} if largest else set()))
 
 

@@ -36,6 +36,9 @@ def confidence_sequence(
     M_n(p) = B(a + c, a + n - c) / B(a, a) / (p^c (1-p)^(n-c)), a = `PRIOR`
     (Robbins 1970, Ann. Math. Stat. 41:1397; Howard et al., arXiv:1810.08240, and for betting in general Waudby-Smith &
     Ramdas, arXiv:2010.09686). The low end takes c, the high end c + u, as `intervals.proportion`. n = 0 gives [0, 1].
+
+        >>> [round(float(end), 3) for end in confidence_sequence(0, 50)]
+        [0.0, 0.09]
     """
     alpha = 1 - check_level(level)
     c_, n_, u_ = check_counts(c, n, unjudged)

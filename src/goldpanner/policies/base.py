@@ -50,7 +50,11 @@ class Policy(Protocol):
 
 
 def on_hub(name: Path | str) -> bool:
-    """Return whether a name is a model's on the Hugging Face hub: `OWNER/NAME`, and nothing here is called OWNER."""
+    """Return whether a name is a model's on the Hugging Face hub: `OWNER/NAME`, and nothing here is called OWNER.
+
+    >>> on_hub("Qwen/Qwen3-0.6B")
+    True
+    """
     owner, _, model = str(name).partition("/")
     return all(re.fullmatch(r"\w[\w.-]*", part) for part in (owner, model)) and not Path(owner).exists()
 

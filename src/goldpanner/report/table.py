@@ -122,12 +122,20 @@ WRITERS: Mapping[str, Callable[[ResultTable, Path], None]] = {
 
 
 def markdown_cell(text: str) -> str:
-    """Return a text on one line that leaves a Markdown table whole."""
+    r"""Return a text on one line that leaves a Markdown table whole.
+
+    >>> markdown_cell("a|b")
+    'a\\|b'
+    """
     return re.sub(r"([\\|`*_\[\]])", r"\\\1", one_line(text)).replace("<", "&lt;")
 
 
 def one_line(text: str) -> str:
-    """Return a text with a space for every character that is not printed."""
+    r"""Return a text with a space for every character that is not printed.
+
+    >>> one_line("two\nlines")
+    'two lines'
+    """
     return "".join(c if c.isprintable() else " " for c in text)
 
 

@@ -106,7 +106,11 @@ class Goal:
         return sequential.strata_cuts() if self.group is None else sequential.group_cuts(self.group)
 
     def zone_counts(self, counts: Counts) -> dict[str, int]:
-        """Return how many problems of `counts` are settled in which zone, `open` last."""
+        """Return how many problems of `counts` are settled in which zone, `open` last.
+
+        >>> Goal("settled", 256).zone_counts(Counts.of([256, 256], [0, 250]))
+        {'rare': 1, 'reachable': 0, 'easy': 1, 'open': 0}
+        """
         zone_of = self._settled(counts)[0]
         names = sequential.STRATA if self.group is None else sequential.GROUPS
         names = names if self.base is None else sequential.CHANGES

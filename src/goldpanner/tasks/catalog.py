@@ -122,6 +122,9 @@ def task(
 ) -> Task:
     """Return the task of a name: an id such as `world/d3` or `gsm8k/test`, or the path of a data file or folder.
 
+        >>> task("arithmetic/add-2d2d").problems(1)[0].answer
+        '152'
+
     Args:
         name: an id, or a path. A relative path that is also an id is the id; write `./gsm8k/test` for the folder.
         data: file, or folder of a data set, of a task that reads one (`gsm8k/test`).
@@ -161,6 +164,9 @@ def load(
     path: Path | str | None = None,
 ) -> list[Problem]:
     """Return n problems of a task by its name, e.g. `load("world/d3", 64)`.
+
+        >>> len(load("world/d1", 3))
+        3
 
     Args:
         name: an id, or the path of a data file, as for `task`.

@@ -56,5 +56,9 @@ def distinct_queries(
 
 
 def shares_of(n: int, parts: int) -> list[int]:
-    """Return n split over `parts` as evenly as possible, the first ones larger: 64 over 3 is 22, 21, 21."""
+    """Return n split over `parts` as evenly as possible, the first ones larger: 64 over 3 is 22, 21, 21.
+
+    >>> shares_of(64, 3)
+    [22, 21, 21]
+    """
     return [n // parts + (i < n % parts) for i in range(parts)]

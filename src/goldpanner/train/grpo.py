@@ -25,6 +25,9 @@ def group_advantages(reward_PG: Tensor, eps: float = 1e-4) -> Tensor:
 
     std is the unbiased one (divides by G - 1), and eps = 1e-4, as in TRL's GRPOTrainer with scale_rewards="group".
 
+        >>> group_advantages(torch.tensor([[1.0, 0.0, 0.0, 0.0]])).round(decimals=2).tolist()
+        [[1.5, -0.5, -0.5, -0.5]]
+
     Args:
         reward_PG: rewards, shape (P, G); NaN where unjudged.
         eps: added to the standard deviation, in units of the reward.
@@ -45,6 +48,9 @@ def centred_advantages(reward_PG: Tensor) -> Tensor:
     """Dr. GRPO: A_i = r_i - mean(r), without the std, which over-weights very easy and very hard prompts
     (Understanding R1-Zero-Like Training, arXiv:2503.20783, section 3.1).
 
+        >>> centred_advantages(torch.tensor([[1.0, 0.0, 0.0, 0.0]])).tolist()
+        [[0.75, -0.25, -0.25, -0.25]]
+
     Args:
         reward_PG: rewards, shape (P, G); NaN where unjudged.
 
@@ -62,6 +68,9 @@ def centred_advantages(reward_PG: Tensor) -> Tensor:
 def rloo_advantages(reward_PG: Tensor) -> Tensor:
     """RLOO: A_i = r_i - mean of the other members' rewards = (r_i - mean(r)) G / (G - 1)
     (Kool et al. 2019; Back to Basics, arXiv:2402.14740, section 2.3).
+
+        >>> rloo_advantages(torch.tensor([[1.0, 0.0, 0.0, 0.0]])).round(decimals=2).tolist()
+        [[1.0, -0.33000001311302185, -0.33000001311302185, -0.33000001311302185]]
 
     Args:
         reward_PG: rewards, shape (P, G); NaN where unjudged.

@@ -52,6 +52,9 @@ def declared(text: str, flexible: bool = False) -> Declared:
        after a heading ("### Answer") the next line;
     4. the whole text if it is one line of at most 120 characters;
     5. only if `flexible`: the last number of the text. This reads answers that nobody gave.
+
+        >>> declared("So the answer is 42.").answer
+        '42'
     """
     if boxes := list(_BOXED.finditer(text)):
         return _boxed(text, boxes)
