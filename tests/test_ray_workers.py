@@ -165,7 +165,7 @@ def test_workers_judge_by_the_verifier_that_is_named(tmp_path, monkeypatch):
     usual = ("sample", "scripted:0.3", "data.jsonl", "-n", 50, "--json", "--store", "ray")
     assert (
         json.loads(call(*usual, "--engine", "ray", "--workers", 2))["verifier"]
-        == "number:wrong-if-missing@2+within-1e-06"
+        == "number:wrong-if-missing@3+within-1e-06"
     )
 
 

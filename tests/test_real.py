@@ -274,7 +274,7 @@ def test_a_data_file_is_a_task(model, tmp_path, monkeypatch):
     assert Path(record["folder"]).name.startswith("tiny-sums-seed0")
     assert (record["tasks_measured"], record["verifiers"]) == (
         ["sums"],
-        {"answer": "number:wrong-if-missing@2+within-1e-06"},
+        {"answer": "number:wrong-if-missing@3+within-1e-06"},
     )
     store = Store(Path(record["folder"]) / "store")
     trained, held_out = ({s.problem for s in store.samples() if (s.step is None) == out} for out in (False, True))

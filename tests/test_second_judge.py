@@ -56,7 +56,7 @@ def test_it_judges_what_is_stored_and_says_where_the_two_differ(store):
 def test_the_table_and_the_texts_are_printed(store):
     text = call("judge", store.root, "--verifier", "exact", "--show", 2)
     assert "144 completions, " in text
-    assert "A = number:wrong-if-missing@2+within-1e-06\nB = exact:nfkc+spaces@1" in text
+    assert "A = number:wrong-if-missing@3+within-1e-06\nB = exact:nfkc+spaces@1" in text
     assert text.count("right answer:") == 2
     assert "  A correct   '" in text
     assert "B wrong     'The answer is " in text

@@ -322,7 +322,7 @@ def test_a_data_file_is_a_task_and_its_verifier_belongs_to_the_settings(gpt2, tm
     store = Store(tmp_path / "usual" / "store")
     (verifier,) = {sample.verdict.verifier for sample in store.samples()}
     assert (verifier, store.get(RunRecord, "usual").config["reward"]) == (
-        "number:wrong-if-missing@2+within-1e-06",
+        "number:wrong-if-missing@3+within-1e-06",
         "number:wrong-if-missing",
     )
     assert {problem.task for problem in store.problems().values()} == {"sums"}

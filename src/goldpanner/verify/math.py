@@ -48,8 +48,8 @@ class Number:
 
     @property
     def id(self) -> str:
-        """`number@2+within-1e-06` (the tolerance), with every option: `number:wrong-if-missing:flexible@2+...`."""
-        return f"number{_options(self.missing, self.flexible)}@2+within-{self.tolerance:g}"
+        """`number@3+within-1e-06` (the tolerance), with every option: `number:wrong-if-missing:flexible@3+...`."""
+        return f"number{_options(self.missing, self.flexible)}@3+within-{self.tolerance:g}"
 
     def __call__(self, problem: Problem, completion: Completion) -> Verdict:
         """Judge; never raises."""
@@ -96,8 +96,8 @@ class Math:
 
     @cached_property
     def id(self) -> str:
-        """`math@3+within-1e-06+0.9.0`: the tolerance, and the version of math-verify."""
-        return f"math{_options(self.missing, self.flexible)}@3+within-{self.tolerance:g}+{self.version}"
+        """`math@4+within-1e-06+0.9.0`: the tolerance, and the version of math-verify."""
+        return f"math{_options(self.missing, self.flexible)}@4+within-{self.tolerance:g}+{self.version}"
 
     def __call__(self, problem: Problem, completion: Completion) -> Verdict:
         """Judge; never raises, and ends within the time limit."""
