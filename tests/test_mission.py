@@ -14,6 +14,7 @@ from goldpanner.errors import InputError
 from goldpanner.report import plots
 from goldpanner.report.pages import mission as pages
 from goldpanner.report.pages import study
+from goldpanner.report.pages.boundary_chart import HEIGHT, TOP, Axis, boundary_chart
 from goldpanner.report.ui_text import LANGUAGES, words
 from goldpanner.store.findings import EffectRecord, PlotRecord, Words, WorldEstimate
 from goldpanner.studies import claims, mission
@@ -328,6 +329,19 @@ def test_boxes_say_where_with_counts_and_what_was_confirmed(language):
         assert words(language)["one_run"] in lines[box][2]
     assert "0.03%" in lines["unknown"][0]
     assert "0.1%" in lines["unknown"][0]
+
+
+def test_the_course_is_drawn_in_its_place():
+    claim = mission.sentences()["no-invention"].claim
+    chart = boundary_chart(claim, no_invention(arms(1e-3, 0), arms(1e-3, 100)), "en")
+    axis = Axis([3e-4, 3e-3])
+    assert chart["band"] == (axis.place(3e-4), axis.place(1e-3))
+    assert [text for _, text in chart["ticks"]] == ["0", "0.01%", "0.1%", "1%"]
+    marks = [mark for mark in chart["marks"] if mark["kind"] == "rl"]
+    assert [mark["fresh"] for mark in marks] == [False] * 4 + [True] * 4
+    bottom, top = TOP + HEIGHT, TOP
+    assert [mark["y"] for mark in marks] == [bottom, bottom, top, top] * 2
+    assert boundary_chart(claim, no_invention(arms(1e-3, 0, warm=0.0)), "en") is None
 
 
 def test_what_gives_no_evidence_is_told_in_words():

@@ -116,6 +116,16 @@ def test_fresh_worlds_confirm_and_do_not_move_the_boundary():
     assert (box.units, box.outcomes, box.runs) == (6, 2, 2)  # the claim fails in world 100, and that is shown
 
 
+def test_the_course_counts_every_unit_once():
+    record = judge_claim(CLAIM, [run(0.05), run(0.5, 100)])
+    for phase, rise in (("exploration", 0.1), ("confirmation", 1.0)):
+        points = [point for point in record.course if point.phase == phase]
+        assert sum(point.units for point in points) == 6
+        assert [point.x for point in points] == pytest.approx([0, 1e-3, 1e-2, 0.1, 1, 10])
+        assert [point.outcomes for point in points] == [int(x >= rise) for x in (0, 1e-3, 1e-2, 0.1, 1, 10)]
+        assert all(point.control_outcomes == point.controls == 1 for point in points)
+
+
 # --- the primary claims, on made results
 
 

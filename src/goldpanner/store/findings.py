@@ -277,6 +277,23 @@ class BoxRecord(RecordPart):
     """Those in which it came about under the control."""
 
 
+class CoursePoint(RecordPart):
+    """The outcome among the units of a third of a decade of x, over all runs of a phase."""
+
+    phase: Phase
+    """Exploration or confirmation."""
+    x: float
+    """Geometric mean of x; 0 for the units at 0."""
+    units: int
+    """Problems or arms there."""
+    outcomes: int
+    """Those in which the outcome came about."""
+    controls: int
+    """Those for which there is a positive control."""
+    control_outcomes: int
+    """Those in which it came about under the control."""
+
+
 class BoundaryRecord(RecordPart):
     """Where the outcome sets in, and what lies on both sides."""
 
@@ -294,6 +311,8 @@ class BoundaryRecord(RecordPart):
     """Every run, also those of which the treatment did not take."""
     boxes: tuple[BoxRecord, ...]
     """Both sides, in both phases."""
+    course: tuple[CoursePoint, ...]
+    """The outcome along x."""
     true_side: Side
     """On which side the sentence is true."""
     idle_side: Side

@@ -11,7 +11,7 @@ where a positive control rose: in more than a tenth of the same units.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -19,7 +19,7 @@ import numpy as np
 from scipy.optimize import isotonic_regression
 
 from goldpanner.errors import InputError
-from goldpanner.store.findings import BoundaryRecord, BoxRecord, Phase, RunEdges, Side
+from goldpanner.store.findings import BoundaryRecord, BoxRecord, CoursePoint, Phase, RunEdges, Side
 
 R = TypeVar("R")
 SELDOM, MOSTLY = 0.1, 0.9
@@ -114,6 +114,7 @@ def judge_claim(claim: Claim[R], runs: Sequence[ClaimRun]) -> BoundaryRecord:
         runs=tuple(RunEdges(world=r.world, seed=r.seed, warm=round(r.warm, 4), took=r in taken,
                             units=len(r.units), edges=edges(r.units, claim.falls)) for r in runs),
         boxes=tuple(boxes.values()),
+        course=tuple(point for phase, chosen in phases for point in _course(phase, chosen)),
         true_side=claim.true_side,
         idle_side=idle,
         needed=claim.needed,
@@ -133,6 +134,21 @@ def _box(phase: Phase, side: Side, runs: Sequence[ClaimRun], inside: Callable[[f
         controls=len(controls),
         control_outcomes=sum(controls),
     )
+
+
+def _course(phase: Phase, runs: Sequence[ClaimRun]) -> Iterator[CoursePoint]:
+    """Yield the outcome by third of a decade of x."""
+    bins: dict[float, list[ClaimUnit]] = {}
+    for unit in (unit for run in runs for unit in run.units):
+        bins.setdefault(math.floor(3 * math.log10(unit.x)) if unit.x > 0 else -math.inf, []).append(unit)
+    for place in sorted(bins):
+        units = bins[place]
+        controls = [unit.control for unit in units if unit.control is not None]
+        x = 0.0 if place == -math.inf else math.exp(sum(math.log(unit.x) for unit in units) / len(units))
+        yield CoursePoint(
+            phase=phase, x=x, units=len(units), outcomes=sum(unit.outcome for unit in units),
+            controls=len(controls), control_outcomes=sum(controls),
+        )  # fmt: skip
 
 
 def gained(before: float, after: float) -> bool:

@@ -8,6 +8,7 @@ from goldpanner.files import replacing
 from goldpanner.report.page import Facts, Part, Section, render
 from goldpanner.report.pages import study
 from goldpanner.report.pages.answer_part import answer_part, short_answer, value_in_words
+from goldpanner.report.pages.boundary_chart import boundary_chart
 from goldpanner.report.ui_text import words
 from goldpanner.store import Store
 from goldpanner.store.findings import (
@@ -109,6 +110,7 @@ def _sentence(
         "text": sentence.text.of(language),
         "other": sentence.text.en if language == "zh" else sentence.text.zh,
         "boxes": boxes(sentence.claim, sentence.boundary, language),
+        "chart": boundary_chart(sentence.claim, sentence.boundary, language),
         "study": _link(sentence.claim, findings, titles, language),
         "secondary": [_secondary(row, titles, language) for row in sentence.secondary if row.study in findings],
         "published": study.published_rows(sentence.published, language),
