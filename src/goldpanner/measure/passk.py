@@ -278,13 +278,3 @@ def exact(logp: ArrayLike, k: Sequence[int] | IntArray) -> FloatArray:
     """
     mean: FloatArray = exact_rows(logp, k).mean(0)
     return mean
-
-
-def exact_curve(logp: ArrayLike, k: Sequence[int] | IntArray, level: float = 0.95, simultaneous: bool = True) -> Band:
-    """Return `exact` with a band over problems: what is left uncertain is which problems were drawn."""
-    check_level(level)
-    ks = choose_ks(k, 1)
-    rows = exact_rows(logp, ks)
-    low, high = mean_band([rows], level, simultaneous)
-    method = f"exact P, studentised bootstrap over {len(rows)} problems"
-    return Band(ks, rows.mean(0), np.clip(low, 0, 1), np.clip(high, 0, 1), level, method, simultaneous, len(rows))

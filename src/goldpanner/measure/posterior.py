@@ -183,11 +183,6 @@ class Ensemble(Brief):
         out: FloatArray = (self.weight @ (self.table * value).T) / self.evidence
         return out
 
-    def of_problems(self, value: FloatArray) -> FloatArray:
-        """Return the posterior mean of value(P) of every problem with a judged sample, shape (problems,)."""
-        out: FloatArray = self.of_pairs(value).mean(axis=0)[self.tally.index]
-        return out
-
     def mean(self, value: FloatArray, population: bool = False) -> float:
         """Return the posterior mean of the mean of value(P), over these problems or the population (see `draws`).
 

@@ -45,12 +45,6 @@ def confidence_sequence(
     return _end(c_, n_, alpha, low=True), _end(c_ + u_, n_, alpha, low=False)
 
 
-def log_martingale(p: ArrayLike, c: ArrayLike, n: ArrayLike) -> FloatArray:
-    """Return log M_n(p) of `confidence_sequence`; its expectation under p is M = 1 at every n."""
-    hits, misses = np.asarray(c, np.float64), np.asarray(n, np.float64) - np.asarray(c, np.float64)
-    return _mixture(hits, misses) - _fitted(np.asarray(p, np.float64), hits, misses)
-
-
 def _mixture(hits: FloatArray, misses: FloatArray) -> FloatArray:
     return special.betaln(PRIOR + hits, PRIOR + misses) - special.betaln(PRIOR, PRIOR)
 

@@ -159,6 +159,7 @@ class ProbeRecord(StoredRecord):
 
     folder: ClassVar[str] = "probes"
     version: int = 2
+    """2: the probe is a part of its own."""
     policy: str
     """Id of the policy that was probed."""
     params: str

@@ -9,7 +9,6 @@ from goldpanner.interop.lines import LogRow, as_object, brief, message_text
 from goldpanner.interop.logged import LoggedRow, LoggedSample, chosen_score, one_answer, read_rows
 from goldpanner.interop.records import Reading, Record
 
-_OUTPUTS = "an instance with several outputs has one verdict; they are unjudged: judge them: --rescore VERIFIER"
 _SEVERAL = "lighteval scores the repeats of a row together; they are unjudged: judge them: --rescore VERIFIER"
 
 

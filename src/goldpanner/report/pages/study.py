@@ -91,11 +91,6 @@ def file_name(name: str, language: str) -> str:
     return f"{name}.html" if language == "en" else f"{name}.{language}.html"
 
 
-def chip(verdict: str | None) -> str:
-    """Return the class of a verdict's label."""
-    return verdict or "not_run"
-
-
 def word_counts(predictions: Mapping[str, PredictionRecord]) -> dict[str, int]:
     """Return how many predictions have each verdict."""
     words = [prediction.word for prediction in predictions.values()]
