@@ -185,7 +185,7 @@ def test_commands_of_series_and_power(tmp_path):
     assert "named twice" in run("compare", files[0], files[1], files[1], code=2)
 
     assert "problems" in run("power", "--shape", "beta:0.5,1", "--size", "0.05", "--tries", "1,8")
-    rows = json.loads(run("power", files[0], "--size", "-0.05", "--tries", "1", "--json"))
+    rows = json.loads(run("power", files[0], "--size", "-0.05", "--tries", "1", "--json"))["required"]
     assert all(row["problems"] > 10 for row in rows)
     assert "rise" in run("power", "--shape", "all:0.25", "--problems", "100", "--samples", "16", "--tries", "1,8")
     assert "one of the two" in run("power", code=2)

@@ -525,11 +525,11 @@ def test_a_server_that_ignores_the_temperature_stops_the_command_line(tmp_path):
     assert said in page.read_text()
     found = json.loads(call("measure", "toy", "--store", tmp_path, "--json").stdout)
     assert found["support_refused"].startswith(said)
-    assert len(found["server_faults"]) == 1, "two probes with one fault say it once"
+    assert len(found["source"]["server_faults"]) == 1, "two probes with one fault say it once"
     again = json.loads(
         call("compare", "toy", "toy", "--store", tmp_path, "--allow-truncated-sampling", "--json").stdout
     )
-    assert again["server_faults"] == {"base": found["server_faults"], "rl": found["server_faults"]}
+    assert {str(x["server_faults"]) for x in again["sources"].values()} == {str(found["source"]["server_faults"])}
 
 
 def test_requests_that_failed_for_good_are_drawn_again_by_the_same_command(tmp_path):

@@ -55,6 +55,7 @@ _HOMES = {
     "read_log": "interop",
     "export": "exchange",
     "to_frame": "report.results",
+    "cite": "report.cite",
     "build_report": "report.pages.run",
 }
 """Public name -> the module it lives in."""
@@ -110,6 +111,7 @@ if TYPE_CHECKING:  # for type checkers and editors: the same names, exported by 
     from goldpanner.policies.local import LocalPolicy as LocalPolicy
     from goldpanner.policies.resolve import load_policy as load_policy
     from goldpanner.policies.scripted import ScriptedPolicy as ScriptedPolicy
+    from goldpanner.report.cite import cite as cite
     from goldpanner.report.pages.run import build
     from goldpanner.report.results import to_frame as to_frame
     from goldpanner.sampling.collect import collect as collect

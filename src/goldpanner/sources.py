@@ -134,6 +134,22 @@ class Source(Counts):
         """The prompts of the store's problems by id."""
         return {} if self.stored is None else {i: p.prompt for i, p in self.stored.store.problems().items()}
 
+    def described(self) -> dict[str, object]:
+        """Return what the samples are and how they were drawn and judged, as far as it is known, as JSON values."""
+        stored = self.stored
+        verifiers = [] if stored is None else [stored.verifier] if stored.verifier else sorted(stored.verifiers())
+        return {
+            "name": self.name,
+            "problems": len(self),
+            "samples": int(self.n.sum()),
+            "samples_of_a_problem": [int(self.n.min()), int(self.n.max())] if len(self) else None,
+            "unjudged": int(self.unjudged.sum()),
+            "params": dict(self.stated),
+            "policy": None if stored is None else stored.policy,
+            "verifiers": verifiers,
+            "server_faults": self.faults,
+        }
+
     @property
     def faults(self) -> list[str]:
         """Faults the probe found in servers that were sampled anyway, without duplicates."""

@@ -1,11 +1,10 @@
 """`answer`: draw the answer's pages from the records of the studies; nothing is trained."""
 
-import json
 from pathlib import Path
 
 import typer
 
-from goldpanner.cli.app import STUDIES, cli_command, flag, option
+from goldpanner.cli.app import STUDIES, cli_command, flag, option, print_json
 from goldpanner.cli.options import AsJson
 from goldpanner.errors import need_lab
 
@@ -38,7 +37,7 @@ def answer_command(
     if as_json:
         files = {language: {name: str(path) for name, path in named.items()} for language, named in paths.items()}
         sides = {s.id: s.boundary.known if s.boundary else None for s in mission.sentences}
-        typer.echo(json.dumps({"pages": files, "known": sides}))
+        print_json("answer", {"pages": files, "known": sides})
         return
     for language in LANGUAGES:
         typer.echo(paths[language]["answer"])

@@ -1,13 +1,12 @@
 """`import`, `export` and `store`: samples in, samples out, and the store that holds them."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from goldpanner.cli.app import STORE, CommandsByGroup, OptionGroup, app, cli_command, option
+from goldpanner.cli.app import MEASURE, STORE, CommandsByGroup, OptionGroup, app, cli_command, option, print_json
 from goldpanner.cli.options import AsJson, LogOptions, StoreOrNone, StoreSelection
 from goldpanner.errors import InputError
 
@@ -39,7 +38,25 @@ def import_command(
         report = imported.report
         if counts is not None:
             interop.write_counts(table, counts)
-    typer.echo(json.dumps(asdict(report)) if as_json else "\n".join(report.lines()))
+    if as_json:
+        print_json("import", asdict(report))
+    else:
+        typer.echo("\n".join(report.lines()))
+
+
+@cli_command("cite", MEASURE)
+def cite_command(
+    what: Annotated[Path, typer.Argument(help="File with what --json printed, or the folder of a run.")],
+) -> None:
+    """Write a methods paragraph and BibTeX.
+
+    The paragraph has the settings, the numbers and the versions of a result of measure, compare or plan, or of a run.
+
+    Example: goldpanner cite comparison.json
+    """
+    from goldpanner.report.cite import cite
+
+    typer.echo(str(cite(what)))
 
 
 @dataclass(frozen=True)
@@ -107,7 +124,10 @@ def check_command(store: StoreArgument, as_json: AsJson = False) -> None:
     from goldpanner.store.find import open_store
 
     report = open_store(store).check()
-    typer.echo(json.dumps(asdict(report), default=str) if as_json else str(report))
+    if as_json:
+        print_json("store-check", asdict(report))
+    else:
+        typer.echo(str(report))
     if not report.ok:
         raise typer.Exit(1)
 
@@ -123,4 +143,7 @@ def compact_command(store: StoreArgument, as_json: AsJson = False) -> None:
     from goldpanner.store.find import open_store
 
     report = open_store(store).compact()
-    typer.echo(json.dumps(asdict(report), default=str) if as_json else str(report))
+    if as_json:
+        print_json("store-compact", asdict(report))
+    else:
+        typer.echo(str(report))

@@ -1,6 +1,5 @@
 """`measure`, `compare` and `plan`: from counts to a verdict. Works without torch."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import typer
 
-from goldpanner.cli.app import MEASURE, OptionGroup, cli_command, flag, option
+from goldpanner.cli.app import MEASURE, OptionGroup, cli_command, flag, option, print_json
 from goldpanner.cli.options import (
     GROUP,
     PROBLEMS,
@@ -109,8 +108,8 @@ def measure_command(
     )
     extra = confounds(source, level)
     texts = {} if extra is None else extra.to_json()
-    record = {**profile.to_json(), **texts, "server_faults": source.faults}
-    output.show(profile, record, lambda: tables.print_profile(profile, source.name, extra))
+    record = {**profile.to_json(), **texts, "source": source.described()}
+    output.show("measure", profile, record, lambda: tables.print_profile(profile, source.name, extra))
     if output.html is not None:
         from goldpanner.report.pages.instrument import profile_page
 
@@ -167,7 +166,9 @@ def compare_command(
         from goldpanner.instrument import compare_series
 
         several = compare_series(before, models, group=group, level=level, fdr=fdr, within=within, as_run=as_run)
-        output.show(several, several.to_json(), lambda: tables.print_series(several))
+        sources = {name: [seed.described() for seed in seeds] for name, seeds in models.items()}
+        record = {**several.to_json(), "sources": {"base": [before.described()], **sources}}
+        output.show("compare-several", several, record, lambda: tables.print_series(several))
         if output.html is not None:
             from goldpanner.report.pages.series import series_page
 
@@ -184,8 +185,8 @@ def compare_command(
     )  # fmt: skip
     ruling = gate(comparison, conditions) if conditions else None
     more = {"gate": ruling.to_json()} if ruling else {}
-    record = {**comparison.to_json(), "server_faults": {"base": before.faults, "rl": after.faults}, **more}
-    output.show(comparison, record, lambda: tables.print_comparison(comparison, before, after, ruling))
+    record = {**comparison.to_json(), "sources": {"base": before.described(), "rl": after.described()}, **more}
+    output.show("compare", comparison, record, lambda: tables.print_comparison(comparison, before, after, ruling))
     if markdown is not None:
         from goldpanner.files import write_atomically
         from goldpanner.report.summary import comparison_markdown
@@ -232,13 +233,13 @@ def power_command(
     if problems is None:
         needs = power.required(population, size, ks, each, chance, level)
         if as_json:
-            typer.echo(json.dumps([need.to_json() for need in needs], allow_nan=False))
+            print_json("power", {"required": [need.to_json() for need in needs]})
         else:
             tables.print_required(needs, population.name, chance)
         return
     seen = {n: power.sensitivity(population, problems, n, ks, chance, level) for n in each or [max(ks)]}
     if as_json:
-        typer.echo(json.dumps({n: [row.to_json() for row in rows] for n, rows in seen.items()}, allow_nan=False))
+        print_json("power", {"shown": {n: [row.to_json() for row in rows] for n, rows in seen.items()}})
     else:
         tables.print_sensitivity(seen, problems, population.name, chance)
 
@@ -263,5 +264,8 @@ def plan_command(
     from goldpanner.cli import tables
     from goldpanner.instrument import plan_source
 
-    result = plan_source(given.load(base), steps=steps, prompts=prompts, group=group, level=level)
-    output.show(result, result.to_json(), lambda: tables.print_plan(result, base))
+    source = given.load(base)
+    result = plan_source(source, steps=steps, prompts=prompts, group=group, level=level)
+    output.show(
+        "plan", result, {**result.to_json(), "source": source.described()}, lambda: tables.print_plan(result, base)
+    )

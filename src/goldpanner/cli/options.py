@@ -1,7 +1,6 @@
 """Options that several commands share: each stands here once, with one meaning; groups of them are dataclasses."""
 
 import dataclasses
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from goldpanner.cli.app import OptionGroup, flag, option
+from goldpanner.cli.app import OptionGroup, flag, option, print_json
 from goldpanner.errors import need_lab
 
 if TYPE_CHECKING:
@@ -226,10 +225,10 @@ class OutputOptions(OptionGroup):
     )
     as_json: bool = flag("Print one JSON object.", "--json")
 
-    def show(self, result: "Result", record: Mapping[str, object], print_it: Callable[[], None]) -> None:
-        """Print a result, as its record or as text, and save its tables and figures."""
+    def show(self, name: str, result: "Result", record: Mapping[str, object], print_it: Callable[[], None]) -> None:
+        """Print a result, as its record under the name of docs/json.md or as text; save its tables and figures."""
         if self.as_json:
-            typer.echo(json.dumps(record, allow_nan=False))
+            print_json(name, record)
         else:
             print_it()
         if self.save:

@@ -1,13 +1,12 @@
 """`run` and `report`: what RL did to the lab's models or to a model of yours, and the page of it."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from goldpanner.cli.app import RUN, OptionGroup, cli_command, command_line
+from goldpanner.cli.app import RUN, OptionGroup, cli_command, command_line, print_json
 from goldpanner.cli.options import AsJson, Model, OutOrNone, RehearsalOptions, SettingsOptions, Task, TaskOptions
 from goldpanner.errors import InputError, need_lab
 
@@ -98,7 +97,7 @@ def run_command(what: RunOptions, as_json: AsJson = False) -> None:
     record, folder = what.run_lab(as_json) if what.task is None else what.run_model(as_json)
     page = build(folder)
     if as_json:
-        typer.echo(json.dumps({**record.model_dump(), "folder": str(folder), "report": str(page)}))
+        print_json("run", {**record.model_dump(mode="json"), "folder": str(folder), "report": str(page)})
     else:
         display.story(record, folder, page)
 
@@ -119,4 +118,7 @@ def report_command(folder: Annotated[Path, typer.Argument(help="Folder of a run.
             raise InputError(f"{folder} is a sample store, not a run; reports are drawn from runs")
         raise InputError(f"No run at {folder}: it has no store. Pass the folder of a run, e.g. runs/world-seed0.")
     page = str(build(folder))
-    typer.echo(json.dumps({"report": page}) if as_json else page)
+    if as_json:
+        print_json("report", {"report": page})
+    else:
+        typer.echo(page)

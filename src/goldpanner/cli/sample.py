@@ -1,6 +1,5 @@
 """`sample` and `score`: samples of a policy into a store, and their probability under another policy."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from goldpanner.cli.app import SAMPLE, OptionGroup, cli_command, option
+from goldpanner.cli.app import SAMPLE, OptionGroup, cli_command, option, print_json
 from goldpanner.cli.options import (
     ENGINE,
     AllowTruncated,
@@ -176,7 +175,7 @@ def sample_command(
                 price=goal.price, workers=workers,
             )  # fmt: skip
     if as_json:
-        typer.echo(json.dumps(collection_json(collection, until, len(questions))))
+        print_json("sample", collection_json(collection, until, len(questions)))
         return
     typer.echo(collection.line(goal.price), err=True)
     typer.echo("\n".join(collection_lines(collection, until, goal.against)))
@@ -214,7 +213,7 @@ def score_command(
         count = score_policy(scoring, sampled_by, place, stored_tasks(task) or (), params, bars.update)
     distance = getattr(scoring, "scoring_distance", None)
     if as_json:
-        typer.echo(json.dumps({"scorer": scoring.id, "policy": sampled_by, "scored": count, "distance": distance}))
+        print_json("score", {"scorer": scoring.id, "policy": sampled_by, "scored": count, "distance": distance})
         return
     if distance is not None:
         typer.echo(f"tokens of its own were scored as they were drawn, within {distance:.2g} nats a token", err=True)

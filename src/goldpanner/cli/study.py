@@ -1,13 +1,11 @@
 """`study`: the claims as experiments. `study list` works without torch; running one needs the `lab` extra."""
 
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from goldpanner.cli.app import STUDIES, cli_command, command_line, flag, option
+from goldpanner.cli.app import STUDIES, cli_command, command_line, flag, option, print_json
 from goldpanner.cli.options import AsJson, OutOrNone
 from goldpanner.errors import InputError, Interrupted, need_lab
 
@@ -85,7 +83,7 @@ def _conduct(
     concluded = mission.conclude_mission(store, command_line())
     paths = pages.build_studies(folder, lang)
     if as_json:
-        sys.stdout.write(json.dumps(_json(records, concluded, folder, paths), allow_nan=False) + "\n")
+        print_json("study", _json(records, concluded, folder, paths))
     else:
         display_study.outcome(records, concluded, folder, paths, lang)
 
@@ -126,4 +124,4 @@ def _list(folder: Path, lang: str, as_json: bool) -> None:
         }
         for line in lines
     ]
-    typer.echo(json.dumps({"folder": str(folder), "studies": rows}, ensure_ascii=False))
+    print_json("study-list", {"folder": str(folder), "studies": rows})

@@ -1,12 +1,11 @@
 """`verify-check`: how often a verifier pays for a wrong answer, and how often it fails a right one."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from goldpanner.cli.app import MEASURE, cli_command, option
+from goldpanner.cli.app import MEASURE, cli_command, option, print_json
 from goldpanner.cli.options import AsJson, Level, Problems, SettingsOptions, StoreOrNone, TaskOptions
 from goldpanner.errors import InputError
 
@@ -53,7 +52,7 @@ def verify_check_command(
     results = check_verifiers(task, judges, questions, cases=cases, store=place, level=level)
     if as_json:
         records = [{**each.record(), "unread_because": dict(each.unread_because)} for each in results]
-        typer.echo(json.dumps({"checks": records}, allow_nan=False))
+        print_json("verify-check", {"checks": records})
         return
     for each in results:
         typer.echo("\n".join(each.lines()))
