@@ -190,7 +190,8 @@ def compare(
         answer_space: number of answers that a blind guess chooses from, at least 2.
         verifier: audit of the verifier, whose errors are then undone in the equivalent k, too.
         clusters: number of the cluster of each of the base's problems, shape (P,), where problems of a cluster are
-            alike (templates, halves of an exam): the bands of the curves then cover the sampling of clusters.
+            alike (templates, halves of an exam): the bands of the curves then cover the sampling of clusters, and the
+            equivalent k takes its problems for fewer.
 
     Returns:
         The three statements, the bands under them, and what became of every problem.
@@ -211,7 +212,8 @@ def compare(
     found = changes(base, rl, fdr)
     crossing, at_1 = crossover(gap), equivalent_k_at_1(base, rl, level)
     one, last = (statement_at(x, of_base, of_rl, gap, margin) for x in (1, gap.largest))
-    needed = equivalent_k(base, [rl], gap.largest, within, level, verifier.rates if verifier else (0.0, 0.0))
+    errors = verifier.rates if verifier else (0.0, 0.0)
+    needed = equivalent_k(base, [rl], gap.largest, within, level, errors, clusters)
     words = words_for(one, last, needed, systems=refused is not None and not allow_truncated_sampling)
     sentences = summarise(one, last, needed, crossing, found, words, base, rl)
     if refused is not None and not allow_truncated_sampling:

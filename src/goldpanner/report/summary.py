@@ -98,6 +98,8 @@ def _text_facts(texts: Confounds) -> list[tuple[str, str]]:
         (f"pass@{k} less what its answers to other problems would hit", str(e))
         for k, e in texts.less_own_guesses.items()
     ]
+    of_verifier = texts.confirmed.items()
+    facts += [(f"pass@{k} where {name} agrees", str(e)) for name, of_k in of_verifier for k, e in of_k.items()]
     facts += [(f"maj@{k}", str(e)) for k, e in texts.majority.items() if k > 1]
     for size, shares in texts.observed_groups.items():
         names = {"mixed": shares.mixed, "all wrong": shares.all_wrong, "all correct": shares.all_correct}
