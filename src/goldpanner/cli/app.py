@@ -135,6 +135,13 @@ app = typer.Typer(
 )
 
 
+def subcommands(name: str, group: str, text: str) -> typer.Typer:
+    """Register a command that has commands of its own, listed in `group` with the help `text`; return it."""
+    commands = typer.Typer(cls=CommandsByGroup, help=text, no_args_is_help=True)
+    app.add_typer(commands, name=name, rich_help_panel=group)
+    return commands
+
+
 def cli_command(
     name: str, group: str, of: typer.Typer = app
 ) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from goldpanner.cli.app import MEASURE, STORE, CommandsByGroup, OptionGroup, app, cli_command, option, print_json
+from goldpanner.cli.app import MEASURE, STORE, OptionGroup, cli_command, option, print_json, subcommands
 from goldpanner.cli.options import AsJson, LogOptions, StoreOrNone, StoreSelection
 from goldpanner.errors import InputError
 
@@ -103,12 +103,9 @@ def export_command(
         typer.echo(line, err=line.startswith("note: "))
 
 
-stores = typer.Typer(
-    cls=CommandsByGroup,
-    help="Check or compact a sample store.\n\nExample: goldpanner store check runs/world-seed0",
-    no_args_is_help=True,
+stores = subcommands(
+    "store", STORE, "Check or compact a sample store.\n\nExample: goldpanner store check runs/world-seed0"
 )
-app.add_typer(stores, name="store", rich_help_panel=STORE)
 
 StoreArgument = Annotated[Path, typer.Argument(help="Folder of the store, or of a run.")]
 

@@ -265,12 +265,4 @@ class PolicyOptions(OptionGroup):
         from goldpanner.cli.display import show_message
         from goldpanner.policies.resolve import load_policy
 
-        return load_policy(
-            name,
-            model=self.model,
-            dtype=self.dtype,
-            concurrency=self.concurrency,
-            timeout=self.timeout,
-            override=override,
-            notify=show_message,
-        )
+        return load_policy(name, override=override, notify=show_message, **dataclasses.asdict(self))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from goldpanner.sampling.ray_workers import RemotePolicy, Workers
     from goldpanner.types import Counts
 
-MOST = 4096
-"""Samples a problem gets at most where a goal decides: one beside a threshold would never settle."""
 POLICY = "a model's folder or name on the hub, smollm2 (fetched), a server (http://HOST:PORT/v1), or scripted:P"
 
 
@@ -62,17 +60,10 @@ class GoalOptions(OptionGroup):
             raise InputError(f"--margin {self.margin:g} is that of a comparison; name the other policy with --against")
 
     def goal(self, base: "Counts | None" = None) -> "Goal":
-        """Return the goal; a budget alone is spent on settling the strata.
-
-        `base`: counts of the policy that --against names.
-        """
+        """Return the goal; `base` are counts of the policy that --against names."""
         from goldpanner.sampling.goal import Goal
 
-        if self.until is None and self.group is None and self.budget is None and base is None:
-            return Goal(most=64 if self.n is None else self.n)
-        goal = Goal.read(self.until or "settled", MOST if self.n is None else self.n, self.group, self.budget)
-        margin = goal.margin if self.margin is None else self.margin
-        return goal if base is None else replace(goal, base=base, margin=margin)
+        return Goal.read(self.until, self.n, self.group, self.budget, base, self.margin)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from goldpanner.cli.options import AsJson, OutOrNone
 from goldpanner.errors import InputError, Interrupted, need_lab
 
 if TYPE_CHECKING:
-    from goldpanner.store.findings import FindingRecord, MissionRecord
+    pass
 
 FOLDER, QUICK_FOLDER = Path("runs") / "studies", Path("runs") / "studies-quick"
 
@@ -69,6 +69,7 @@ def _conduct(
     from goldpanner.studies import mission
     from goldpanner.studies.boundary import CONFIRMATION
     from goldpanner.studies.lab import FULL, QUICK
+    from goldpanner.studies.mission import outcome_json
     from goldpanner.studies.runner import conduct, result
 
     scale = QUICK if quick else FULL
@@ -83,26 +84,9 @@ def _conduct(
     concluded = mission.conclude_mission(store, command_line())
     paths = pages.build_studies(folder, lang)
     if as_json:
-        print_json("study", _json(records, concluded, folder, paths))
+        print_json("study", outcome_json(records, concluded, folder, paths))
     else:
         display_study.outcome(records, concluded, folder, paths, lang)
-
-
-def _json(
-    records: "dict[str, FindingRecord]", mission: "MissionRecord", folder: Path, paths: dict[str, Path]
-) -> dict[str, object]:
-    keys = {"predictions", "worlds", "seconds", "quick"}
-    return {
-        "folder": str(folder),
-        "studies": {
-            name: {**record.model_dump(include=keys), "page": str(paths[name])} for name, record in records.items()
-        },
-        "sentences": {
-            sentence.id: None if sentence.boundary is None else sentence.boundary.model_dump()
-            for sentence in mission.sentences
-        },
-        "answer": str(paths["answer"]),
-    }
 
 
 def _list(folder: Path, lang: str, as_json: bool) -> None:
@@ -116,12 +100,5 @@ def _list(folder: Path, lang: str, as_json: bool) -> None:
     if not as_json:
         display_study.print_studies(lines, folder, lang)
         return
-    rows = [
-        {
-            "name": line.name,
-            "title": line.title.of(lang),
-            "worlds": line.worlds,
-        }
-        for line in lines
-    ]
+    rows = [{"name": line.name, "title": line.title.of(lang), "worlds": line.worlds} for line in lines]
     print_json("study-list", {"folder": str(folder), "studies": rows})

@@ -3,12 +3,13 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from goldpanner.cli.app import TRAIN, CommandsByGroup, OptionGroup, app, cli_command, command_line, option
+from goldpanner.cli.app import TRAIN, OptionGroup, cli_command, command_line, option, subcommands
 from goldpanner.cli.options import ENGINE, Examples, Model, Out, RehearsalOptions, SettingsOptions, Task, TaskOptions
 from goldpanner.errors import InputError, Interrupted
 from goldpanner.policies.resolve import model_folder
@@ -20,13 +21,12 @@ if TYPE_CHECKING:
     from goldpanner.tasks.task import Task as LoadedTask
 
 
-train = typer.Typer(
-    cls=CommandsByGroup,
-    help="Train one stage, or a recipe.\n\nThe folder of a stage has its model in model/ and its progress in "
+train = subcommands(
+    "train",
+    TRAIN,
+    "Train one stage, or a recipe.\n\nThe folder of a stage has its model in model/ and its progress in "
     "metrics.jsonl.\n\nExample: goldpanner train pretrain --out runs/base",
-    no_args_is_help=True,
 )
-app.add_typer(train, name="train", rich_help_panel=TRAIN)
 
 
 @dataclass(frozen=True)
@@ -177,13 +177,11 @@ def recipe_command(
 
     own, start = stage.load(config, examples), stage.start()
 
-    def work(notify: "Notify") -> Path:
-        return run_recipe(
-            name, start, stage.out, notify, file=settings.config, overrides=settings.overrides or (),
-            seed=settings.seed, task=own, command=command_line(), skip_rehearsal=stage.rehearsal.skip,
-        )  # fmt: skip
-
-    _with_bars(stage.out, work)
+    work = partial(
+        run_recipe, name, start, stage.out, file=settings.config, overrides=settings.overrides or (),
+        seed=settings.seed, task=own, command=command_line(), skip_rehearsal=stage.rehearsal.skip,
+    )  # fmt: skip
+    _with_bars(stage.out, lambda notify: work(notify=notify))
 
 
 def _train(
@@ -198,14 +196,13 @@ def _train(
     from goldpanner.runs.lab_run import train_by_settings
     from goldpanner.store import Store
 
-    def work(notify: "Notify") -> Path:
-        store = Store(out / "store")
-        train_by_settings(
+    store = Store(out / "store")
+    _with_bars(
+        out,
+        lambda notify: train_by_settings(
             kind, config, out, start, store, notify, task=own, rollouts=rollouts, skip_rehearsal=skip
-        )  # fmt: skip
-        return out / "model"
-
-    _with_bars(out, work)
+        ),
+    )
 
 
 def _train_by_trl(stage: RewardedOptions, trl: TrlOptions) -> None:
@@ -219,14 +216,11 @@ def _train_by_trl(stage: RewardedOptions, trl: TrlOptions) -> None:
     tasks = {own.id: own} if own else build_domain(chosen.domain).tasks
     start = stage.start()
 
-    def work(notify: "Notify") -> Path:
-        return hand_over(
-            start, tasks, chosen.grpo, stage.out, options=trl.trl or [], processes=trl.processes,
-            device=chosen.device, probe=trl.probe, every=chosen.measure.every, notify=notify,
-            skip_rehearsal=stage.rehearsal.skip,
-        )  # fmt: skip
-
-    _with_bars(stage.out, work, quiet=os.environ.get("RANK", "0") != "0")
+    work = partial(
+        hand_over, start, tasks, chosen.grpo, stage.out, options=trl.trl or [], processes=trl.processes,
+        device=chosen.device, probe=trl.probe, every=chosen.measure.every, skip_rehearsal=stage.rehearsal.skip,
+    )  # fmt: skip
+    _with_bars(stage.out, lambda notify: work(notify=notify), quiet=os.environ.get("RANK", "0") != "0")
 
 
 def _with_bars(out: Path, work: "Callable[[Notify], Path]", *, quiet: bool = False) -> None:

@@ -140,8 +140,8 @@ def train_by_settings(
     task: Task | None = None,
     rollouts: Path | StoredRollouts | None = None,
     skip_rehearsal: str | None = None,
-) -> None:
-    """Train one stage as the settings of a run say, unless its model is there.
+) -> Path:
+    """Train one stage as the settings of a run say, unless its model is there; return the model's folder.
 
     RL on the domain's tasks looks at the held-out ones every `measure.every` steps.
 
@@ -175,6 +175,7 @@ def train_by_settings(
         for check in checks:
             store.put(check)
     train_stage(stage, folder, store, notify, parent=parent, device=config.device, look=look)
+    return folder / "model"
 
 
 def _pretrain(kind: str, config: RunConfig, task: Task | None, rollouts: Path | StoredRollouts | None) -> Stage:

@@ -29,6 +29,10 @@ GROWTH = 4
 """A later round adds a quarter of what the problem has: few rounds, little drawn past the moment of settling."""
 
 
+MOST = 4096
+"""Samples a problem gets at most where a goal decides: one beside a threshold would never settle."""
+
+
 @dataclass(frozen=True)
 class Goal:
     """When a problem needs no further samples, and which open problem is served first.
@@ -74,23 +78,37 @@ class Goal:
         _ = self.cuts  # refuses a group that is too small
 
     @classmethod
-    def read(cls, text: str, most: int, group: int | None = None, budget: int | None = None) -> "Goal":
-        """Return the goal that a text stands for.
+    def read(
+        cls,
+        text: str | None = None,
+        most: int | None = None,
+        group: int | None = None,
+        budget: int | None = None,
+        base: Counts | None = None,
+        margin: float | None = None,
+    ) -> "Goal":
+        """Return the goal that options stand for; a budget alone is spent on settling the strata.
 
-            >>> Goal.read("halfwidth<0.05", most=4096).kind
+            >>> Goal.read("halfwidth<0.05").kind
             'halfwidth'
 
         Args:
             text: `settled` or `halfwidth<0.05`.
-            most: samples of a problem at most.
+            most: samples of a problem at most; None: 64, with any other of these 4,096.
             group: group size G; the problems are then settled by whether their groups would be mixed.
             budget: samples in all.
+            base: counts of the policy to compare with.
+            margin: difference of P that counts as equal to the base's; None: 0.1.
 
         Raises:
-            InputError: another text, or numbers that cannot be.
+            InputError: another text, or numbers that do not go together.
         """
-        if text.strip() == "settled":
-            return cls("settled", most, group=group, budget=budget)
+        if text is None and group is None and budget is None and base is None:
+            return cls(most=64 if most is None else most)
+        most = MOST if most is None else most
+        if text is None or text.strip() == "settled":
+            compared = {} if base is None or margin is None else {"margin": margin}
+            return cls("settled", most, group=group, budget=budget, base=base, **compared)
         number = re.fullmatch(r"\s*halfwidth\s*<\s*([0-9.eE+-]+)\s*", text)
         try:
             width = float(number[1]) if number else None
@@ -98,7 +116,7 @@ class Goal:
             width = None
         if width is None:
             raise InputError(f"--until is {text!r}; write settled, or halfwidth<0.05")
-        return cls("halfwidth", most, width, group, budget)
+        return cls("halfwidth", most, width, group, budget, base=base)
 
     @cached_property
     def cuts(self) -> FloatArray:

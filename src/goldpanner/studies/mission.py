@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -123,6 +124,24 @@ def _run(claim: Claim[Any], row: ResultRecord, off: bool) -> ClaimRun:
     seed = row.result.get("seed", row.world)
     assert isinstance(seed, int)
     return replace(claim.units(row.result, off), world=row.world, seed=seed)
+
+
+def outcome_json(
+    records: Mapping[str, FindingRecord], mission: MissionRecord, folder: Path, paths: Mapping[str, Path]
+) -> dict[str, object]:
+    """Return what came of studies as JSON values: predictions, boundaries, and where the pages are."""
+    keys = {"predictions", "worlds", "seconds", "quick"}
+    return {
+        "folder": str(folder),
+        "studies": {
+            name: {**record.model_dump(include=keys), "page": str(paths[name])} for name, record in records.items()
+        },
+        "sentences": {
+            sentence.id: None if sentence.boundary is None else sentence.boundary.model_dump()
+            for sentence in mission.sentences
+        },
+        "answer": str(paths["answer"]),
+    }
 
 
 def study_lines(findings: Mapping[str, FindingRecord]) -> tuple[StudyLine, ...]:
