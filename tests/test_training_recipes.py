@@ -112,8 +112,8 @@ def test_a_second_rl_stage_draws_other_prompts():
     [
         ("about: x\nstages: [{name: a, kind: dpo}]", r"stages\.0\.kind = 'dpo'"),
         ("about: x\nstages: []", "stages"),
-        ("about: x\nstages: [{name: a, kind: sft, parent: b}]", "names 'b', which is no stage before it"),
-        ("about: x\nstages: [{name: a, kind: rft, rollouts: a}]", "names 'a', which is no stage before it"),
+        ("about: x\nstages: [{name: a, kind: sft, parent: b}]", "names 'b'; name a stage before it"),
+        ("about: x\nstages: [{name: a, kind: rft, rollouts: a}]", "names 'a'; name a stage before it"),
         ("about: x\nstages: [{name: a, kind: sft}, {name: a, kind: sft}]", "two stages are called a"),
         ("about: x\nstages: [{name: ../a, kind: sft}]", r"stages\.0\.name"),
         ("about: x\nstages: [{name: a, kind: sft, set: {sft.stepz: 3}}]", "did you mean .*sft.steps"),

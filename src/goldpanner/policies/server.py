@@ -222,7 +222,9 @@ class ServerPolicy:
                 f"{'mend what it names' if chat else 'some servers need --template chat'}"
             ) from None
         except FailedError as error:
-            raise ServerLostError(f"the server {self.address.url} failed while it was probed: {error}") from None
+            raise ServerLostError(
+                f"the server {self.address.url} failed while it was probed: {error}; mend it and try again"
+            ) from None
         self.seeds = self.seeds and result.seeds != "failed" and "seed" not in self._client.without
         self._singly = self.seeds or not result.n_honoured
         return with_refusals(result, sorted(self._client.without), link.requests)
@@ -256,7 +258,9 @@ class ServerPolicy:
                 answer = await self._client.complete(link, prompt, params, n, seed)
             except RefusedError as error:
                 if error.status in (404, 405):
-                    raise ServerLostError(f"{self.address.url} no longer serves {self.model!r}: {error}") from None
+                    raise ServerLostError(
+                        f"{self.address.url} no longer serves {self.model!r}: {error}; load it and try again"
+                    ) from None
                 return got + [Completion(self.address.clean(str(error)), finish="error")] * missing
             except FailedError as error:
                 await self._check_alive(link, error, params=params)

@@ -212,7 +212,9 @@ def split_problems(task: Task, n: int, split: Split, seed: int) -> list[Problem]
     if task.read is not None:
         n = min(n, len(task.pool(split)))
         if n < 2:
-            raise InputError(f"{task.data} has too few problems: {n} of them would be in the {split} split")
+            raise InputError(
+                f"{task.data} has too few problems: {n} of them would be in the {split} split; give a larger file"
+            )
     return task.draw(n, rng.stream("real/problems", split, seed), split)
 
 

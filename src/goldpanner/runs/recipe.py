@@ -89,9 +89,9 @@ def load_recipe(name: str) -> TrainingRecipe:
     for stage in recipe.stages:
         for other in (stage.parent, stage.rollouts):
             if other is not None and other not in earlier:
-                raise InputError(f"recipe {place}: stage {stage.name} names {other!r}, which is no stage before it")
+                raise InputError(f"recipe {place}: stage {stage.name} names {other!r}; name a stage before it")
         if stage.name in earlier:
-            raise InputError(f"recipe {place}: two stages are called {stage.name}")
+            raise InputError(f"recipe {place}: two stages are called {stage.name}; rename one")
         earlier.append(stage.name)
     return recipe
 

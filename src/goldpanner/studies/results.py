@@ -44,7 +44,7 @@ def load_results(folder: Path) -> dict[str, list[ResultRecord]]:
         try:
             rows.append(ResultRecord.model_validate_json(path.read_text(encoding="utf-8")))
         except ValueError as error:
-            raise InputError(f"{path} is not the result of a study: {error}") from None
+            raise InputError(f"{path} is not the result of a study: {error}; restore it, or remove it") from None
     if not rows:
         raise InputError(f"{folder} holds no results; name the folder of a checkout (results), or run studies first")
     if strange := [row.study for row in rows if row.study not in claims.NAMES]:

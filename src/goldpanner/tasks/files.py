@@ -100,7 +100,7 @@ def read_problems(
         problem = Problem(task, text, final, meta)
         problems.setdefault(problem.id, problem)
     if not problems:
-        raise InputError(f"{path}: there is no problem in this file")
+        raise InputError(f"{path}: there is no problem in this file; give another")
     return list(problems.values())
 
 

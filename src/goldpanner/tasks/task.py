@@ -97,7 +97,7 @@ class Task:
                 return self.pool(split)[:n]
             return self._read(n)
         if n is None:
-            raise InputError(f"{self.id}: say how many problems to make")
+            raise InputError(f"{self.id}: its problems are made; give their number n")
         return self.make(n, stream("problems", self.id, split, seed), split)
 
     def draw(self, n: int, rng: np.random.Generator, split: Split = "test") -> list[Problem]:

@@ -63,7 +63,7 @@ def _newest_first(inspect: Any, reading: Reading) -> list[Path]:
     """
     for path in reading.files:
         if not path.is_file():
-            raise InputError(f"{path} cannot be read: no such file")
+            raise InputError(f"{path} cannot be read: no such file; give an existing one")
     if len(reading.files) == 1:
         return list(reading.files)
     groups: dict[str, list[tuple[str, Path]]] = {}

@@ -155,7 +155,8 @@ def trl_fields(
     if not isinstance(per_device, int) or per_device < 1 or rows % (processes * parts * per_device):
         raise InputError(
             f"{config.prompts_per_step} prompts x {config.group_size} = {rows} completions do not fall evenly on "
-            f"{processes} process(es) x {parts} minibatches x per_device_train_batch_size = {per_device!r}"
+            f"{processes} process(es) x {parts} minibatches x per_device_train_batch_size = {per_device!r}; "
+            "change one of them"
         )
     cpu = str(best_device() if device == "auto" else device) == "cpu"
     accumulated = rows // (processes * parts * per_device)

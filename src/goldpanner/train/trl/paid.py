@@ -33,7 +33,9 @@ def paid(function: RewardFunction, **arguments: Any) -> list[float | None]:
         raise InputError(why)
     for reward, text in zip(rewards, texts):
         if not _is_reward(reward):
-            raise InputError(f"the reward is {reward!r}, no finite number, for the completion {str(text)[-120:]!r}")
+            raise InputError(
+                f"the reward is {reward!r} for the completion {str(text)[-120:]!r}; return a finite number, or None"
+            )
     return rewards
 
 
