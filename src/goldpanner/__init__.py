@@ -52,6 +52,9 @@ _HOMES = {
     "profile": "instrument",
     "plan": "instrument",
     "Recorder": "train.trl.recorder",
+    "open_tracker": "train.trackers",
+    "track": "train.trackers",
+    "tracked": "train.trackers",
     "read_log": "interop",
     "export": "exchange",
     "to_frame": "report.results",
@@ -129,6 +132,9 @@ if TYPE_CHECKING:  # for type checkers and editors: the same names, exported by 
     from goldpanner.tasks.task import Task as Task
     from goldpanner.tasks.world import World as World
     from goldpanner.tasks.world import WorldConfig as WorldConfig
+    from goldpanner.train.trackers import open_tracker as open_tracker
+    from goldpanner.train.trackers import track as track
+    from goldpanner.train.trackers import tracked as tracked
     from goldpanner.train.trl.recorder import Recorder as Recorder
     from goldpanner.types import Completion as Completion
     from goldpanner.types import Counts as Counts
