@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from goldpanner.store import Store
-from goldpanner.store.findings import FindingRecord, MissionRecord, StudyText
+from goldpanner.store.argument import MissionRecord
+from goldpanner.store.findings import FindingRecord, StudyText
 from goldpanner.studies import mission
 from goldpanner.studies.boundary import ClaimRun
 from goldpanner.studies.decide import Effect

@@ -109,6 +109,15 @@ def test_a_folder_without_results_or_with_something_else_is_refused(tmp_path):
         load_results(tmp_path)
 
 
+def test_both_readings_are_printed_from_the_records(folder):
+    record, _ = conclude_results(load_results(folder / "results"))
+    rows = answer_part.answer_part(record, "en").values["reach"]
+    assert [(name, k) for name, k, *_ in rows[:3]] == [("rare facts cannot be found", k) for k in (1, 16, 256)]
+    p = [1e-9, 1e-7, 1e-5, 1e-2, 0.3, 0.6]
+    expected = sum(1 - (1 - x) ** 16 for x in p) / 6
+    assert rows[1][2] == ", ".join([f"{expected:.2f}".removeprefix("0")] * 3)
+
+
 def test_why_follows_from_the_groups_of_the_story():
     steps = answer_part._why(3.5e-5, "en")
     assert "all 16 are wrong in 99.94% of such groups" in steps[0]

@@ -402,7 +402,7 @@ def test_fixed_words_are_there_in_both_languages_and_all_used():
         for p in [*folder.rglob("*.py"), *folder.parent.glob("cli/*.py"), *folder.rglob("*.j2")]
     )
     indirect = (
-        r"((predicted|box|side|count|way|model|answer)_.*|one_run|runs|held|false|conditional|undecided|not_run"
+        r"((predicted|box|side|count|way|model|answer|reach)_.*|one_run|runs|held|false|conditional|undecided|not_run"
         r"|yes|no|mixed|open)"
     )
     unused = [

@@ -12,7 +12,8 @@ from goldpanner.cli import application, display_study
 from goldpanner.errors import GoldpannerError, Interrupted
 from goldpanner.progress import Event
 from goldpanner.store import Store
-from goldpanner.store.findings import MISSION, FindingRecord, MissionRecord
+from goldpanner.store.argument import MISSION, MissionRecord
+from goldpanner.store.findings import FindingRecord
 from goldpanner.studies import claims, mission, runner
 from goldpanner.studies import study as studies
 from goldpanner.studies.decide import Effect

@@ -14,7 +14,8 @@ from goldpanner.report.ui_text import words
 
 if TYPE_CHECKING:
     from goldpanner.progress import Event
-    from goldpanner.store.findings import FindingRecord, MissionRecord, StudyLine, Word
+    from goldpanner.store.argument import MissionRecord, StudyLine
+    from goldpanner.store.findings import FindingRecord, Word
 
 VERDICTS: tuple["Word", ...] = ("held", "false", "conditional", "undecided")
 BOXES = ("true", "false", "unknown")

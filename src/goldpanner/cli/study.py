@@ -1,16 +1,13 @@
 """`study`: the claims as experiments. `study list` works without torch; running one needs the `lab` extra."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from goldpanner.cli.app import STUDIES, cli_command, command_line, flag, option, print_json
 from goldpanner.cli.options import AsJson, OutOrNone
 from goldpanner.errors import InputError, Interrupted, need_lab
-
-if TYPE_CHECKING:
-    pass
 
 FOLDER, QUICK_FOLDER = Path("runs") / "studies", Path("runs") / "studies-quick"
 

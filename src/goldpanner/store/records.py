@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from goldpanner.errors import InputError, StoreError
 from goldpanner.files import fresh_name, listing, write_atomically
-from goldpanner.store.findings import FindingRecord, ForecastRecord, MissionRecord, ResultRecord
+from goldpanner.store.argument import MissionRecord
+from goldpanner.store.findings import FindingRecord, ForecastRecord, ResultRecord
 from goldpanner.store.schema import (
     CheckRecord,
     ImportRecord,

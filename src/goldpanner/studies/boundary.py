@@ -19,7 +19,8 @@ import numpy as np
 from scipy.optimize import isotonic_regression
 
 from goldpanner.errors import InputError
-from goldpanner.store.findings import BoundaryRecord, BoxRecord, CoursePoint, Phase, RunEdges, Side
+from goldpanner.store.argument import BoundaryRecord, BoxRecord, CoursePoint, RunEdges, Side
+from goldpanner.store.findings import Phase
 
 R = TypeVar("R")
 SELDOM, MOSTLY = 0.1, 0.9

@@ -16,20 +16,16 @@ from pydantic import BaseModel, ConfigDict
 
 from goldpanner.errors import InputError
 from goldpanner.store import Store
-from goldpanner.store.findings import (
+from goldpanner.store.argument import (
     MISSION,
     BoundaryRecord,
     ClaimText,
-    FindingRecord,
     MissionRecord,
-    Published,
-    ResultRecord,
     SecondaryRecord,
     SentenceRecord,
     StudyLine,
-    StudyText,
-    Words,
 )
+from goldpanner.store.findings import FindingRecord, Published, ResultRecord, StudyText, Words
 from goldpanner.studies import claims
 from goldpanner.studies.boundary import Claim, ClaimRun, judge_claim
 from goldpanner.studies.primary import CLAIMS, first_screen

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from goldpanner.measure.thresholds import SOLVED
-from goldpanner.store.findings import AnswerRecord, PointRecord, StoryRecord
+from goldpanner.store.argument import AnswerRecord, PointRecord, ReachRecord, StoryRecord
 from goldpanner.studies.boundary import Claim, ClaimRun, ClaimUnit, gained
 from goldpanner.studies.statistics import exact_pass_curve, log_mean_p
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 WARM, ABSENT = "exposure-1%", "exposure-0%"
 KS = tuple(sorted({round(10 ** (i / 4)) for i in range(25)}))
 """1 ... 1e6, four a decade."""
+REACH = (1, 16, 256)
+"""Samples that people draw."""
 HARD = 0.1
 """A problem that the base solves less often can be gained."""
 CHAINS = 0.72
@@ -173,6 +175,11 @@ def first_screen(results: "Sequence[Any]") -> AnswerRecord | None:
     ways = {way: tuple(mean_p(r["absent"][way]) for r in results) for way in first["absent"]}
     ways |= {way: tuple(mean_p(r["alone"][ABSENT][way]) for r in results) for way in ("base", "rl")}
     story = first["story"]
+    reach = [
+        ReachRecord(spectrum=name, k=k, base=_pass_at(results, name, "base", k), rl=_pass_at(results, name, "rl", k))
+        for name in first["shared"]
+        for k in REACH
+    ]
     return AnswerRecord(
         rollouts=first["rollouts"]["alone"],
         points=tuple(PointRecord(before=b, rl=r, control=c, exposure=share) for b, r, c, share in rows),
@@ -181,7 +188,12 @@ def first_screen(results: "Sequence[Any]") -> AnswerRecord | None:
             p={name: (float(np.exp(right)), float(np.exp(wrong))) for name, (right, wrong) in story["logp"].items()},
         ),
         absent=ways,
+        reach=tuple(reach),
     )  # fmt: skip
+
+
+def _pass_at(results: "Sequence[Any]", spectrum: str, way: str, k: int) -> tuple[float, ...]:
+    return tuple(float(exact_pass_curve(result["shared"][spectrum][way], [k])[0]) for result in results)
 
 
 CLAIMS: Mapping[str, Claim[Any]] = {

@@ -9,7 +9,8 @@ from pydantic import JsonValue
 from goldpanner.errors import InputError
 from goldpanner.files import replacing
 from goldpanner.store import Store
-from goldpanner.store.findings import FindingRecord, MissionRecord, ResultRecord
+from goldpanner.store.argument import MissionRecord
+from goldpanner.store.findings import FindingRecord, ResultRecord
 from goldpanner.studies import claims
 from goldpanner.studies.mission import Results, judge_sentences
 from goldpanner.studies.runner import finding_of

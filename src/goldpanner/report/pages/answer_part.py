@@ -1,12 +1,12 @@
 """The first screen of the answer: what is claimed, one figure, one problem's story. All of it from records."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from goldpanner.report.page import Part
 from goldpanner.report.pages import study
 from goldpanner.report.ui_text import words
-from goldpanner.store.findings import AnswerRecord, BoundaryRecord, MissionRecord, Notation
+from goldpanner.store.argument import AnswerRecord, BoundaryRecord, MissionRecord, Notation
 
 LEFT, TOP, SIZE, LEAST = 58, 14, 340, -14
 """Pixels of the figure; its axes go from 1e-14 to 1."""
@@ -80,10 +80,18 @@ def answer_part(mission: MissionRecord, language: str) -> Part:
             for way in WAYS
         ],
         "absent_how": word["absent_how"].format(worlds=worlds),
+        "reach": [
+            (word[f"reach_{row.spectrum}"], row.k, _plain(row.base), _plain(row.rl)) for row in answer.reach
+        ],
         "why": _why(answer.story.p["base"][0], language),
         "other": study.file_name("answer", "en" if language == "zh" else "zh"),
     }  # fmt: skip
     return Part("parts/answer.html.j2", values)
+
+
+def _plain(values: Sequence[float]) -> str:
+    """Return shares world by world: .19, .21."""
+    return ", ".join(f"{value:.2f}".removeprefix("0") for value in values)
 
 
 def _why(p: float, language: str, size: int = 16) -> list[str]:

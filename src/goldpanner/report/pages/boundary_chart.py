@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from goldpanner.report.pages.answer_part import value_in_words
 from goldpanner.report.ui_text import words
-from goldpanner.store.findings import BoundaryRecord, ClaimText, Notation
+from goldpanner.store.argument import BoundaryRecord, ClaimText, Notation
 
 LEFT, TOP, WIDTH, HEIGHT, ZERO = 44, 12, 560, 96, 30
 """Pixels; ZERO is the room for x = 0, left of the logarithmic axis."""

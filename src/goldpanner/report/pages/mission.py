@@ -11,17 +11,16 @@ from goldpanner.report.pages.answer_part import answer_part, short_answer, value
 from goldpanner.report.pages.boundary_chart import boundary_chart
 from goldpanner.report.ui_text import words
 from goldpanner.store import Store
-from goldpanner.store.findings import (
+from goldpanner.store.argument import (
     MISSION,
     BoundaryRecord,
     ClaimText,
-    FindingRecord,
     MissionRecord,
-    Phase,
     SecondaryRecord,
     SentenceRecord,
     Side,
 )
+from goldpanner.store.findings import FindingRecord, Phase
 
 SIDES: tuple[Side, ...] = ("below", "above")
 
