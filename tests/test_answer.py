@@ -94,6 +94,20 @@ def test_an_answer_in_which_rl_creates_does_not_say_no(folder):
     assert ": no" not in answer_part.short_answer(turned, "en")
 
 
+def test_a_world_in_which_rl_did_not_take_is_named(folder):
+    record, _ = conclude_results(load_results(folder / "results"))
+    assert "did not take" not in answer_part.answer_part(record, "en").values["absent_how"]
+    file = folder / "results" / "what-creates-w100.json"
+    row = json.loads(file.read_text(encoding="utf-8"))
+    row["result"]["alone"]["exposure-1%"]["rl"] = row["result"]["alone"]["exposure-1%"]["base"]
+    file.write_text(json.dumps(row), encoding="utf-8")
+    record, _ = conclude_results(load_results(folder / "results"))
+    text = answer_part.answer_part(record, "en").values["absent_how"]
+    assert "In 1 of 3 worlds (seed 100) this RL did not take" in text
+    boundary = next(s.boundary for s in record.sentences if s.id == "no-invention")
+    assert boundary.box("confirmation", "below").units == 0
+
+
 def test_confirmation_is_counted_beside_exploration(folder):
     record, _ = conclude_results(load_results(folder / "results"))
     boundary = next(s.boundary for s in record.sentences if s.id == "no-invention")

@@ -19,7 +19,7 @@ from goldpanner.cli import application
 from goldpanner.errors import GoldpannerError, InputError
 from goldpanner.measure.corrections import parse_split
 from goldpanner.policies.local import LocalPolicy
-from goldpanner.report import build
+from goldpanner.report.pages.run import build
 from goldpanner.rng import stream
 from goldpanner.runs import model_run, settings
 from goldpanner.runs.conclude import form_paragraph

@@ -79,7 +79,7 @@ def answer_part(mission: MissionRecord, language: str) -> Part:
              [_percent(p) if p >= 0.01 else study.number(p) for p in answer.absent[way]])
             for way in WAYS
         ],
-        "absent_how": word["absent_how"].format(worlds=worlds),
+        "absent_how": word["absent_how"].format(worlds=worlds) + _not_taken(mission, language),
         "reach": [
             (word[f"reach_{row.spectrum}"], row.k, _plain(row.base), _plain(row.rl)) for row in answer.reach
         ],
@@ -107,6 +107,16 @@ def _why(p: float, language: str, size: int = 16) -> list[str]:
         word["why_one"].format(best=f"+{(1 - mean) / spread:.2f}", rest=f"−{mean / spread:.2f}"),
         word["why_examples"],
     ]
+
+
+def _not_taken(mission: MissionRecord, language: str) -> str:
+    """Return in how many worlds RL on one relation did not take, nothing where it took everywhere."""
+    boundary = next((s.boundary for s in mission.sentences if s.id == "no-invention"), None)
+    idle = [run for run in boundary.runs if not run.took] if boundary is not None else []
+    if boundary is None or not idle:
+        return ""
+    worlds = words(language)["comma"].join(str(run.world) for run in idle)
+    return words(language)["absent_idle"].format(n=len(idle), all=len(boundary.runs), worlds=worlds)
 
 
 def _place(p: float) -> float:
