@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
 from goldpanner.cli.app import MEASURE, OptionGroup, cli_command, flag, option, print_json
@@ -26,12 +25,6 @@ if TYPE_CHECKING:
     from goldpanner.measure.corrections import VerifierErrors
     from goldpanner.sources import Source
 
-AnswerSpace = Annotated[
-    float | None, typer.Option(metavar="N", help="Number of possible answers, to correct for lucky guesses.")
-]
-Clusters = Annotated[
-    str | None, typer.Option(metavar="COLUMN", help="Column of the problems that says which are alike, or a CSV file.")
-]
 COUNTS = "a counts file, a log or a table, a store's folder, or a policy of --store"
 
 
@@ -58,6 +51,26 @@ class AuditOptions(OptionGroup):
         return VerifierErrors.read(shares)
 
 
+@dataclass(frozen=True, kw_only=True)
+class MeasureOptions(OptionGroup):
+    """What is measured, from which counts, and what is known of them."""
+
+    title = "Options"
+
+    k: Ks = ""
+    level: Level = 0.95
+    answer_space: float | None = option("Number of possible answers, to correct for lucky guesses.", "N")
+    clusters: str | None = option("Column of the problems that says which are alike, or a CSV file.", "COLUMN")
+    allow_truncated_sampling: AllowTruncated = False
+    source: SourceOptions
+    audit: AuditOptions
+
+    def arguments(self, source: "Source") -> dict[str, Any]:
+        """Return the arguments that `gp.profile` and `gp.compare` share."""
+        names = ("level", "answer_space", "clusters", "allow_truncated_sampling")
+        return {name: getattr(self, name) for name in names} | {"verifier": self.audit.errors(source)}
+
+
 def whole_numbers(text: str, option: str) -> list[int]:
     """Return the numbers of a comma-separated option; raises InputError naming the part that is none."""
     numbers = []
@@ -75,15 +88,9 @@ def whole_numbers(text: str, option: str) -> list[int]:
 @cli_command("measure", MEASURE)
 def measure_command(
     what: Annotated[str, typer.Argument(help=f"Counts of the model: {COUNTS}.")],
-    k: Ks = "",
-    level: Level = 0.95,
-    answer_space: AnswerSpace = None,
-    clusters: Clusters = None,
     by: str | None = option("Break the result down by a column of the problems, or a CSV file.", "COLUMN"),
     *,
-    given: SourceOptions,
-    audit: AuditOptions,
-    allow_truncated_sampling: AllowTruncated = False,
+    options: MeasureOptions,
     output: PageOptions,
 ) -> None:
     """Measure one model's boundary.
@@ -95,18 +102,9 @@ def measure_command(
     from goldpanner.cli import tables
     from goldpanner.instrument import confounds, profile_source
 
-    source = given.load(what)
-    profile = profile_source(
-        source,
-        whole_numbers(k, "--k"),
-        level=level,
-        allow_truncated_sampling=allow_truncated_sampling,
-        answer_space=answer_space,
-        verifier=audit.errors(source),
-        clusters=clusters,
-        by=by,
-    )
-    extra = confounds(source, level)
+    source = options.source.load(what)
+    profile = profile_source(source, whole_numbers(options.k, "--k"), by=by, **options.arguments(source))
+    extra = confounds(source, options.level)
     texts = {} if extra is None else extra.to_json()
     record = {**profile.to_json(), **texts, "source": source.described()}
     output.show("measure", profile, record, lambda: tables.print_profile(profile, source.name, extra))
@@ -123,21 +121,15 @@ def compare_command(
         list[str],
         typer.Argument(help="The model after RL, on the same problems; or several, seeds of one recipe as rl=A,B,C."),
     ],
-    k: Ks = "",
-    level: Level = 0.95,
     within: int = option("Sharpening: the base reaches RL's pass@K within R tries.", "R", default=1024, low=1),
     group: Annotated[int, GROUP] = 16,
     fdr: float = option("False discovery rate of problems that rose or fell.", "P", default=0.05),
-    answer_space: AnswerSpace = None,
-    clusters: Clusters = None,
     rl_rollouts: int | None = option(
         "Rollouts of each problem in RL, to judge what is new; R unless given.", "N", low=2
     ),
     *,
-    given: SourceOptions,
-    audit: AuditOptions,
+    options: MeasureOptions,
     as_run: bool = flag("Compare two systems although they were sampled or asked differently.", "--as-run"),
-    allow_truncated_sampling: AllowTruncated = False,
     fail_on: str = option(
         "Conditions to fail on: narrowed,fell>2% (exit status 1), undecided (exit status 3).", "NAMES", default=""
     ),
@@ -158,14 +150,16 @@ def compare_command(
     from goldpanner.sources import seeds_by_name
 
     conditions = parse_conditions(fail_on) if fail_on else []
-    before = given.load(base)
-    models = {name: [given.load(seed) for seed in seeds] for name, seeds in seeds_by_name(rl).items()}
+    before = options.source.load(base)
+    models = {name: [options.source.load(seed) for seed in seeds] for name, seeds in seeds_by_name(rl).items()}
     if len(models) > 1 or any(len(seeds) > 1 for seeds in models.values()):
         if conditions or markdown:
             raise InputError("--fail-on and --markdown are about two models; compare the base with one of them")
         from goldpanner.instrument import compare_series
 
-        several = compare_series(before, models, group=group, level=level, fdr=fdr, within=within, as_run=as_run)
+        several = compare_series(
+            before, models, group=group, level=options.level, fdr=fdr, within=within, as_run=as_run
+        )
         sources = {name: [seed.described() for seed in seeds] for name, seeds in models.items()}
         record = {**several.to_json(), "sources": {"base": [before.described()], **sources}}
         output.show("compare-several", several, record, lambda: tables.print_series(several))
@@ -175,14 +169,11 @@ def compare_command(
             typer.echo(series_page(several, output.html, before.text_of), err=True)
         return
     ((after,),) = models.values()
-    further = whole_numbers(k, "--k")
-    smallest = int(min(before.n.min(), after.n.min()))
-    ks = np.union1d(default_ks(max(smallest, 1)), further).astype(np.int64) if further else None
+    further = whole_numbers(options.k, "--k")
+    ks = default_ks(max(int(min(before.n.min(), after.n.min())), 1), further) if further else None
     comparison = compare_sources(
-        before, after, k=ks, level=level, fdr=fdr, within=within, as_run=as_run, rl_rollouts=rl_rollouts,
-        allow_truncated_sampling=allow_truncated_sampling, answer_space=answer_space, verifier=audit.errors(before),
-        clusters=clusters,
-    )  # fmt: skip
+        before, after, k=ks, fdr=fdr, within=within, as_run=as_run, rl_rollouts=rl_rollouts, **options.arguments(before)
+    )
     ruling = gate(comparison, conditions) if conditions else None
     more = {"gate": ruling.to_json()} if ruling else {}
     record = {**comparison.to_json(), "sources": {"base": before.described(), "rl": after.described()}, **more}
@@ -223,8 +214,9 @@ def power_command(
 
     Example: goldpanner power --shape beta:0.5,1 --size 0.05 --tries 1,64
     """
-    from goldpanner.cli import tables
+    from goldpanner.cli.display import print_table
     from goldpanner.measure import power
+    from goldpanner.report.result_tables import required_table, sensitivity_table
 
     if (pilot is None) == (not shape):
         raise InputError("give a pilot's counts or --shape, one of the two; for example --shape beta:0.5,1")
@@ -232,16 +224,16 @@ def power_command(
     ks, each = whole_numbers(tries, "--tries"), whole_numbers(samples, "--samples")
     if problems is None:
         needs = power.required(population, size, ks, each, chance, level)
-        if as_json:
-            print_json("power", {"required": [need.to_json() for need in needs]})
-        else:
-            tables.print_required(needs, population.name, chance)
-        return
-    seen = {n: power.sensitivity(population, problems, n, ks, chance, level) for n in each or [max(ks)]}
-    if as_json:
-        print_json("power", {"shown": {n: [row.to_json() for row in rows] for n, rows in seen.items()}})
+        record: dict[str, object] = {"required": [need.to_json() for need in needs]}
+        table = required_table(needs, population.name, chance)
     else:
-        tables.print_sensitivity(seen, problems, population.name, chance)
+        seen = {n: power.sensitivity(population, problems, n, ks, chance, level) for n in each or [max(ks)]}
+        record = {"shown": {n: [row.to_json() for row in rows] for n, rows in seen.items()}}
+        table = sensitivity_table(seen, problems, population.name, chance)
+    if as_json:
+        print_json("power", record)
+    else:
+        print_table(table)
 
 
 @cli_command("plan", MEASURE)

@@ -1,13 +1,10 @@
-"""`measure`, `compare`, `plan` and `power` as text: the answer, the tables of the result, and where to see more."""
-
-from collections.abc import Mapping, Sequence
+"""`measure`, `compare` and `plan` as text: the answer, the tables of the result, and where to see more."""
 
 from goldpanner.cli.display import print_lines, print_table, printable
 from goldpanner.measure.compare import Comparison
 from goldpanner.measure.gate import Gate
 from goldpanner.measure.metrics import Confounds
 from goldpanner.measure.plan import Plan
-from goldpanner.measure.power import Requirement, Sensitivity
 from goldpanner.measure.profile import Profile
 from goldpanner.measure.series import Series
 from goldpanner.report.result_tables import (
@@ -15,12 +12,12 @@ from goldpanner.report.result_tables import (
     classes_table,
     labels_table,
     models_table,
+    moved_table,
     short_table,
     sizes_table,
     targets_table,
 )
 from goldpanner.report.summary import profile_facts
-from goldpanner.report.table import Column, ResultTable
 from goldpanner.sources import Source
 
 SHOWN = 12
@@ -54,28 +51,12 @@ def print_comparison(found: Comparison, base: Source, rl: Source, ruling: Gate |
     print_lines(*(f"pass@{each.k:,} {each.what}: base {each.base}, RL {each.rl}" for each in found.corrected))
     for name, rows in (("fell", found.changes.fell), ("rose", found.changes.rose)):
         if places := found.changes.moved(rows):
-            print_table(_moved_table(found, base, rl, name, places))
+            print_table(moved_table(found, name, places, MOVED, lambda id_: base.text_of(id_) or rl.text_of(id_)))
     for problem, origin in list(found.origin.items())[:SHOWN]:
         print_lines(f"{printable(problem)}: {origin.label}: {origin.summary}")
     print_lines("more: --json, --html FILE, --markdown FILE, --save curve.pdf (every problem)")
     if ruling is not None:
         print_lines(ruling.summary)
-
-
-def _moved_table(found: Comparison, base: Source, rl: Source, name: str, places: Sequence[int]) -> ResultTable:
-    """Return the problems whose P changed most in one direction, with their texts where these are known."""
-    changes, shown = found.changes, places[:MOVED]
-    ids = [changes.ids[i] for i in shown]
-    texts = [base.text_of(id_) or rl.text_of(id_) for id_ in ids]
-    return ResultTable(
-        {
-            "problem": ids,
-            "base": [f"{changes.base.c[i]}/{changes.base.judged[i]}" for i in shown],
-            "RL": [f"{changes.rl.c[i]}/{changes.rl.judged[i]}" for i in shown],
-            "": ["" if text == id_ else text[:60] for id_, text in zip(ids, texts)],
-        },
-        f"{name}: {len(shown)} of {len(places)}, the largest changes first",
-    )
 
 
 def print_series(found: Series) -> None:
@@ -89,25 +70,6 @@ def print_series(found: Series) -> None:
                 f"between the {len(stage.seeds)} seeds of {printable(stage.name)}: pass@{k} {low:.3f} to {high:.3f}, "
                 f"standard deviation {deviation:.3f}"
             )
-
-
-def print_required(needs: Sequence[Requirement], population: str, chance: float) -> None:
-    """Print how many problems show a change."""
-    columns: dict[str, Column] = {
-        "k": [need.k for need in needs],
-        "samples": [need.samples for need in needs],
-        "change": [f"{need.size:+.3f}" for need in needs],
-        "problems": ["no such change" if need.problems is None else need.problems for need in needs],
-    }
-    title = f"problems that show a change of pass@k with a chance of {chance:.0%} ({population})"
-    print_table(ResultTable(columns, title))
-
-
-def print_sensitivity(seen: Mapping[int, Sequence[Sensitivity]], problems: int, population: str, chance: float) -> None:
-    """Print the smallest change that given problems show."""
-    rows = [(row.k, n, row.rise, row.fall) for n, group in seen.items() for row in group]
-    title = f"smallest change that {problems:,} problems show with a chance of {chance:.0%} ({population})"
-    print_table(ResultTable(dict(zip(("k", "samples", "rise", "fall"), zip(*rows))), title))
 
 
 def print_plan(found: Plan, name: str) -> None:

@@ -132,17 +132,19 @@ class Band(Result):
         return {str(k): {"value": v, "low": a, "high": b} for k, v, a, b in rows}
 
 
-def default_ks(n: int) -> IntArray:
-    """Return every k from 1 to n, or `DENSE` log-spaced ones where n is larger than that.
+def default_ks(n: int, further: Sequence[int] = ()) -> IntArray:
+    """Return every k from 1 to n, or `DENSE` log-spaced ones where n is larger than that, and those of `further`.
 
     >>> default_ks(5).tolist()
     [1, 2, 3, 4, 5]
     """
+    more = np.array(further, np.int64)
     if n <= DENSE:
-        return np.arange(1, n + 1, dtype=np.int64)
+        return np.union1d(np.arange(1, n + 1, dtype=np.int64), more)
     decades = [m * 10**d for d in range(19) for m in (1, 2, 5)]
     round_ones = [k for k in (*decades, *(2**i for i in range(60))) if k <= n]  # those that people ask for
-    return np.union1d(np.round(np.geomspace(1, n, DENSE)).astype(np.int64), np.array(round_ones, np.int64))
+    dense = np.round(np.geomspace(1, n, DENSE)).astype(np.int64)
+    return np.union1d(dense, np.concatenate([np.array(round_ones, np.int64), more]))
 
 
 def choose_ks(k: Sequence[int] | IntArray | None, n: int) -> IntArray:

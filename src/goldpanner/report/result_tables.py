@@ -1,12 +1,13 @@
 """The tables of results: one function each, for the terminal, notebooks and files alike."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from goldpanner.measure.compare import Comparison
 from goldpanner.measure.passk import Band
 from goldpanner.measure.plan import ASSIGNMENTS, Plan
+from goldpanner.measure.power import Requirement, Sensitivity
 from goldpanner.measure.profile import Profile
 from goldpanner.measure.series import Series
 from goldpanner.report.table import Column, ResultTable
@@ -120,6 +121,50 @@ def changes_table(result: Comparison) -> ResultTable:
         origins = (result.origin.get(i) for i in result.changes.ids)
         columns["origin"] = [None if each is None else each.label for each in origins]
     return ResultTable(columns, "Every problem under both models, with exact tests.")
+
+
+def moved_table(
+    found: Comparison, name: str, places: Sequence[int], most: int, text_of: Callable[[str], str] = str
+) -> ResultTable:
+    """Return the problems whose P changed most in one direction.
+
+    Args:
+        found: the comparison.
+        name: `rose` or `fell`.
+        places: places of these problems in the counts, the largest changes first.
+        most: problems of the table at most.
+        text_of: text of a problem by its id.
+    """
+    changes, shown = found.changes, places[:most]
+    ids = [changes.ids[i] for i in shown]
+    columns: dict[str, Column] = {
+        "problem": ids,
+        "base": [f"{changes.base.c[i]}/{changes.base.judged[i]}" for i in shown],
+        "RL": [f"{changes.rl.c[i]}/{changes.rl.judged[i]}" for i in shown],
+        "": ["" if (text := text_of(id_)) == id_ else text[:60] for id_ in ids],
+    }
+    return ResultTable(columns, f"{name}: {len(shown)} of {len(places)}, the largest changes first.")
+
+
+def required_table(needs: Sequence[Requirement], population: str, chance: float) -> ResultTable:
+    """Return how many problems show a change with some `chance`, by k and number of samples."""
+    columns: dict[str, Column] = {
+        "k": [need.k for need in needs],
+        "samples": [need.samples for need in needs],
+        "change": [f"{need.size:+.3f}" for need in needs],
+        "problems": ["no such change" if need.problems is None else need.problems for need in needs],
+    }
+    title = f"Problems that show a change of pass@k with a chance of {chance:.0%} ({population})."
+    return ResultTable(columns, title)
+
+
+def sensitivity_table(
+    seen: Mapping[int, Sequence[Sensitivity]], problems: int, population: str, chance: float
+) -> ResultTable:
+    """Return the smallest change that a number of `problems` shows with some `chance`, by k and number of samples."""
+    rows = [(row.k, n, row.rise, row.fall) for n, group in seen.items() for row in group]
+    title = f"Smallest change that {problems:,} problems show with a chance of {chance:.0%} ({population})."
+    return ResultTable(dict(zip(("k", "samples", "rise", "fall"), zip(*rows))), title)
 
 
 def models_table(result: Series) -> ResultTable:
