@@ -55,7 +55,8 @@ def print_lines(*lines: str) -> None:
 
 def print_table(table: "ResultTable") -> None:
     """Print a table of a result, its caption above it."""
-    shown = plain_table(Text(printable(table.caption.rstrip("."))))
+    console.print(Text(printable(table.caption.rstrip(".")), style="italic"))
+    shown = plain_table()
     for i, name in enumerate(table.columns):
         shown.add_column(Text(printable(name)), justify="left" if i == 0 else "right")
     for row in table.texts():
@@ -63,9 +64,9 @@ def print_table(table: "ResultTable") -> None:
     console.print(shown)
 
 
-def plain_table(title: Text | None = None) -> Table:
+def plain_table() -> Table:
     """Return a table without lines."""
-    return Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    return Table(box=None, padding=(0, 2, 0, 0))
 
 
 class Rate(ProgressColumn):
