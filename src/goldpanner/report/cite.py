@@ -151,13 +151,13 @@ def _of_run(folder: Path) -> Citation:
     if record is None or record.verdict is None:
         raise InputError(f"the run in {folder} has no verdict yet; run it to its end, the same command goes on")
     params = store.get(ParamsRecord, record.params)
-    drawn = "" if params is None else f", sampled with {_settings(params.stated)}"
+    how = "" if params is None else f", sampled with {_settings(params.stated)}"
     arms = "; ".join(f"{base} to {rl}" for base, rl in record.arms)
     versions = ", ".join(f"{name} {version}" for name, version in record.versions.items() if name != "goldpanner")
     text = (
         f"Models {', '.join(record.stages)} (RL: {arms}; trained on {', '.join(record.tasks_trained)}, groups of "
         f"{record.group_size} [@shao2024deepseekmath], seed {record.seed}) were measured on "
-        f"{', '.join(record.tasks_measured)}{drawn}, judged by {', '.join(sorted(record.verifiers.values()))}. {BANDS} "
+        f"{', '.join(record.tasks_measured)}{how}, judged by {', '.join(sorted(record.verifiers.values()))}. {BANDS} "
         f"{record.verdict.headline} Versions: {versions}. Command: {record.command}."
     )
     version = record.versions.get("goldpanner", "unknown")
@@ -204,8 +204,8 @@ def _settings(params: Mapping[str, object]) -> str:
 
 
 def _ends(curve: Mapping[str, Values]) -> list[tuple[str, Values]]:
-    known = [(k, e) for k, e in curve.items() if e["low"] is not None]
-    return known[:1] + known[1:][-1:]
+    defined = [(k, e) for k, e in curve.items() if e["low"] is not None]
+    return defined[:1] + defined[1:][-1:]
 
 
 def _interval(estimate: Values) -> str:
