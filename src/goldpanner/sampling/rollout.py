@@ -34,7 +34,7 @@ def rollout(
     sink: Sink | None = None,
     run: str = "",
     step: int | None = None,
-    reward: Callable[[Sample], float | None] | None = None,
+    reward: Callable[[Sample, Sequence[Verdict]], float | None] | None = None,
 ) -> Iterator[list[Sample]]:
     """Draw samples and judge them; yield one list per problem, in the order of `problems`, as each is finished.
 
@@ -49,7 +49,7 @@ def rollout(
         run: id of the run, stored with the samples.
         step: RL step of a training rollout; the sample then carries its step, its group (the problem's position) and
             its reward (`Verdict.reward`).
-        reward: gives training rollouts another reward than their verdict's.
+        reward: gives training rollouts another reward than their verdict's; it is told the verdicts of all verifiers.
 
     Raises:
         InputError: no verifier, n < 1, or as many ranges as problems are not given.
@@ -86,12 +86,14 @@ def rollout(
             )
             for index, completion, verdict in zip(request.indices, completions, verdicts, strict=True)
         ]
+        others = [judge_all(other, problem, completions) for other in verifiers[1:] if sink is not None or reward]
         if reward is not None:
-            samples = [replace(sample, reward=reward(sample)) for sample in samples]
+            rows = zip(samples, zip(verdicts, *others, strict=True), strict=True)
+            samples = [replace(sample, reward=reward(sample, row)) for sample, row in rows]
         if sink is not None:
             sink.write(samples)
-            for other in verifiers[1:]:
-                sink.write_verdicts(list(zip(samples, judge_all(other, problem, completions), strict=True)))
+            for other in others:
+                sink.write_verdicts(list(zip(samples, other, strict=True)))
         yield samples
 
 

@@ -37,7 +37,7 @@ from goldpanner.train.reward import (
     Prompts,
     UnjudgedBudget,
     cause_shares,
-    random_reward,
+    payment,
     reward_verifiers,
 )
 from goldpanner.train.rows import TokenRow
@@ -313,7 +313,7 @@ def draw_groups(
         All groups, and those to train on; the same unless the variant samples dynamically.
     """
     dynamic = grpo.find_variant(config.variant).dynamic_sampling
-    params, reward = config.sampling(), random_reward(config)
+    params, reward = config.sampling(), payment(config)
     seed = rng.seed_for("grpo/rollouts", config.seed, step)
     rounds = config.max_rounds if dynamic else 1
     candidates = step_problems(tasks, config, step, rounds * config.prompts_per_step)

@@ -26,7 +26,7 @@ from goldpanner.train import grpo
 from goldpanner.train.config import RLVRConfig
 from goldpanner.train.metrics import Metrics
 from goldpanner.train.model import load_model
-from goldpanner.train.reward import OneSidedWatch, Prompts, random_reward, reward_note, reward_verifiers
+from goldpanner.train.reward import OneSidedWatch, Prompts, payment, reward_note, reward_verifiers
 from goldpanner.train.rlvr import rehearse_reward, step_problems
 from goldpanner.train.trl.recorder import ProbeLook, Recorder, StepLog
 from goldpanner.types import Problem
@@ -287,7 +287,7 @@ def _trainer(
     rows = [{"prompt": _rendered(problem, config.template), "goldpanner_id": problem.id} for problem in problems]
     trainer = GRPOTrainer(
         model,
-        reward_funcs=recorder.reward(*verifiers, pay=random_reward(config)),
+        reward_funcs=recorder.reward(*verifiers, pay=payment(config)),
         args=GRPOConfig(**fields),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,

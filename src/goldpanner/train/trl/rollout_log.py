@@ -8,12 +8,10 @@ from typing import Any
 import torch
 
 from goldpanner.errors import MissingExtraError
-from goldpanner.sampling.rollout import judge
 from goldpanner.store import Store
 from goldpanner.store.schema import ParamsRecord
 from goldpanner.train.groups import group_states
 from goldpanner.types import Cause, Completion, Problem, Sample, SamplingParams, Verdict, content_hash
-from goldpanner.verify import Verifier
 
 try:
     from accelerate.utils import gather_object
@@ -118,7 +116,7 @@ class RolloutLog:
         params: SamplingParams,
         samples: Sequence[Sample],
         problems: Sequence[Problem],
-        verifiers: Sequence[Verifier],
+        verdicts: Sequence[Sequence[Verdict]],
     ) -> None:
         """Write samples, their problems, how they were drawn, and the verdicts of further verifiers.
 
@@ -127,7 +125,7 @@ class RolloutLog:
             params: how the samples were drawn.
             samples: samples of this process.
             problems: problem of each sample.
-            verifiers: further verifiers, whose verdicts are stored beside the first one's.
+            verdicts: those of each further verifier on all samples, stored beside the first one's.
         """
         self._new |= {problem.id: problem for problem in problems if problem.id not in self._problems}
         self._problems |= self._new
@@ -135,10 +133,8 @@ class RolloutLog:
         if time.monotonic() - self._saved_at > self.writer.block_seconds:
             self._write_problems()
         self.write_params(args, params, _params_id(args, params), _other_settings(args))
-        for verifier in verifiers:
-            self.writer.write_verdicts(
-                [(sample, judge(verifier, problem, sample.completion)) for sample, problem in zip(samples, problems)]
-            )
+        for row in verdicts:
+            self.writer.write_verdicts(list(zip(samples, row, strict=True)))
 
     def write_params(self, args: Any, params: SamplingParams, name: str, other: Mapping[str, object]) -> None:
         """Write sampling parameters once, under `name`, from the main process."""
