@@ -30,14 +30,19 @@ def test_texts_are_whole_in_both_languages(name):
 
 @pytest.mark.parametrize("name", THERE)
 def test_a_study_reads_in_one_go(name):
-    """The method has about 200 lines at most, beside the classes that say what its results are."""
+    """The method has about 200 lines at most, beside the classes that say what its results are, and docstrings."""
     text = (FOLDER / f"{name.replace('-', '_')}.py").read_text(encoding="utf-8")
+    docstrings = [
+        node.body[0].end_lineno - node.body[0].lineno
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef) and ast.get_docstring(node)
+    ]
     shapes = [
         node.end_lineno - node.lineno + 3  # with the blank lines around it
         for node in ast.parse(text).body
         if isinstance(node, ast.ClassDef) and [ast.unparse(base) for base in node.bases] == ["TypedDict"]
     ]
-    assert len(text.splitlines()) - sum(shapes) <= 205
+    assert len(text.splitlines()) - sum(shapes) - sum(docstrings) <= 205
     assert claims.load_study(name).name == name
 
 
