@@ -38,6 +38,9 @@ class FaultyServer:
             "hang": 1.0,
             "version": "1.2.3",
             "models": ("toy",),
+            "answers_as": None,  # the model's name in the answers; None: as it was asked for
+            "fingerprint": None,
+            "scores": None,  # log P of each token of a prompt; None: it does not score
         } | ways
         self.lock, self.rng = threading.Lock(), np.random.default_rng(0)
         self.port, self.http = 0, None
@@ -157,9 +160,15 @@ class FaultyServer:
             return self.send(to, 200, b"<html>Bad gateway</html>")
         if fault == "error200":
             return self.send(to, 200, {"error": {"message": "out of memory"}})
+        if body.get("echo") and ways["scores"] is not None:
+            scores = [None, *[ways["scores"]] * 20, -1.0]
+            choice = {"index": 0, "text": body["prompt"], "logprobs": {"token_logprobs": scores}}
+            return self.send(to, 200, {"model": body["model"], "choices": [choice]})
         choices = self.choices(body)
         choices = {"empty": [], "fewer": choices[: max(len(choices) // 2, 1)], "more": choices * 2}.get(fault, choices)
-        text = json.dumps({"object": "text_completion", "model": body["model"], "choices": choices}).encode()
+        answer = {"object": "text_completion", "model": ways["answers_as"] or body["model"], "choices": choices}
+        answer |= {"system_fingerprint": ways["fingerprint"]} if ways["fingerprint"] else {}
+        text = json.dumps(answer).encode()
         return self.send(to, 200, text[: len(text) // 2] if fault == "truncated" else text)
 
     def choices(self, body):

@@ -23,7 +23,7 @@ from goldpanner.store import Store
 from goldpanner.store.schema import PolicyRecord
 from goldpanner.tasks import World, load
 from goldpanner.tasks.catalog import task
-from goldpanner.types import Counts, SamplingParams
+from goldpanner.types import Counts, Outcome, SamplingParams, Verdict
 
 PARAMS = SamplingParams(max_tokens=40)
 PROBLEMS = load("world/d2", 24)
@@ -227,6 +227,35 @@ collection = top_up(Dying.with_p(0.3), load("world/d2", 24), World().verifiers, 
                     Eager(sys.argv[1]), goal)
 print(collection.new)
 """
+
+
+def test_verdicts_of_further_verifiers_that_a_kill_lost_are_made_up_by_the_next_call(tmp_path, monkeypatch):
+    class Second:
+        id = "second@1"
+
+        def __call__(self, problem, completion):
+            return Verdict(Outcome.WRONG, self.id)
+
+    def run():
+        verifiers = lambda: [*World().verifiers(), Second()]  # noqa: E731
+        return top_up(policy, PROBLEMS, verifiers, PARAMS, store, Goal(most=5))
+
+    def die(_, rows):
+        if rows:
+            raise SystemError("killed")
+
+    policy, store = ScriptedPolicy.with_p(0.3), Store(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "append_verdicts", die)
+        with pytest.raises(SystemError):
+            run()
+    before = store.counts(policy.id)
+    assert (before.n.sum(), len(store.sql("SELECT 1 FROM verdicts"))) == (120, 0)
+    assert run().new == 0, "nothing is drawn again"
+    second = store.counts(policy.id, verifier=Second.id)
+    assert (second.n.sum(), second.unjudged.sum()) == (120, 0)
+    assert len(store.sql("SELECT 1 FROM verdicts")) == 120 * len(World().verifiers()), "of each but the first"
+    assert (store.counts(policy.id, verifier=World().verifiers()[0].id).c == before.c).all()
 
 
 def test_killed_in_the_middle_nothing_is_lost_or_counted_twice(tmp_path: Path):

@@ -58,11 +58,9 @@ class Kept:
     def __init__(self):
         self.samples, self.verdicts, self.flushed = [], [], 0
 
-    def write(self, samples):
+    def write(self, samples, verdicts=()):
         self.samples += samples
-
-    def write_verdicts(self, rows):
-        self.verdicts += rows
+        self.verdicts += verdicts
 
     def flush(self):
         self.flushed = len(self.samples)

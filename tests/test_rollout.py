@@ -17,11 +17,9 @@ class Kept:
     def __init__(self):
         self.samples, self.verdicts = [], []
 
-    def write(self, samples):
+    def write(self, samples, verdicts=()):
         self.samples += samples
-
-    def write_verdicts(self, rows):
-        self.verdicts += rows
+        self.verdicts += verdicts
 
 
 class Broken:

@@ -13,6 +13,7 @@ import tempfile
 import textwrap
 import threading
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +27,8 @@ from hypothesis import strategies as st
 
 from goldpanner.errors import InputError, StoreError
 from goldpanner.files import HOST, OLD_SECONDS
-from goldpanner.store import Store, findings, schema, studies
+from goldpanner.store import Store, findings, schema
+from goldpanner.store.manifest import FORMAT
 from goldpanner.store.parts import Parts
 from goldpanner.store.records import KINDS
 from goldpanner.store.rows import SAMPLES, samples_table
@@ -279,6 +281,21 @@ def test_a_store_of_many_parts_is_the_same_after_compacting(store):
     assert str(store.compact()) == "nothing to compact"
 
 
+def test_many_small_parts_are_read_some_at_a_time_and_say_the_same(store, monkeypatch):
+    samples = many(4, 10)
+    for i in range(0, 40, 3):
+        store.append(samples[i : i + 4])  # each shares a sample with the next
+    monkeypatch.setattr("goldpanner.store.read.MANY", 5)
+    fresh = Store(store.root)
+    assert as_dict(fresh.counts(POLICY)) == tally(samples)
+    assert fresh.samples() == store.samples() == sorted(samples, key=lambda s: s.key)
+    fresh.append([sample("p9")])
+    assert as_dict(fresh.counts(POLICY)) == tally([*samples, sample("p9")])
+    flip_a_page(parts_of(store)[7])
+    with pytest.raises(StoreError, match=f"{parts_of(store)[7].name} is damaged"):
+        Store(store.root).counts(POLICY)
+
+
 def test_two_runs_that_share_a_sample_both_have_it_and_it_counts_once(store):
     """Two RL runs from one base policy draw the same samples in their first step."""
     for run, extra in (("b", 1.0), ("a", 2.0)):
@@ -434,7 +451,7 @@ def test_sql_takes_parameters_and_blames_wrong_queries(store, monkeypatch):
     assert store.sql(query, {"outcome": "correct"}).column(0).to_pylist() == ["p0", "p1", "p2"]
     with pytest.raises(InputError, match="parameters: missing"):
         store.sql("SELECT $missing")
-    monkeypatch.setattr(Parts, "read_through", None)  # a wrong query is no reason to read everything
+    monkeypatch.setattr(Parts, "check_again", None)  # a wrong query is no reason to read everything
     for wrong in ("SELECT nothing FROM samples", "SELEC"):
         with pytest.raises(InputError, match="the query cannot be answered"):
             store.sql(wrong)
@@ -509,11 +526,11 @@ def test_a_record_that_lacks_a_field_is_named_with_it(store, changes, message):
     fields = {**json.loads(path.read_text()), **changes}
     path.write_text(json.dumps({name: value for name, value in fields.items() if changes.get(name, "") is not None}))
     for ask in (lambda: store.get(RunRecord, "r"), lambda: store.records(RunRecord)):
-        with pytest.raises(StoreError, match=rf"r\.json is damaged: {message}.*Run: goldpanner store check"):
+        with pytest.raises(StoreError, match=rf"r\.json is damaged: {message}.*Run: goldpanner store repair"):
             ask()
 
 
-def test_check_sets_a_record_aside_that_lacks_a_field(store):
+def test_repair_sets_a_record_aside_that_lacks_a_field(store):
     store.append([sample()])
     store.put(run_record("good"))
     store.put(run_record("bad"))
@@ -521,6 +538,8 @@ def test_check_sets_a_record_aside_that_lacks_a_field(store):
     path.write_text(json.dumps({name: value for name, value in json.loads(path.read_text()).items() if name != "seed"}))
     report = store.check()
     assert [(d.name, d.reason) for d in report.damaged] == [("records/runs/bad.json", "seed is missing")]
+    assert path.exists()
+    store.repair()
     assert list(store.records(RunRecord)) == ["good"]
 
 
@@ -533,7 +552,8 @@ def test_a_record_of_another_version_is_refused_by_name_and_left_alone(store):
         store.get(RunRecord, "r")
     report = store.check()
     assert (report.other_version, report.ok, report.records) == (("records/runs/r.json",), True, 0)
-    assert "left alone records/runs/r.json" in str(report)
+    assert "records/runs/r.json is of a version that" in str(report)
+    assert store.repair().moved == {}
     assert path.exists()
 
 
@@ -546,7 +566,7 @@ def test_every_record_is_known_and_every_field_documented():
     stored = [kind for kind in kinds if hasattr(kind, "folder")]
     assert {kind.folder: kind for kind in stored} == KINDS
     assert len(stored) == len(KINDS)
-    for module in (schema, studies, findings):
+    for module in (schema, findings):
         tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
         for node in tree.body:
             if isinstance(node, ast.ClassDef) and node.name != "StatedParams":
@@ -630,7 +650,7 @@ class NoPandas:  # where it is installed, pyarrow imports it: most of a child's 
         if name == "pandas":
             raise ImportError(name)
 sys.meta_path.insert(0, NoPandas())
-from goldpanner.store import Store, findings, schema, studies
+from goldpanner.store import Store, findings, schema
 from goldpanner.types import Completion, Outcome, Sample, Verdict
 store = Store(sys.argv[1])
 def sample(problem, index):
@@ -678,7 +698,7 @@ def test_three_processes_append_the_same_samples_at_once_while_a_fourth_reads_an
     }  # fmt: skip
     report = store.check()
     assert report.ok
-    assert report.removed == report.unfinished == ()
+    assert report.dead == report.unfinished == report.unlisted == ()
 
 
 DEATHS = {  # the instants of one append, and whether its block is there afterwards
@@ -701,8 +721,11 @@ def test_a_writer_killed_at_any_instant_loses_its_block_at_most(store, instant):
     assert len(list(store.root.rglob("*.tmp"))) == (0 if there else 1)
     report = store.check()
     assert report.ok
-    assert len(report.removed) == (0 if there else 1)
-    assert list(store.root.rglob("*.tmp")) == []
+    assert (len(report.dead), len(report.unlisted)) == ((0, 1) if there else (1, 0))
+    repair = store.repair()
+    assert (len(repair.moved), len(repair.adopted)) == (len(report.dead), len(report.unlisted))
+    assert list((store.root / "samples").glob("*.tmp")) == []
+    assert store.check().unlisted == ()
     store.append([sample("p1", i) for i in range(9, 12)])
     assert store.counts(POLICY).n.tolist() == [12]
 
@@ -755,7 +778,8 @@ def test_a_compaction_killed_at_any_instant_loses_and_doubles_nothing(store, ins
     assert len(parts_of(store)) == 1
     assert as_dict(store.counts(POLICY)) == tally(samples)
     assert store.check().ok
-    assert list(store.root.rglob("*.tmp")) == []
+    store.repair()
+    assert list((store.root / "samples").glob("*.tmp")) == []
 
 
 def test_a_compaction_between_listing_and_reading_is_not_noticed(store, monkeypatch):
@@ -781,20 +805,20 @@ def test_a_compaction_between_listing_and_reading_is_not_noticed(store, monkeypa
 def test_two_compactions_at_once_do_the_work_once(store):
     store.append(many())
     store.append(many())
-    code = "import goldpanner.store.parts as p\np.Parts.read_through = lambda *_: print('in', flush=True) or input()\n"
+    code = "import goldpanner.store.parts as p\np.Parts.check_again = lambda *_: print('in', flush=True) or input()\n"
     process = subprocess.Popen(
         [sys.executable, "-c", CHILD + code + "store.compact()", str(store.root)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout.readline() == "in\n"
-    with pytest.raises(StoreError, match="another process is compacting"):
+    with pytest.raises(StoreError, match="another process is compacting or repairing"):
         store.compact()
     process.communicate("\n\n\n", timeout=60)
     assert process.returncode == 0
     assert as_dict(store.counts(POLICY)) == tally(many())
 
 
-def test_unfinished_files_are_removed_only_when_old_or_their_writer_is_dead(store):
+def test_unfinished_files_are_set_aside_only_when_old_or_their_writer_is_dead(store):
     store.append(many())
     folder = store.root / "samples"
     dead = subprocess.Popen([sys.executable, "-c", ""])
@@ -814,8 +838,10 @@ def test_unfinished_files_are_removed_only_when_old_or_their_writer_is_dead(stor
     assert as_dict(store.counts(POLICY)) == tally(many())
     report = store.check()
     assert {Path(name).name for name in report.unfinished} == {n for n, fate in names.items() if fate == "kept"}
-    assert {Path(name).name for name in report.removed} == {n for n, fate in names.items() if fate != "kept"}
-    assert "which a dead writer left" in str(report)
+    assert {Path(name).name for name in report.dead} == {n for n, fate in names.items() if fate != "kept"}
+    assert "is unfinished: its writer died" in str(report)
+    assert {path.name for path in folder.glob("*.tmp")} == set(names)
+    store.repair()
     assert {path.name for path in folder.glob("*.tmp")} == {n for n, fate in names.items() if fate == "kept"}
 
 
@@ -835,15 +861,13 @@ DAMAGE = {
     "no parquet at all": lambda path: path.write_text("hello " * 40),
     "cut at the end": lambda path: path.write_bytes(path.read_bytes()[:-7]),
     "cut in half": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
-    "another schema": lambda path: pq.write_table(pa.table({"problem": ["p1"], "n": [3]}), path),
-    "a column of another type": lambda path: pq.write_table(
-        pq.read_table(path).set_column(5, "seed", pa.array(["0"] * 24)), path
-    ),
+    "another table": lambda path: pq.write_table(pa.table({"problem": ["p1"], "n": [3]}), path),
+    "a flipped page": lambda path: flip_a_page(path),
 }
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_a_damaged_part_is_named_set_aside_and_never_skipped(store, kind):
+def test_a_damaged_part_is_named_by_every_reader_set_aside_by_repair_and_put_back_by_restore(store, kind):
     store.append(many())
     store.append([sample("p9")])
     victim = parts_of(store)[0]
@@ -856,15 +880,152 @@ def test_a_damaged_part_is_named_set_aside_and_never_skipped(store, kind):
         lambda: fresh.sql("SELECT 1"),
         fresh.compact,
     ):
-        with pytest.raises(StoreError, match=rf"{victim.name} is damaged: .*goldpanner store check"):
+        with pytest.raises(StoreError, match=rf"{victim.name} is damaged: .*goldpanner store repair"):
             ask()
-    report = fresh.check()
-    assert not report.ok
-    assert [(d.name, d.moved_to.exists()) for d in report.damaged] == [(f"samples/{victim.name}", True)]
-    assert f"DAMAGED samples/{victim.name}" in str(report)
-    assert report.rows["samples"] == report.parts == 1
+    content = victim.read_bytes()
+    for _ in range(2):  # it only looks
+        report = fresh.check()
+        assert not report.ok
+        assert [d.name for d in report.damaged] == [f"samples/{victim.name}"]
+        assert f"DAMAGED samples/{victim.name}" in str(report)
+        assert report.rows["samples"] == report.parts == 1
+        assert victim.read_bytes() == content
+    repair = fresh.repair()
+    assert list(repair.moved) == [f"samples/{victim.name}"]
+    assert (fresh.root / repair.folder / "samples" / victim.name).read_bytes() == content
     assert as_dict(fresh.counts(POLICY)) == {"p9": (1, 1, 0, 0)}
     assert fresh.check().ok
+    assert str(fresh.repair()) == "nothing to repair"
+    assert fresh.restore().moved == repair.moved
+    assert victim.read_bytes() == content
+    with pytest.raises(StoreError, match="is damaged"):
+        fresh.counts(POLICY)
+    with pytest.raises(StoreError, match="no repair that can be undone"):
+        fresh.restore()
+
+
+def test_a_lost_part_or_batch_is_named_by_every_reader_until_it_is_put_back_or_given_up(store):
+    store.append(many())
+    store.append([sample("p9")])
+    store.put_problems([Problem("t", "a", "b")])
+    victim, batch = parts_of(store)[0], next((store.root / "problems").iterdir())
+    away = [path.rename(store.root / path.name) for path in (victim, batch)]
+    for ask in (lambda: store.counts(POLICY), store.samples, lambda: store.sql("SELECT 1"), Store(store.root).compact):
+        with pytest.raises(StoreError, match=f"{victim.name} is lost: the manifest holds it"):
+            ask()
+    with pytest.raises(StoreError, match=f"{batch.name} is lost"):
+        store.problems()
+    assert store.check().lost == (f"samples/{victim.name}", f"problems/{batch.name}")
+    away[0].rename(victim)
+    away[1].rename(batch)
+    assert len(store.samples()) == 25
+    victim.unlink()
+    assert store.repair().lost == (f"samples/{victim.name}",)
+    assert as_dict(store.counts(POLICY)) == {"p9": (1, 1, 0, 0)}
+    store.restore()
+    with pytest.raises(StoreError, match="is lost"):
+        store.counts(POLICY)
+
+
+def test_a_store_of_another_format_is_refused_by_name_and_never_set_aside(store):
+    store.append(many())
+    path = store.root / "manifest.txt"
+    whole = path.read_bytes()
+    text = json.dumps({"format": FORMAT + 1}).encode()
+    path.write_bytes(b"%08x %s\n" % (zlib.crc32(text), text) + whole.split(b"\n", 1)[1])
+    other = Store(store.root)
+    for ask in (
+        lambda: other.counts(POLICY), other.samples, other.check, other.repair, other.compact, other.problems,
+        lambda: other.append(many()), lambda: other.put(run_record("r")), lambda: other.records(RunRecord),
+    ):  # fmt: skip
+        with pytest.raises(StoreError, match=rf"is of format {FORMAT + 1}, and this goldpanner reads format {FORMAT}"):
+            ask()
+    assert len(parts_of(store)) == 1
+    assert not (store.root / "damaged").exists()
+
+
+@pytest.mark.parametrize("change", ["'colour' is new", "'group' is missing"])
+def test_a_part_with_a_column_more_or_less_is_refused_by_name_and_never_set_aside(store, change):
+    store.append(many())
+    table = samples_table([sample("p8")])
+    table = table.append_column("colour", [["red"]]) if "new" in change else table.drop(["group"])
+    parts = Store(store.root)._reader.parts["samples"]
+    parts.kind = dataclasses.replace(parts.kind, schema=table.schema)  # another build
+    parts.append(table)
+    for ask in (lambda: store.counts(POLICY), store.samples, store.compact):
+        with pytest.raises(StoreError, match=rf"has other columns than this goldpanner writes \({change}"):
+            ask()
+    report = store.check()
+    assert (report.ok, len(report.other_version)) == (True, 1)
+    assert str(store.repair()) == "nothing to repair"
+
+
+def test_the_manifest_is_written_anew_when_it_is_lost_or_damaged(store):
+    store.append(many())
+    store.append([sample("p9")])
+    store.put_problems([Problem("t", "a", "b")])
+    before, path = as_dict(store.counts(POLICY)), store.root / "manifest.txt"
+    whole = path.read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 3] ^= 4
+    for content in (None, b"", bytes(flipped)):
+        path.unlink() if content is None else path.write_bytes(content)
+        for ask in (lambda: Store(store.root).counts(POLICY), lambda: Store(store.root).append([sample("p8")])):
+            with pytest.raises(StoreError, match=r"manifest\.txt.*goldpanner store repair"):
+                ask()
+        assert Store(store.root).repair().manifest
+        assert as_dict(Store(store.root).counts(POLICY)) == before
+        assert len(path.read_bytes()) == len(whole)
+    path.write_bytes(whole[:-9])  # a writer of a batch of problems died in the middle of its line
+    store = Store(store.root)
+    assert store.check().unlisted == (f"problems/{next((store.root / 'problems').iterdir()).name}",)
+    store.append([sample("p8")])
+    assert as_dict(Store(store.root).counts(POLICY)) == before | {"p8": (1, 1, 0, 0)}
+    assert len(store.problems()) == 1
+
+
+def test_no_flipped_bit_of_a_part_or_the_manifest_changes_a_count_unnoticed(store):
+    rng = np.random.default_rng(0)
+    samples = [sample("p1", i, completion=Completion(rng.bytes(300).hex())) for i in range(1500)]
+    store.append(samples)
+    store.append(many())
+    assert [entry.long != () for entry in store._reader.manifest.read()[0].values()] == [True, False]
+    counts = as_dict(store.counts(POLICY))
+    for path in (*parts_of(store), store.root / "manifest.txt"):
+        whole = path.read_bytes()
+        for place in rng.choice(8 * len(whole), 25, replace=False):
+            content = bytearray(whole)
+            content[place // 8] ^= 1 << (place % 8)
+            path.write_bytes(content)
+            fresh, noticed = Store(store.root), False
+            try:
+                assert as_dict(fresh.counts(POLICY)) == counts
+                assert len(fresh.sql("SELECT text FROM samples")) == len(samples) + 24
+            except StoreError:
+                noticed = True
+            assert noticed or path.name == "manifest.txt"
+            if path.suffix == ".parquet":
+                assert not fresh.check().ok
+        path.write_bytes(whole)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), pa.ArrowMemoryError("malloc of size 9 failed"), OSError("bad_alloc")])
+def test_too_little_memory_is_never_taken_for_damage(store, monkeypatch, error):
+    store.append(many())
+    (store.root / "manifest.txt").unlink()
+
+    def refuse(*_, **__):
+        raise error
+
+    monkeypatch.setattr(pq, "ParquetFile", refuse)
+    with pytest.raises(StoreError, match="not enough memory"):
+        store.repair()
+    monkeypatch.undo()
+    assert len(parts_of(store)) == 1
+    store.repair()
+    monkeypatch.setattr(pq, "ParquetFile", refuse)
+    assert store.check().ok
+    assert len(store.samples()) == 24
 
 
 def test_a_part_damaged_after_it_was_first_read_is_named_too(store):
@@ -884,6 +1045,7 @@ def test_flipped_bits_are_found_by_check_and_not_laundered_by_compact(store):
         store.compact()
     assert len(parts_of(store)) == 1
     assert len(store.check().damaged) == 1
+    store.repair()
     assert parts_of(store) == []
 
 
@@ -893,7 +1055,7 @@ def test_a_part_that_may_not_be_read_is_not_taken_for_damaged(store, monkeypatch
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(pq, "ParquetFile", refuse)
+    monkeypatch.setattr("goldpanner.store.parts.checksums", refuse)
     for ask in (store.samples, store.check, store.compact):
         with pytest.raises(StoreError, match=r"cannot read .*Permission denied"):
             ask()
@@ -901,7 +1063,7 @@ def test_a_part_that_may_not_be_read_is_not_taken_for_damaged(store, monkeypatch
     assert len(store.samples()) == 24
 
 
-def test_damaged_records_and_problems_are_named_and_set_aside(store):
+def test_damaged_records_and_problems_are_named_and_set_aside_by_repair(store):
     store.put(run_record("good"))
     store.put(run_record("bad"))
     store.put_problems([Problem("t", "a", "b")])
@@ -922,13 +1084,18 @@ def test_damaged_records_and_problems_are_named_and_set_aside(store):
     with pytest.raises(StoreError, match=r"bad\.json is damaged"):
         fresh.records(RunRecord)
     report = fresh.check()
+    fresh.repair()
     assert sorted(d.name for d in report.damaged) == [f"problems/{batch.name}", "records/runs/bad.json"]
     assert (report.problems, report.records) == (1, 1)
     assert list(fresh.records(RunRecord)) == ["good"]
     assert len(fresh.problems()) == 1
-    batch.write_text("[]\n")  # damaged a second time under the same name: both are kept
-    assert len(fresh.check().damaged) == 1
-    assert len(list((store.root / "damaged/problems").iterdir())) == 2
+    batch.write_text("[]\n")  # there again under the same name: nothing reads it, and restoring writes over nothing
+    assert len(fresh.problems()) == 1
+    with pytest.raises(StoreError, match="was written since the repair"):
+        fresh.restore()
+    batch.unlink()
+    fresh.restore()
+    assert not fresh.check().ok
     assert json.loads(record.with_name("good.json").read_text())["id"] == "good"
 
 
@@ -952,6 +1119,28 @@ def test_a_full_disk_is_an_error_that_leaves_nothing_behind(store, monkeypatch):
     assert as_dict(store.counts(POLICY)) == tally(many())
     store.compact()
     assert as_dict(store.counts(POLICY)) == tally(many())
+
+
+def test_the_samples_of_two_machines_are_merged_and_shared_ones_count_once(store, tmp_path):
+    other = Store(tmp_path / "other")
+    store.append(many(2, 8))
+    store.put(run_record("r", seconds=1))
+    other.append(many(3, 8))
+    other.append_verdicts([(s, Verdict(Outcome.WRONG, "process@1")) for s in many(3, 8)])
+    other.put_problems([Problem("t", "a", "b")])
+    other.put(run_record("r", seconds=2))
+    other.put(run_record("s"))
+    report = store.merge(other)
+    assert (report.files, report.samples, report.known, report.records) == (3, 8, 16, 1)
+    assert as_dict(store.counts(POLICY, verifier="answer@1")) == tally(many(3, 8))
+    assert (len(store.problems()), store.get(RunRecord, "r").seconds) == (1, 1)
+    assert store.check().ok
+    again = store.merge(other)
+    assert (again.files, again.samples, again.records) == (0, 0, 0)
+    flip_a_page(parts_of(other)[0])
+    with pytest.raises(StoreError, match="is not sound, so nothing was merged"):
+        Store(tmp_path / "third").merge(other)
+    assert not (tmp_path / "third/samples").exists()
 
 
 # --- failed requests

@@ -1,14 +1,19 @@
 """`import`, `export` and `store`: samples in, samples out, and the store that holds them."""
 
+import json
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
-from goldpanner.cli.app import MEASURE, STORE, OptionGroup, cli_command, option, print_json, subcommands
+from goldpanner.cli.app import STORE, CommandsByGroup, OptionGroup, app, cli_command, option
 from goldpanner.cli.options import AsJson, LogOptions, StoreOrNone, StoreSelection
 from goldpanner.errors import InputError
+
+if TYPE_CHECKING:
+    from goldpanner.store import Store
 
 
 @cli_command("import", STORE)
@@ -38,25 +43,16 @@ def import_command(
         report = imported.report
         if counts is not None:
             interop.write_counts(table, counts)
-    if as_json:
-        print_json("import", asdict(report))
-    else:
-        typer.echo("\n".join(report.lines()))
+    typer.echo(json.dumps(asdict(report)) if as_json else "\n".join(report.lines()))
 
 
-@cli_command("cite", MEASURE)
-def cite_command(
-    what: Annotated[Path, typer.Argument(help="File with what --json printed, or the folder of a run.")],
-) -> None:
-    """Write a methods paragraph and BibTeX.
+class Target(StrEnum):
+    """What `export` writes for."""
 
-    The paragraph has the settings, the numbers and the versions of a result of measure, compare or plan, or of a run.
-
-    Example: goldpanner cite comparison.json
-    """
-    from goldpanner.report.cite import cite
-
-    typer.echo(str(cite(what)))
+    COUNTS = "counts"
+    INSPECT = "inspect"
+    TRL = "trl"
+    VERL = "verl"
 
 
 @dataclass(frozen=True)
@@ -67,9 +63,7 @@ class ChoiceOptions(OptionGroup):
 
     low: float = option("Lowest measured P of a problem in the set.", "P", default=0.0)
     high: float = option("Highest measured P of a problem in the set.", "P", default=1.0)
-    weight: Literal["uniform", "variance"] = option(
-        "Weight of a problem: uniform, or variance, P(1 - P).", "NAME", default="uniform"
-    )
+    weight: str = option("Weight of a problem: uniform, or variance, P(1 - P).", "NAME", default="uniform")
     rows: int | None = option("Number of rows; problems are repeated by weight.", "N")
 
 
@@ -77,8 +71,8 @@ class ChoiceOptions(OptionGroup):
 def export_command(
     policy: Annotated[str, typer.Argument(help="Policy in the store: the name of a run, or an id.")],
     out: Annotated[Path, typer.Argument(help="File to write.")],
-    target: Literal["counts", "inspect", "trl", "verl"] = option(
-        "Kind of file: counts, inspect (a log), trl or verl (a problem set).", "KIND", "--for", default="counts"
+    target: Target = option(
+        "Kind of file: counts, inspect (a log), trl or verl (a problem set).", "KIND", "--for", default=Target.COUNTS
     ),
     *,
     selection: StoreSelection,
@@ -90,22 +84,76 @@ def export_command(
 
     Example: goldpanner export base train.parquet --store demo --for trl --low 0.02 --high 0.9
     """
-    from goldpanner.exchange import export
-    from goldpanner.store.find import open_store
+    from goldpanner import interop
+    from goldpanner.interop.selection import Weight
+    from goldpanner.store.find import find_policy, open_store
 
     if selection.store is None:
         raise InputError("no store was given; name the folder that holds the policy with --store DIR")
-    lines = export(
-        open_store(selection.store), policy, out, target, tasks=selection.tasks, params=selection.params,
-        verifier=selection.verdicts_of, **asdict(choice),
+    if target in (Target.COUNTS, Target.INSPECT) and choice.given():
+        raise InputError(
+            f"{', '.join(choice.given())}: a problem set is chosen by it, with --for trl or verl; {target.value} "
+            "holds them all"
+        )
+    if target in (Target.TRL, Target.VERL) and out.suffix != ".parquet":
+        raise InputError(
+            f"--for {target.value} writes Parquet, not {out.name}; give {out.with_suffix('.parquet').name}"
+        )
+    store = open_store(selection.store)
+    if target is Target.INSPECT:
+        _export_log(store, policy, out, selection)
+        return
+    counts = store.counts(
+        find_policy(store, policy), params=selection.params, tasks=selection.tasks, verifier=selection.verdicts_of
+    )
+    if target is Target.COUNTS:
+        interop.write_counts(counts, out)
+        typer.echo(f"{len(counts):,} problems: {out}")
+        return
+    if choice.weight not in get_args(Weight):
+        raise InputError(f"--weight is {choice.weight!r}; give uniform or variance")
+    problems = interop.select(
+        store.problems(), counts, low=choice.low, high=choice.high, weight=cast("Weight", choice.weight),
+        rows=choice.rows,
     )  # fmt: skip
-    for line in lines:
-        typer.echo(line, err=line.startswith("note: "))
+    (interop.write_trl if target is Target.TRL else interop.write_verl)(problems, out)
+    used = int((problems.copies > 0).sum())  # --rows may be fewer than the problems chosen
+    typer.echo(f"{used:,} of {len(counts):,} problems, {int(problems.copies.sum()):,} rows: {out}")
+    if target is Target.VERL:
+        from goldpanner.train.verl import export_notes
+
+        script = out.with_suffix(".sh")
+        script.write_text(interop.verl_command(out), encoding="utf-8")
+        typer.echo(f"the command line for verl, to be filled in: {script}")
+        for note in export_notes({problem.task for problem in problems.problems}):
+            typer.echo(f"note: {note}", err=True)
 
 
-stores = subcommands(
-    "store", STORE, "Check or compact a sample store.\n\nExample: goldpanner store check runs/world-seed0"
+def _export_log(store: "Store", policy: str, out: Path, selection: StoreSelection) -> None:
+    """Write an inspect_ai log of a policy's samples."""
+    from goldpanner import interop
+    from goldpanner.store.find import find_policy
+    from goldpanner.store.schema import ParamsRecord
+
+    if selection.verdicts_of:
+        raise InputError(
+            f"--verdicts-of {selection.verdicts_of}: an inspect log holds the verdicts of the sampling; leave it out"
+        )
+    samples = store.samples(policy=find_policy(store, policy), params=selection.params)
+    tasks = selection.tasks
+    samples = [sample for sample in samples if tasks is None or sample.task in tasks]
+    record = store.get(ParamsRecord, selection.params or samples[0].params) if samples else None
+    stated = None if record is None else record.stated
+    interop.write_inspect(samples, store.problems(), out, model=policy, params=stated)
+    typer.echo(f"{len(samples):,} samples: {out}")
+
+
+stores = typer.Typer(
+    cls=CommandsByGroup,
+    help="Check, repair or compact a sample store.\n\nExample: goldpanner store check runs/world-seed0",
+    no_args_is_help=True,
 )
+app.add_typer(stores, name="store", rich_help_panel=STORE)
 
 StoreArgument = Annotated[Path, typer.Argument(help="Folder of the store, or of a run.")]
 
@@ -114,19 +162,61 @@ StoreArgument = Annotated[Path, typer.Argument(help="Folder of the store, or of 
 def check_command(store: StoreArgument, as_json: AsJson = False) -> None:
     """Check every file of a store.
 
-    Damaged files are set aside, and what dead writers left is removed. The exit status is 1 if a file is damaged.
+    Nothing is changed. The exit status is 1 if a file is damaged or lost.
 
     Example: goldpanner store check runs/world-seed0
     """
     from goldpanner.store.find import open_store
 
     report = open_store(store).check()
-    if as_json:
-        print_json("store-check", asdict(report))
-    else:
-        typer.echo(str(report))
+    typer.echo(json.dumps(asdict(report), default=str) if as_json else str(report))
     if not report.ok:
         raise typer.Exit(1)
+
+
+@cli_command("repair", STORE, stores)
+def repair_command(store: StoreArgument, as_json: AsJson = False) -> None:
+    """Set damaged files of a store aside.
+
+    Files that are lost are taken out of the manifest, whole files that it lacks into it. What they held can be drawn
+    again; goldpanner store restore undoes a repair.
+
+    Example: goldpanner store repair runs/world-seed0
+    """
+    from goldpanner.store.find import open_store
+
+    report = open_store(store).repair()
+    typer.echo(json.dumps(asdict(report)) if as_json else str(report))
+
+
+@cli_command("restore", STORE, stores)
+def restore_command(store: StoreArgument, as_json: AsJson = False) -> None:
+    """Undo the latest repair of a store.
+
+    Example: goldpanner store restore runs/world-seed0
+    """
+    from goldpanner.store.find import open_store
+
+    report = open_store(store).restore()
+    typer.echo(json.dumps(asdict(report)) if as_json else f"undone:\n{report}")
+
+
+@cli_command("merge", STORE, stores)
+def merge_command(
+    store: StoreArgument,
+    other: Annotated[Path, typer.Argument(help="Store whose samples are copied.")],
+    as_json: AsJson = False,
+) -> None:
+    """Copy another store's samples into a store.
+
+    For samples that were drawn on two machines. A sample that both have counts once.
+
+    Example: goldpanner store merge runs/here runs/there
+    """
+    from goldpanner.store.find import open_store
+
+    report = open_store(store).merge(open_store(other))
+    typer.echo(json.dumps(asdict(report)) if as_json else str(report))
 
 
 @cli_command("compact", STORE, stores)
@@ -140,7 +230,4 @@ def compact_command(store: StoreArgument, as_json: AsJson = False) -> None:
     from goldpanner.store.find import open_store
 
     report = open_store(store).compact()
-    if as_json:
-        print_json("store-compact", asdict(report))
-    else:
-        typer.echo(str(report))
+    typer.echo(json.dumps(asdict(report), default=str) if as_json else str(report))

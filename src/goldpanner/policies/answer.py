@@ -36,6 +36,8 @@ class Answer:
     """Of the system that drew them, where one is given."""
     prompt_tokens: tuple[int, ...] | None = None
     """The prompt as the server put it to the model, where it says so."""
+    model: str = ""
+    """Name of the model that answered, where it is given."""
     prompt_size: int | None = None
     """Tokens of the prompt by the server's own count, where it says so."""
 
@@ -48,17 +50,18 @@ class Answer:
     def of(cls, answer: Mapping[str, object], params: SamplingParams) -> "Answer":
         """Read an answer. Raises ValueError where it has no completion that was drawn."""
         everything = completions(answer, params)
-        whole = [c for c in everything if c.finish != "error"]
-        if not whole:
+        drawn = [c for c in everything if c.finish != "error"]
+        if not drawn:
             raise ValueError(everything[0].text)
         prompt = token_ids(answer.get("prompt_token_ids")) or token_ids(first_choice(answer).get("prompt_token_ids"))
         usage = answer.get("usage")
         size = usage.get("prompt_tokens") if isinstance(usage, dict) else None
         return cls(
-            whole,
-            len(everything) - len(whole),
+            drawn,
+            len(everything) - len(drawn),
             str(answer.get("system_fingerprint") or ""),
             prompt,
+            str(answer.get("model") or ""),
             size if type(size) is int and size > 0 else None,
         )
 
@@ -112,8 +115,8 @@ def _completion(choice: Mapping[str, object], params: SamplingParams) -> Complet
         text, thought, refusal = _parts(message.get("content"))
         for name in _THOUGHTS:
             thought = thought or "".join(_parts(message.get(name))[:2])
-        note = message.get("refusal")
-        refusal = refusal or (note if isinstance(note, str) else "")
+        said = message.get("refusal")
+        refusal = refusal or (said if isinstance(said, str) else "")
         if refusal:
             text, finish = text or refusal, "withheld"
     else:

@@ -1,5 +1,7 @@
 """Requests to one model on a server: what is sent, what is left out once it was refused, what a refusal means."""
 
+import asyncio
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -7,7 +9,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from goldpanner.errors import InputError
-from goldpanner.policies.answer import Answer
+from goldpanner.policies.answer import Answer, first_choice
 from goldpanner.policies.endpoint import (
     EXTENSIONS,
     EXTRAS,
@@ -22,9 +24,12 @@ from goldpanner.policies.endpoint import (
     refused_fields,
     wants_other_limit,
 )
+from goldpanner.policies.identity import TEXT
 from goldpanner.types import Completion, SamplingParams
 
 T = TypeVar("T")
+_SCORE_SECONDS = 20.0
+"""Time for scoring the fixed text: some servers fail at it for good."""
 
 VERSIONS = (
     ("version", "version"), ("get_server_info", "version"), ("info", "version"), ("props", "build_info"),
@@ -109,6 +114,24 @@ class Client:
             if not withheld(error):
                 raise
             return Answer([Completion(self.address.clean(error.reason), finish="withheld")] * n)
+
+    async def text_logprobs(self, link: Connection) -> tuple[float, ...]:
+        """Return log P (nats) of the tokens of `identity.TEXT` but the first; () where the server does not score."""
+        fields = body(self.model, TEXT, SamplingParams(), 1) | {"echo": True, "max_tokens": 1, "logprobs": 0}
+
+        def read(answer: Mapping[str, object]) -> tuple[float, ...]:
+            logprobs = first_choice(answer).get("logprobs")
+            values = logprobs.get("token_logprobs") if isinstance(logprobs, dict) else None
+            if not isinstance(values, list) or len(values) < 3 or values[0] is not None:
+                return ()  # no echo: the first token of a prompt has no log-probability
+            scores = [float(v) for v in values[1:-1] if isinstance(v, int | float) and math.isfinite(v)]
+            return tuple(scores) if len(scores) == len(values) - 2 else ()
+
+        try:
+            async with asyncio.timeout(_SCORE_SECONDS):
+                return await link.ask(f"{self.address.url}/completions", read, fields)
+        except (RefusedError, FailedError, TimeoutError):
+            return ()
 
     async def send(
         self, link: Connection, path: str, fields: dict[str, object], read: Callable[[Mapping[str, object]], T]

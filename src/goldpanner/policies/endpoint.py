@@ -53,6 +53,10 @@ class ServerLostError(GoldpannerError):
     """The server answers nothing any more. What was drawn is kept; the same command goes on where it stopped."""
 
 
+class ServerChangedError(ServerLostError):
+    """Another model answers now. What was drawn is kept, and is the first one's alone."""
+
+
 class RefusedError(Exception):
     """The server will not do what was asked (4xx): asking again changes nothing."""
 
@@ -163,6 +167,9 @@ class Connection:
         self.concurrency = concurrency
         self.requests = 0
         """Requests sent so far, further attempts included."""
+        self.connected = 0.0
+        """When the last connection was made (`time.monotonic`): a server that was started again has a new one."""
+        self.identifying = asyncio.Lock()
         self._jitter = rng.stream("server/pause", os.getpid(), time.time_ns())
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="goldpanner server", daemon=True)
@@ -262,7 +269,9 @@ class Connection:
     async def _exchange(self, url: str, body: Mapping[str, object] | None) -> tuple[int, httpx.Headers, str]:
         """Return status, headers and text of one request's answer, no more of it than it can have."""
         limit, size, parts = answer_limit(body or {}), 0, []
-        async with self._client.stream("GET" if body is None else "POST", url, json=body) as response:
+        async with self._client.stream(
+            "GET" if body is None else "POST", url, json=body, extensions={"trace": self._trace}
+        ) as response:
             async for part in response.aiter_bytes():
                 size += len(part)
                 if size > limit:
@@ -271,6 +280,10 @@ class Connection:
                     )
                 parts.append(part)
         return response.status_code, response.headers, b"".join(parts).decode("utf-8", "replace")
+
+    async def _trace(self, event: str, _: Mapping[str, object]) -> None:
+        if event == "connection.connect_tcp.complete":
+            self.connected = time.monotonic()
 
     def _parse(self, text: str, content_type: str) -> Mapping[str, object]:
         try:
@@ -295,11 +308,7 @@ def answer_limit(body: Mapping[str, object]) -> int:
 
 
 def retry_after(header: str | None) -> float:
-    """Return the seconds that a Retry-After header asks for (a number or a date), 0 where there is none.
-
-    >>> retry_after("2")
-    2.0
-    """
+    """Return the seconds that a Retry-After header asks for (a number or a date), 0 where there is none."""
     if not header:
         return 0.0
     try:

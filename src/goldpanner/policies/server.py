@@ -6,6 +6,7 @@ see `probe.py`.
 """
 
 import asyncio
+import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -16,14 +17,26 @@ import numpy as np
 from goldpanner import rng
 from goldpanner.errors import InputError
 from goldpanner.policies.answer import Answer, first_choice
-from goldpanner.policies.base import Probe, Request
+from goldpanner.policies.base import Request
 from goldpanner.policies.client import Client
-from goldpanner.policies.endpoint import Address, Connection, FailedError, Patience, RefusedError, ServerLostError, body
-from goldpanner.policies.probe import copied, run_probe, shown, with_refusals
+from goldpanner.policies.endpoint import (
+    Address,
+    Connection,
+    FailedError,
+    Patience,
+    RefusedError,
+    ServerChangedError,
+    ServerLostError,
+    body,
+)
+from goldpanner.policies.identity import Identity
+from goldpanner.policies.probe import Probe, copied, run_probe, shown
 from goldpanner.policies.scoring import INSTEAD, Scoring
 from goldpanner.types import Completion, FloatArray, Problem, SamplingParams, content_hash
 from goldpanner.verify.answer_part import apart
 
+_AGAIN = 1.0
+"""Seconds that a server needs at least to be started again: no new connection is looked at more often."""
 _LIKELY_LIMIT = 256
 """Tokens of a prompt from which on equal numbers can be a limit."""
 
@@ -81,6 +94,8 @@ class ServerPolicy:
         self._client = Client(self.address, key_variable)
         self._most_tokens = 0
         self._lengths: set[int] = set()
+        self._identity: Identity | None = None
+        self._identified = 0.0
         self._singly = seeds
 
     @property
@@ -222,12 +237,14 @@ class ServerPolicy:
                 f"{'mend what it names' if chat else 'some servers need --template chat'}"
             ) from None
         except FailedError as error:
-            raise ServerLostError(
-                f"the server {self.address.url} failed while it was probed: {error}; mend it and try again"
-            ) from None
+            raise ServerLostError(f"the server {self.address.url} failed while it was probed: {error}") from None
         self.seeds = self.seeds and result.seeds != "failed" and "seed" not in self._client.without
         self._singly = self.seeds or not result.n_honoured
-        return with_refusals(result, sorted(self._client.without), link.requests)
+        if not chat:
+            result = replace(result, text_logprobs=await self._client.text_logprobs(link))
+        self._identified = time.monotonic()
+        self._identity = Identity(result.answered_as, result.fingerprint, result.text_logprobs)
+        return replace(result.without(sorted(self._client.without)), requests=link.requests)
 
     # --- drawing
 
@@ -258,13 +275,12 @@ class ServerPolicy:
                 answer = await self._client.complete(link, prompt, params, n, seed)
             except RefusedError as error:
                 if error.status in (404, 405):
-                    raise ServerLostError(
-                        f"{self.address.url} no longer serves {self.model!r}: {error}; load it and try again"
-                    ) from None
+                    raise ServerLostError(f"{self.address.url} no longer serves {self.model!r}: {error}") from None
                 return got + [Completion(self.address.clean(str(error)), finish="error")] * missing
             except FailedError as error:
                 await self._check_alive(link, error, params=params)
                 return got + [Completion(str(error), finish="error")] * missing
+            await self._check_identity(link, answer)
             if answer.failed:
                 self.notes["samples that the server gave up, asked for again"] += answer.failed
             if answer.given != n:
@@ -273,6 +289,34 @@ class ServerPolicy:
             self._look_at_size(answer, prompt)
             got += apart(answer.completions[:n], prompt)
         return got
+
+    async def _check_identity(self, link: Connection, answer: Answer) -> None:
+        """Raise ServerChangedError where an answer, or the server since its last connection, is another model's.
+
+        The names in every answer are compared. After a new connection it is asked again what it serves and how it
+        scores a fixed text, at most once in `_AGAIN` seconds.
+        """
+        before = self._identity
+        now = Identity(answer.model, answer.fingerprint)
+        if before is None:
+            self._identity = before = now
+        why = before.change(now)
+        async with link.identifying:
+            if not why and link.connected > self._identified + _AGAIN:
+                self._identified = time.monotonic()
+                card = await self._client.ask_card(link, self._asked_model)
+                now = replace(now, text_logprobs=await self._client.text_logprobs(link) if before.text_logprobs else ())
+                why = before.change(now)
+                if card != self.card:
+                    why = why or f"it says of itself {card}, and before {self.card}"
+        if why and self.override:
+            self.notes[f"another model answers: {why}"] += 1
+        elif why:
+            raise ServerChangedError(
+                f"{self.address.url} is no longer the model that was sampled: {why}. What was drawn stays, all of "
+                "it the first one's. Start that one again and run the same command, or sample the other into another "
+                "--store"
+            )
 
     def _look_at_size(self, answer: Answer, prompt: str) -> None:
         """Note where the server's count of a prompt's tokens shows that it cut it.

@@ -14,7 +14,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from goldpanner.errors import InputError, Interrupted
-from goldpanner.policies.base import Policy, Probe
+from goldpanner.policies.base import Policy
+from goldpanner.policies.identity import Identity
 from goldpanner.progress import Event, Notify, silent
 from goldpanner.sampling.goal import Goal, RunRound, draw, in_process
 from goldpanner.sampling.ray_workers import Job, RemotePolicy, Workers
@@ -133,7 +134,7 @@ def top_up(
 ) -> Collection:
     """Draw and judge what a store lacks of some problems' samples to meet a goal; return what it then holds.
 
-    Samples that the first verifier has not judged are judged by it, and its verdicts are those that are counted. A
+    Samples that a verifier has not judged are judged by it; the verdicts of the first are those that are counted. A
     policy that has to be probed is probed first, and the record stored. A sample whose request failed for good is
     unjudged, and the next call draws it again.
 
@@ -162,8 +163,9 @@ def top_up(
     store.put(record)
     store.put(ParamsRecord.of(params))
     store.put_problems(problems)
-    verifier = verifiers()[0]
-    judge_stored(verifier, policy.id, problems, params, store, notify)
+    verifier, *others = verifiers()
+    for each in (verifier, *others):  # also what a killed call had drawn and not yet judged by all
+        judge_stored(each, policy.id, problems, params, store, notify)
     counts = stored_counts(policy.id, problems, params, seed, store, verifier.id)
     have = store.drawn(policy.id, params.hash, seed)
     lacking = [problem for problem, share in zip(problems, goal.next(counts)) if share]
@@ -197,16 +199,9 @@ def stored_counts(
     verifier: str,
     failed: bool = False,
 ) -> Counts:
-    """Return the counts of some problems, in their order; n is 0 where the store has no sample.
+    """Return the counts of all the problems in their order, 0 where the store has no sample (but, maybe, failed ones).
 
-    Args:
-        policy: id of the policy.
-        problems: problems to count.
-        params: how the samples were drawn.
-        seed: their seed.
-        store: where they lie.
-        verifier: id of the verifier whose verdicts are counted.
-        failed: count samples whose request failed; otherwise they are not there: they have to be drawn again.
+    Without `failed`, a sample whose request failed is not there: it has to be drawn again, and replaces the failed one.
     """
     ids, have = [problem.id for problem in problems], store.drawn(policy, params.hash, seed, failed)
     table = np.zeros((len(Counts.COLUMNS), len(ids)), np.int64)
@@ -225,17 +220,9 @@ def judge_stored(
     store: Store,
     notify: Notify = silent,
 ) -> None:
-    """Have a verifier judge the samples of some problems that only others have judged.
+    """Have a verifier judge the samples of these problems that only others have judged.
 
     Nothing is drawn for it: a sample may have several verdicts, each under its verifier's id.
-
-    Args:
-        verifier: what judges.
-        policy: id of the policy.
-        problems: problems whose samples are judged.
-        params: how the samples were drawn.
-        store: where they lie, and where the verdicts go.
-        notify: told of the samples judged.
     """
     query = f"""
         SELECT DISTINCT s.problem FROM samples s
@@ -246,13 +233,15 @@ def judge_stored(
     values = {"verifier": verifier.id, "policy": policy, "params": params.hash}
     unseen = set(store.sql(query, values).column("problem").to_pylist())
     times = 0
-    for problem in problems:
-        if problem.id not in unseen:
-            continue
-        samples = store.samples(policy=policy, problem=problem.id, params=params.hash)
-        samples = [s for s in samples if s.verdict.verifier != verifier.id and s.completion.finish != "error"]
-        verdicts = judge_all(verifier, problem, [sample.completion for sample in samples])
-        times += store.append_verdicts(list(zip(samples, verdicts, strict=True)))
+    with store.writer() as sink:
+        for problem in problems:
+            if problem.id not in unseen:
+                continue
+            samples = store.samples(policy=policy, problem=problem.id, params=params.hash)
+            samples = [s for s in samples if s.verdict.verifier != verifier.id and s.completion.finish != "error"]
+            verdicts = judge_all(verifier, problem, [sample.completion for sample in samples])
+            sink.write_verdicts(list(zip(samples, verdicts, strict=True)))
+            times += len(samples)
     if times:
         text = f"{times:,} stored samples of {policy}, judged by another verifier, now by {verifier.id}"
         notify(Event(policy, "judge", message=text))
@@ -289,6 +278,20 @@ def _cost(tokens: int | None, price: float | None) -> str:
     return f"{tokens:,} tokens" if price is None else f"{tokens * price / 1e6:,.2f} spent"
 
 
+class ProbeResult(Protocol):
+    """What some requests to a server have shown."""
+
+    @property
+    def faults(self) -> Sequence[str]:
+        """Why samples would not be drawn as asked; empty: they would."""
+
+    def lines(self) -> list[str]:
+        """Return the result for a person."""
+
+    def to_json(self) -> Mapping[str, object]:
+        """Return the result for the store."""
+
+
 @runtime_checkable
 class Probed(Protocol):
     """A policy whose samples depend on what a server makes of a request: it is probed before each run."""
@@ -298,7 +301,7 @@ class Probed(Protocol):
     override: bool
     """Whether it is sampled although the probe found faults."""
 
-    def probe(self, problem: Problem, params: SamplingParams) -> Probe:
+    def probe(self, problem: Problem, params: SamplingParams) -> ProbeResult:
         """Return what some requests show."""
 
 
@@ -313,10 +316,19 @@ def _probe(
     """Probe a policy that asks for it; store and show the result. Return the record's id."""
     if not isinstance(policy, Probed) or not problems:
         return None
+    earlier = [each for each in store.records(ProbeRecord).values() if each.policy == policy.id]
     result = policy.probe(problems[0], params)
+    if earlier and not policy.override:
+        before = Identity.of(max(earlier, key=lambda each: each.made).model_dump())
+        if why := before.change(Identity.of(result.to_json())):
+            raise InputError(
+                f"{work.stage} is no longer the model that policy {policy.id} was sampled from: {why}. What was drawn "
+                "stays. Start the first one again and run the same command, or sample the other into another --store"
+            )
     record_id = f"{policy.id}-{params.hash}-{time.time_ns():x}"
     overridden = bool(result.faults) and policy.override
-    store.put(ProbeRecord(id=record_id, policy=policy.id, params=params.hash, overridden=overridden, probe=result))
+    identity = {"id": record_id, "policy": policy.id, "params": params.hash, "overridden": overridden}
+    store.put(ProbeRecord.model_validate({**result.to_json(), **identity}))
     notify(replace(work, message="\n".join(result.lines())))
     return record_id
 

@@ -4,6 +4,7 @@ No DuckDB file is ever held, so any number of processes read and write one store
 """
 
 import os
+import re
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +16,8 @@ import duckdb
 import pyarrow as pa
 
 from goldpanner.errors import InputError, StoreError
-from goldpanner.store.parts import DamagedError, PartGoneError, Parts, damage_error
+from goldpanner.store.manifest import Manifest
+from goldpanner.store.parts import DamagedError, PartGoneError, Parts, damage_error, memory_error
 from goldpanner.store.rows import KINDS, Kind
 
 Parameters = Mapping[str, object]
@@ -27,6 +29,10 @@ _LATER = 2**61
 
 _WRONG_QUERY = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException, duckdb.ConversionException)
 """Errors that no file can cause: no part needs to be read through."""
+
+MANY, MANY_BYTES, FOOTER = 2_000, 200_000_000, 4_500
+"""More parts than these are read into memory, so many at a time, if their rows have no more bytes; the bytes of a
+part's footer."""
 
 _ATTEMPTS = 10
 """How often a query starts over because a compaction took parts away under it."""
@@ -42,7 +48,8 @@ class Reader:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.parts = {kind.name: Parts(root, kind) for kind in KINDS}
+        self.manifest = Manifest(root)
+        self.parts = {kind.name: Parts(root, kind, self.manifest) for kind in KINDS}
         self._lock = threading.RLock()
         self._process = -1
         self._connection: Any = None
@@ -135,10 +142,10 @@ class Reader:
         names = parts.sound()
         if self._seen.get(name) == names:
             return
-        if names:
-            paths = ", ".join(literal(str(parts.path(part).absolute())) for part in names)
-            place = "(file_index::BIGINT << 40) + file_row_number AS place"
-            source = f"SELECT *, {place} FROM read_parquet([{paths}])"
+        if len(names) > MANY and sum(parts.entry(part).size - FOOTER for part in names) < MANY_BYTES:
+            source = self._gather(parts, names)
+        elif names:
+            source = _select(parts, names)
         else:
             self._connection.register(f"{name}_none", parts.kind.schema.empty_table())
             source = f"SELECT *, 0 AS place FROM {name}_none"
@@ -147,6 +154,25 @@ class Reader:
         except duckdb.Error as error:
             raise self.explain(error, {name: names}) from error
         self._seen[name] = names
+
+    def _gather(self, parts: Parts, names: Sequence[str]) -> str:
+        """Read many small parts into one table in memory, and return the query for it.
+
+        A view would open each of them again for every question, and DuckDB keeps every footer that a view has read.
+        """
+        table, name = f"{parts.kind.name}_gathered", parts.kind.name
+        self._connection.execute("SET parquet_metadata_cache = false")
+        try:
+            for start in range(0, len(names), MANY):
+                source = _select(parts, names[start : start + MANY], start)
+                begin = f"INSERT INTO {table}" if start else f"CREATE OR REPLACE TEMP TABLE {table} AS"
+                self._connection.execute(f"{begin} {source}")
+        except duckdb.Error as error:
+            raise self.explain(error, {name: tuple(names)}) from error
+        finally:
+            self._connection.execute("SET parquet_metadata_cache = true")
+        parts.check_long(names)
+        return f"SELECT * FROM {table}"
 
     def _find_twins(self, parts: Parts, names: Sequence[str]) -> int:
         """Fill `D_twins`; return its rows. Rows of one key have one hash: a hash that occurs once is done with."""
@@ -166,7 +192,7 @@ class Reader:
         Most parts hold no key twice (their footer says so) and hold each problem's samples as a span of indices that
         no other part's span overlaps. One cheap pass over the spans proves it, and no key has to be looked at.
         """
-        loose = ", ".join(str(number) for number, part in enumerate(names) if not parts.footer(part).distinct)
+        loose = ", ".join(str(number) for number, part in enumerate(names) if not parts.entry(part).distinct)
         if len(names) < 2 and not loose:
             return 0
         stem, number = _stem(parts.kind), '"index"' if "index" in parts.kind.key else "0"
@@ -191,9 +217,12 @@ class Reader:
         return int(self._connection.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0])
 
     def _ask(self, query: str, parameters: Parameters, over: Sequence[str]) -> pa.Table:
+        for name in over:
+            if _reads_long(query, self.parts[name].kind):
+                self.parts[name].check_long(self._seen[name])
         try:
             return self._connection.sql(query, params=dict(parameters)).to_arrow_table()
-        except duckdb.Error as error:
+        except (duckdb.Error, MemoryError) as error:
             raise self.explain(error, {name: self._seen[name] for name in over}) from error
 
     def explain(self, error: Exception, asked: Mapping[str, tuple[str, ...]]) -> Exception:
@@ -203,19 +232,33 @@ class Reader:
             damaged = {}
             for part in part_names:
                 try:
-                    parts.read_through(part)
+                    parts.check_again(part)
                 except DamagedError as reason:
                     damaged[part] = str(reason)
                 except PartGoneError as gone:
                     return gone
             if damaged:
                 return damage_error(parts.folder, damaged)
+        if isinstance(error, MemoryError | duckdb.OutOfMemoryException) or "bad_alloc" in str(error):
+            return memory_error(self.root)
         return InputError(f"the query cannot be answered: {str(error).strip()}")
+
+
+def _select(parts: Parts, names: Sequence[str], first: int = 0) -> str:
+    """Return the query for the rows of parts, each with its place; `first` is the number of the first part."""
+    paths = ", ".join(literal(str(parts.path(part).absolute())) for part in names)
+    return f"SELECT *, ((file_index + {first})::BIGINT << 40) + file_row_number AS place FROM read_parquet([{paths}])"
 
 
 def columns(names: Sequence[str]) -> str:
     """Return column names quoted for SQL."""
     return ", ".join(f'"{name}"' for name in names)
+
+
+def _reads_long(query: str, kind: Kind) -> bool:
+    """Return whether a query may read long columns: it names one, or takes all."""
+    words = set(re.findall(r"\w+|\*", re.sub(r"count\s*\(\s*\*\s*\)", "", query, flags=re.I)))
+    return bool(kind.long) and not words.isdisjoint((*kind.long, "*", "COLUMNS", "columns"))
 
 
 def _stem(kind: Kind) -> str:

@@ -11,18 +11,21 @@ from pydantic import ValidationError
 
 from goldpanner.errors import InputError, StoreError
 from goldpanner.files import fresh_name, listing, write_atomically
-from goldpanner.store.argument import MissionRecord
-from goldpanner.store.findings import FindingRecord, ForecastRecord, ResultRecord
+from goldpanner.store.findings import FindingRecord, ForecastRecord, MissionRecord, ResultRecord
+from goldpanner.store.manifest import Entry, Manifest, checksums
+from goldpanner.store.parts import lost_error
 from goldpanner.store.schema import (
     CheckRecord,
     ImportRecord,
     ParamsRecord,
+    PlanRecord,
     PolicyRecord,
     ProbeRecord,
+    RecipeRecord,
     RunRecord,
     StoredRecord,
+    StudyRecord,
 )
-from goldpanner.store.studies import PlanRecord, RecipeRecord, StudyRecord
 from goldpanner.types import Problem
 
 KINDS: Mapping[str, type[StoredRecord]] = {
@@ -44,8 +47,9 @@ class RecordVersionError(StoreError):
 class Records:
     """`records/FOLDER/NAME.json`, one file a record, replaced whole."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, manifest: Manifest) -> None:
         self.folder = root / "records"
+        self._manifest = manifest
 
     def put(self, record: StoredRecord) -> None:
         """Write or replace a record."""
@@ -55,16 +59,19 @@ class Records:
             raise InputError(
                 f"{type(record).__name__} {record.id!r} is not JSON: {error}; give plain values"
             ) from error
+        self._manifest.begin()
         write_atomically(self._path(record.folder, record.id), lambda file: _write(file, text))
 
     def get(self, kind: type[R], record_id: str) -> R | None:
         """Return a record, None where there is none."""
         path = self._path(kind.folder, record_id)
+        self._manifest.read()
         return load_record(path, kind) if path.exists() else None
 
     def all(self, kind: type[R]) -> dict[str, R]:
         """Return every record of a kind by id, sorted by id."""
         folder = self._path(kind.folder, "x").parent
+        self._manifest.read()
         records = [load_record(folder / name, kind) for name in listing(folder, ".json")]
         return {record.id: record for record in sorted(records, key=lambda record: record.id)}
 
@@ -128,14 +135,15 @@ def read_record(path: Path) -> dict[str, object]:
 
 
 def _damaged_record(path: Path, reason: ValueError) -> StoreError:
-    return StoreError(f"record {path} is damaged: {reason}. Run: goldpanner store check {path.parent.parent.parent}")
+    return StoreError(f"record {path} is damaged: {reason}. Run: goldpanner store repair {path.parent.parent.parent}")
 
 
 class Problems:
     """`problems/*.jsonl`: immutable batches, de-duplicated by id on reading."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, manifest: Manifest) -> None:
         self.folder = root / "problems"
+        self._manifest = manifest
         self._batches: dict[str, dict[str, Problem]] = {}
 
     def put(self, problems: Iterable[Problem]) -> int:
@@ -155,18 +163,28 @@ class Problems:
             if _load_problem(line)[0].id != problem_id:
                 raise InputError(f"meta of problem {problem_id} changes as JSON: {problem.meta!r}; give it text keys")
         path = self.folder / f"{fresh_name('batch')}.jsonl"
+        self._manifest.begin()
         write_atomically(path, lambda file: _write(file, "".join(line + "\n" for line in lines)))
+        self._manifest.append([batch_entry(path, len(new)).line()], exists=path)
         return len(new)
 
     def all(self) -> dict[str, Problem]:
         """Return every problem by id, in the order they were stored."""
         problems: dict[str, Problem] = {}
-        for name in listing(self.folder, ".jsonl"):
+        state = self._manifest.folder("problems", ".jsonl")
+        if state.lost:
+            raise lost_error(self._manifest.root, [f"problems/{name}" for name in state.lost])
+        for name in state.entries:
             if name not in self._batches:
                 self._batches[name] = load_problems(self.folder / name)
             for problem_id, problem in self._batches[name].items():
                 problems.setdefault(problem_id, problem)
         return problems
+
+
+def batch_entry(path: Path, problems: int) -> Entry:
+    """Return the manifest's entry of a batch of problems."""
+    return Entry(f"problems/{path.name}", path.stat().st_size, problems, checksums(path)[0])
 
 
 def load_problems(path: Path) -> dict[str, Problem]:
@@ -194,7 +212,7 @@ def _load_problem(line: str | bytes) -> tuple[Problem, str]:
 
 def _damaged_batch(path: Path, line: int, reason: str) -> StoreError:
     return StoreError(
-        f"problem batch {path} is damaged at line {line}: {reason}. Run: goldpanner store check {path.parent.parent}"
+        f"problem batch {path} is damaged at line {line}: {reason}. Run: goldpanner store repair {path.parent.parent}"
     )
 
 

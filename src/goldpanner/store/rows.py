@@ -38,11 +38,12 @@ class Kind:
     """Columns whose values repeat."""
     void: tuple[str, str] | None = None
     """Column and value of a row that says only that something failed: any other row of its key replaces it."""
+    long: tuple[str, ...] = ()
+    """Columns that hold most of the bytes, and that only questions about texts and tokens read."""
 
 
 _TEXT, _INTEGER, _REAL = pa.string(), pa.int64(), pa.float64()
 _NAMES = ("problem", "policy", "params", "verifier", "outcome", "cause", "reason")
-_KEY_COLUMNS = dict(zip(KEY, ((_TEXT, False), (_TEXT, False), (_TEXT, False), (_INTEGER, False), (_INTEGER, False))))
 _OUTCOMES = {str(outcome): outcome for outcome in Outcome}
 _CAUSES: dict[str | None, Cause | None] = {None: None, **{str(cause): cause for cause in Cause}}
 
@@ -76,12 +77,17 @@ SAMPLES = Kind(
     order=("policy", "problem", "params", "seed", "index"),
     dictionary=(*_NAMES, "run", "task", "step", "finish", "tokens.list.element"),
     void=("finish", "error"),
+    long=("text", "tokens", "token_logprobs", "thought"),
 )
 
 VERDICTS = Kind(
     "verdicts",
     _schema(
-        **_KEY_COLUMNS,
+        problem=(_TEXT, False),
+        policy=(_TEXT, False),
+        params=(_TEXT, False),
+        seed=(_INTEGER, False),
+        index=(_INTEGER, False),
         verifier=(_TEXT, False),
         outcome=(_TEXT, False),
         cause=(_TEXT, True),
@@ -107,7 +113,11 @@ TRUTH = Kind(
 SCORES = Kind(
     "scores",
     _schema(
-        **_KEY_COLUMNS,
+        problem=(_TEXT, False),
+        policy=(_TEXT, False),
+        params=(_TEXT, False),
+        seed=(_INTEGER, False),
+        index=(_INTEGER, False),
         scorer=(_TEXT, False),
         logp=(_REAL, False),
     ),

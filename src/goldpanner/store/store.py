@@ -12,6 +12,7 @@ import pyarrow as pa
 from goldpanner.errors import InputError, StoreError
 from goldpanner.store import upkeep
 from goldpanner.store.counts import Selection, count_rows
+from goldpanner.store.merge import MergeReport, merge
 from goldpanner.store.read import Ask, Reader
 from goldpanner.store.records import Problems, R, Records
 from goldpanner.store.rows import (
@@ -37,8 +38,8 @@ BLOCK_CHARACTERS = 200_000_000
 class Store:
     """A folder of samples. It is made by the first thing written to it; reading never creates anything.
 
-    Every method may be called while other processes append, check or compact. Reading a damaged part raises
-    StoreError naming it; `check` sets it aside.
+    Every method may be called while other processes append, check or compact. A part that is damaged or lost raises
+    StoreError naming it, and so does a store of another format; `repair` sets damaged parts aside.
     """
 
     def __init__(self, root: Path | str) -> None:
@@ -46,8 +47,8 @@ class Store:
         if self.root.exists() and not self.root.is_dir():
             raise StoreError(f"the store {self.root} is a file; give the path of a folder")
         self._reader = Reader(self.root)
-        self._records = Records(self.root)
-        self._problems = Problems(self.root)
+        self._records = Records(self.root, self._reader.manifest)
+        self._problems = Problems(self.root, self._reader.manifest)
 
     def __repr__(self) -> str:
         return f"Store({str(self.root)!r})"
@@ -58,12 +59,7 @@ class Store:
     # --- writing
 
     def writer(self, block_rows: int = 50_000, block_seconds: float = 30.0) -> "Writer":
-        """Return a writer that gathers samples into parts; use it in a `with` block.
-
-        Args:
-            block_rows: samples of a part at most.
-            block_seconds: time after which a part is written although it is smaller.
-        """
+        """Return a writer that gathers samples into parts; use it in a `with` block."""
         return Writer(self, block_rows, block_seconds)
 
     def append(self, samples: Iterable[Sample]) -> int:
@@ -74,33 +70,18 @@ class Store:
     def append_table(self, table: pa.Table) -> int:
         """Write samples given as columns (the fast way) as one part and return how many they are.
 
-        Args:
-            table: columns as in `rows.SAMPLES`; those that may hold nulls may be left out.
-
-        Raises:
-            InputError: a column that is missing, unknown, of another type, or has nulls or words it may not have.
+        The columns are those of `rows.SAMPLES`; nullable ones may be left out. Raises InputError naming a column that
+        is missing, unknown, of another type, or has nulls or words it may not have.
         """
         return self._append(SAMPLES, conform(table, SAMPLES)) if len(table) else 0
 
     def append_verdicts(self, rows: Iterable[tuple[Sample, Verdict]]) -> int:
-        """Store further verdicts on samples; judging again never samples again.
-
-        Args:
-            rows: samples with their verdicts, keyed by (sample key, verifier).
-        """
+        """Store further verdicts on samples; keyed by (sample key, verifier), so judging again never samples again."""
         pairs = list(rows)
         return self._append(VERDICTS, verdicts_table(pairs)) if pairs else 0
 
     def append_scores(self, scorer: str, rows: Iterable[tuple[Sample, float]]) -> int:
-        """Store log P of samples' completions under another policy.
-
-        Args:
-            scorer: id of that policy.
-            rows: samples with log P in nats.
-
-        Raises:
-            InputError: a log P that is NaN or above 0.
-        """
+        """Store log P (nats) of samples' completions under the policy `scorer`. Raises InputError on NaN or above 0."""
         pairs = list(rows)
         for sample, logp in pairs:
             if not logp <= 1e-6:
@@ -108,16 +89,7 @@ class Store:
         return self._append(SCORES, scores_table(scorer, pairs)) if pairs else 0
 
     def append_truth(self, policy: str, logp: Mapping[str, float], kind: str = "chain") -> int:
-        """Store the exact log P(correct) of problems under a policy.
-
-        Args:
-            policy: id of the policy.
-            logp: problem id -> log P in nats.
-            kind: `chain`, P of the worked answer, or another word of yours.
-
-        Raises:
-            InputError: a log P that is NaN or above 0.
-        """
+        """Store the exact log P(correct), in nats, per problem id. Raises InputError on NaN or a value above 0."""
         values = np.fromiter(logp.values(), np.float64, len(logp))
         if bad := [i for i, v in logp.items() if not v <= 1e-6]:
             raise InputError(f"log-probability of problem {bad[0]!r} is {logp[bad[0]]!r}; it must be a number <= 0")
@@ -146,24 +118,14 @@ class Store:
         rollouts: bool = True,
         failed: bool = True,
     ) -> Counts:
-        """Return n, c, unjudged and truncated per problem of a policy, sorted by problem id, each key once.
+        """Return n, c, unjudged and truncated per problem of `policy`, sorted by problem id, each key once.
 
-        Args:
-            policy: id of the policy.
-            params: hash of the sampling parameters, where the store has several.
-            tasks: tasks to choose; None: all.
-            problems: ids of problems to choose; None: all.
-            verifier: `id@version` of the verifier whose verdicts are counted, those stored with the samples and those
-                of `append_verdicts`; samples it never saw are unjudged.
-            run: training run whose rollouts are counted.
-            step: step of that run.
-            seed: seed of the samples; None: all, which are distinct samples.
-            rollouts: count rollouts of RL training.
-            failed: count samples whose request failed; they are unjudged.
-
-        Raises:
-            InputError: the samples were drawn under several params or judged by several verifiers and none is named
-                (the choices are), there are none at all, or none of a problem asked for.
+        Seeds pool, they are distinct samples; `run` and `step` are those of training rollouts; `rollouts=False` leaves
+        those of RL training out, `failed=False` those whose request failed (they are unjudged). `verifier`
+        (`id@version`) counts that verifier's verdicts, those stored with the samples and those of `append_verdicts`;
+        samples it never saw are unjudged. Raises InputError, naming the choices, where the samples were drawn under
+        several params or judged by several verifiers and none is named, and where there are none at all or none of a
+        problem asked for.
         """
         return count_rows(
             self._existing(),
@@ -183,18 +145,7 @@ class Store:
         seed: int | None = None,
         limit: int | None = None,
     ) -> list[Sample]:
-        """Return stored samples, each key once, sorted by policy, problem, params, seed and index.
-
-        Args:
-            policy: id of the policy; None, as for all of these: any.
-            problem: id of the problem.
-            problems: ids of several problems.
-            run: training run of rollouts.
-            step: step of that run.
-            params: hash of the sampling parameters.
-            seed: seed of the samples.
-            limit: largest number of samples to return.
-        """
+        """Return stored samples, each key once, sorted by policy, problem, params, seed and index."""
         chosen = Selection(policy, params, None, problems if problem is None else [problem], run, seed, step)
         reader, end = self._existing(), "" if limit is None else "LIMIT $limit"
         values = chosen.values | ({} if limit is None else {"limit": int(limit)})
@@ -208,13 +159,8 @@ class Store:
     def drawn(self, policy: str, params: str, seed: int, failed: bool = False) -> dict[str, set[int]]:
         """Return the indices already stored, per problem id: what need not be drawn again.
 
-        A sample whose request failed has to be, under its own key, and then takes the failed one's place.
-
-        Args:
-            policy: id of the policy.
-            params: hash of the sampling parameters.
-            seed: seed of the samples.
-            failed: count samples whose request failed as drawn.
+        A sample whose request failed has to be, under its own key, and then takes the failed one's place; `failed`
+        counts it in.
         """
         chosen = Selection(policy, params, seed=seed, failed=failed)
         query = f'SELECT problem, "index" FROM samples_rows WHERE {chosen.where}'
@@ -261,12 +207,6 @@ class Store:
 
         RL rollouts, unjudged samples and samples without a log-probability of their own are left out; so is a whole
         problem of which some sample has no score, since the rest would be a biased choice.
-
-        Args:
-            policy: id of the policy that drew the samples.
-            scorer: id of the policy under which they were scored.
-            problems: ids of the problems.
-            params: hash of the sampling parameters, where the store has several.
         """
         chosen = Selection(policy, params, problems=list(problems))
         reader = self._existing()
@@ -296,15 +236,7 @@ class Store:
         return by_problem
 
     def truth(self, policy: str, kind: str = "chain") -> dict[str, float]:
-        """Return the exact log P(correct), in nats, per problem id, sorted.
-
-        Args:
-            policy: id of the policy.
-            kind: kind under which it was stored.
-
-        Raises:
-            InputError: none is stored.
-        """
+        """Return the exact log P(correct), in nats, per problem id, sorted. Raises InputError where none is stored."""
         reader = self._existing()
 
         def work(ask: Ask) -> pa.Table:
@@ -322,12 +254,7 @@ class Store:
     def sql(self, query: str, parameters: Mapping[str, object] | None = None) -> pa.Table:
         """Return the result of an SQL query (DuckDB) over the views samples, verdicts, truth and scores, each key once.
 
-        Args:
-            query: the query, with `$name` where a value goes.
-            parameters: name -> value.
-
-        Raises:
-            InputError: the query is wrong, with DuckDB's words.
+        Values go in as `$name` and `parameters`. Raises InputError with DuckDB's words where the query is wrong.
         """
         reader = self._existing()
         names = tuple(reader.parts)
@@ -351,19 +278,14 @@ class Store:
         self._records.put(record)
 
     def get(self, kind: type[R], id: str) -> R | None:  # noqa: A002
-        """Return a record, None where there is none.
+        """Return the record `id` of a class, None where there is none.
 
-        Args:
-            kind: class of the record, from `store.schema` or `store.studies`.
-            id: its id.
-
-        Raises:
-            StoreError: a damaged record, with its file and field, or one of another version.
+        Raises StoreError naming the file and the field of a damaged one, and where it is of another version.
         """
         return self._records.get(kind, id)
 
     def records(self, kind: type[R]) -> dict[str, R]:
-        """Return the records of class `kind` by id, sorted by id. Raises StoreError as `get` does."""
+        """Return the records of a class by id, sorted by id. Raises StoreError as `get` does."""
         return self._records.all(kind)
 
     def put_problems(self, problems: Iterable[Problem]) -> int:
@@ -378,8 +300,27 @@ class Store:
     # --- upkeep
 
     def check(self) -> upkeep.CheckReport:
-        """Read every file through, set damaged ones aside, remove what dead writers left; say what was found."""
+        """Compare every file with the manifest, byte by byte; say what was found and change nothing."""
         return upkeep.check(self._existing())
+
+    def repair(self) -> upkeep.RepairReport:
+        """Set aside what `check` finds damaged, take lost files out of the manifest and unlisted ones into it.
+
+        A manifest that is lost or damaged is written anew. What was done is kept in the store; `restore` undoes it.
+        Raises StoreError for a store of another format, and where there is not enough memory to tell.
+        """
+        return upkeep.repair(self._existing())
+
+    def restore(self) -> upkeep.RepairReport:
+        """Undo the latest repair that was not undone yet; return what it was. Raises StoreError where there is none."""
+        return upkeep.restore(self._existing())
+
+    def merge(self, other: "Store") -> MergeReport:
+        """Copy what another store holds into this one; a sample that both have counts once, as this one has it.
+
+        Raises StoreError where a file of the other is damaged, lost, or of a version that this build does not read.
+        """
+        return merge(self._reader, other._existing())
 
     def compact(self) -> upkeep.CompactReport:
         """Merge the parts of each dataset into one, sorted and without duplicates. Raises StoreError on damage."""
@@ -405,17 +346,17 @@ class Writer:
         self._characters = 0
         self._since = time.monotonic()
 
-    def write(self, samples: Iterable[Sample]) -> None:
-        """Take samples into the block; writes it when it is full."""
+    def write(self, samples: Iterable[Sample], verdicts: Iterable[tuple[Sample, Verdict]] = ()) -> None:
+        """Take samples, and further verdicts on them, into one block; writes it when it is full."""
         for sample in samples:
             self._samples.append(sample)
             self._characters += len(sample.completion.text) + len(sample.completion.thought or "")
+        self._verdicts.extend(verdicts)
         self._flush_if_due()
 
     def write_verdicts(self, rows: Iterable[tuple[Sample, Verdict]]) -> None:
-        """Take further verdicts into the block; writes it when it is full."""
-        self._verdicts.extend(rows)
-        self._flush_if_due()
+        """Take verdicts on stored samples into the block; writes it when it is full."""
+        self.write((), rows)
 
     def flush(self) -> None:
         """Write what has been taken so far; it is on disk when this returns."""

@@ -1,17 +1,19 @@
 """What GRPOTrainer draws in this process, as samples in a store; and the states of its groups over all processes."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from goldpanner.errors import MissingExtraError
+from goldpanner.sampling.rollout import judge
 from goldpanner.store import Store
 from goldpanner.store.schema import ParamsRecord
 from goldpanner.train.groups import group_states
 from goldpanner.types import Cause, Completion, Problem, Sample, SamplingParams, Verdict, content_hash
+from goldpanner.verify import Verifier
 
 try:
     from accelerate.utils import gather_object
@@ -76,15 +78,6 @@ class RolloutLog:
 
         TRL's groups are `num_generations` consecutive rows over all processes, so one may lie on two of them; gradient
         accumulation may draw several batches within a step.
-
-        Args:
-            args: TRL's settings.
-            params: how the completions were drawn.
-            step: TRL's step.
-            problems: problem of each row.
-            completions: completion of each row.
-            verdicts: verdict of each row.
-            rewards: reward of each row; None: none was given.
         """
         if step != self._step:
             self._step, self._batches = step, 0
@@ -116,25 +109,15 @@ class RolloutLog:
         params: SamplingParams,
         samples: Sequence[Sample],
         problems: Sequence[Problem],
-        verdicts: Sequence[Sequence[Verdict]],
+        verifiers: Sequence[Verifier],
     ) -> None:
-        """Write samples, their problems, how they were drawn, and the verdicts of further verifiers.
-
-        Args:
-            args: TRL's settings.
-            params: how the samples were drawn.
-            samples: samples of this process.
-            problems: problem of each sample.
-            verdicts: those of each further verifier on all samples, stored beside the first one's.
-        """
+        """Write samples, their problems, how they were drawn, and the verdicts of further verifiers."""
         self._new |= {problem.id: problem for problem in problems if problem.id not in self._problems}
         self._problems |= self._new
-        self.writer.write(samples)
+        self.writer.write(samples, list(_further(samples, problems, verifiers)))
         if time.monotonic() - self._saved_at > self.writer.block_seconds:
             self._write_problems()
         self.write_params(args, params, _params_id(args, params), _other_settings(args))
-        for row in verdicts:
-            self.writer.write_verdicts(list(zip(samples, row, strict=True)))
 
     def write_params(self, args: Any, params: SamplingParams, name: str, other: Mapping[str, object]) -> None:
         """Write sampling parameters once, under `name`, from the main process."""
@@ -187,6 +170,15 @@ def group_stats(samples: Sequence[Sample], size: int, threshold: float) -> Group
         tokens=tokens,
         unjudged_groups=float(states.unjudged.double().mean()),
     )
+
+
+def _further(
+    samples: Sequence[Sample], problems: Sequence[Problem], verifiers: Sequence[Verifier]
+) -> Iterator[tuple[Sample, Verdict]]:
+    """Yield each sample with the verdict of each verifier."""
+    for verifier in verifiers:
+        for sample, problem in zip(samples, problems):
+            yield sample, judge(verifier, problem, sample.completion)
 
 
 def _params_id(args: Any, params: SamplingParams) -> str:
