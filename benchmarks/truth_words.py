@@ -264,7 +264,7 @@ def main() -> None:
     parser.add_argument("--nested", type=int, default=50, help="runs a world of the test of contradictions; 0: none")
     options = parser.parse_args()
     print(__doc__[__doc__.index("When a word") :].strip())
-    print(print(f"\n{'world':20} {'m':>4} {'n':>4}  said: {', '.join(WORDS)} | false | interval | fdr | fails"))
+    print(f"\n{'world':20} {'m':>4} {'n':>4}  said: {', '.join(WORDS)} | false | interval | fdr | fails")
     cells = [cell for cell in CELLS if cell.name.startswith(options.only)]
     failing = 0
     step = max(1, options.runs // (4 * options.processes))

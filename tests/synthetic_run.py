@@ -8,7 +8,8 @@ import numpy as np
 
 from goldpanner.sampling.rollout import judge
 from goldpanner.store import Store
-from goldpanner.store.schema import STUDY, ParamsRecord, RunRecord, StudyRecord
+from goldpanner.store.schema import ParamsRecord, RunRecord
+from goldpanner.store.studies import STUDY, StudyRecord
 from goldpanner.tasks import World, WorldConfig
 from goldpanner.types import Completion, Problem, Sample, SamplingParams
 

@@ -1,12 +1,18 @@
 """A study whose numbers are given, so that its record, its page and the mission's verdict are known beforehand."""
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from goldpanner.store import Store
-from goldpanner.store.findings import FindingRecord, MissionRecord, StudyText
+from goldpanner.store.argument import MissionRecord
+from goldpanner.store.findings import FindingRecord, StudyText
 from goldpanner.studies import mission
+from goldpanner.studies.boundary import ClaimRun
 from goldpanner.studies.decide import Effect
 from goldpanner.studies.study import Finding, Plot, Study, judge_results
 from goldpanner.types import Estimate
@@ -113,3 +119,33 @@ def write_studies(root: Path, findings: Mapping[str, FindingRecord]) -> MissionR
     judged = mission.judge_sentences({}, findings, "goldpanner study all")
     store.put(judged)
     return judged
+
+
+def logp(p, n=4):
+    return [math.log(p)] * n
+
+
+def created(seed, rl=True):
+    """A world in which RL finds what its budget can find, and examples teach everything."""
+    exposures = {"klingon": 1e-22, "exposure-0%": 1e-11, "exposure-0.03%": 1e-8, "exposure-0.2%": 1e-3,
+                 "exposure-1%": 0.4}  # fmt: skip
+    alone = {
+        name: {"base": logp(p), "rl": logp(0.99 if p * 38_400 > 1 else p), "control": logp(0.99),
+               "hits": 30_000 if p * 38_400 > 1 else 0}
+        for name, p in exposures.items()
+    }  # fmt: skip
+    spectrum = [1e-9, 1e-7, 1e-5, 1e-2, 0.3, 0.6]
+    after = [0.95 if p > 1e-3 else p for p in spectrum]
+    shared = {"base": np.log(spectrum).tolist(), "rl": np.log(after).tolist(), "control": logp(0.95, 6),
+              "weakest": np.log(spectrum).tolist()}  # fmt: skip
+    return {
+        "seed": seed, "rollouts": {"shared": 61_440, "fact": 1_440, "alone": 38_400}, "examples_a_statement": 8.0,
+        "shared": {"gap": shared, "no-gap": shared}, "alone": alone,
+        "absent": {"examples-8": logp(0.1), "examples-64": logp(0.99), "teacher": logp(0.6), "manner": logp(1e-10)},
+        "story": {},
+    }  # fmt: skip
+
+
+def reverse(run: ClaimRun) -> ClaimRun:
+    """Return the run with every outcome turned into its contrary."""
+    return replace(run, units=[replace(unit, outcome=not unit.outcome) for unit in run.units])

@@ -4,6 +4,7 @@ import ast
 import collections
 import graphlib
 import importlib
+import inspect
 import re
 import shlex
 import subprocess
@@ -207,6 +208,29 @@ def test_every_public_name_is_there_and_documented():
         thing = getattr(goldpanner, name)
         if not isinstance(thing, str):
             assert (thing.__doc__ or "").strip(), f"goldpanner.{name} has no docstring"
+
+
+def public_functions():
+    """Every function that is reached through the package's public names: `name`, or `Class.method`."""
+    for name in goldpanner.__all__:
+        thing = getattr(goldpanner, name)
+        if inspect.isfunction(thing):
+            yield name, thing
+        elif inspect.isclass(thing):
+            for method, function in vars(thing).items():
+                function = getattr(function, "__func__", function)  # of a classmethod
+                foreign = any(method in vars(base) for base in thing.__mro__[1:])  # documented where it comes from
+                if inspect.isfunction(function) and not method.startswith("_") and not foreign:
+                    yield f"{name}.{method}", function
+
+
+def test_a_public_function_says_what_each_parameter_is():
+    for name, function in public_functions():
+        text = inspect.getdoc(function) or ""
+        parameters = [each for each in inspect.signature(function).parameters if each not in ("self", "cls")]
+        missing = [each for each in parameters if not re.search(rf"\b{each}\b", text)]
+        assert not missing, f"goldpanner.{name} does not say what {', '.join(missing)} is"
+        assert len(parameters) < 3 or "Args:" in text, f"goldpanner.{name}: list its parameters under Args"
 
 
 def rows_of_where_is():

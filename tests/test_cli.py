@@ -183,7 +183,7 @@ def test_truncated_sampling_is_not_about_support(tmp_path):
         )
     text = call("measure", "scripted:0.2", "--store", tmp_path)
     assert "Not about support" in text
-    assert "boundary:" not in text
+    assert "not reached within n" not in text
     systems = " ".join(call("compare", "scripted:0.2", "scripted:0.6", "--store", tmp_path).split())
     assert systems.count("temperature = 0") == 1
     assert "Two systems are compared as they were run" in systems

@@ -67,7 +67,7 @@ def test_a_data_file_is_checked_with_the_verifier_that_judges_it(tmp_path: Path)
     file = tmp_path / "mine.jsonl"
     file.write_text("".join(json.dumps({"question": f"{i}?", "answer": i}) + "\n" for i in range(8)))
     (found,) = checks(file)
-    assert (found["verifier"], found["tasks"]) == ("number:wrong-if-missing@2+within-1e-06", ["mine"])
+    assert (found["verifier"], found["tasks"]) == ("number:wrong-if-missing@3+within-1e-06", ["mine"])
 
 
 @pytest.mark.parametrize("task", ["world/d2", "countdown/3", "column-addition/2d"])
@@ -89,7 +89,7 @@ def test_a_function_of_ones_own_and_a_corpus_of_ones_own(tmp_path: Path):
     (found,) = checks("gsm8k/test", "--cases", corpus)
     assert found["errors"] == {"false_positive": 0, "wrong": 1, "false_negative": 0, "right": 1}
     (found,) = checks("number", "--cases", corpus)
-    assert found["verifier"] == "number@2+within-1e-06"
+    assert found["verifier"] == "number@3+within-1e-06"
 
 
 def test_what_is_kept_corrects_what_is_measured(tmp_path: Path):

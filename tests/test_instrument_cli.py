@@ -46,6 +46,8 @@ def lm_eval_log(folder, target, texts):
     [("exact", 0, 0), ("number", 2, 1), ("math", 2, 1), ("math:wrong-if-missing", 2, 0)],
 )
 def test_a_log_is_judged_anew_by_the_verifier_that_is_named(tmp_path, target, verifier, correct, unjudged):
+    if verifier.startswith("math"):
+        pytest.importorskip("math_verify")
     texts = ["So 13 + 5.\nThe answer is 18.", "Well,\n#### 18.0", "The answer is 17.", "No idea.\nNone at all."]
     report = json.loads(call("import", lm_eval_log(tmp_path, target, texts), "--rescore", verifier, "--json"))
     assert (report["samples"], report["correct"], report["unjudged"]) == (4, correct, unjudged)
@@ -91,7 +93,7 @@ def test_plan_advises_by_what_it_found_and_says_what_its_classes_are(tmp_path):
         range(17),
     )
     thresholds = json.loads(call("plan", mixed, "--json"))["thresholds"]
-    assert f"{thresholds['later_below']:.2g} to {thresholds['solved_above']:.2g}" in call("plan", mixed)
+    assert f"{thresholds['later_below']:.4g} {thresholds['solved_above']:.4g}" in words("plan", mixed)
 
 
 def test_a_page_is_not_about_support_unless_asked(tmp_path):
@@ -116,6 +118,7 @@ def test_what_a_log_lacks_is_said_where_it_is_measured_too():
 
 
 def test_an_inspect_log_holds_the_tasks_that_were_asked_for(tmp_path):
+    pytest.importorskip("inspect_ai")
     store = tmp_path / "store"
     for task in ("arithmetic/add-1d1d", "arithmetic/add-2d2d"):
         call("sample", "scripted:0.5", task, "--store", store, "-n", "2", "--problems", "3")

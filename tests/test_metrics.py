@@ -10,6 +10,7 @@ from goldpanner.errors import InputError
 from goldpanner.measure import metrics, passk
 from goldpanner.measure.bands import cluster_rows
 from goldpanner.measure.compare import compare
+from goldpanner.measure.equivalent import design_effect, equivalent_k
 from goldpanner.measure.metrics import Cost, Votes
 from goldpanner.measure.posterior import RateDistribution
 from goldpanner.types import Counts
@@ -122,6 +123,26 @@ def test_clusters_cover_the_mean_over_problems():
         band = passk.curve(Counts.of([8] * len(p), r.binomial(8, p)), [1], clusters=clusters).at(1)
         inside += band.low <= 0.5 <= band.high
     assert inside >= 90
+
+
+def test_the_design_effect_is_the_size_of_equal_clusters_and_1_of_unlike_problems():
+    r = np.random.default_rng(4)
+    copies = Counts.of([16] * 160, np.repeat(r.binomial(16, r.beta(1, 1, 40)), 4))
+    assert design_effect(copies, np.repeat(np.arange(40), 4)) == pytest.approx(4, rel=0.05)
+    assert design_effect(copies, np.arange(160)) == pytest.approx(1)
+    assert design_effect(Counts.of([4] * 6, [2] * 6), np.array([0, 0, 0, 1, 1, 1])) == 3
+    unjudged = Counts.of([16, 16, 0], [3, 9, 0])
+    assert design_effect(unjudged, np.array([0, 1, 2])) == pytest.approx(1)
+
+
+def test_five_problems_that_are_alike_tell_less_of_the_distribution_of_p_than_five():
+    r = np.random.default_rng(2)
+    p = np.repeat(r.beta(2, 2, 20), 5)
+    base, rl = (Counts.of([16] * 100, r.binomial(16, x)) for x in (p, 1 - (1 - p) ** 3))
+    plain, clustered = (
+        equivalent_k(base, [rl], 4, 1024, clusters=clusters).k for clusters in (None, np.repeat(np.arange(20), 5))
+    )
+    assert clustered.low < plain.low <= plain.value <= plain.high < clustered.high
 
 
 def test_compare_takes_clusters():

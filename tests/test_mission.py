@@ -14,13 +14,14 @@ from goldpanner.errors import InputError
 from goldpanner.report import plots
 from goldpanner.report.pages import mission as pages
 from goldpanner.report.pages import study
+from goldpanner.report.pages.boundary_chart import HEIGHT, TOP, Axis, boundary_chart
 from goldpanner.report.ui_text import LANGUAGES, words
 from goldpanner.store.findings import EffectRecord, PlotRecord, Words, WorldEstimate
 from goldpanner.studies import claims, mission
-from goldpanner.studies.boundary import Run, Unit, judge_claim, reverse
+from goldpanner.studies.boundary import ClaimRun, ClaimUnit, judge_claim
 from goldpanner.studies.primary import CLAIMS
 from goldpanner.studies.study import Plot, read_text
-from synthetic_study import HOSTILE, STATES, finding, rows, write_studies
+from synthetic_study import HOSTILE, STATES, finding, reverse, rows, write_studies
 
 WRITTEN = [
     name for name in claims.NAMES if (files("goldpanner.studies.claims") / f"{name.replace('-', '_')}.yaml").is_file()
@@ -119,7 +120,7 @@ def test_the_page_of_every_verdict_says_it(state, language):
     assert page.language == word["language"]
     assert word[found.predictions[state].word] in page.text
     assert ("#open" in page.links) == (found.predictions[state].word == "undecided")
-    assert study.file_name("mission", language) + "#reweights" in page.links
+    assert study.file_name("answer", language) + "#reweights" in page.links
     assert "https://arxiv.org/abs/2504.13837" in page.links
     assert len(page.charts) == 2
 
@@ -282,7 +283,7 @@ def root(tmp_path) -> Path:
 
 def test_pages_link_to_each_other_and_nothing_else_is_fetched(root):
     paths = pages.build_studies(root)
-    assert set(paths) == {"mission", "lima", "relay"}
+    assert set(paths) == {"answer", "lima", "relay"}
     read = {path.name: Reader(path.read_text(encoding="utf-8")) for path in paths.values()}
     for name, page in read.items():
         for link in page.links:
@@ -290,13 +291,13 @@ def test_pages_link_to_each_other_and_nothing_else_is_fetched(root):
                 continue
             file, _, anchor = link.partition("#")
             assert not anchor or anchor in read[file or name].ids, link
-    assert {"lima.html", "relay.html"} <= set(read["mission.html"].links)
-    assert "forecast.html" not in read["mission.html"].links
+    assert {"lima.html", "relay.html"} <= set(read["answer.html"].links)
+    assert "forecast.html" not in read["answer.html"].links
     assert len(list(root.glob("*.html"))) == 3
 
 
 def test_the_page_gives_each_sentence_its_boxes_and_what_would_change_our_mind(root):
-    page = Reader(pages.build_studies(root)["mission"].read_text(encoding="utf-8"))
+    page = Reader(pages.build_studies(root)["answer"].read_text(encoding="utf-8"))
     for sentence in mission.sentences().values():
         assert page.text.count(sentence.text.en) == 2  # overview, and its own part
         assert sentence.text.zh in page.text
@@ -316,7 +317,7 @@ def no_invention(*runs):
 
 
 def arms(threshold, world, warm=0.5, control=True):
-    return Run([Unit(x, x >= threshold, control) for x in (0.0, 3e-4, 1e-3, 3e-3)], warm, world)
+    return ClaimRun([ClaimUnit(x, x >= threshold, control) for x in (0.0, 3e-4, 1e-3, 3e-3)], warm, world)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -328,6 +329,19 @@ def test_boxes_say_where_with_counts_and_what_was_confirmed(language):
         assert words(language)["one_run"] in lines[box][2]
     assert "0.03%" in lines["unknown"][0]
     assert "0.1%" in lines["unknown"][0]
+
+
+def test_the_course_is_drawn_in_its_place():
+    claim = mission.sentences()["no-invention"].claim
+    chart = boundary_chart(claim, no_invention(arms(1e-3, 0), arms(1e-3, 100)), "en")
+    axis = Axis([3e-4, 3e-3])
+    assert chart["band"] == (axis.place(3e-4), axis.place(1e-3))
+    assert [text for _, text in chart["ticks"]] == ["0", "0.01%", "0.1%", "1%"]
+    marks = [mark for mark in chart["marks"] if mark["kind"] == "rl"]
+    assert [mark["fresh"] for mark in marks] == [False] * 4 + [True] * 4
+    bottom, top = TOP + HEIGHT, TOP
+    assert [mark["y"] for mark in marks] == [bottom, bottom, top, top] * 2
+    assert boundary_chart(claim, no_invention(arms(1e-3, 0, warm=0.0)), "en") is None
 
 
 def test_what_gives_no_evidence_is_told_in_words():
@@ -350,7 +364,7 @@ def test_what_gives_no_evidence_is_told_in_words():
      (0.0004, "share", "0.04%"), (3e-5, "count", "3.0e−5"), (9.0, "count", "9")],
 )  # fmt: skip
 def test_quantities_are_written_for_readers(x, unit, shown):
-    assert pages.quantity(x, unit, "en") == shown
+    assert pages.value_in_words(x, unit, "en") == shown
 
 
 def test_same_records_same_bytes(root):
@@ -388,7 +402,8 @@ def test_fixed_words_are_there_in_both_languages_and_all_used():
         for p in [*folder.rglob("*.py"), *folder.parent.glob("cli/*.py"), *folder.rglob("*.j2")]
     )
     indirect = (
-        r"((predicted|box|side|count)_.*|one_run|runs|held|false|conditional|undecided|not_run|yes|no|mixed|open)"
+        r"((predicted|box|side|count|way|model|answer|reach)_.*|one_run|runs|held|false|conditional|undecided|not_run"
+        r"|yes|no|mixed|open)"
     )
     unused = [
         key for key in table if not re.fullmatch(indirect, key) and not re.search(rf'(word\.{key}\b|"{key}")', source)

@@ -22,7 +22,7 @@ def root(tmp_path_factory):
 
 
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
-@pytest.mark.parametrize("name", ["mission.html", "mission.zh.html", "lima.html", "relay.zh.html"])
+@pytest.mark.parametrize("name", ["answer.html", "answer.zh.html", "lima.html", "relay.zh.html"])
 def test_a_page_is_drawn_within_the_screen_and_asks_for_nothing(browser, root, name, viewport):  # noqa: F811
     context = browser.new_context(viewport=viewport, offline=True)
     page = context.new_page()
@@ -32,11 +32,11 @@ def test_a_page_is_drawn_within_the_screen_and_asks_for_nothing(browser, root, n
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
     page.goto((root / name).as_uri())
-    if not name.startswith("mission"):
+    if not name.startswith("answer"):
         page.wait_for_selector("html[data-drawn='2']", timeout=30_000)
         assert page.locator(".chart svg.marks").count() == 2
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    if name.startswith("mission"):
+    if name.startswith("answer"):
         assert page.locator(".box").count() == 33
         page.locator("table.studies a").first.click()
         page.wait_for_url("**/lima*.html*")

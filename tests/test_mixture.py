@@ -51,15 +51,6 @@ def test_grid_integrates_a_likelihood_like_quadrature():
     assert ratio @ weight == pytest.approx(exact, rel=5e-3)
 
 
-def test_mass_below_is_the_cumulative_distribution():
-    grid = Grid.resolving(100)
-    mix = mixture.Mixture("beta", grid, mixture.beta_weights(grid, 1.0, 1.0))
-    for p in (1e-4, 0.03, 0.5, 0.9):
-        assert mix.mass_below(p) == pytest.approx(p, rel=0.02)
-    with pytest.raises(InputError, match="threshold"):
-        mix.mass_below(0.0)
-
-
 @pytest.mark.parametrize(
     ("n", "c"),
     [

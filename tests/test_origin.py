@@ -166,3 +166,22 @@ def test_mistakes_are_named(changes, message):
     given = {"correct": np.array([True, False]), "logp_base": np.array([-2.0, -1.0]), "logp_rl": np.array([-1.0, -1.0])}
     with pytest.raises(InputError, match=message):
         origin.origin(**{**given, **changes})
+
+
+def test_long_answers_are_told_up_to_which_length_the_weights_hold():
+    """Each of 400 tokens adds .3 nats of spread: cut to the share that is named, the standard error is as wanted."""
+    r = np.random.default_rng(3)
+    steps = 0.3 * r.standard_normal((40, 256, 400))
+
+    def scored(run, tokens):
+        weight = steps[run, :, :tokens].sum(1) - 0.045 * tokens
+        return origin.origin(np.ones(256, bool), weight - 500.0, np.full(256, -500.0))
+
+    long = [scored(run, 400) for run in range(40)]
+    assert all(x.label == "cannot say" and re.search(r"answers of \d% of this length or less", x.summary) for x in long)
+    share = np.array([origin.bearable_length(steps[run].sum(1)) for run in range(40)])
+    assert share.mean() == pytest.approx(np.log1p(256 * 0.04) / 36, rel=0.2)
+    shorter = [scored(run, int(0.8 * 400 * share[run])) for run in range(40)]
+    assert sum("standard error" in x.summary for x in shorter) <= 4
+    assert np.isinf(origin.bearable_length(np.zeros(64)))
+    assert np.isnan(origin.bearable_length(np.array([-np.inf, 0.0])))

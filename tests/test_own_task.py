@@ -67,13 +67,13 @@ def test_who_judges_depends_on_every_answer_of_the_file(tmp_path):
         return verifier.id
 
     numbers = write(tmp_path / "a.jsonl", [1, "-2.5", "3/4", "1,000", "\\frac{1}{2}"])
-    assert judge(numbers) == "number:wrong-if-missing@2+within-1e-06"
+    assert judge(numbers) == "number:wrong-if-missing@3+within-1e-06"
     assert task(str(numbers), verifier="math").note == "", "whoever names a verifier needs no note"
-    assert judge(write(tmp_path / "b.jsonl", [1, 2, "Paris"])) == "number:wrong-if-missing@2+within-1e-06", "row by row"
+    assert judge(write(tmp_path / "b.jsonl", [1, 2, "Paris"])) == "number:wrong-if-missing@3+within-1e-06", "row by row"
     assert judge(write(tmp_path / "b.jsonl", ["Paris", "Rome"])) == "exact:nfkc+spaces@1", "the whole text"
-    assert judge(write(tmp_path / "b.jsonl", ["Paris", "x^2"])).startswith("math:wrong-if-missing@3")
+    assert judge(write(tmp_path / "b.jsonl", ["Paris", "x^2"])).startswith("math:wrong-if-missing@4")
     (tmp_path / "c.jsonl").write_text('{"prompt": "?", "final": 3, "answer": "x"}\n')
-    assert judge(tmp_path / "c.jsonl", "question=prompt,answer=final") == "number:wrong-if-missing@2+within-1e-06"
+    assert judge(tmp_path / "c.jsonl", "question=prompt,answer=final") == "number:wrong-if-missing@3+within-1e-06"
 
 
 def test_it_is_told_who_judges(file):
@@ -81,7 +81,7 @@ def test_it_is_told_who_judges(file):
     told = call(*words)
     assert "judged by number:wrong-if-missing (every answer is a number); --verifier" in told
     assert "24 samples of 6 problems: 24 correct, 0 unjudged" in told
-    assert "judged by number:wrong-if-missing@2+within-1e-06" in told
+    assert "judged by number:wrong-if-missing@3+within-1e-06" in told
     named = call(*words, "--verifier", "exact")
     assert "24 stored samples" in named
     assert "every answer" not in named
@@ -94,7 +94,7 @@ def test_another_verifier_judges_what_is_stored_and_draws_nothing_twice(file):
     exact = json.loads(call(*words, 8, "--verifier", "exact"))
     assert (exact["verifier"], exact["n"], exact["correct"]) == ("exact:nfkc+spaces@1", 48, 0)
     number = json.loads(call(*words, 8))
-    assert (number["verifier"], number["n"]) == ("number:wrong-if-missing@2+within-1e-06", 48)
+    assert (number["verifier"], number["n"]) == ("number:wrong-if-missing@3+within-1e-06", 48)
     assert number["unjudged"] == 0
     says = json.loads(call(*words, 12, "--verifier", f"{file.parent}/rewards.py:says"))
     assert says["n"] == 72, "topped up"
@@ -143,11 +143,11 @@ def test_models_judged_by_different_verifiers_are_not_compared(file):
     call("sample", "scripted:0.2", file, *store, "-n", 8, "--verifier", "exact")
     call("sample", "scripted:0.9", file, *store, "-n", 8)
     compared = ("compare", "scripted:0.2", "scripted:0.9", *store)
-    assert "judged by exact:nfkc+spaces@1, RL (scripted:0.9) by number:wrong-if-missing@2+within-1e-06" in call(
+    assert "judged by exact:nfkc+spaces@1, RL (scripted:0.9) by number:wrong-if-missing@3+within-1e-06" in call(
         *compared, code=2
     )
     call("sample", "scripted:0.2", file, *store, "-n", 8)
-    assert "RL is better" in call(*compared, "--verdicts-of", "number:wrong-if-missing@2+within-1e-06")
+    assert "RL is better" in call(*compared, "--verdicts-of", "number:wrong-if-missing@3+within-1e-06")
 
 
 @pytest.mark.parametrize("drawn_by", ["exact", "number:wrong-if-missing"])
@@ -159,7 +159,7 @@ def test_origins_are_told_from_the_verdicts_that_are_counted_alone(file, drawn_b
         call(*words, "--verifier", drawn_by)
         ids.append(json.loads(call(*words, "--verifier", "number:wrong-if-missing"))["policy"])
     store.append_scores(ids[0], [(sample, -1.0) for sample in store.samples(policy=ids[1])])
-    counted = ("--verdicts-of", "number:wrong-if-missing@2+within-1e-06")
+    counted = ("--verdicts-of", "number:wrong-if-missing@3+within-1e-06")
     found = json.loads(call("compare", *ids, "--store", store.root, *counted, "--json"))
     assert len(found["origin"]) == (0 if drawn_by == "exact" else 6), "all six are gained"
 

@@ -220,14 +220,6 @@ def test_exact_curve_is_stable_at_both_ends():
     assert passk.exact([-np.inf], [10**6]) == 0
 
 
-def test_exact_band_holds_the_curve_and_knows_no_n():
-    logp = np.log(np.random.default_rng(0).beta(0.2, 5, 200))
-    band = passk.exact_curve(logp, [1, 100, 10**6])
-    np.testing.assert_allclose(band.value, passk.exact(logp, [1, 100, 10**6]))
-    target = truth("rare", np.array([1, 100, 10**6]))
-    assert ((band.low < target) & (target < band.high)).all()
-
-
 @pytest.mark.parametrize("logp", [[0.1], [np.nan], [], [[-1.0]]])
 def test_exact_refuses_what_is_no_log_probability(logp):
     with pytest.raises(InputError, match="log P"):

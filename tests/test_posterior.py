@@ -117,3 +117,14 @@ def test_two_kinds_of_problems_are_in_the_family():
     p = np.repeat([0.5, 0.01], 100)
     estimate = beyond(Counts.of([64] * 200, np.random.default_rng(0).binomial(64, p)), 640)
     assert estimate.low < float((1 - (1 - p) ** 640).mean()) < estimate.high + 1e-9
+
+
+def test_an_interval_holds_what_the_wide_prior_says():
+    """No success in 30 problems: the benchmarks' prior expects little, the wide one allows for a hard cluster."""
+    counts = Counts.of([100] * 30, [0] * 30)
+    rates = RateDistribution.of(counts)
+    estimate = rates.pass_at_k([10_000])[0]
+    value = 1 - rates.judged.grid.failing(np.array([10_000.0]))[0]
+    draws = [np.quantile(x.draws(value), 0.975) for x in (rates.judged, rates.bounds[0])]
+    assert draws[0] < draws[1] == pytest.approx(estimate.high)
+    assert estimate.value == pytest.approx(rates.judged.mean(value))

@@ -165,7 +165,7 @@ def test_workers_judge_by_the_verifier_that_is_named(tmp_path, monkeypatch):
     usual = ("sample", "scripted:0.3", "data.jsonl", "-n", 50, "--json", "--store", "ray")
     assert (
         json.loads(call(*usual, "--engine", "ray", "--workers", 2))["verifier"]
-        == "number:wrong-if-missing@2+within-1e-06"
+        == "number:wrong-if-missing@3+within-1e-06"
     )
 
 
@@ -391,7 +391,7 @@ def test_a_server_is_probed_once_and_drawn_from_by_all(tmp_path):
     assert collection.counts.n.tolist() == [100] * 6
     (probe,) = store.records(ProbeRecord).values()
     greedy = [body["temperature"] == 0 for body in bodies]
-    assert any(greedy[: probe.requests])
-    assert not any(greedy[probe.requests :]), "no worker probes again"
-    assert len(bodies) < probe.requests + 6 * 12
+    assert any(greedy[: probe.probe.requests])
+    assert not any(greedy[probe.probe.requests :]), "no worker probes again"
+    assert len(bodies) < probe.probe.requests + 6 * 12
     assert sum(probe.sampling.values()) == 1, "what a worker noted is told"

@@ -19,13 +19,14 @@ from goldpanner.cli import application
 from goldpanner.errors import GoldpannerError, InputError
 from goldpanner.measure.corrections import parse_split
 from goldpanner.policies.local import LocalPolicy
-from goldpanner.report import build
+from goldpanner.report.pages.run import build
 from goldpanner.rng import stream
 from goldpanner.runs import model_run, settings
 from goldpanner.runs.conclude import form_paragraph
 from goldpanner.runs.folder import claim_folder
 from goldpanner.store import Store
-from goldpanner.store.schema import PlanRecord, RunRecord
+from goldpanner.store.schema import RunRecord
+from goldpanner.store.studies import PlanRecord
 from goldpanner.tasks.catalog import task
 from goldpanner.train.config import RLVRConfig
 from goldpanner.train.model import load_model
@@ -273,7 +274,7 @@ def test_a_data_file_is_a_task(model, tmp_path, monkeypatch):
     assert Path(record["folder"]).name.startswith("tiny-sums-seed0")
     assert (record["tasks_measured"], record["verifiers"]) == (
         ["sums"],
-        {"answer": "number:wrong-if-missing@2+within-1e-06"},
+        {"answer": "number:wrong-if-missing@3+within-1e-06"},
     )
     store = Store(Path(record["folder"]) / "store")
     trained, held_out = ({s.problem for s in store.samples() if (s.step is None) == out} for out in (False, True))

@@ -12,9 +12,11 @@ import vl_convert
 
 from goldpanner.errors import InputError
 from goldpanner.measure import passk
-from goldpanner.report import Section, build, charts, gather, page, picture, render
+from goldpanner.report import charts, gather, page
 from goldpanner.report.chart_style import Look
+from goldpanner.report.page import Section, render
 from goldpanner.report.pages import run_explorer, run_progress, run_sections
+from goldpanner.report.pages.run import build, picture
 from goldpanner.store import Store
 from goldpanner.types import Completion, Counts, Estimate, Outcome, Problem, Sample, Verdict
 from synthetic_run import GROUP, HOSTILE, PARAMS, run_record, write_run

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from goldpanner.report import build
+from goldpanner.report.pages.run import build
 from synthetic_run import HOSTILE, write_run
 
 CHROMIUM = next(

@@ -93,7 +93,7 @@ def test_numbers_in_files_are_those_of_the_result(results, tmp_path):
     assert results["counts"].to_frame().c.tolist() == results["counts"].c.tolist()
     curve = results["series"].to_frame("curve")
     assert sorted(set(curve.model)) == ["base", "rl", "sft"]
-    assert f"{comparison.difference.at(1)}" in comparison.save(tmp_path / "table.md").read_text().replace("\\", "")
+    assert f"{comparison.difference.at(1):+}" in comparison.save(tmp_path / "table.md").read_text().replace("\\", "")
 
 
 def test_a_wrong_name_lists_what_there_is(results, tmp_path):

@@ -56,7 +56,7 @@ def test_it_judges_what_is_stored_and_says_where_the_two_differ(store):
 def test_the_table_and_the_texts_are_printed(store):
     text = call("judge", store.root, "--verifier", "exact", "--show", 2)
     assert "144 completions, " in text
-    assert "A = number:wrong-if-missing@2+within-1e-06\nB = exact:nfkc+spaces@1" in text
+    assert "A = number:wrong-if-missing@3+within-1e-06\nB = exact:nfkc+spaces@1" in text
     assert text.count("right answer:") == 2
     assert "  A correct   '" in text
     assert "B wrong     'The answer is " in text
@@ -87,3 +87,20 @@ def test_unjudged_against_judged_comes_last(store):
     silent = [Outcome.UNJUDGED in each.outcomes for each in result.disagreements]
     assert silent == sorted(silent)
     assert 0 < sum(silent) < len(silent)
+
+
+def test_pass_at_k_where_a_further_verifier_agrees_stands_beside(store):
+    """A verifier of the way to the answer, say: the process beside the outcome."""
+    assert json.loads(call("measure", store.root, "--json"))["confirmed"] == {}
+    table = judge_again(store, Exact()).table
+    found = json.loads(call("measure", store.root, "--json"))["confirmed"][Exact().id]
+    assert found["1"]["value"] == pytest.approx(table[Outcome.CORRECT][Outcome.CORRECT] / 144)
+    assert found["24"]["value"] > found["1"]["value"]
+    compared = json.loads(call("compare", "talker", "talker", "--store", store.root, "--json"))["corrected"]
+    assert {row["what"] for row in compared} == {
+        f"where {Exact().id} agrees",
+        "less what its answers to other problems would hit",
+    }
+    alone = json.loads(call("measure", store.root, "--json"))["less_own_guesses"]
+    guessed = {row["k"]: row["base"]["value"] for row in compared if row["what"].startswith("less")}
+    assert guessed == {int(k): pytest.approx(e["value"]) for k, e in alone.items()}

@@ -44,6 +44,20 @@ def test_a_series_says_of_every_stage_what_compare_says_of_it_alone():
     json.dumps(found.to_json(), allow_nan=False)
 
 
+def test_the_base_is_not_compared_with_itself(monkeypatch):
+    asked = []
+
+    def counted(base, seeds, *options):
+        asked.append(len(seeds))
+        return equivalent_k(base, seeds, *options)
+
+    monkeypatch.setattr("goldpanner.measure.series.equivalent_k", counted)
+    found = series(("base", sampled(P, 16, 0)), {"rl": [sampled(best_of(3), 16, 1)]})
+    assert asked == [1]
+    assert found.base.curve.at(1).value == pytest.approx(found.stages[0].at_one_try.base.value)
+    assert found.base.words == ("no difference shown",)
+
+
 def test_seeds_of_one_recipe_are_a_mean_and_a_spread():
     base = sampled(P, 32, 0)
     seeds = [sampled(best_of(k), 32, int(k)) for k in (2, 4, 8)]
@@ -185,7 +199,7 @@ def test_commands_of_series_and_power(tmp_path):
     assert "named twice" in run("compare", files[0], files[1], files[1], code=2)
 
     assert "problems" in run("power", "--shape", "beta:0.5,1", "--size", "0.05", "--tries", "1,8")
-    rows = json.loads(run("power", files[0], "--size", "-0.05", "--tries", "1", "--json"))
+    rows = json.loads(run("power", files[0], "--size", "-0.05", "--tries", "1", "--json"))["required"]
     assert all(row["problems"] > 10 for row in rows)
     assert "rise" in run("power", "--shape", "all:0.25", "--problems", "100", "--samples", "16", "--tries", "1,8")
     assert "one of the two" in run("power", code=2)

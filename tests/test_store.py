@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 
 from goldpanner.errors import InputError, StoreError
 from goldpanner.files import HOST, OLD_SECONDS
-from goldpanner.store import Store, findings, schema
+from goldpanner.store import Store, findings, schema, studies
 from goldpanner.store.manifest import FORMAT
 from goldpanner.store.parts import Parts
 from goldpanner.store.records import KINDS
@@ -566,7 +566,7 @@ def test_every_record_is_known_and_every_field_documented():
     stored = [kind for kind in kinds if hasattr(kind, "folder")]
     assert {kind.folder: kind for kind in stored} == KINDS
     assert len(stored) == len(KINDS)
-    for module in (schema, findings):
+    for module in (schema, studies, findings):
         tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
         for node in tree.body:
             if isinstance(node, ast.ClassDef) and node.name != "StatedParams":
@@ -650,7 +650,7 @@ class NoPandas:  # where it is installed, pyarrow imports it: most of a child's 
         if name == "pandas":
             raise ImportError(name)
 sys.meta_path.insert(0, NoPandas())
-from goldpanner.store import Store, findings, schema
+from goldpanner.store import Store, findings, schema, studies
 from goldpanner.types import Completion, Outcome, Sample, Verdict
 store = Store(sys.argv[1])
 def sample(problem, index):

@@ -13,12 +13,13 @@ import pytest
 import torch
 
 from goldpanner.errors import InputError
-from goldpanner.report import build
+from goldpanner.report.pages.run import build
 from goldpanner.runs import lab_run, settings
 from goldpanner.runs.config import RunConfig
 from goldpanner.runs.folder import lock_folder
 from goldpanner.store import Store
-from goldpanner.store.schema import STUDY, RunRecord, StudyRecord
+from goldpanner.store.schema import RunRecord
+from goldpanner.store.studies import STUDY, StudyRecord
 
 SMALL = (
     "pretrain.steps=40 pretrain.batch=64 sft.steps=4 demonstrations=16 grpo.steps=4 grpo.prompts_per_step=8 "

@@ -12,7 +12,8 @@ from goldpanner.cli import application, display_study
 from goldpanner.errors import GoldpannerError, Interrupted
 from goldpanner.progress import Event
 from goldpanner.store import Store
-from goldpanner.store.findings import MISSION, FindingRecord, MissionRecord
+from goldpanner.store.argument import MISSION, MissionRecord
+from goldpanner.store.findings import FindingRecord
 from goldpanner.studies import claims, mission, runner
 from goldpanner.studies import study as studies
 from goldpanner.studies.decide import Effect
@@ -73,7 +74,7 @@ def test_all_are_run_once_and_a_second_call_measures_nothing(tmp_path):
     assert list(found["sentences"]) == list(mission.sentences())
     assert not any(found["sentences"].values())  # neither study tests a primary claim
     assert found["folder"] == "runs/studies"
-    for page in (found["mission"], *(kept["page"] for kept in found["studies"].values())):
+    for page in (found["answer"], *(kept["page"] for kept in found["studies"].values())):
         assert Path(page).read_text(encoding="utf-8").startswith("<!doctype html>")
     assert found["studies"]["alpha"]["predictions"]["held"]["effects"][0]["estimates"][0]["value"] == 0.7
     measured.clear()
@@ -92,14 +93,14 @@ def test_the_tables_give_each_study_and_sentence_its_verdict():
     assert "alpha 1 1 · · · 0.0" in shown
     assert "beta 1 · 1 · · 0.0" in shown
     assert "what looks new is an optimised chain. Not known: Its experiment has not been run yet." in shown
-    assert "mission runs/studies/mission.html" in shown
+    assert "answer runs/studies/answer.html" in shown
     assert "Smoke run" not in shown
 
 
 def test_a_smoke_run_has_a_folder_of_its_own_and_says_what_it_is():
     shown = call("alpha", "--quick")
     assert "Smoke run" in shown
-    assert "runs/studies-quick/mission.html" in shown
+    assert "runs/studies-quick/answer.html" in shown
     assert "Smoke run" in Path("runs/studies-quick/alpha.html").read_text(encoding="utf-8")
     assert measured == [("alpha", world) for world in QUICK.worlds]
 
@@ -109,8 +110,8 @@ def test_chinese_pages_lie_beside_the_english_ones():
     shown = call("alpha", "--worlds", 1, "--lang", "zh")
     assert "与预测一致" in shown
     names = {path.name for path in Path("runs/studies").glob("*.html")}
-    assert names == {"alpha.html", "mission.html", "alpha.zh.html", "mission.zh.html"}
-    assert 'lang="zh-Hans"' in Path("runs/studies/mission.zh.html").read_text(encoding="utf-8")
+    assert names == {"alpha.html", "answer.html", "alpha.zh.html", "answer.zh.html"}
+    assert 'lang="zh-Hans"' in Path("runs/studies/answer.zh.html").read_text(encoding="utf-8")
 
 
 def test_list_shows_what_is_done_and_runs_nothing():

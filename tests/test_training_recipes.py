@@ -17,7 +17,8 @@ from goldpanner.rng import stream
 from goldpanner.runs import lab_run, recipe, settings, stages
 from goldpanner.runs.config import RunConfig
 from goldpanner.store import Store
-from goldpanner.store.schema import RecipeRecord, RunRecord
+from goldpanner.store.schema import RunRecord
+from goldpanner.store.studies import RecipeRecord
 from goldpanner.tasks.catalog import task
 from goldpanner.train.model import build_tokenizer, load_model, save_model
 from goldpanner.train.supervised import in_template
@@ -111,8 +112,8 @@ def test_a_second_rl_stage_draws_other_prompts():
     [
         ("about: x\nstages: [{name: a, kind: dpo}]", r"stages\.0\.kind = 'dpo'"),
         ("about: x\nstages: []", "stages"),
-        ("about: x\nstages: [{name: a, kind: sft, parent: b}]", "names 'b', which is no stage before it"),
-        ("about: x\nstages: [{name: a, kind: rft, rollouts: a}]", "names 'a', which is no stage before it"),
+        ("about: x\nstages: [{name: a, kind: sft, parent: b}]", "names 'b'; name a stage before it"),
+        ("about: x\nstages: [{name: a, kind: rft, rollouts: a}]", "names 'a'; name a stage before it"),
         ("about: x\nstages: [{name: a, kind: sft}, {name: a, kind: sft}]", "two stages are called a"),
         ("about: x\nstages: [{name: ../a, kind: sft}]", r"stages\.0\.name"),
         ("about: x\nstages: [{name: a, kind: sft, set: {sft.stepz: 3}}]", "did you mean .*sft.steps"),
@@ -321,7 +322,7 @@ def test_a_data_file_is_a_task_and_its_verifier_belongs_to_the_settings(gpt2, tm
     store = Store(tmp_path / "usual" / "store")
     (verifier,) = {sample.verdict.verifier for sample in store.samples()}
     assert (verifier, store.get(RunRecord, "usual").config["reward"]) == (
-        "number:wrong-if-missing@2+within-1e-06",
+        "number:wrong-if-missing@3+within-1e-06",
         "number:wrong-if-missing",
     )
     assert {problem.task for problem in store.problems().values()} == {"sums"}

@@ -465,7 +465,7 @@ def test_many_at_once(code: Code) -> None:
     verdicts = code.judge_many([(problem, Completion(text)) for text in texts])
     assert [verdict.outcome for verdict in verdicts] == [CORRECT, WRONG, CORRECT, WRONG, CORRECT]
     assert isinstance(code, Verifier)
-    assert code.id == f"code@3+{code.sandbox.id}"
+    assert code.id == f"code@4+{code.sandbox.id}"
 
 
 pieces = st.sampled_from(
@@ -531,10 +531,10 @@ def test_without_a_sandbox_it_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
         plain = Code(limits=LIMITS, unconfined=True)
         sandbox.find.cache_clear()
         monkeypatch.setenv(sandbox.UNCONFINED, "1")
-        assert Code().id == "code@3+unconfined", "told so by the environment"
+        assert Code().id == "code@4+unconfined", "told so by the environment"
     finally:
         sandbox.find.cache_clear()
-    assert plain.id == "code@3+unconfined"
+    assert plain.id == "code@4+unconfined"
     assert judge(plain, ADD, [*CALLS, *ASSERTS]).correct
     assert judge(plain, "print(sum(map(int, input().split())))", SCRIPTS).correct
     assert judge(plain, "while True: pass", SCRIPTS).outcome is WRONG

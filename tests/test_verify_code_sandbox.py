@@ -394,7 +394,7 @@ def far(server: Server) -> Code:
 
 
 def test_a_server_judges_like_this_machine(far: Code) -> None:
-    assert far.id == "code@3+remote"
+    assert far.id == "code@4+remote"
     for tests in (CALLS, ASSERTS, [*CALLS, *ASSERTS]):
         assert judged(far, ADD, tests).correct
         assert judged(far, "def add(a, b): return a - b", tests).outcome is WRONG
@@ -471,7 +471,7 @@ def test_the_environment_names_server_and_interpreter(server: Server, monkeypatc
     sandbox.find.cache_clear()
     monkeypatch.setenv(sandbox.URL, server.url)
     try:
-        assert Code().id == "code@3+remote"
+        assert Code().id == "code@4+remote"
         assert Code()(Problem("t", "q", "", {"tests": CALLS}), Completion(ADD)).correct
     finally:
         sandbox.find.cache_clear()

@@ -177,7 +177,9 @@ def test_letters_in_a_right_answer_may_be_variables() -> None:
         ("\\boxed{18}, that is \\boxed{18}", "18"),
         ("\\boxed{18} and \\boxed{18}", "18"),
         ("\\boxed{17}. No, \\boxed{18}", "18"),
-        ("\\boxed{17} \\boxed{18}", "18"),
+        ("\\boxed{17} \\boxed{18}", "17, 18"),
+        ("\\boxed{17}\n\\boxed{18}", "18"),
+        ("\\boxed{\\boxed{17} \\boxed{18}}", "{17} {18}"),
         ("The correct option is **(B)**.", "(B)"),
         ('{"answer": 18}', "18"),
         ("__18__", "18"),
@@ -472,7 +474,7 @@ def test_a_forked_process_gets_workers_of_its_own() -> None:
 def test_the_parts_of_the_protocol() -> None:
     assert isinstance(NUMBER, Verifier)
     assert isinstance(MATH, Verifier)
-    assert MATH.id.startswith("math@3+within-1e-06+")
+    assert MATH.id.startswith("math@4+within-1e-06+")
     assert pickle.loads(pickle.dumps(MATH)) == MATH
     for verifier in (NUMBER, MATH):
         assert judge(verifier, "18", "\\boxed{18}", finish="length").outcome is WRONG

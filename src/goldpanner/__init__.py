@@ -52,9 +52,14 @@ _HOMES = {
     "profile": "instrument",
     "plan": "instrument",
     "Recorder": "train.trl.recorder",
+    "open_tracker": "train.trackers",
+    "track": "train.trackers",
+    "tracked": "train.trackers",
     "read_log": "interop",
+    "export": "exchange",
     "to_frame": "report.results",
-    "build_report": "report",
+    "cite": "report.cite",
+    "build_report": "report.pages.run",
 }
 """Public name -> the module it lives in."""
 
@@ -99,6 +104,7 @@ if TYPE_CHECKING:  # for type checkers and editors: the same names, exported by 
     from goldpanner.errors import GoldpannerError as GoldpannerError
     from goldpanner.errors import InputError as InputError
     from goldpanner.errors import StoreError as StoreError
+    from goldpanner.exchange import export as export
     from goldpanner.instrument import compare_series as compare_series
     from goldpanner.instrument import compare_sources, curve_source, plan_source, profile_source
     from goldpanner.interop import read
@@ -108,7 +114,8 @@ if TYPE_CHECKING:  # for type checkers and editors: the same names, exported by 
     from goldpanner.policies.local import LocalPolicy as LocalPolicy
     from goldpanner.policies.resolve import load_policy as load_policy
     from goldpanner.policies.scripted import ScriptedPolicy as ScriptedPolicy
-    from goldpanner.report import build
+    from goldpanner.report.cite import cite as cite
+    from goldpanner.report.pages.run import build
     from goldpanner.report.results import to_frame as to_frame
     from goldpanner.sampling.collect import collect as collect
     from goldpanner.sampling.goal import Goal as Goal
@@ -125,6 +132,9 @@ if TYPE_CHECKING:  # for type checkers and editors: the same names, exported by 
     from goldpanner.tasks.task import Task as Task
     from goldpanner.tasks.world import World as World
     from goldpanner.tasks.world import WorldConfig as WorldConfig
+    from goldpanner.train.trackers import open_tracker as open_tracker
+    from goldpanner.train.trackers import track as track
+    from goldpanner.train.trackers import tracked as tracked
     from goldpanner.train.trl.recorder import Recorder as Recorder
     from goldpanner.types import Completion as Completion
     from goldpanner.types import Counts as Counts

@@ -9,8 +9,8 @@ import numpy as np
 
 from goldpanner.errors import InputError
 from goldpanner.measure import corrections, groups
-from goldpanner.measure.compare import Comparison, compare, with_origins
-from goldpanner.measure.corrections import VerifierErrors, support_refusal
+from goldpanner.measure.compare import Comparison, Corrected, compare, with_origins
+from goldpanner.measure.corrections import ParseSplit, VerifierErrors, support_refusal
 from goldpanner.measure.curves import align
 from goldpanner.measure.groups import GroupShares
 from goldpanner.measure.metrics import Confounds, Cost, Votes, by_label, equal_cost, majority
@@ -21,7 +21,7 @@ from goldpanner.measure.series import Series, series
 from goldpanner.measure.statements import MARGIN
 from goldpanner.measure.thresholds import WITHIN
 from goldpanner.sources import CountsLike, Source, load_counts
-from goldpanner.types import Estimate, IntArray, SamplingParams
+from goldpanner.types import Counts, Estimate, FloatArray, IntArray, SamplingParams
 
 
 def compare_sources(
@@ -43,7 +43,10 @@ def compare_sources(
 ) -> Comparison:
     """Compare two models on the same problems, paired by id: did the boundary move?
 
-        print(gp.compare("base", "grpo", store="runs/world-seed0").summary)
+        >>> import goldpanner as gp
+        >>> base, rl = gp.Counts.of([64] * 40, [8] * 40), gp.Counts.of([64] * 40, [32] * 40)
+        >>> gp.compare(base, rl).at_one_try.word
+        'better'
 
     What is known of how the counts were drawn must agree: sampling parameters, verifier, prompts. Samples drawn with
     top-p, top-k or T away from the model's own distribution say how two systems do, and nothing of the models' support:
@@ -82,6 +85,7 @@ def compare_sources(
         comparison = replace(
             comparison, costs=costs, at_equal_cost=equal_cost(before, align(before, after), costs, level)
         )
+    comparison = _with_texts(comparison, before, after)
     if refused is not None and not allow_truncated_sampling:
         return comparison
     return _with_origins(comparison, before, after, rl_rollouts)
@@ -143,6 +147,10 @@ def profile_source(
     by: str | None = None,
 ) -> Profile:
     """Measure one model: pass@k with its band, P(correct) per problem, groups, and pass@k beyond the samples.
+
+        >>> import goldpanner as gp
+        >>> gp.profile(gp.Counts.of([16] * 20, [0] * 10 + [16] * 10)).boundary.states
+        {'reached': 10, 'not_reached': 10, 'unresolved': 0}
 
     Args:
         counts: the model's counts, or whatever `load_counts` takes.
@@ -213,6 +221,10 @@ def plan_source(
     level: float = 0.95,
 ) -> Plan:
     """Plan an RL run from a pilot: the group size, and which problems to train on (`measure.plan.plan`).
+
+        >>> import goldpanner as gp
+        >>> gp.plan(gp.Counts.of([16] * 20, [2] * 20), steps=100, prompts=16).ids("train now")[:2]
+        ['0', '1']
 
     Args:
         counts: the pilot's counts, or whatever `load_counts` takes.
@@ -291,44 +303,96 @@ def confounds(source: Source, level: float = 0.95) -> Confounds | None:
     stored = source.stored
     if stored is None or stored.verifier is not None or stored.training:
         return None
-    row_of = {problem: row for row, problem in enumerate(source.ids)}
-    n, c, parsed = (np.zeros(len(row_of), np.int64) for _ in range(3))
+    tallies = _tallies(source)
+    split = _parse_split(source, tallies, level)
+    if split is None:
+        return None
+    floor, ks = _own_floor(source, tallies), sorted({1, int(source.n.min())})
+    finite = floor[np.isfinite(floor)]
+    less = corrections.chance_corrected(source, floor, ks, level) if (floor < 1).all() else {}
+    # a mean over the problems that have votes would be about other problems
+    votes = [Votes.of(tallies[problem]) for problem in source.ids] if len(tallies) == len(source) else []
+    return Confounds(
+        split,
+        float(np.mean(finite)) if len(finite) else None,
+        less,
+        _observed_groups(source, level),
+        _majority(votes, level),
+        cost_of(source),
+        _confirmed(source, ks, level),
+    )
+
+
+Tallies = Mapping[str, Mapping[tuple[str | None, bool], int]]
+"""By problem, how often each answer came, apart where it was right: of judged samples."""
+
+
+def _tallies(source: Source) -> Tallies:
+    """Count the answers in the texts."""
+    assert source.stored is not None
     tallies: dict[str, dict[tuple[str | None, bool], int]] = {}
-    for answer in stored.select("problem, extracted, outcome, count(*) AS times", "GROUP BY ALL"):
-        if answer["problem"] in row_of and answer["outcome"] != "unjudged":
-            row, correct = row_of[answer["problem"]], answer["outcome"] == "correct"
-            n[row] += answer["times"]
-            c[row] += answer["times"] * correct
-            parsed[row] += answer["times"] * (correct or answer["extracted"] is not None)
+    for answer in source.stored.select("problem, extracted, outcome, count(*) AS times", "GROUP BY ALL"):
+        if answer["outcome"] != "unjudged":
             tally = tallies.setdefault(answer["problem"], {})
             # a text may be read as right in one sample and cut in another: the two are two answers
-            tally[answer["extracted"], correct] = tally.get((answer["extracted"], correct), 0) + answer["times"]
-    if not n.sum():
-        return None
-    split = corrections.parse_split(n, c, parsed, level)
-    problems = stored.store.problems()
+            key = answer["extracted"], answer["outcome"] == "correct"
+            tally[key] = tally.get(key, 0) + answer["times"]
+    return {problem: tallies[problem] for problem in source.ids if problem in tallies}
+
+
+def _parse_split(source: Source, tallies: Tallies, level: float) -> ParseSplit | None:
+    """Return P(parses) x P(correct | parses); None where nothing was judged."""
+    every = [tallies.get(problem, {}) for problem in source.ids]
+    n = np.array([sum(tally.values()) for tally in every])
+    c = np.array([sum(times for (_, right), times in tally.items() if right) for tally in every])
+    parsed = np.array([sum(times for (text, right), times in x.items() if right or text is not None) for x in every])
+    return corrections.parse_split(n, c, parsed, level) if n.sum() else None
+
+
+def _own_floor(source: Source, tallies: Tallies) -> FloatArray:
+    """Return the chance that the model's answers to other problems are right, shape (P,); NaN where it is unknown."""
+    assert source.stored is not None
+    problems = source.stored.store.problems()
     answers: dict[str, Counter[str | None]] = {}
     for problem in tallies.keys() & problems.keys():
         answers[problem] = Counter()
         for (text, _), times in tallies[problem].items():
             answers[problem][text] += times
     floor = corrections.guess_floor(answers, {problem: problems[problem].answer for problem in answers})
-    values = [value for value in floor.values() if np.isfinite(value)]
-    corrected: dict[int, Estimate] = {}
-    if len(values) == len(source) and max(values) < 1:
-        ks = sorted({1, int(source.n.min())})
-        own = np.array([floor[problem] for problem in source.ids])
-        corrected = corrections.chance_corrected(source, own, ks, level)
-    # a mean over the problems that have votes would be about other problems
-    votes = [Votes.of(tallies[problem]) for problem in source.ids] if len(tallies) == len(source) else []
-    return Confounds(
-        split,
-        float(np.mean(values)) if values else None,
-        corrected,
-        _observed_groups(source, level),
-        _majority(votes, level),
-        cost_of(source),
-    )
+    return np.array([floor.get(problem, np.nan) for problem in source.ids])
+
+
+def _confirmed(source: Source, ks: Sequence[int], level: float) -> dict[str, dict[int, Estimate]]:
+    """Return pass@k where a sample is right only if a further verifier of the store says so, too, by verifier and k.
+
+    Where that verifier reads the way to the answer this is the process beside the outcome (CoT-Pass@k, arXiv
+    2506.14245). A sample that it has not judged is unjudged, unless the first called it wrong.
+    """
+    assert source.stored is not None
+    out = {}
+    for verifier in source.stored.later_verifiers():
+        columns = {row["problem"]: (row["c"], row["unjudged"]) for row in source.stored.both_right(verifier)}
+        c, unjudged = np.array([columns[problem] for problem in source.ids]).T
+        band = curve(replace(Counts.of(source.n, c, source.ids), unjudged=unjudged), ks, level, simultaneous=False)
+        out[verifier] = {k: band.at(k) for k in ks}
+    return out
+
+
+def _with_texts(comparison: Comparison, base: Source, rl: Source) -> Comparison:
+    """Return the comparison with pass@k less lucky guesses, and where a further verifier agrees, if both have these."""
+    if any(x.stored is None or x.stored.verifier is not None or x.stored.training for x in (base, rl)):
+        return comparison
+    ks, level = sorted({1, comparison.difference.largest} - {0}), comparison.level
+    rows = list(comparison.corrected)
+    floors = [_own_floor(x, _tallies(x)) for x in (base, rl)]
+    if all((floor < 1).all() for floor in floors):
+        less = [corrections.chance_corrected(x, floor, ks, level) for x, floor in zip((base, rl), floors)]
+        rows += [Corrected("less what its answers to other problems would hit", k, less[0][k], less[1][k]) for k in ks]
+    before, after = (_confirmed(x, ks, level) for x in (base, rl))
+    for verifier in sorted(before.keys() & after.keys()):
+        pair = before[verifier], after[verifier]
+        rows += [Corrected(f"where {verifier} agrees", k, pair[0][k], pair[1][k]) for k in ks]
+    return replace(comparison, corrected=tuple(rows))
 
 
 def _majority(votes: Sequence[Votes], level: float) -> dict[int, Estimate]:

@@ -13,7 +13,11 @@ def seed_for(name: str, *keys: int | str) -> int:
 
 
 def stream(name: str, *keys: int | str) -> np.random.Generator:
-    """Return an independent generator for the stream `name` at `keys`, e.g. `stream("pretrain/data", seed, step)`."""
+    """Return an independent generator for the stream `name` at `keys`, e.g. `stream("pretrain/data", seed, step)`.
+
+    >>> int(stream("example", 0).integers(10)) == int(stream("example", 0).integers(10))
+    True
+    """
     return np.random.Generator(np.random.Philox(key=seed_for(name, *keys)))
 
 

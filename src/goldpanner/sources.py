@@ -134,6 +134,22 @@ class Source(Counts):
         """The prompts of the store's problems by id."""
         return {} if self.stored is None else {i: p.prompt for i, p in self.stored.store.problems().items()}
 
+    def described(self) -> dict[str, object]:
+        """Return what the samples are and how they were drawn and judged, as far as it is known, as JSON values."""
+        stored = self.stored
+        verifiers = [] if stored is None else [stored.verifier] if stored.verifier else sorted(stored.verifiers())
+        return {
+            "name": self.name,
+            "problems": len(self),
+            "samples": int(self.n.sum()),
+            "samples_of_a_problem": [int(self.n.min()), int(self.n.max())] if len(self) else None,
+            "unjudged": int(self.unjudged.sum()),
+            "params": dict(self.stated),
+            "policy": None if stored is None else stored.policy,
+            "verifiers": verifiers,
+            "server_faults": self.faults,
+        }
+
     @property
     def faults(self) -> list[str]:
         """Faults the probe found in servers that were sampled anyway, without duplicates."""
@@ -143,7 +159,7 @@ class Source(Counts):
 
         probes = [p for p in stored.store.records(ProbeRecord).values() if p.policy == stored.policy]
         overridden = [p for p in probes if p.overridden and stored.params in (None, p.params)]
-        return list(dict.fromkeys(fault for probe in overridden for fault in probe.faults))
+        return list(dict.fromkeys(fault for record in overridden for fault in record.probe.faults))
 
     @property
     def distrusted(self) -> str | None:
@@ -170,7 +186,11 @@ def _read_labels(path: Path) -> dict[str, str]:
 
 
 def seeds_by_name(words: Sequence[str]) -> dict[str, list[str]]:
-    """Return the models of a command line by name: `a.jsonl`, or `rl=a,b,c` for seeds of one recipe."""
+    """Return the models of a command line by name: `a.jsonl`, or `rl=a,b,c` for seeds of one recipe.
+
+    >>> seeds_by_name(["rl=a.jsonl,b.jsonl"])
+    {'rl': ['a.jsonl', 'b.jsonl']}
+    """
     models: dict[str, list[str]] = {}
     for word in words:
         name, equals, seeds = word.partition("=")
@@ -263,10 +283,20 @@ def load_base(
     verifier: "Verifier",
     notify: Notify = silent,
 ) -> Source:
-    """Return the counts that a policy about to be sampled with `params` is compared with.
+    """Return the counts that a policy about to be sampled is compared with.
 
-    Of a policy of the store they are `verifier`'s, which first judges the samples of the problems that it has not
-    judged yet. Raises InputError where they were sampled with other parameters.
+    Of a policy of the store they are `verifier`'s, which first judges the samples that it has not judged yet.
+
+    Args:
+        name: policy of the store, or a counts file.
+        store: folder of the store.
+        params: how the new policy will be sampled.
+        problems: problems that it will be sampled on.
+        verifier: what will judge it.
+        notify: told of the samples judged.
+
+    Raises:
+        InputError: the base was sampled with other parameters.
     """
     if is_path(name, store):
         source = load_counts(name)

@@ -22,7 +22,11 @@ FloatArray = NDArray[np.float64]
 
 
 def content_hash(content: Any, length: int = 16) -> str:
-    """Return the first `length` hex digits of the SHA-256 of `content` as canonical JSON."""
+    """Return the first `length` hex digits of the SHA-256 of `content` as canonical JSON.
+
+    >>> content_hash({"prompt": "1 + 1 ="})
+    '9207879b7ef71946'
+    """
     text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:length]
 
@@ -58,7 +62,11 @@ class Problem:
 
     @cached_property
     def id(self) -> str:
-        """16 hex digits: the hash of task, prompt, answer and meta."""
+        """16 hex digits: the hash of task, prompt, answer and meta.
+
+        >>> Problem("sums", "1 + 1 =", "2").id
+        '0fba00346cfe99bd'
+        """
         return content_hash([self.task, self.prompt, self.answer, dict(self.meta)])
 
 
@@ -94,7 +102,11 @@ class SamplingParams:
 
     @property
     def full_softmax(self) -> bool:
-        """Whether samples come from the model's own distribution: T = 1, no truncation of the softmax."""
+        """Whether samples come from the model's own distribution: T = 1, no truncation of the softmax.
+
+        >>> SamplingParams(top_p=0.9).full_softmax
+        False
+        """
         return self.temperature == 1.0 and self.top_p == 1.0 and self.top_k == 0
 
 
@@ -335,7 +347,23 @@ class Counts(Result):
         finish_unknown: Sequence[int] | IntArray | None = None,
         unanswered: Sequence[int] | IntArray | None = None,
     ) -> "Counts":
-        """Build from plain sequences; ids default to `0`, `1`, ..., unjudged to 0, truncated to unknown of all n."""
+        """Return counts from plain sequences.
+
+            >>> Counts.of(n=[8, 8], c=[3, 0], ids=["a", "b"]).c.tolist()
+            [3, 0]
+
+        Args:
+            n: samples of each problem.
+            c: correct samples of each problem.
+            ids: ids of the problems; None: `0`, `1`, ...
+            unjudged: samples of each problem without a verdict; None: 0.
+            truncated: completions of each problem that were cut; None: not known of any.
+            finish_unknown: completions of which it is not known whether they were cut.
+            unanswered: unjudged samples by the model's own doing, which count as wrong.
+
+        Raises:
+            InputError: negative counts, or c + unjudged above n.
+        """
         whole = whole_counts("n", n)
         zeros = np.zeros(whole.size, np.int64)
         unknown = finish_unknown if finish_unknown is not None else whole if truncated is None else zeros
@@ -359,11 +387,19 @@ class Counts(Result):
 
     @property
     def judged(self) -> IntArray:
-        """Samples that the strict reading judges, shape (P,): n less the unjudged, but with the unanswered."""
+        """Samples that the strict reading judges, shape (P,): n less the unjudged, but with the unanswered.
+
+        >>> Counts.of(n=[8], c=[3], unjudged=[2]).judged.tolist()
+        [6]
+        """
         return self.n - self.unjudged + self.unanswered
 
     def select(self, keep: Sequence[int] | NDArray[Any]) -> "Counts":
-        """Return the problems at positions `keep` (indices or a boolean mask), in that order."""
+        """Return the problems at positions `keep` (indices or a boolean mask), in that order.
+
+        >>> Counts.of([4, 8], [1, 2]).select([1]).ids
+        ('1',)
+        """
         index = np.arange(len(self))[np.asarray(keep)]
         return Counts(tuple(self.ids[i] for i in index), *(column[index] for column in self.columns))
 
@@ -390,7 +426,15 @@ class Estimate:
 
     @classmethod
     def undefined(cls, method: str, level: float = 0.95) -> "Estimate":
-        """Return the estimate of something that these samples cannot give (k > n, say)."""
+        """Return the estimate of something that these samples cannot give (k > n, say).
+
+            >>> print(Estimate.undefined("k > n"))
+            – [–, –]
+
+        Args:
+            method: how it would have been made.
+            level: coverage that its interval would have had.
+        """
         nan = float("nan")
         return cls(nan, nan, nan, level, method)
 

@@ -8,14 +8,15 @@ import pytest
 from goldpanner.errors import InputError
 from goldpanner.store.findings import ResultRecord
 from goldpanner.studies import mission
-from goldpanner.studies.boundary import Claim, Run, Unit, edges, judge_claim, reverse
-from goldpanner.studies.primary import CLAIMS
+from goldpanner.studies.boundary import Claim, ClaimRun, ClaimUnit, edges, judge_claim
+from goldpanner.studies.primary import CLAIMS, at_depth
+from synthetic_study import created, logp, reverse
 
 CLAIM = Claim(lambda result, off: result, "below", needed=0.2)
 
 
 def run(threshold, world=0, warm=0.5, xs=(0.0, 1e-3, 1e-2, 0.1, 1.0, 10.0), control=True):
-    return Run([Unit(x, x >= threshold, control) for x in xs], warm, world, world)
+    return ClaimRun([ClaimUnit(x, x >= threshold, control) for x in xs], warm, world, world)
 
 
 # --- the fit
@@ -33,13 +34,13 @@ def test_a_side_that_was_never_reached_has_no_edge():
 
 
 def test_many_units_far_below_do_not_hide_a_rise():
-    units = [Unit(1e-3, False)] * 1000 + [Unit(1.0, True)] * 10
+    units = [ClaimUnit(1e-3, False)] * 1000 + [ClaimUnit(1.0, True)] * 10
     assert edges(units) == (1e-3, 1.0)
 
 
 def test_one_exception_widens_the_boundary():
-    units = [Unit(x, x >= 4) for x in range(8)]
-    units[1] = Unit(1, True)
+    units = [ClaimUnit(x, x >= 4) for x in range(8)]
+    units[1] = ClaimUnit(1, True)
     low, high = edges(units)
     assert (low, high) == (0, 4)
 
@@ -48,7 +49,7 @@ def test_one_exception_widens_the_boundary():
 def test_edges_of_a_logistic_rise_lie_about_its_tenths(seed):
     draw = np.random.default_rng(seed)
     x = 10 ** draw.uniform(-3, 3, 4000)
-    units = [Unit(float(v), bool(draw.random() < 1 / (1 + v**-1.0))) for v in x]
+    units = [ClaimUnit(float(v), bool(draw.random() < 1 / (1 + v**-1.0))) for v in x]
     low, high = edges(units)
     assert 1 / 9 / 3 < low < 3 / 9  # the share is .1 at x = 1/9 and .9 at x = 9
     assert 3 < high < 27
@@ -58,7 +59,7 @@ def test_no_unit_and_no_number_are_refused():
     with pytest.raises(InputError, match="x >= 0"):
         edges([])
     with pytest.raises(InputError, match="x >= 0"):
-        edges([Unit(math.nan, True)])
+        edges([ClaimUnit(math.nan, True)])
 
 
 # --- the boxes
@@ -74,7 +75,7 @@ def test_the_interval_is_the_spread_between_worlds():
 
 
 def test_a_run_counts_once_however_many_units_it_has():
-    many = Run([*run(0.05).units] * 100, 0.5, 0)
+    many = ClaimRun([*run(0.05).units] * 100, 0.5, 0)
     one = judge_claim(CLAIM, [run(0.05), run(5.0, 1)])
     assert judge_claim(CLAIM, [many, run(5.0, 1)]).low == one.low
     assert judge_claim(CLAIM, [many, run(5.0, 1)]).box("exploration", "above").runs == 2
@@ -115,32 +116,17 @@ def test_fresh_worlds_confirm_and_do_not_move_the_boundary():
     assert (box.units, box.outcomes, box.runs) == (6, 2, 2)  # the claim fails in world 100, and that is shown
 
 
+def test_the_course_counts_every_unit_once():
+    record = judge_claim(CLAIM, [run(0.05), run(0.5, 100)])
+    for phase, rise in (("exploration", 0.1), ("confirmation", 1.0)):
+        points = [point for point in record.course if point.phase == phase]
+        assert sum(point.units for point in points) == 6
+        assert [point.x for point in points] == pytest.approx([0, 1e-3, 1e-2, 0.1, 1, 10])
+        assert [point.outcomes for point in points] == [int(x >= rise) for x in (0, 1e-3, 1e-2, 0.1, 1, 10)]
+        assert all(point.control_outcomes == point.controls == 1 for point in points)
+
+
 # --- the primary claims, on made results
-
-
-def logp(p, n=4):
-    return [math.log(p)] * n
-
-
-def created(seed, rl=True):
-    """A world in which RL finds what its budget can find, and examples teach everything."""
-    exposures = {"klingon": 1e-22, "exposure-0%": 1e-11, "exposure-0.03%": 1e-8, "exposure-0.2%": 1e-3,
-                 "exposure-1%": 0.4}  # fmt: skip
-    alone = {
-        name: {"base": logp(p), "rl": logp(0.99 if p * 38_400 > 1 else p), "control": logp(0.99),
-               "hits": 30_000 if p * 38_400 > 1 else 0}
-        for name, p in exposures.items()
-    }  # fmt: skip
-    spectrum = [1e-9, 1e-7, 1e-5, 1e-2, 0.3, 0.6]
-    after = [0.95 if p > 1e-3 else p for p in spectrum]
-    shared = {"base": np.log(spectrum).tolist(), "rl": np.log(after).tolist(), "control": logp(0.95, 6),
-              "weakest": np.log(spectrum).tolist()}  # fmt: skip
-    return {
-        "seed": seed, "rollouts": {"shared": 61_440, "fact": 1_440, "alone": 38_400}, "examples_a_statement": 8.0,
-        "shared": {"gap": shared, "no-gap": shared}, "alone": alone,
-        "absent": {"examples-8": logp(0.1), "examples-64": logp(0.99), "teacher": logp(0.6), "manner": logp(1e-10)},
-        "story": {},
-    }  # fmt: skip
 
 
 def cold_starts():
@@ -152,13 +138,16 @@ def cold_starts():
 
 
 def compositions(seed):
-    def corpus(deep, after, control=None):
-        base = {"d2": logp(0.2 if deep > 0.01 else deep), "d3": logp(deep)}
-        return {"base": base, "rl": {"d2": logp(max(after, 1e-9)), "d3": logp(after)}, "control": control or {}}
-
-    control = {"d2": logp(0.9), "d3": logp(0.2)}
-    corpora = {"16%": corpus(0.1, 0.6), "3%": corpus(0.02, 0.3), "0.04%": corpus(1e-9, 1e-9, control),
-               "0": corpus(1e-11, 1e-11, control)}  # fmt: skip
+    """A world in which RL lifts the depths that a hundredth of the documents reach, and examples teach depth 2."""
+    shares = {"16%": 0.16, "3%": 0.03, "0.04%": 4e-4, "0": 0.0}
+    corpora = {}
+    for name, share in shares.items():
+        reach = {f"d{d}": at_depth(share, d) >= 0.01 for d in (2, 3, 4)}
+        corpora[name] = {
+            "base": {d: logp(0.2 if enough else 1e-11) for d, enough in reach.items()},
+            "rl": {d: logp(0.9 if enough else 1e-11) for d, enough in reach.items()},
+            "control": {} if share else {"d2": logp(0.9), "d3": logp(1e-9), "d4": logp(1e-9)},
+        }
     return {"seed": seed, "rollouts": 38_400, "corpora": corpora}
 
 
@@ -185,7 +174,7 @@ def test_each_sentence_finds_its_boundary():
     for name, boundary in found.items():
         assert boundary.known == ("below", "above"), name
         assert boundary.bracketed == 2, name
-    assert (found["composes"].low, found["composes"].high) == (0.0004, 0.03)
+    assert (found["composes"].low, found["composes"].high) == (at_depth(0.16, 4), at_depth(0.03, 2))
     assert (found["no-invention"].low, found["no-invention"].high) == (0.0003, 0.002)
     assert (found["form-only"].low, found["form-only"].high) == (1.0, 8.0)
     assert found["reweights"].low == pytest.approx(1_440 * 1e-5)

@@ -13,7 +13,7 @@ from goldpanner.errors import GoldpannerError, Interrupted
 
 def application() -> typer.Typer:
     """Return the application with every command registered."""
-    from goldpanner.cli import exchange, instrument, judge, run, sample, study, tasks, train, verify_check  # noqa: F401
+    from goldpanner.cli import answer, exchange, instrument, judge, run, sample, study, tasks, train, verify_check  # noqa: F401
 
     return app
 

@@ -2,9 +2,10 @@
 
 import dataclasses
 import inspect
+import json
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, ParamSpec, Self, TypeVar, get_args, get_type_hints
@@ -134,6 +135,13 @@ app = typer.Typer(
 )
 
 
+def subcommands(name: str, group: str, text: str) -> typer.Typer:
+    """Register a command that has commands of its own, listed in `group` with the help `text`; return it."""
+    commands = typer.Typer(cls=CommandsByGroup, help=text, no_args_is_help=True)
+    app.add_typer(commands, name=name, rich_help_panel=group)
+    return commands
+
+
 def cli_command(
     name: str, group: str, of: typer.Typer = app
 ) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
@@ -173,6 +181,16 @@ def with_options(function: Callable[Parameters, Result]) -> Callable[..., Result
     registered.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     registered.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return registered
+
+
+SCHEMA = 1
+"""Version of the fields that `--json` prints (docs/results.md); a field that changes its meaning gets the next."""
+
+
+def print_json(result: str, values: Mapping[str, object]) -> None:
+    """Print a result as one JSON object: which it is, the version of its fields, the program's version, the values."""
+    head = {"schema": f"goldpanner/{result}/{SCHEMA}", "goldpanner": __version__}
+    typer.echo(json.dumps({**head, **values}, ensure_ascii=False, allow_nan=False, default=str))
 
 
 def command_line() -> str:

@@ -1,6 +1,5 @@
 """What the command line shows: progress bars with rate and time left, and tables."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -24,7 +23,8 @@ from goldpanner.progress import DOING, ProgressLines
 
 if TYPE_CHECKING:
     from goldpanner.progress import Event
-    from goldpanner.store.schema import CellRecord, EstimateRecord, StudyRecord
+    from goldpanner.report.table import ResultTable
+    from goldpanner.store.studies import StudyRecord
 
 
 class Shown(Console):
@@ -42,6 +42,33 @@ console = Shown()
 errors = Shown(stderr=True)
 
 
+def printable(text: str) -> str:
+    """Return a text from a file as one printable line: what a terminal would act on is shown as U+FFFD."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
+
+
+def print_lines(*lines: str) -> None:
+    """Print lines as they are, without markup."""
+    for line in lines:
+        console.print(line, highlight=False, markup=False)
+
+
+def print_table(table: "ResultTable") -> None:
+    """Print a table of a result, its caption above it."""
+    console.print(Text(printable(table.caption.rstrip(".")), style="italic"))
+    shown = plain_table()
+    for i, name in enumerate(table.columns):
+        shown.add_column(Text(printable(name)), justify="left" if i == 0 else "right")
+    for row in table.texts():
+        shown.add_row(*(Text(printable(cell)) for cell in row))
+    console.print(shown)
+
+
+def plain_table() -> Table:
+    """Return a table without lines."""
+    return Table(box=None, padding=(0, 2, 0, 0))
+
+
 class Rate(ProgressColumn):
     """Steps or problems per second."""
 
@@ -51,21 +78,39 @@ class Rate(ProgressColumn):
         return Text("" if speed is None else f"{speed:.1f}/s", style="dim")
 
 
-class Bars:
+class LiveBars:
+    """Progress bars on standard error, nothing where there is no terminal."""
+
+    def __init__(self, quiet: bool, *columns: ProgressColumn) -> None:
+        self.plain = not quiet and not errors.is_terminal
+        """Whether lines are to be written instead."""
+        self._progress = Progress(
+            TextColumn("{task.description}"), BarColumn(bar_width=28), MofNCompleteColumn(), *columns,
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True), TextColumn("[dim]{task.fields[note]}"),
+            console=errors, disable=quiet or self.plain,
+        )  # fmt: skip
+
+    def say(self, line: str) -> None:
+        """Write a line where there is no terminal."""
+        if self.plain:
+            errors.print(line, highlight=False)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+
+class Bars(LiveBars):
     """A progress bar for each thing that goes on; plain lines where there is no terminal."""
 
     def __init__(self, quiet: bool = False) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=28),
-            MofNCompleteColumn(),
-            Rate(),
-            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-            TextColumn("[dim]{task.fields[note]}"),
-            console=errors,
-            disable=quiet or not errors.is_terminal,
-        )
-        self._lines = ProgressLines(show_line) if not quiet and not errors.is_terminal else None
+        super().__init__(quiet, Rate())
+        self._lines = ProgressLines(show_line) if self.plain else None
         self._bars: dict[tuple[str, str], TaskID] = {}
 
     def update(self, event: "Event") -> None:
@@ -82,15 +127,6 @@ class Bars:
             self._bars[key] = self._progress.add_task(text, total=event.total, note="")
         self._progress.update(self._bars[key], completed=event.done, total=event.total, note=event.note)
 
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
-
 
 def show_line(text: str) -> None:
     """Print text on standard error as it is."""
@@ -103,29 +139,19 @@ def show_message(event: "Event") -> None:
         show_line(event.message)
 
 
-def opening(folder: Path, quiet: bool = False) -> None:
-    """Say what is about to happen."""
+def opening(text: str, folder: Path, quiet: bool = False) -> None:
+    """Say what is about to happen, and where it is kept."""
     if not quiet:
         errors.print(
-            "A small language model is pretrained from scratch, then trained with verifiable rewards two ways:\n"
-            "straight from the base (as DeepSeek-R1-Zero), and after SFT on a few worked examples (as R1).\n"
-            f"Everything is kept in [bold]{folder}[/]; interrupt it as you like, the same command goes on.\n",
-            highlight=False,
-        )
-
-
-def opening_real(folder: Path, model: str, task: str, quiet: bool = False) -> None:
-    """Say what is about to happen to a model of the user's."""
-    if not quiet:
-        errors.print(
-            f"{model} on {task}: a pilot, a plan, GRPO, and its boundary before and after on problems held out.\n"
-            f"Everything is kept in [bold]{folder}[/]; interrupt it as you like, the same command goes on.\n",
+            f"{text}\nEverything is kept in [bold]{folder}[/]; interrupt it as you like, the same command goes on.\n",
             highlight=False,
         )
 
 
 def story(record: "StudyRecord", folder: Path, page: Path) -> None:
     """Print the verdict, the table of stages and tasks, and where everything is."""
+    from goldpanner.report.result_tables import stages_table
+
     verdict = record.verdict
     assert verdict is not None
     console.print()
@@ -133,33 +159,5 @@ def story(record: "StudyRecord", folder: Path, page: Path) -> None:
     for paragraph in verdict.paragraphs:
         console.print(Padding(paragraph, (1, 0, 0, 2)), highlight=False, markup=False)
     console.print()
-    console.print(stage_table(verdict.table, record.stages, record.tasks_measured, record.tasks_trained))
+    print_table(stages_table(record))
     console.print(f"\nreport   {page}\nsamples  {folder / 'store'}\nmodels   {folder / 'stages'}", highlight=False)
-
-
-def stage_table(
-    cells: Mapping[str, Mapping[str, "CellRecord"]], stages: Sequence[str], tasks: Sequence[str], trained: Sequence[str]
-) -> Table:
-    """Return the table of pass@1 and pass@k by task and stage: sampled with its interval, and exact where known."""
-    first = cells[stages[0]][tasks[0]]
-    exact = first.exact_at_1 is not None
-    legend = "* held out: RL never saw the task. Sampled: the answer is right; exact: P of the worked answer."
-    table = Table(box=None, padding=(0, 2, 0, 0), caption=legend if exact else None, caption_justify="left")
-    table.add_column("task", no_wrap=True)
-    table.add_column("stage", no_wrap=True)
-    for end in ("1", str(first.k)):
-        for column in (f"pass@{end}, sampled", "exact")[: 1 + exact]:
-            table.add_column(column, justify="right", no_wrap=True)
-    for task in tasks:
-        name = task if task in trained else f"{task}*"
-        for i, stage in enumerate(stages):
-            cell, row = cells[stage][task], []
-            for sampled, exact_value in ((cell.pass_at_1, cell.exact_at_1), (cell.pass_at_k, cell.exact_at_k)):
-                row += [_interval(sampled)] + ([] if exact_value is None else [f"{exact_value:.3f}"])
-            table.add_row(name if i == 0 else "", stage, *row, end_section=i == len(stages) - 1)
-    return table
-
-
-def _interval(record: "EstimateRecord") -> str:
-    estimate = record.estimate()
-    return f"{estimate.value:.3f} {estimate.low:.2f}–{estimate.high:.2f}"

@@ -2,39 +2,30 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import TaskID
 from rich.table import Table
 
-from goldpanner.cli.display import console, errors
+from goldpanner.cli.display import LiveBars, console, plain_table
 from goldpanner.progress import DOING
 from goldpanner.report.pages.mission import boxes
 from goldpanner.report.ui_text import words
 
 if TYPE_CHECKING:
     from goldpanner.progress import Event
-    from goldpanner.store.findings import FindingRecord, MissionRecord, StudyLine, Word
+    from goldpanner.store.argument import MissionRecord, StudyLine
+    from goldpanner.store.findings import FindingRecord, Word
 
 VERDICTS: tuple["Word", ...] = ("held", "false", "conditional", "undecided")
 BOXES = ("true", "false", "unknown")
 
 
-class StudyBars:
+class StudyBars(LiveBars):
     """All jobs on one bar, and under it what each worker is doing; plain lines where there is no terminal."""
 
     def __init__(self, total: int, done: int, workers: int = 2, quiet: bool = False) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=28),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-            TextColumn("[dim]{task.fields[note]}"),
-            console=errors,
-            disable=quiet or not errors.is_terminal,
-        )
-        self._plain = not quiet and not errors.is_terminal
+        super().__init__(quiet)
         self._total, self._done, self._workers = total, done, workers
         self._all = self._progress.add_task(f"{'studies':>15} [bold]x worlds[/]", total=total, completed=done, note="")
         self._active: dict[str, TaskID] = {}
@@ -47,7 +38,7 @@ class StudyBars:
             self._progress.update(self._all, completed=self._done)
             if event.stage in self._active:
                 self._progress.remove_task(self._active.pop(event.stage))
-            self._say(f"{self._done:>5}/{self._total} {event.stage}: {event.note}")
+            self.say(f"{self._done:>5}/{self._total} {event.stage}: {event.note}")
             return
         doing = f"{DOING.get(event.doing, event.doing):>15} [bold]{event.stage}[/]"
         task = self._active.pop(event.stage, None)
@@ -58,20 +49,7 @@ class StudyBars:
         while len(self._active) > self._workers:
             self._progress.remove_task(self._active.pop(next(iter(self._active))))
         if finished and event.stage.startswith("bases "):
-            self._say(f"{'':>11} {event.stage}: {DOING.get(event.doing, event.doing)} done")
-
-    def _say(self, line: str) -> None:
-        if self._plain:
-            errors.print(line, highlight=False)
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
+            self.say(f"{'':>11} {event.stage}: {DOING.get(event.doing, event.doing)} done")
 
 
 def outcome(
@@ -97,11 +75,10 @@ def outcome(
     for sentence in mission.sentences:
         console.print(f"\n[bold]{sentence.text.of(language)}[/]", highlight=False)
         lines = boxes(sentence.claim, sentence.boundary, language)
-        known = [name for name in BOXES if lines[name] and (name != "unknown" or len(lines[name]) == 1)]
-        for name in known:
+        for name in [name for name in BOXES if lines[name] and (name != "unknown" or len(lines[name]) == 1)]:
             console.print(f"  {word[f'box_{name}']}{word['colon']}{' '.join(lines[name][:2])}", highlight=False)
     pages = [str(paths[name]) for name in records][:3] + (["..."] if len(records) > 3 else [])
-    console.print(f"\nmission  {paths['mission']}\nstudies  {', '.join(pages)}\nsamples  {folder / 'store'}",
+    console.print(f"\nanswer   {paths['answer']}\nstudies  {', '.join(pages)}\nsamples  {folder / 'store'}",
                   highlight=False, soft_wrap=True)  # fmt: skip
 
 
@@ -116,7 +93,7 @@ def print_studies(rows: "Sequence[StudyLine]", folder: Path, language: str) -> N
 
 
 def _table(*columns: str) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
+    table = plain_table()
     for i, name in enumerate(columns):
         table.add_column(name, no_wrap=i == 0 and len(columns) > 2)
     return table

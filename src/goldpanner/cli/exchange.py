@@ -1,19 +1,20 @@
 """`import`, `export` and `store`: samples in, samples out, and the store that holds them."""
 
-import json
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
-from goldpanner.cli.app import STORE, CommandsByGroup, OptionGroup, app, cli_command, option
+from goldpanner.cli.app import MEASURE, STORE, OptionGroup, cli_command, option, print_json, subcommands
 from goldpanner.cli.options import AsJson, LogOptions, StoreOrNone, StoreSelection
 from goldpanner.errors import InputError
 
 if TYPE_CHECKING:
-    from goldpanner.store import Store
+    from goldpanner.store.merge import MergeReport
+    from goldpanner.store.upkeep import CheckReport, CompactReport, RepairReport
+
+    Report: TypeAlias = CheckReport | CompactReport | MergeReport | RepairReport
 
 
 @cli_command("import", STORE)
@@ -43,16 +44,25 @@ def import_command(
         report = imported.report
         if counts is not None:
             interop.write_counts(table, counts)
-    typer.echo(json.dumps(asdict(report)) if as_json else "\n".join(report.lines()))
+    if as_json:
+        print_json("import", asdict(report))
+    else:
+        typer.echo("\n".join(report.lines()))
 
 
-class Target(StrEnum):
-    """What `export` writes for."""
+@cli_command("cite", MEASURE)
+def cite_command(
+    what: Annotated[Path, typer.Argument(help="File with what --json printed, or the folder of a run.")],
+) -> None:
+    """Write a methods paragraph and BibTeX.
 
-    COUNTS = "counts"
-    INSPECT = "inspect"
-    TRL = "trl"
-    VERL = "verl"
+    The paragraph has the settings, the numbers and the versions of a result of measure, compare or plan, or of a run.
+
+    Example: goldpanner cite comparison.json
+    """
+    from goldpanner.report.cite import cite
+
+    typer.echo(str(cite(what)))
 
 
 @dataclass(frozen=True)
@@ -63,7 +73,9 @@ class ChoiceOptions(OptionGroup):
 
     low: float = option("Lowest measured P of a problem in the set.", "P", default=0.0)
     high: float = option("Highest measured P of a problem in the set.", "P", default=1.0)
-    weight: str = option("Weight of a problem: uniform, or variance, P(1 - P).", "NAME", default="uniform")
+    weight: Literal["uniform", "variance"] = option(
+        "Weight of a problem: uniform, or variance, P(1 - P).", "NAME", default="uniform"
+    )
     rows: int | None = option("Number of rows; problems are repeated by weight.", "N")
 
 
@@ -71,8 +83,8 @@ class ChoiceOptions(OptionGroup):
 def export_command(
     policy: Annotated[str, typer.Argument(help="Policy in the store: the name of a run, or an id.")],
     out: Annotated[Path, typer.Argument(help="File to write.")],
-    target: Target = option(
-        "Kind of file: counts, inspect (a log), trl or verl (a problem set).", "KIND", "--for", default=Target.COUNTS
+    target: Literal["counts", "inspect", "trl", "verl"] = option(
+        "Kind of file: counts, inspect (a log), trl or verl (a problem set).", "KIND", "--for", default="counts"
     ),
     *,
     selection: StoreSelection,
@@ -84,76 +96,22 @@ def export_command(
 
     Example: goldpanner export base train.parquet --store demo --for trl --low 0.02 --high 0.9
     """
-    from goldpanner import interop
-    from goldpanner.interop.selection import Weight
-    from goldpanner.store.find import find_policy, open_store
+    from goldpanner.exchange import export
+    from goldpanner.store.find import open_store
 
     if selection.store is None:
         raise InputError("no store was given; name the folder that holds the policy with --store DIR")
-    if target in (Target.COUNTS, Target.INSPECT) and choice.given():
-        raise InputError(
-            f"{', '.join(choice.given())}: a problem set is chosen by it, with --for trl or verl; {target.value} "
-            "holds them all"
-        )
-    if target in (Target.TRL, Target.VERL) and out.suffix != ".parquet":
-        raise InputError(
-            f"--for {target.value} writes Parquet, not {out.name}; give {out.with_suffix('.parquet').name}"
-        )
-    store = open_store(selection.store)
-    if target is Target.INSPECT:
-        _export_log(store, policy, out, selection)
-        return
-    counts = store.counts(
-        find_policy(store, policy), params=selection.params, tasks=selection.tasks, verifier=selection.verdicts_of
-    )
-    if target is Target.COUNTS:
-        interop.write_counts(counts, out)
-        typer.echo(f"{len(counts):,} problems: {out}")
-        return
-    if choice.weight not in get_args(Weight):
-        raise InputError(f"--weight is {choice.weight!r}; give uniform or variance")
-    problems = interop.select(
-        store.problems(), counts, low=choice.low, high=choice.high, weight=cast("Weight", choice.weight),
-        rows=choice.rows,
+    lines = export(
+        open_store(selection.store), policy, out, target, tasks=selection.tasks, params=selection.params,
+        verifier=selection.verdicts_of, **asdict(choice),
     )  # fmt: skip
-    (interop.write_trl if target is Target.TRL else interop.write_verl)(problems, out)
-    used = int((problems.copies > 0).sum())  # --rows may be fewer than the problems chosen
-    typer.echo(f"{used:,} of {len(counts):,} problems, {int(problems.copies.sum()):,} rows: {out}")
-    if target is Target.VERL:
-        from goldpanner.train.verl import export_notes
-
-        script = out.with_suffix(".sh")
-        script.write_text(interop.verl_command(out), encoding="utf-8")
-        typer.echo(f"the command line for verl, to be filled in: {script}")
-        for note in export_notes({problem.task for problem in problems.problems}):
-            typer.echo(f"note: {note}", err=True)
+    for line in lines:
+        typer.echo(line, err=line.startswith("note: "))
 
 
-def _export_log(store: "Store", policy: str, out: Path, selection: StoreSelection) -> None:
-    """Write an inspect_ai log of a policy's samples."""
-    from goldpanner import interop
-    from goldpanner.store.find import find_policy
-    from goldpanner.store.schema import ParamsRecord
-
-    if selection.verdicts_of:
-        raise InputError(
-            f"--verdicts-of {selection.verdicts_of}: an inspect log holds the verdicts of the sampling; leave it out"
-        )
-    samples = store.samples(policy=find_policy(store, policy), params=selection.params)
-    tasks = selection.tasks
-    samples = [sample for sample in samples if tasks is None or sample.task in tasks]
-    record = store.get(ParamsRecord, selection.params or samples[0].params) if samples else None
-    stated = None if record is None else record.stated
-    interop.write_inspect(samples, store.problems(), out, model=policy, params=stated)
-    typer.echo(f"{len(samples):,} samples: {out}")
-
-
-stores = typer.Typer(
-    cls=CommandsByGroup,
-    help="Check, repair or compact a sample store.\n\nExample: goldpanner store check runs/world-seed0",
-    no_args_is_help=True,
+stores = subcommands(
+    "store", STORE, "Check, repair or compact a sample store.\n\nExample: goldpanner store check runs/world-seed0"
 )
-app.add_typer(stores, name="store", rich_help_panel=STORE)
 
 StoreArgument = Annotated[Path, typer.Argument(help="Folder of the store, or of a run.")]
 
@@ -169,7 +127,7 @@ def check_command(store: StoreArgument, as_json: AsJson = False) -> None:
     from goldpanner.store.find import open_store
 
     report = open_store(store).check()
-    typer.echo(json.dumps(asdict(report), default=str) if as_json else str(report))
+    _show("check", report, as_json)
     if not report.ok:
         raise typer.Exit(1)
 
@@ -185,8 +143,7 @@ def repair_command(store: StoreArgument, as_json: AsJson = False) -> None:
     """
     from goldpanner.store.find import open_store
 
-    report = open_store(store).repair()
-    typer.echo(json.dumps(asdict(report)) if as_json else str(report))
+    _show("repair", open_store(store).repair(), as_json)
 
 
 @cli_command("restore", STORE, stores)
@@ -197,8 +154,7 @@ def restore_command(store: StoreArgument, as_json: AsJson = False) -> None:
     """
     from goldpanner.store.find import open_store
 
-    report = open_store(store).restore()
-    typer.echo(json.dumps(asdict(report)) if as_json else f"undone:\n{report}")
+    _show("restore", open_store(store).restore(), as_json, "undone:\n")
 
 
 @cli_command("merge", STORE, stores)
@@ -215,8 +171,7 @@ def merge_command(
     """
     from goldpanner.store.find import open_store
 
-    report = open_store(store).merge(open_store(other))
-    typer.echo(json.dumps(asdict(report)) if as_json else str(report))
+    _show("merge", open_store(store).merge(open_store(other)), as_json)
 
 
 @cli_command("compact", STORE, stores)
@@ -229,5 +184,11 @@ def compact_command(store: StoreArgument, as_json: AsJson = False) -> None:
     """
     from goldpanner.store.find import open_store
 
-    report = open_store(store).compact()
-    typer.echo(json.dumps(asdict(report), default=str) if as_json else str(report))
+    _show("compact", open_store(store).compact(), as_json)
+
+
+def _show(name: str, report: "Report", as_json: bool, before: str = "") -> None:
+    if as_json:
+        print_json(f"store-{name}", asdict(report))
+    else:
+        typer.echo(f"{before}{report}")

@@ -1,14 +1,12 @@
 """`measure`, `compare` and `plan`: from counts to a verdict. Works without torch."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
-from goldpanner.cli.app import MEASURE, OptionGroup, cli_command, flag, option
+from goldpanner.cli.app import MEASURE, OptionGroup, cli_command, flag, option, print_json
 from goldpanner.cli.options import (
     GROUP,
     PROBLEMS,
@@ -17,11 +15,9 @@ from goldpanner.cli.options import (
     GroupSize,
     Ks,
     Level,
-    LogOptions,
-    Page,
-    Save,
-    StoreSelection,
-    save_files,
+    OutputOptions,
+    PageOptions,
+    SourceOptions,
 )
 from goldpanner.errors import InputError
 
@@ -29,12 +25,6 @@ if TYPE_CHECKING:
     from goldpanner.measure.corrections import VerifierErrors
     from goldpanner.sources import Source
 
-AnswerSpace = Annotated[
-    float | None, typer.Option(metavar="N", help="Number of possible answers, to correct for lucky guesses.")
-]
-Clusters = Annotated[
-    str | None, typer.Option(metavar="COLUMN", help="Column of the problems that says which are alike, or a CSV file.")
-]
 COUNTS = "a counts file, a log or a table, a store's folder, or a policy of --store"
 
 
@@ -61,6 +51,26 @@ class AuditOptions(OptionGroup):
         return VerifierErrors.read(shares)
 
 
+@dataclass(frozen=True, kw_only=True)
+class MeasureOptions(OptionGroup):
+    """What is measured, from which counts, and what is known of them."""
+
+    title = "Options"
+
+    k: Ks = ""
+    level: Level = 0.95
+    answer_space: float | None = option("Number of possible answers, to correct for lucky guesses.", "N")
+    clusters: str | None = option("Column of the problems that says which are alike, or a CSV file.", "COLUMN")
+    allow_truncated_sampling: AllowTruncated = False
+    source: SourceOptions
+    audit: AuditOptions
+
+    def arguments(self, source: "Source") -> dict[str, Any]:
+        """Return the arguments that `gp.profile` and `gp.compare` share."""
+        names = ("level", "answer_space", "clusters", "allow_truncated_sampling")
+        return {name: getattr(self, name) for name in names} | {"verifier": self.audit.errors(source)}
+
+
 def whole_numbers(text: str, option: str) -> list[int]:
     """Return the numbers of a comma-separated option; raises InputError naming the part that is none."""
     numbers = []
@@ -78,19 +88,10 @@ def whole_numbers(text: str, option: str) -> list[int]:
 @cli_command("measure", MEASURE)
 def measure_command(
     what: Annotated[str, typer.Argument(help=f"Counts of the model: {COUNTS}.")],
-    k: Ks = "",
-    level: Level = 0.95,
-    answer_space: AnswerSpace = None,
-    clusters: Clusters = None,
     by: str | None = option("Break the result down by a column of the problems, or a CSV file.", "COLUMN"),
     *,
-    selection: StoreSelection,
-    audit: AuditOptions,
-    log: LogOptions,
-    allow_truncated_sampling: AllowTruncated = False,
-    html: Page = None,
-    save: Save = None,
-    as_json: AsJson = False,
+    options: MeasureOptions,
+    output: PageOptions,
 ) -> None:
     """Measure one model's boundary.
 
@@ -101,30 +102,16 @@ def measure_command(
     from goldpanner.cli import tables
     from goldpanner.instrument import confounds, profile_source
 
-    source = selection.load(what, log)
-    profile = profile_source(
-        source,
-        whole_numbers(k, "--k"),
-        level=level,
-        allow_truncated_sampling=allow_truncated_sampling,
-        answer_space=answer_space,
-        verifier=audit.errors(source),
-        clusters=clusters,
-        by=by,
-    )
-    extra = confounds(source, level)
+    source = options.source.load(what)
+    profile = profile_source(source, whole_numbers(options.k, "--k"), by=by, **options.arguments(source))
+    extra = confounds(source, options.level)
     texts = {} if extra is None else extra.to_json()
-    if as_json:
-        typer.echo(json.dumps({**profile.to_json(), **texts, "server_faults": source.faults}, allow_nan=False))
-    else:
-        tables.print_profile(profile, source.name, extra)
-        tables.print_parts(profile.by)
-    save_files(profile, save)
-    if html is not None:
+    record = {**profile.to_json(), **texts, "source": source.described()}
+    output.show("measure", profile, record, lambda: tables.print_profile(profile, source.name, extra))
+    if output.html is not None:
         from goldpanner.report.pages.instrument import profile_page
 
-        profile_page(profile, source.name, html, extra)
-        typer.echo(str(html), err=True)
+        typer.echo(profile_page(profile, source.name, output.html, extra), err=True)
 
 
 @cli_command("compare", MEASURE)
@@ -134,29 +121,20 @@ def compare_command(
         list[str],
         typer.Argument(help="The model after RL, on the same problems; or several, seeds of one recipe as rl=A,B,C."),
     ],
-    k: Ks = "",
-    level: Level = 0.95,
     within: int = option("Sharpening: the base reaches RL's pass@K within R tries.", "R", default=1024, low=1),
     group: Annotated[int, GROUP] = 16,
     fdr: float = option("False discovery rate of problems that rose or fell.", "P", default=0.05),
-    answer_space: AnswerSpace = None,
-    clusters: Clusters = None,
     rl_rollouts: int | None = option(
         "Rollouts of each problem in RL, to judge what is new; R unless given.", "N", low=2
     ),
     *,
-    selection: StoreSelection,
-    audit: AuditOptions,
-    log: LogOptions,
+    options: MeasureOptions,
     as_run: bool = flag("Compare two systems although they were sampled or asked differently.", "--as-run"),
-    allow_truncated_sampling: AllowTruncated = False,
     fail_on: str = option(
         "Conditions to fail on: narrowed,fell>2% (exit status 1), undecided (exit status 3).", "NAMES", default=""
     ),
     markdown: Path | None = option("File for the summary as Markdown.", "FILE"),
-    html: Page = None,
-    save: Save = None,
-    as_json: AsJson = False,
+    output: PageOptions,
 ) -> None:
     """Compare a model with models trained from it.
 
@@ -172,55 +150,45 @@ def compare_command(
     from goldpanner.sources import seeds_by_name
 
     conditions = parse_conditions(fail_on) if fail_on else []
-    before = selection.load(base, log)
-    models = {name: [selection.load(seed, log) for seed in seeds] for name, seeds in seeds_by_name(rl).items()}
+    before = options.source.load(base)
+    models = {name: [options.source.load(seed) for seed in seeds] for name, seeds in seeds_by_name(rl).items()}
     if len(models) > 1 or any(len(seeds) > 1 for seeds in models.values()):
         if conditions or markdown:
             raise InputError("--fail-on and --markdown are about two models; compare the base with one of them")
         from goldpanner.instrument import compare_series
 
-        several = compare_series(before, models, group=group, level=level, fdr=fdr, within=within, as_run=as_run)
-        if as_json:
-            typer.echo(json.dumps(several.to_json(), allow_nan=False))
-        else:
-            tables.print_series(several)
-        save_files(several, save)
-        if html is not None:
+        several = compare_series(
+            before, models, group=group, level=options.level, fdr=fdr, within=within, as_run=as_run
+        )
+        sources = {name: [seed.described() for seed in seeds] for name, seeds in models.items()}
+        record = {**several.to_json(), "sources": {"base": [before.described()], **sources}}
+        output.show("compare-several", several, record, lambda: tables.print_series(several))
+        if output.html is not None:
             from goldpanner.report.pages.series import series_page
 
-            typer.echo(str(series_page(several, html, before.text_of)), err=True)
+            typer.echo(series_page(several, output.html, before.text_of), err=True)
         return
     ((after,),) = models.values()
-    further = whole_numbers(k, "--k")
-    smallest = int(min(before.n.min(), after.n.min()))
-    ks = np.union1d(default_ks(max(smallest, 1)), further).astype(np.int64) if further else None
+    further = whole_numbers(options.k, "--k")
+    ks = default_ks(max(int(min(before.n.min(), after.n.min())), 1), further) if further else None
     comparison = compare_sources(
-        before, after, k=ks, level=level, fdr=fdr, within=within, as_run=as_run, rl_rollouts=rl_rollouts,
-        allow_truncated_sampling=allow_truncated_sampling, answer_space=answer_space, verifier=audit.errors(before),
-        clusters=clusters,
-    )  # fmt: skip
+        before, after, k=ks, fdr=fdr, within=within, as_run=as_run, rl_rollouts=rl_rollouts, **options.arguments(before)
+    )
     ruling = gate(comparison, conditions) if conditions else None
-    if as_json:
-        faults = {"base": before.faults, "rl": after.faults}
-        more = {"gate": ruling.to_json()} if ruling else {}
-        typer.echo(json.dumps({**comparison.to_json(), "server_faults": faults, **more}, allow_nan=False))
-    else:
-        tables.print_comparison(comparison, before, after)
-        if ruling is not None:
-            typer.echo(ruling.summary)
-    save_files(comparison, save)
+    more = {"gate": ruling.to_json()} if ruling else {}
+    record = {**comparison.to_json(), "sources": {"base": before.described(), "rl": after.described()}, **more}
+    output.show("compare", comparison, record, lambda: tables.print_comparison(comparison, before, after, ruling))
     if markdown is not None:
         from goldpanner.files import write_atomically
         from goldpanner.report.summary import comparison_markdown
 
         summary = comparison_markdown(comparison, before.name, after.name, ruling, before.text_of)
         write_atomically(markdown, lambda file: file.write(summary.encode()))
-        typer.echo(str(markdown), err=True)
-    if html is not None:
+        typer.echo(markdown, err=True)
+    if output.html is not None:
         from goldpanner.report.pages.instrument import comparison_page
 
-        comparison_page(comparison, before.name, after.name, html, before.text_of)
-        typer.echo(str(html), err=True)
+        typer.echo(comparison_page(comparison, before.name, after.name, output.html, before.text_of), err=True)
     if ruling is not None and ruling.exit_code:
         raise typer.Exit(ruling.exit_code)
 
@@ -236,8 +204,7 @@ def power_command(
     chance: float = option("Probability that the change is shown.", "P", default=0.8),
     level: Level = 0.95,
     *,
-    selection: StoreSelection,
-    log: LogOptions,
+    given: SourceOptions,
     as_json: AsJson = False,
 ) -> None:
     """Plan how many problems to measure.
@@ -247,25 +214,26 @@ def power_command(
 
     Example: goldpanner power --shape beta:0.5,1 --size 0.05 --tries 1,64
     """
-    from goldpanner.cli import tables
+    from goldpanner.cli.display import print_table
     from goldpanner.measure import power
+    from goldpanner.report.result_tables import required_table, sensitivity_table
 
     if (pilot is None) == (not shape):
         raise InputError("give a pilot's counts or --shape, one of the two; for example --shape beta:0.5,1")
-    population = power.population_of(shape) if pilot is None else power.population_from(selection.load(pilot, log))
+    population = power.population_of(shape) if pilot is None else power.population_from(given.load(pilot))
     ks, each = whole_numbers(tries, "--tries"), whole_numbers(samples, "--samples")
     if problems is None:
         needs = power.required(population, size, ks, each, chance, level)
-        if as_json:
-            typer.echo(json.dumps([need.to_json() for need in needs], allow_nan=False))
-        else:
-            tables.print_required(needs, population.name, chance)
-        return
-    seen = {n: power.sensitivity(population, problems, n, ks, chance, level) for n in each or [max(ks)]}
-    if as_json:
-        typer.echo(json.dumps({n: [row.to_json() for row in rows] for n, rows in seen.items()}, allow_nan=False))
+        record: dict[str, object] = {"required": [need.to_json() for need in needs]}
+        table = required_table(needs, population.name, chance)
     else:
-        tables.print_sensitivity(seen, problems, population.name, chance)
+        seen = {n: power.sensitivity(population, problems, n, ks, chance, level) for n in each or [max(ks)]}
+        record = {"shown": {n: [row.to_json() for row in rows] for n, rows in seen.items()}}
+        table = sensitivity_table(seen, problems, population.name, chance)
+    if as_json:
+        print_json("power", record)
+    else:
+        print_table(table)
 
 
 @cli_command("plan", MEASURE)
@@ -276,10 +244,8 @@ def plan_command(
     group: GroupSize = None,
     level: Level = 0.95,
     *,
-    selection: StoreSelection,
-    log: LogOptions,
-    save: Save = None,
-    as_json: AsJson = False,
+    given: SourceOptions,
+    output: OutputOptions,
 ) -> None:
     """Plan an RL run from a pilot.
 
@@ -290,10 +256,8 @@ def plan_command(
     from goldpanner.cli import tables
     from goldpanner.instrument import plan_source
 
-    source = selection.load(base, log)
+    source = given.load(base)
     result = plan_source(source, steps=steps, prompts=prompts, group=group, level=level)
-    if as_json:
-        typer.echo(json.dumps(result.to_json(), allow_nan=False))
-    else:
-        tables.print_plan(result, base)
-    save_files(result, save)
+    output.show(
+        "plan", result, {**result.to_json(), "source": source.described()}, lambda: tables.print_plan(result, base)
+    )

@@ -1,12 +1,11 @@
 """`judge`: a second verifier on the completions of a store, and where it disagrees with the first."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from goldpanner.cli.app import SAMPLE, cli_command, option
+from goldpanner.cli.app import SAMPLE, cli_command, option, print_json
 from goldpanner.cli.options import THRESHOLD, VERIFIER, AsJson, Tasks, stored_tasks
 
 
@@ -36,7 +35,7 @@ def judge_command(
     with display.Bars(quiet=as_json) as bars:
         result = judge_again(place, second, policy=chosen, tasks=stored_tasks(task) or (), notify=bars.update)
     if as_json:
-        typer.echo(json.dumps(result.to_json()))
+        print_json("judge", result.to_json())
         return
     typer.echo("\n".join(result.lines(show)))
     typer.echo(f"next: goldpanner measure POLICY --store {store} --verdicts-of '{second.id}'")

@@ -1,14 +1,14 @@
 """Options that several commands share: each stands here once, with one meaning; groups of them are dataclasses."""
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from goldpanner.cli.app import OptionGroup, flag, option
+from goldpanner.cli.app import OptionGroup, flag, option, print_json
 from goldpanner.errors import need_lab
 
 if TYPE_CHECKING:
@@ -54,13 +54,6 @@ GroupSize = Annotated[int | None, GROUP]
 
 Level = Annotated[float, typer.Option(metavar="P", help="Coverage of intervals and bands.")]
 Ks = Annotated[str, typer.Option("--k", metavar="K,K", help="More values of k, beyond n too: 1,100,10000.")]
-Page = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="File for the result as an HTML page.")]
-Save = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--save", metavar="FILE", help="Save a table or figure: curve.pdf, curve.csv, table.tex, problems.csv."
-    ),
-]
 AllowTruncated = Annotated[
     bool,
     typer.Option(
@@ -69,15 +62,6 @@ AllowTruncated = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-
-
-def save_files(result: "Result", paths: list[Path] | None) -> None:
-    """Save the tables and figures that file names say, and print the names."""
-    from goldpanner.report.results import save_all
-
-    save_all(result, paths or [])
-    for path in paths or []:
-        typer.echo(str(path), err=True)
 
 
 def stored_tasks(words: list[str] | None) -> list[str] | None:
@@ -207,25 +191,58 @@ class StoreSelection(OptionGroup):
         """The tasks by the names that a store has for them; None: all."""
         return stored_tasks(self.task)
 
-    def load(self, what: str, log: "LogOptions") -> "Source":
+
+@dataclass(frozen=True)
+class SourceOptions(OptionGroup):
+    """Where counts come from."""
+
+    title = "Samples"
+
+    selection: StoreSelection
+    log: LogOptions
+
+    def load(self, what: str) -> "Source":
         """Return the counts that an argument stands for; what was left out of a log is printed."""
         from goldpanner.sources import load_counts
 
+        of = self.selection
         source = load_counts(
-            what, self.store, tasks=self.tasks or (), verifier=self.verdicts_of, params=self.params, log=log.log()
+            what, of.store, tasks=of.tasks or (), verifier=of.verdicts_of, params=of.params, log=self.log.log()
         )
         for line in source.remarks:
             typer.echo(f"{what}: {line}", err=True)
         return source
 
 
-class Dtype(StrEnum):
-    """Precision of a model's weights and arithmetic."""
+@dataclass(frozen=True)
+class OutputOptions(OptionGroup):
+    """How a result is shown and saved."""
 
-    AUTO = "auto"
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-    FLOAT16 = "float16"
+    title = "Output"
+
+    save: list[Path] | None = option(
+        "Save a table or figure: curve.pdf, curve.csv, table.tex, problems.csv.", "FILE", "--save"
+    )
+    as_json: bool = flag("Print one JSON object.", "--json")
+
+    def show(self, name: str, result: "Result", record: Mapping[str, object], print_it: Callable[[], None]) -> None:
+        """Print a result, as its record under the name of docs/json.md or as text; save its tables and figures."""
+        if self.as_json:
+            print_json(name, record)
+        else:
+            print_it()
+        if self.save:
+            from goldpanner.report.results import save_all
+
+            save_all(result, self.save)
+            typer.echo("\n".join(map(str, self.save)), err=True)
+
+
+@dataclass(frozen=True)
+class PageOptions(OutputOptions):
+    """How a result that has a page is shown and saved."""
+
+    html: Path | None = option("File for the result as an HTML page.", "FILE", "--html")
 
 
 @dataclass(frozen=True)
@@ -235,10 +252,10 @@ class PolicyOptions(OptionGroup):
     title = "Model"
 
     model: Model = ""
-    dtype: Dtype = option(
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = option(
         "Precision of the weights: auto (as saved), float32, bfloat16, float16. Each is another policy.",
         "DTYPE",
-        default=Dtype.AUTO,
+        default="auto",
     )
     concurrency: int = option("Requests to a server at the same time, per process.", "N", default=16, low=1)
     timeout: float = option("Longest time for one request.", "SECONDS", default=600, low=1)
@@ -248,12 +265,4 @@ class PolicyOptions(OptionGroup):
         from goldpanner.cli.display import show_message
         from goldpanner.policies.resolve import load_policy
 
-        return load_policy(
-            name,
-            model=self.model,
-            dtype=self.dtype.value,
-            concurrency=self.concurrency,
-            timeout=self.timeout,
-            override=override,
-            notify=show_message,
-        )
+        return load_policy(name, override=override, notify=show_message, **dataclasses.asdict(self))

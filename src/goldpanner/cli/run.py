@@ -1,18 +1,17 @@
 """`run` and `report`: what RL did to the lab's models or to a model of yours, and the page of it."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from goldpanner.cli.app import RUN, OptionGroup, cli_command, command_line
+from goldpanner.cli.app import RUN, OptionGroup, cli_command, command_line, print_json
 from goldpanner.cli.options import AsJson, Model, OutOrNone, RehearsalOptions, SettingsOptions, Task, TaskOptions
 from goldpanner.errors import InputError, need_lab
 
 if TYPE_CHECKING:
-    from goldpanner.store.schema import StudyRecord
+    from goldpanner.store.studies import StudyRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +39,12 @@ class RunOptions(OptionGroup):
         config = self.settings.load()
         name = f"{config.domain.kind}-seed{config.seed}"
         folder = self.out or default_folder(name, config, changed=self.settings.changed)
-        display.opening(folder, quiet=quiet)
+        display.opening(
+            "A small language model is pretrained from scratch, then trained with verifiable rewards two ways:\n"
+            "straight from the base (as DeepSeek-R1-Zero), and after SFT on a few worked examples (as R1).",
+            folder,
+            quiet,
+        )
         with display.Bars(quiet=quiet) as bars:
             return run_lab(config, folder, bars.update, command_line(), self.rehearsal.skip), folder
 
@@ -63,7 +67,8 @@ class RunOptions(OptionGroup):
         config = config.model_copy(update={"model": model_folder(config.model, display.show_message)})
         name = f"{config.model.name}-{chosen.id.replace('/', '-')}-seed{config.seed}"
         folder = self.out or default_folder(name, config, changed=settings.changed or bool(self.judging.given()))
-        display.opening_real(folder, config.model.name, chosen.id, quiet=quiet)
+        plan = "a pilot, a plan, GRPO, and its boundary before and after on problems held out"
+        display.opening(f"{config.model.name} on {chosen.id}: {plan}.", folder, quiet)
         with display.Bars(quiet=quiet) as bars:
             return run_model(config, folder, bars.update, command_line(), self.rehearsal.skip), folder
 
@@ -80,7 +85,7 @@ def run_command(what: RunOptions, as_json: AsJson = False) -> None:
     Example: goldpanner run --model smollm2 --task arithmetic/add-2d2d
     """
     from goldpanner.cli import display
-    from goldpanner.report import build
+    from goldpanner.report.pages.run import build
 
     if bool(what.model) != bool(what.task) or (what.task is None and what.judging.given()):
         raise InputError(
@@ -92,7 +97,7 @@ def run_command(what: RunOptions, as_json: AsJson = False) -> None:
     record, folder = what.run_lab(as_json) if what.task is None else what.run_model(as_json)
     page = build(folder)
     if as_json:
-        typer.echo(json.dumps({**record.model_dump(), "folder": str(folder), "report": str(page)}))
+        print_json("run", {**record.model_dump(mode="json"), "folder": str(folder), "report": str(page)})
     else:
         display.story(record, folder, page)
 
@@ -105,7 +110,7 @@ def report_command(folder: Annotated[Path, typer.Argument(help="Folder of a run.
 
     Example: goldpanner report runs/world-seed0
     """
-    from goldpanner.report import build
+    from goldpanner.report.pages.run import build
     from goldpanner.store.find import is_store
 
     if not (folder / "store").is_dir():
@@ -113,4 +118,7 @@ def report_command(folder: Annotated[Path, typer.Argument(help="Folder of a run.
             raise InputError(f"{folder} is a sample store, not a run; reports are drawn from runs")
         raise InputError(f"No run at {folder}: it has no store. Pass the folder of a run, e.g. runs/world-seed0.")
     page = str(build(folder))
-    typer.echo(json.dumps({"report": page}) if as_json else page)
+    if as_json:
+        print_json("report", {"report": page})
+    else:
+        typer.echo(page)

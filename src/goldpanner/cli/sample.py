@@ -1,17 +1,13 @@
 """`sample` and `score`: samples of a policy into a store, and their probability under another policy."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from enum import StrEnum
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from goldpanner.cli.app import SAMPLE, OptionGroup, cli_command, option
+from goldpanner.cli.app import SAMPLE, OptionGroup, cli_command, option, print_json
 from goldpanner.cli.options import (
     ENGINE,
     AllowTruncated,
@@ -35,10 +31,6 @@ if TYPE_CHECKING:
     from goldpanner.sampling.ray_workers import RemotePolicy, Workers
     from goldpanner.types import Counts
 
-MOST = 4096
-"""Samples a problem gets at most where a goal decides: one beside a threshold would never settle."""
-LARGE = 50_000_000
-"""Parameters from which bfloat16 pays on a processor that has it: 3.1 times as fast for SmolLM2-135M."""
 POLICY = "a model's folder or name on the hub, smollm2 (fetched), a server (http://HOST:PORT/v1), or scripted:P"
 
 
@@ -68,17 +60,10 @@ class GoalOptions(OptionGroup):
             raise InputError(f"--margin {self.margin:g} is that of a comparison; name the other policy with --against")
 
     def goal(self, base: "Counts | None" = None) -> "Goal":
-        """Return the goal; a budget alone is spent on settling the strata.
-
-        `base`: counts of the policy that --against names.
-        """
+        """Return the goal; `base` are counts of the policy that --against names."""
         from goldpanner.sampling.goal import Goal
 
-        if self.until is None and self.group is None and self.budget is None and base is None:
-            return Goal(most=64 if self.n is None else self.n)
-        goal = Goal.read(self.until or "settled", MOST if self.n is None else self.n, self.group, self.budget)
-        margin = goal.margin if self.margin is None else self.margin
-        return goal if base is None else replace(goal, base=base, margin=margin)
+        return Goal.read(self.until, self.n, self.group, self.budget, base, self.margin)
 
 
 @dataclass(frozen=True)
@@ -94,20 +79,13 @@ class SamplingOptions(OptionGroup):
     template: str | None = option("Prompt template, instead of the task's; chat: the model's own.", "TEXT")
 
 
-class SamplingEngine(StrEnum):
-    """What draws: this process, or workers on Ray."""
-
-    OWN = "goldpanner"
-    RAY = "ray"
-
-
 @dataclass(frozen=True)
 class RayOptions(OptionGroup):
     """Who draws: this process, or workers on Ray."""
 
     title = "Ray (--engine ray)"
 
-    engine: Annotated[SamplingEngine, ENGINE] = SamplingEngine.OWN
+    engine: Annotated[Literal["goldpanner", "ray"], ENGINE] = "goldpanner"
     workers: int | None = option("Worker processes (2).", "N", low=1)
     ray_address: str | None = option(
         "Cluster: auto or ray://HOST:10001. Otherwise $RAY_ADDRESS, or a local Ray.", "ADDRESS"
@@ -121,24 +99,18 @@ class RayOptions(OptionGroup):
 
         They load a model themselves. A server is asked what it is, and probed, in this process alone.
         """
-        if self.engine is not SamplingEngine.RAY:
+        if self.engine != "ray":
             if self.workers is not None or self.ray_address is not None:
                 raise InputError("--workers and --ray-address belong to Ray; give --engine ray with them")
             yield options.load(name, override), None
             return
         from goldpanner.cli.display import show_message
-        from goldpanner.policies.fetch import MODELS
-        from goldpanner.policies.resolve import load_policy, model_folder
+        from goldpanner.policies.resolve import policy_builder
         from goldpanner.sampling.ray_workers import Workers
 
         server = options.load(name, override) if "://" in name else None
         with Workers(self.workers or 2, self.ray_address, gpus=server is None) as pool:
-            if server is None:  # a worker on another node knows no relative path
-                name = str(model_folder(name, show_message)) if name in MODELS else name
-                name, base = (str(Path(x).absolute()) if x and Path(x).is_dir() else x for x in (name, options.model))
-                yield pool.load(partial(load_policy, name, model=base, dtype=options.dtype.value)), pool
-            else:
-                yield server, pool
+            yield server or pool.load(policy_builder(name, options.model, options.dtype, show_message)), pool
             if pool.deaths:
                 text = f"workers that died and were replaced: {pool.deaths}; their units were drawn again"
                 typer.echo(text, err=True)
@@ -168,9 +140,9 @@ def sample_command(
     Example: goldpanner sample smollm2 arithmetic/add-2d2d --store demo --until settled
     """
     from goldpanner.cli import display
-    from goldpanner.sampling.collect import top_up, why_unjudged
+    from goldpanner.sampling.collect import top_up
     from goldpanner.sampling.rehearsal import rehearse_first
-    from goldpanner.sampling.summary import collection_json, collection_lines, command_to_measure
+    from goldpanner.sampling.summary import collection_json, collection_lines, collection_notes, command_to_measure
     from goldpanner.sources import load_base
     from goldpanner.store.find import open_store
 
@@ -194,17 +166,13 @@ def sample_command(
                 price=goal.price, workers=workers,
             )  # fmt: skip
     if as_json:
-        typer.echo(json.dumps(collection_json(collection, until, len(questions))))
+        print_json("sample", collection_json(collection, until, len(questions)))
         return
-    record = model.describe()
-    size = record.get("parameters")
     typer.echo(collection.line(goal.price), err=True)
-    if record.get("dtype") == "float32" and record.get("fast_bfloat16") and isinstance(size, int) and size >= LARGE:
-        typer.echo("note: drawn in float32, as saved; --dtype bfloat16, a policy of its own, is faster here", err=True)
     typer.echo("\n".join(collection_lines(collection, until, goal.against)))
     typer.echo(f"next: {command_to_measure(collection, place, store, questions[0].task)}")
-    if 2 * collection.counts.unjudged.sum() > collection.counts.n.sum():
-        typer.echo(f"note: unjudged, most often: {why_unjudged(collection, place)}", err=True)
+    for note in collection_notes(collection, place, model.describe()):
+        typer.echo(f"note: {note}", err=True)
 
 
 @cli_command("score", SAMPLE)
@@ -236,7 +204,7 @@ def score_command(
         count = score_policy(scoring, sampled_by, place, stored_tasks(task) or (), params, bars.update)
     distance = getattr(scoring, "scoring_distance", None)
     if as_json:
-        typer.echo(json.dumps({"scorer": scoring.id, "policy": sampled_by, "scored": count, "distance": distance}))
+        print_json("score", {"scorer": scoring.id, "policy": sampled_by, "scored": count, "distance": distance})
         return
     if distance is not None:
         typer.echo(f"tokens of its own were scored as they were drawn, within {distance:.2g} nats a token", err=True)

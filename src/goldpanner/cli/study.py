@@ -1,18 +1,13 @@
 """`study`: the claims as experiments. `study list` works without torch; running one needs the `lab` extra."""
 
-import json
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from goldpanner.cli.app import STUDIES, cli_command, command_line, flag, option
+from goldpanner.cli.app import STUDIES, cli_command, command_line, flag, option, print_json
 from goldpanner.cli.options import AsJson, OutOrNone
 from goldpanner.errors import InputError, Interrupted, need_lab
-
-if TYPE_CHECKING:
-    from goldpanner.store.findings import FindingRecord, MissionRecord
 
 FOLDER, QUICK_FOLDER = Path("runs") / "studies", Path("runs") / "studies-quick"
 
@@ -29,6 +24,10 @@ def study_command(
         int | None,
         typer.Option(metavar="N", help="Number of worlds, with seeds 0 to N - 1; 3, or 2 with --quick.", min=1, max=99),
     ] = None,
+    fresh: Annotated[
+        int,
+        typer.Option(metavar="N", help="Further worlds that confirm, with seeds 100 to 99 + N.", min=0, max=99),
+    ] = 0,
     lang: str = option("Language of the pages: en or zh.", "LANG", default="en"),
     as_json: AsJson = False,
 ) -> None:
@@ -53,22 +52,28 @@ def study_command(
         raise InputError(f"no study is called {unknown[0]!r}; there are {', '.join(claims.NAMES)}; or all, or list")
     need_lab()
     try:
-        _conduct(chosen, folder, quick, worlds, lang, as_json)
+        _conduct(chosen, folder, quick, worlds, fresh, lang, as_json)
     except KeyboardInterrupt:
         raise Interrupted(f"what was done is kept in {folder}; run the same command again to go on") from None
 
 
-def _conduct(names: list[str], folder: Path, quick: bool, worlds: int | None, lang: str, as_json: bool) -> None:
+def _conduct(
+    names: list[str], folder: Path, quick: bool, worlds: int | None, fresh: int, lang: str, as_json: bool
+) -> None:
     from goldpanner.cli import display_study
     from goldpanner.report.pages import mission as pages
     from goldpanner.store import Store
     from goldpanner.studies import mission
+    from goldpanner.studies.boundary import CONFIRMATION
     from goldpanner.studies.lab import FULL, QUICK
+    from goldpanner.studies.mission import outcome_json
     from goldpanner.studies.runner import conduct, result
 
     scale = QUICK if quick else FULL
     if worlds is not None:
         scale = scale.model_copy(update={"worlds": tuple(range(worlds))})
+    if fresh:
+        scale = scale.model_copy(update={"worlds": (*scale.worlds, *range(CONFIRMATION, CONFIRMATION + fresh))})
     store = Store(folder / "store")
     done = [result(store, (name, world)) is not None for name in names for world in scale.worlds]
     with display_study.StudyBars(len(done), sum(done), quiet=as_json) as bars:
@@ -76,26 +81,9 @@ def _conduct(names: list[str], folder: Path, quick: bool, worlds: int | None, la
     concluded = mission.conclude_mission(store, command_line())
     paths = pages.build_studies(folder, lang)
     if as_json:
-        sys.stdout.write(json.dumps(_json(records, concluded, folder, paths), allow_nan=False) + "\n")
+        print_json("study", outcome_json(records, concluded, folder, paths))
     else:
         display_study.outcome(records, concluded, folder, paths, lang)
-
-
-def _json(
-    records: "dict[str, FindingRecord]", mission: "MissionRecord", folder: Path, paths: dict[str, Path]
-) -> dict[str, object]:
-    keys = {"predictions", "worlds", "seconds", "quick"}
-    return {
-        "folder": str(folder),
-        "studies": {
-            name: {**record.model_dump(include=keys), "page": str(paths[name])} for name, record in records.items()
-        },
-        "sentences": {
-            sentence.id: None if sentence.boundary is None else sentence.boundary.model_dump()
-            for sentence in mission.sentences
-        },
-        "mission": str(paths["mission"]),
-    }
 
 
 def _list(folder: Path, lang: str, as_json: bool) -> None:
@@ -109,12 +97,5 @@ def _list(folder: Path, lang: str, as_json: bool) -> None:
     if not as_json:
         display_study.print_studies(lines, folder, lang)
         return
-    rows = [
-        {
-            "name": line.name,
-            "title": line.title.of(lang),
-            "worlds": line.worlds,
-        }
-        for line in lines
-    ]
-    typer.echo(json.dumps({"folder": str(folder), "studies": rows}, ensure_ascii=False))
+    rows = [{"name": line.name, "title": line.title.of(lang), "worlds": line.worlds} for line in lines]
+    print_json("study-list", {"folder": str(folder), "studies": rows})

@@ -1,13 +1,12 @@
 """`tasks` and `get`: the tasks there are, and a small model to try them on."""
 
-import json
 import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from goldpanner.cli.app import SAMPLE, cli_command
+from goldpanner.cli.app import SAMPLE, cli_command, print_json
 from goldpanner.cli.options import AsJson, DataOptions, OutOrNone, Problems, SettingsOptions
 from goldpanner.errors import InputError
 from goldpanner.policies.fetch import MODELS, fetch
@@ -33,11 +32,7 @@ def tasks_command(
             typer.echo("\n".join(catalog.catalog_lines()))
             typer.echo("next: goldpanner tasks world/d3 --problems 5 shows problems of one")
             return
-        groups = {
-            group: [{"family": f.name, "about": f.about, "needs": f.needs, "tasks": f.ids} for f in families]
-            for group, families in catalog.groups().items()
-        }
-        typer.echo(json.dumps({"groups": groups}))
+        print_json("tasks", {"groups": catalog.catalog_json()})
         return
     chosen = catalog.task(task, data.data, data.columns, config=settings.facts())
     rows = [
@@ -50,7 +45,7 @@ def tasks_command(
         for p in chosen.problems(problems, settings.seed or 0)
     ]
     if as_json:
-        typer.echo(json.dumps({"task": chosen.id, "problems": rows}, ensure_ascii=False))
+        print_json("problems", {"task": chosen.id, "problems": rows})
         return
     for row in rows:
         worked = f"\n  worked: {row['worked']}" if row["worked"] else ""

@@ -3,13 +3,13 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from goldpanner.cli.app import TRAIN, CommandsByGroup, OptionGroup, app, cli_command, command_line, option
+from goldpanner.cli.app import TRAIN, OptionGroup, cli_command, command_line, option, subcommands
 from goldpanner.cli.options import ENGINE, Examples, Model, Out, RehearsalOptions, SettingsOptions, Task, TaskOptions
 from goldpanner.errors import InputError, Interrupted
 from goldpanner.policies.resolve import model_folder
@@ -21,20 +21,12 @@ if TYPE_CHECKING:
     from goldpanner.tasks.task import Task as LoadedTask
 
 
-train = typer.Typer(
-    cls=CommandsByGroup,
-    help="Train one stage, or a recipe.\n\nThe folder of a stage has its model in model/ and its progress in "
+train = subcommands(
+    "train",
+    TRAIN,
+    "Train one stage, or a recipe.\n\nThe folder of a stage has its model in model/ and its progress in "
     "metrics.jsonl.\n\nExample: goldpanner train pretrain --out runs/base",
-    no_args_is_help=True,
 )
-app.add_typer(train, name="train", rich_help_panel=TRAIN)
-
-
-class TrainingEngine(StrEnum):
-    """What trains."""
-
-    OWN = "goldpanner"
-    TRL = "trl"
 
 
 @dataclass(frozen=True)
@@ -43,7 +35,7 @@ class TrlOptions(OptionGroup):
 
     title = "TRL (--engine trl)"
 
-    engine: Annotated[TrainingEngine, ENGINE] = TrainingEngine.OWN
+    engine: Annotated[Literal["goldpanner", "trl"], ENGINE] = "goldpanner"
     trl: list[str] | None = option("Setting of TRL's GRPOConfig, e.g. bf16=true.", "KEY=VALUE")
     processes: int = option("Processes that must take part; otherwise it stops.", "N", default=1, low=1)
     probe: int = option("Problems measured every measure.every steps; 0: none.", "N", default=16, low=0)
@@ -60,11 +52,6 @@ class StageOptions(OptionGroup):
     task: Task = None
     judging: TaskOptions
     settings: SettingsOptions
-
-    @property
-    def skip_rehearsal(self) -> str | None:
-        """Why the verifier is not tried first; None: it is, or the stage has none."""
-        return None
 
     def start(self) -> Path:
         """Return the folder of the model to start from; `smollm2` is fetched."""
@@ -83,23 +70,18 @@ class StageOptions(OptionGroup):
         task.check()
         return task
 
-    def train(self, kind: str, examples: Path | None = None, rollouts: "StoredRollouts | None" = None) -> None:
+    def train(
+        self,
+        kind: str,
+        examples: Path | None = None,
+        rollouts: "StoredRollouts | None" = None,
+        skip_rehearsal: str | None = None,
+    ) -> None:
         """Train one stage by goldpanner itself."""
         config = self.settings.load()
-        from goldpanner.runs.lab_run import train_by_settings
-        from goldpanner.store import Store
-
         own = self.load(config, examples)
-        chosen, start = config.for_task(own) if own else config, self.start()
-
-        def work(notify: "Notify") -> Path:
-            train_by_settings(
-                kind, chosen, self.out, start, Store(self.out / "store"), notify, task=own, rollouts=rollouts,
-                skip_rehearsal=self.skip_rehearsal,
-            )  # fmt: skip
-            return self.out / "model"
-
-        _with_bars(self.out, work)
+        chosen = config.for_task(own) if own else config
+        _train(kind, chosen, self.out, self.start(), own, rollouts, skip_rehearsal)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,11 +89,6 @@ class RewardedOptions(StageOptions):
     """A stage whose rewards are a verifier's."""
 
     rehearsal: RehearsalOptions
-
-    @property
-    def skip_rehearsal(self) -> str | None:
-        """Why the verifier is not tried first; None: it is."""
-        return self.rehearsal.skip
 
 
 @cli_command("pretrain", TRAIN, train)
@@ -122,15 +99,7 @@ def pretrain_command(out: Out, *, settings: SettingsOptions) -> None:
 
     Example: goldpanner train pretrain --out runs/base
     """
-    config = settings.load()
-    from goldpanner.runs.lab_run import train_by_settings
-    from goldpanner.store import Store
-
-    def work(notify: "Notify") -> Path:
-        train_by_settings("pretrain", config, out, None, Store(out / "store"), notify)
-        return out / "model"
-
-    _with_bars(out, work)
+    _train("pretrain", settings.load(), out)
 
 
 @cli_command("sft", TRAIN, train)
@@ -150,12 +119,12 @@ def grpo_command(stage: RewardedOptions, trl: TrlOptions) -> None:
 
     Example: goldpanner train grpo --model runs/base/model --out runs/rl --set grpo.variant=dr-grpo
     """
-    if trl.engine is TrainingEngine.TRL:
+    if trl.engine == "trl":
         _train_by_trl(stage, trl)
         return
     if trl.trl or trl.processes != 1:
         raise InputError("--trl and --processes belong to TRL's trainer; give --engine trl with them")
-    stage.train("grpo")
+    stage.train("grpo", skip_rehearsal=stage.rehearsal.skip)
 
 
 @cli_command("ppo", TRAIN, train)
@@ -166,7 +135,7 @@ def ppo_command(stage: RewardedOptions) -> None:
 
     Example: goldpanner train ppo --model runs/base/model --out runs/ppo --set ppo.gae_lambda=1
     """
-    stage.train("ppo")
+    stage.train("ppo", skip_rehearsal=stage.rehearsal.skip)
 
 
 @cli_command("rft", TRAIN, train)
@@ -186,7 +155,8 @@ def rft_command(
 
     if (rollouts is None) != (run is None):
         raise InputError("--rollouts and --run belong together: the folder of a store, and the name of a run in it")
-    stage.train("rft", rollouts=None if rollouts is None or run is None else StoredRollouts(open_store(rollouts), run))
+    stored = None if rollouts is None or run is None else StoredRollouts(open_store(rollouts), run)
+    stage.train("rft", rollouts=stored, skip_rehearsal=stage.rehearsal.skip)
 
 
 @cli_command("recipe", TRAIN, train)
@@ -207,13 +177,32 @@ def recipe_command(
 
     own, start = stage.load(config, examples), stage.start()
 
-    def work(notify: "Notify") -> Path:
-        return run_recipe(
-            name, start, stage.out, notify, file=settings.config, overrides=settings.overrides or (),
-            seed=settings.seed, task=own, command=command_line(), skip_rehearsal=stage.skip_rehearsal,
-        )  # fmt: skip
+    work = partial(
+        run_recipe, name, start, stage.out, file=settings.config, overrides=settings.overrides or (),
+        seed=settings.seed, task=own, command=command_line(), skip_rehearsal=stage.rehearsal.skip,
+    )  # fmt: skip
+    _with_bars(stage.out, lambda notify: work(notify=notify))
 
-    _with_bars(stage.out, work)
+
+def _train(
+    kind: str,
+    config: "RunConfig",
+    out: Path,
+    start: Path | None = None,
+    own: "LoadedTask | None" = None,
+    rollouts: "StoredRollouts | None" = None,
+    skip: str | None = None,
+) -> None:
+    from goldpanner.runs.lab_run import train_by_settings
+    from goldpanner.store import Store
+
+    store = Store(out / "store")
+    _with_bars(
+        out,
+        lambda notify: train_by_settings(
+            kind, config, out, start, store, notify, task=own, rollouts=rollouts, skip_rehearsal=skip
+        ),
+    )
 
 
 def _train_by_trl(stage: RewardedOptions, trl: TrlOptions) -> None:
@@ -227,14 +216,11 @@ def _train_by_trl(stage: RewardedOptions, trl: TrlOptions) -> None:
     tasks = {own.id: own} if own else build_domain(chosen.domain).tasks
     start = stage.start()
 
-    def work(notify: "Notify") -> Path:
-        return hand_over(
-            start, tasks, chosen.grpo, stage.out, options=trl.trl or [], processes=trl.processes,
-            device=chosen.device, probe=trl.probe, every=chosen.measure.every, notify=notify,
-            skip_rehearsal=stage.skip_rehearsal,
-        )  # fmt: skip
-
-    _with_bars(stage.out, work, quiet=os.environ.get("RANK", "0") != "0")
+    work = partial(
+        hand_over, start, tasks, chosen.grpo, stage.out, options=trl.trl or [], processes=trl.processes,
+        device=chosen.device, probe=trl.probe, every=chosen.measure.every, skip_rehearsal=stage.rehearsal.skip,
+    )  # fmt: skip
+    _with_bars(stage.out, lambda notify: work(notify=notify), quiet=os.environ.get("RANK", "0") != "0")
 
 
 def _with_bars(out: Path, work: "Callable[[Notify], Path]", *, quiet: bool = False) -> None:

@@ -60,7 +60,7 @@ def table_chunks(path: Path, names: Sequence[str], torn: Callable[[str], None] |
         yield from _json_chunks(path, names, torn)
         return
     if head.kind == "zip":
-        raise InputError(f"{path} is {head.summary}; expected a table")
+        raise InputError(f"{path} is {head.summary}; give a table: CSV, JSON rows, Parquet or Arrow")
     first = 1
     try:
         with open_log(path) as handle:
@@ -148,7 +148,7 @@ def _batches(head: Head, handle: IO[bytes], names: Sequence[str]) -> Iterator[pa
     if head.kind == "csv":
         missing = [name for name in names if name not in head.fields]
         if missing:
-            raise InputError(f"{head.path} has no column {missing[0]!r}; it has {', '.join(head.fields)}")
+            raise InputError(f"{head.path} has no column {missing[0]!r}; name one of {', '.join(head.fields)}")
         read = pa_csv.ReadOptions(block_size=_BLOCK, column_names=list(head.fields), skip_rows=int(head.named))
         parse = pa_csv.ParseOptions(delimiter=head.delimiter, newlines_in_values=True)
         text = pa_csv.ConvertOptions(
@@ -170,8 +170,8 @@ def _column(path: Path, batch: pa.RecordBatch, name: str) -> pa.Array:
         return batch.column(name)
     top, _, rest = name.partition(".")
     if top not in batch.schema.names or not rest:
-        raise InputError(f"{path} has no column {name!r}; it has {', '.join(batch.schema.names)}")
+        raise InputError(f"{path} has no column {name!r}; name one of {', '.join(batch.schema.names)}")
     try:
         return pc.struct_field(batch.column(top), rest.split("."))
     except pa.ArrowException as error:
-        raise InputError(f"{path} has no field {rest!r} in its column {top!r} ({error})") from None
+        raise InputError(f"{path} has no field {rest!r} in its column {top!r} ({error}); name another") from None

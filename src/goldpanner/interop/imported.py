@@ -106,7 +106,9 @@ class Imported:
             yield from self._read(reading)
         except RecursionError:
             files, row = ", ".join(reading.report.files), reading.report.rows
-            raise InputError(f"{files}: record {row} nests its values too deeply for a {self.format} log") from None
+            raise InputError(
+                f"{files}: record {row} nests its values too deeply for a {self.format} log; give another file"
+            ) from None
 
     def counts(self, *, pool_steps: bool = False) -> Counts:
         """Return counts per problem, sorted by id.

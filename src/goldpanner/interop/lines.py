@@ -100,6 +100,9 @@ def message_text(value: object) -> str | None:
     """Return the text of a completion or prompt: a string, or the contents of a list of chat messages.
 
     One message gives its content; several give `role: content` blocks. None where `value` is neither.
+
+        >>> message_text([{"role": "assistant", "content": "42"}])
+        '42'
     """
     if isinstance(value, str):
         return unicode_text(value)
@@ -223,7 +226,9 @@ def rows_in(path: Path, handle: IO[bytes], torn: Callable[[str], None] | None = 
         try:
             value = json.loads(raw.decode("utf-8-sig" if number == 1 else "utf-8"))
         except RecursionError:
-            raise InputError(f"{path}, line {number} nests its values too deeply for a log") from None
+            raise InputError(
+                f"{path}, line {number} nests its values too deeply for a log; give another file"
+            ) from None
         except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
             if not raw.endswith(b"\n") and _begins_an_object(raw, first=number == 1):
                 if torn is not None:

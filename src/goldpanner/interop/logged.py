@@ -49,33 +49,33 @@ def read_rows(
     """Yield a record for each row of JSON (or of `rows`) of which `say` makes something; None: it is left out."""
     origins: dict[tuple[object, ...], LogOrigin] = {}
     for row in log_rows(reading) if rows is None else rows:
-        said = say(row, reading)
-        if said is None:
+        logged = say(row, reading)
+        if logged is None:
             continue
-        problem = Problem(task, unicode_text(said.prompt), unicode_text(said.answer))
-        key = (row.file, said.model, tuple(sorted(said.params.items())))
+        problem = Problem(task, unicode_text(logged.prompt), unicode_text(logged.answer))
+        key = (row.file, logged.model, tuple(sorted(logged.params.items())))
         if key not in origins:
-            model = {"tool": task, "name": unicode_text(said.model)} if said.model else None
-            origins[key] = LogOrigin(row.file, model=model, params=said.params)
+            model = {"tool": task, "name": unicode_text(logged.model)} if logged.model else None
+            origins[key] = LogOrigin(row.file, model=model, params=logged.params)
         draws = [
             reading.draw(
                 problem,
                 unicode_text(sample.text or sample.error),
-                verdict=_verdict(row, said.score, sample, task, reading),
+                verdict=_verdict(row, logged.score, sample, task, reading),
                 finish="error" if sample.error else sample.finish,
-                reward=reward_of(sample.score) if said.step is not None else None,
+                reward=reward_of(sample.score) if logged.step is not None else None,
                 identity=sample.identity,
             )
-            for sample in said.samples
+            for sample in logged.samples
         ]
         yield record_of(
             problem,
             draws,
             origins[key],
-            problem_id=unicode_text(said.name),
-            step=said.step,
-            group=said.group,
-            name=unicode_text(said.name),
+            problem_id=unicode_text(logged.name),
+            step=logged.step,
+            group=logged.group,
+            name=unicode_text(logged.name),
         )
 
 
@@ -90,7 +90,11 @@ def _verdict(row: LogRow, name: str, sample: LoggedSample, task: str, reading: R
 
 
 def one_answer(value: object) -> str:
-    """Return a right answer as text: the only one of a list, or all of them as JSON."""
+    """Return a right answer as text: the only one of a list, or all of them as JSON.
+
+    >>> one_answer(["42"])
+    '42'
+    """
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     return "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

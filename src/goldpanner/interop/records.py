@@ -90,7 +90,17 @@ def record_of(
     group: str | None = None,
     name: str = "",
 ) -> Record:
-    """Return the record of these draws, counted by their verdicts; `problem_id` where it is not the problem's own."""
+    """Return the record of some draws of a problem, counted by their verdicts.
+
+    Args:
+        problem: what was asked.
+        draws: completions with their verdicts.
+        origin: file, policy and parameters of the log.
+        problem_id: id that the log has for the problem; empty: the problem's own.
+        step: training step of the draws, where the log names one.
+        group: what the members of one group share within a step.
+        name: what the log calls the problem.
+    """
     draws = tuple(draws)
     return Record(
         problem_id or problem.id,
@@ -238,7 +248,19 @@ class Reading:
         key: tuple[int, int] | None = None,
         identity: str = "",
     ) -> Draw:
-        """Return the draw with the log's verdict, or with that of the import's verifier if there is one."""
+        """Return a draw with the log's verdict, or with that of the import's verifier if there is one.
+
+        Args:
+            problem: what was asked.
+            text: the completion.
+            verdict: what the log says of it.
+            finish: why it ended.
+            reward: its reward in the log.
+            logprobs: log-probability of each token, in nats.
+            tokens: token ids.
+            key: (seed, index) where the log has them.
+            identity: the tool's own name of the sample, the same in every file that holds it.
+        """
         total = sum(logprobs) if logprobs else None
         completion = Completion(text, tokens, total, finish, logprobs or None)
         if self.verifier is not None and finish == "error":

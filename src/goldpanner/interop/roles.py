@@ -63,7 +63,11 @@ class Layout:
 
 
 def parse_map(text: str | Mapping[str, str]) -> dict[str, str]:
-    """Return role -> column of `id=problem,correct=passed`. Raises InputError for anything else."""
+    """Return role -> column of `id=problem,correct=passed`. Raises InputError for anything else.
+
+    >>> parse_map("id=problem,correct=passed")
+    {'id': 'problem', 'correct': 'passed'}
+    """
     pairs = dict(part.partition("=")[::2] for part in text.split(",")) if isinstance(text, str) else dict(text)
     roles = {role.strip(): column.strip() for role, column in pairs.items()}
     wrong = next((role for role, column in roles.items() if role not in USUAL_NAMES or not column), None)

@@ -51,6 +51,9 @@ def select(
     `weight="variance"` weighs a problem by p (1 - p), `uniform` all alike; with `rows`, problems are repeated
     in proportion to their weights to that many rows in all (largest remainders), since trainers draw rows uniformly.
     Raises InputError when ids of `counts` are not among `problems`, or nothing is left.
+
+        >>> select({"a": Problem("t", "1 + 1 =", "2")}, Counts.of([8], [4], ["a"]), low=0.2).copies.tolist()
+        [1]
     """
     if not 0 <= low <= high <= 1:
         raise InputError(f"export: P between {low} and {high}; give 0 <= low <= high <= 1")

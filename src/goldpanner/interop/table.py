@@ -54,7 +54,13 @@ def table_format(
 ) -> Format:
     """Return the format of a tool whose files are tables with columns of known meaning.
 
-    `one_model`: the files of a folder are the repeats of one model.
+    Args:
+        name: name of the format.
+        marks: what its files are recognised by, for a person.
+        recognises: whether the head of a file is of this format.
+        mapping: what a column means (`id`, `correct`, ...) -> its name in the file.
+        names: patterns of file names in a folder.
+        one_model: whether the files of a folder are the repeats of one model.
     """
     anonymous = "policy" not in mapping and not one_model
     return Format(

@@ -42,13 +42,18 @@ def mean_band(
     repeats: IntArray | None = None,
     clusters: IntArray | None = None,
 ) -> tuple[FloatArray, FloatArray]:
-    """Return (low, high), shape (K,): the band for the mean over problems of the first part minus the others.
+    """Return (low, high), each of shape (K,): the band for the mean over problems of the first part minus the others.
 
-    `parts` are one or two arrays in [0, 1], each (m, K) or (m, 1), smooth along K: pass@k of one model, or of two whose
-    difference is asked for. The result is not clipped to the range of the rows. One problem gives (-inf, inf).
-    `simultaneous=False` gives every column its own critical value. `repeats`, shape (m,), says how many problems have
-    each row; None: one. `clusters`, shape (m,), numbers the cluster of each problem (then `repeats` is None): clusters
-    are drawn, and not problems.
+    It is not clipped to the range of the rows. One problem gives (-inf, inf).
+
+    Args:
+        parts: one or two arrays in [0, 1], each (m, K) or (m, 1), smooth along K: pass@k of one model, or of two whose
+            difference is asked for.
+        level: coverage of the band.
+        simultaneous: one critical value for all K columns; False: one for each column.
+        repeats: shape (m,), number of problems that have each row; None: one.
+        clusters: shape (m,), number of each problem's cluster (then `repeats` is None): clusters are drawn, and not
+            problems.
     """
     if clusters is not None:
         parts = [cluster_rows(part, clusters) for part in parts]

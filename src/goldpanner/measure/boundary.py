@@ -11,7 +11,7 @@ from goldpanner.errors import InputError
 from goldpanner.measure.intervals import proportion, upper_bound
 from goldpanner.measure.thresholds import EASY, RARE
 from goldpanner.result import Brief
-from goldpanner.types import Counts, FloatArray
+from goldpanner.types import Counts, Estimate, FloatArray
 
 State = Literal["reached", "not_reached", "unresolved"]
 Stratum = Literal["easy", "reachable", "rare", "not_reached", "unresolved"]
@@ -47,6 +47,17 @@ class Boundary(Brief):
         """Return the ids of the problems in a state or stratum."""
         return [i for i, s, t in zip(self.counts.ids, self.state, self.stratum) if state in (s, t)]
 
+    def estimate(self, place: int) -> Estimate:
+        """Return P(correct) of the problem at a place of the counts, with its exact interval."""
+        value, low, high = (float(x[place]) for x in (self.value, self.low, self.high))
+        return Estimate(value, low, high, self.level, "clopper-pearson")
+
+    @cached_property
+    def hardest(self) -> list[int]:
+        """Places of the problems in the counts, lowest c/n first, those without a judged sample before all."""
+        order: list[int] = np.argsort(np.where(np.isnan(self.value), -1.0, self.value), kind="stable").tolist()
+        return order
+
     @cached_property
     def states(self) -> dict[str, int]:
         """Number of problems per state."""
@@ -64,7 +75,11 @@ class Boundary(Brief):
 
 
 def boundary(counts: Counts, level: float = 0.95, easy: float = EASY, rare: float = RARE) -> Boundary:
-    """Return where the boundary runs. Thresholds are values of P with 0 < rare < easy < 1, else InputError."""
+    """Return where the boundary runs. Thresholds are values of P with 0 < rare < easy < 1, else InputError.
+
+    >>> boundary(Counts.of([64, 64], [0, 60])).state.tolist()
+    ['not_reached', 'reached']
+    """
     if not 0 < rare < easy < 1:
         raise InputError(f"thresholds are rare = {rare!r}, easy = {easy!r}; give 0 < rare < easy < 1")
     n, c, u = counts.n, counts.c, counts.unjudged

@@ -168,6 +168,9 @@ def fisher_p(c_first: IntArray, n_first: IntArray, c_second: IntArray, n_second:
     The sum of the hypergeometric probabilities of all splits of the successes that are no likelier than the one seen
     (Fisher 1934; R's and scipy's rule, with its relative tolerance of 1e-7).
 
+        >>> fisher_p(np.array([0]), np.array([16]), np.array([6]), np.array([16])).round(3).tolist()
+        [0.018]
+
     Args:
         c_first: successes, shape (P,).
         n_first: samples, shape (P,).
@@ -207,7 +210,11 @@ def _log_choose(n: IntArray, k: IntArray) -> FloatArray:
 
 
 def adjusted(p_value: FloatArray) -> FloatArray:
-    """Return the false discovery rate at which each p-value is just rejected (Benjamini & Hochberg 1995)."""
+    """Return the false discovery rate at which each p-value is just rejected (Benjamini & Hochberg 1995).
+
+    >>> adjusted(np.array([0.01, 0.04, 0.5])).round(3).tolist()
+    [0.03, 0.06, 0.5]
+    """
     order = np.argsort(p_value, kind="stable")
     rate = p_value[order] * len(p_value) / np.arange(1, len(p_value) + 1)
     out = np.empty(len(p_value))

@@ -174,6 +174,9 @@ def compare(
 ) -> Comparison:
     """Compare two models on the same problems, paired by id.
 
+        >>> compare(Counts.of([64] * 40, [8] * 40), Counts.of([64] * 40, [32] * 40)).at_one_try.word
+        'better'
+
     Args:
         base: counts of the model before RL.
         rl: counts of the model after RL, of the same problems.
@@ -187,7 +190,8 @@ def compare(
         answer_space: number of answers that a blind guess chooses from, at least 2.
         verifier: audit of the verifier, whose errors are then undone in the equivalent k, too.
         clusters: number of the cluster of each of the base's problems, shape (P,), where problems of a cluster are
-            alike (templates, halves of an exam): the bands of the curves then cover the sampling of clusters.
+            alike (templates, halves of an exam): the bands of the curves then cover the sampling of clusters, and the
+            equivalent k takes its problems for fewer.
 
     Returns:
         The three statements, the bands under them, and what became of every problem.
@@ -208,7 +212,8 @@ def compare(
     found = changes(base, rl, fdr)
     crossing, at_1 = crossover(gap), equivalent_k_at_1(base, rl, level)
     one, last = (statement_at(x, of_base, of_rl, gap, margin) for x in (1, gap.largest))
-    needed = equivalent_k(base, [rl], gap.largest, within, level, verifier.rates if verifier else (0.0, 0.0))
+    errors = verifier.rates if verifier else (0.0, 0.0)
+    needed = equivalent_k(base, [rl], gap.largest, within, level, errors, clusters)
     words = words_for(one, last, needed, systems=refused is not None and not allow_truncated_sampling)
     sentences = summarise(one, last, needed, crossing, found, words, base, rl)
     if refused is not None and not allow_truncated_sampling:
@@ -251,7 +256,18 @@ def summarise(
     base: Counts,
     rl: Counts,
 ) -> tuple[str, ...]:
-    """Return the words, then each statement with its numbers."""
+    """Return the sentences of a comparison: the words, then each statement with its numbers.
+
+    Args:
+        one: statement at one try.
+        last: statement at the largest k.
+        needed: tries that the base needs for RL's result.
+        crossing: first k from which the base leads.
+        found: changes problem by problem.
+        words: words of the comparison.
+        base: counts before RL.
+        rl: counts after RL.
+    """
     verdict = " and ".join(words)
     text = [f"{verdict[0].upper()}{verdict[1:]}."]
     if words == ("no difference shown",) and (found.rose | found.fell).any():

@@ -39,6 +39,9 @@ def guess_floor(
     `answers`: what was extracted from each problem's samples, one by one or with how often each came (None = nothing
     parsed; such a sample guesses nothing and counts in the denominator). Every problem weighs the same. NaN with fewer
     than two problems.
+
+        >>> guess_floor({"a": ["1", "2"], "b": ["2", None]}, {"a": "2", "b": "1"})
+        {'a': 0.5, 'b': 0.5}
     """
     if missing := sorted(set(answers) - set(truth))[:3]:
         raise InputError(f"guess floor: no right answer given for problems {missing}")
@@ -200,8 +203,18 @@ def rogan_gladen(
 ) -> Estimate:
     """Return pass@1 as a perfect verifier would see it (Rogan & Gladen 1978): (q - fp) / (1 - fp - fn), in [0, 1].
 
-    The interval carries both audits' uncertainty (Jeffreys draws) and that of the observed share (see `pooled_share`).
-    Undefined where the verifier is no better than chance (fp + fn >= 1 within its uncertainty at the median).
+    q is the observed share (`pooled_share`). The interval carries its uncertainty and that of both audits (Jeffreys
+    draws).
+
+    Args:
+        counts: the verifier's verdicts.
+        errors: audits of its false positives and false negatives.
+        level: coverage of the interval.
+        seed: seed of the draws.
+        draws: number of draws of (q, fp, fn).
+
+    Returns:
+        The share; undefined where the verifier is no better than chance (fp + fn >= 1 at the median).
     """
     method = "rogan-gladen"
     observed = pooled_share(counts.n, counts.c, 0.6827, counts.unjudged)
@@ -257,8 +270,18 @@ def verified_pass_at_k(
     """Return pass@k as a perfect verifier would see it, for any k.
 
     A false-positive rate f lets every problem pass in the end: observed pass@k >= 1 - (1-f)^k. Here the counts are
-    seen through the verifier, c ~ Binomial(n, P (1 - fn) + (1 - P) fp): the Bayesian average of `RateDistribution`, for
-    `audits` draws of (fp, fn) from their posteriors, all pooled.
+    seen through the verifier, c ~ Binomial(n, P (1 - fn) + (1 - P) fp), by the Bayesian average of `RateDistribution`.
+
+    Args:
+        counts: the verifier's verdicts.
+        errors: audits of its false positives and false negatives.
+        k: numbers of tries, beyond n too.
+        level: coverage of the intervals.
+        seed: seed of the draws.
+        audits: draws of (fp, fn) from their posteriors; the results are pooled.
+
+    Returns:
+        k -> estimate.
     """
     ks = np.asarray(k, dtype=np.float64)
     fps, fns = errors.draws(audits, seed)

@@ -16,6 +16,9 @@ def align(base: Counts, rl: Counts, names: Mapping[str, str] | None = None) -> C
     """Return `rl` in the order of `base`; raise InputError naming the ids that only one of them has.
 
     `names` is what people call an id, where it is a hash.
+
+        >>> align(Counts.of([4, 4], [1, 2], ["a", "b"]), Counts.of([4, 4], [3, 0], ["b", "a"])).c.tolist()
+        [0, 3]
     """
     if base.ids == rl.ids:
         return rl
@@ -45,8 +48,15 @@ def difference(
 ) -> Band:
     """Return the mean over problems of pass@k of RL minus base, paired, with a band (`measure.bands`).
 
-    Same order of problems in both. NaN beyond the smallest n of both. Unjudged samples widen it both ways at their
-    worst. One problem gives [-1, 1]. `clusters`, shape (P,), numbers the cluster of each problem.
+    Unjudged samples widen the band both ways at their worst. One problem gives [-1, 1].
+
+    Args:
+        base: counts before RL.
+        rl: counts after RL, of the same problems in the same order.
+        k: numbers of tries; NaN beyond the smallest n of both.
+        level: coverage of the band.
+        simultaneous: a band for the whole curve at once; False: an interval for each k.
+        clusters: shape (P,), number of each problem's cluster.
     """
     ks = passk.choose_ks(k, 1)
     use = ks <= min(smallest_n(base), smallest_n(rl))

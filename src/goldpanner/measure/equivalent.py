@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from goldpanner.measure import passk
-from goldpanner.measure.bands import mean_band
+from goldpanner.measure.bands import cluster_rows, mean_band
 from goldpanner.measure.curves import log_crossing
 from goldpanner.measure.passk import smallest_n
-from goldpanner.measure.posterior import METHOD, PARTICLES, Ensemble, any_spread, posterior
+from goldpanner.measure.posterior import METHOD, PARTICLES, WIDE, Ensemble, any_spread, posterior
 from goldpanner.measure.thresholds import FURTHEST, NEAR
 from goldpanner.types import Counts, Estimate, FloatArray, IntArray
 
@@ -53,6 +53,7 @@ def equivalent_k(
     within: int,
     level: float = 0.95,
     errors: tuple[float, float] = (0.0, 0.0),
+    clusters: IntArray | None = None,
 ) -> EquivalentK:
     """Estimate the least k with pass@k of the base >= pass@`tries` of RL - `NEAR`, beyond the base's samples too.
 
@@ -70,6 +71,8 @@ def equivalent_k(
         within: R, kept beside the estimate.
         level: coverage of the interval.
         errors: the verifier's rates of false positives and of false negatives, which are undone.
+        clusters: number of each problem's cluster, shape (P,), where problems of a cluster are alike: they then say
+            less of how P is distributed (`design_effect`).
 
     Returns:
         The equivalent k with its interval, from 1 to infinity (beyond `FURTHEST`); undefined where nothing was judged.
@@ -77,12 +80,17 @@ def equivalent_k(
     if not tries or not base.judged.any() or not all(seed.judged.any() for seed in seeds):
         return EquivalentK(tries, Estimate.undefined(METHOD, level), within)
     ks = np.unique(np.round(np.geomspace(1, FURTHEST, STEPS)))
+
+    def believed(counts: Counts, seed: int, zeros: bool = True) -> Ensemble:
+        alike = 1.0 if clusters is None else design_effect(counts, clusters)
+        return posterior(counts, seed, PARTICLES, *errors, zeros=zeros, prior=WIDE, alike=alike)
+
     draws, ends = [], []
     for before, after in _extremes(base, seeds):
-        aims = [_target(posterior(seed, 1 + i, PARTICLES, *errors), tries) for i, seed in enumerate(after)]
+        aims = [_target(believed(seed, 1 + i), tries) for i, seed in enumerate(after)]
         target: FloatArray = np.mean(aims, axis=0)
         for zeros in (True, False):
-            ensemble = posterior(before, 0, PARTICLES, *errors, zeros=zeros)
+            ensemble = believed(before, 0, zeros)
             draws.append(_least(ensemble, target, ks))
             tail = ensemble.tail(level)
             ends.append(np.quantile(draws[-1], [tail, 1 - tail], method="nearest"))
@@ -92,6 +100,21 @@ def equivalent_k(
     low, high = (float(end) for end in (np.min(ends, axis=0)[0], np.max(ends, axis=0)[1]))
     estimate = Estimate(value, min(low, value), max(high, value), level, METHOD, len(base))
     return EquivalentK(tries, estimate, within)
+
+
+def design_effect(counts: Counts, clusters: IntArray) -> float:
+    """Return by what factor clusters of problems that are alike enlarge the variance of mean P, at least 1 (Kish 1965).
+
+    Args:
+        counts: of P problems.
+        clusters: number of each problem's cluster, shape (P,).
+    """
+    judged = counts.judged > 0
+    rate = (counts.c[judged] / counts.judged[judged])[:, None]
+    by_cluster = cluster_rows(rate, np.unique(clusters[judged], return_inverse=True)[1])
+    if len(by_cluster) < 2 or not rate.var() > 0:
+        return float(len(rate) / len(by_cluster))
+    return max(1.0, float(by_cluster.var(ddof=1) / len(by_cluster) * len(rate) / rate.var(ddof=1)))
 
 
 STEPS = 400

@@ -72,7 +72,11 @@ class Gate:
 
 
 def parse_conditions(text: str) -> list[Condition]:
-    """Return the conditions of a comma-separated list. Raises InputError naming the part that is none."""
+    """Return the conditions of a comma-separated list. Raises InputError naming the part that is none.
+
+    >>> [(each.name, each.limit) for each in parse_conditions("narrowed,fell>2%")]
+    [('narrowed', 0.0), ('fell', 0.02)]
+    """
     conditions = []
     for part in filter(None, (part.strip() for part in text.split(","))):
         match = _CONDITION.fullmatch(part)

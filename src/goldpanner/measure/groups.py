@@ -40,6 +40,9 @@ def shares(p: FloatArray | float, size: int | FloatArray) -> tuple[FloatArray, F
 
     mixed = 1 - p^G - (1-p)^G, all wrong = (1-p)^G, all correct = p^G; stable for p down to 1e-300.
     Raises InputError for a group of fewer than 2 samples (its advantage is undefined) and p outside [0, 1].
+
+        >>> [round(float(share), 4) for share in shares(0.5, 4)]
+        [0.875, 0.0625, 0.0625]
     """
     p, group = np.asarray(p, dtype=np.float64), np.asarray(size, dtype=np.float64)
     if (group < 2).any():
@@ -61,8 +64,18 @@ def expected(
 ) -> dict[int, GroupShares]:
     """Estimate the shares of groups over these problems, each drawn equally often, from a pilot's counts.
 
-    The mean over problems of the posterior mean of `shares(P, G)`; the interval carries the uncertainty of every
-    problem's P and of the distribution of P. The plug-in p = c/n would call all groups of an unsolved problem wrong.
+    The mean over problems of the posterior mean of `shares(P, G)`. The plug-in p = c/n would call all groups of an
+    unsolved problem wrong.
+
+    Args:
+        counts: the pilot.
+        sizes: group sizes G, each at least 2.
+        level: coverage of the intervals: they carry the uncertainty of every problem's P and of the distribution of P.
+        seed: seed of the draws.
+        rates: distribution of P, if it is fitted already.
+
+    Returns:
+        G -> shares of mixed, all-wrong and all-correct groups.
     """
     rates = rates or RateDistribution.of(counts, seed)
 

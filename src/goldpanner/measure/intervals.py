@@ -39,6 +39,9 @@ def proportion(
     Clopper & Pearson 1934: low = B^-1(alpha/2; c, n-c+1), high = B^-1(1-alpha/2; c+1, n-c), where B^-1 is the quantile
     of the beta distribution. The low end takes c, the high end c + u: the interval contains [c/n, (c+u)/n] and covers p
     whatever the unjudged samples were. n = 0 gives [0, 1]. Any shapes that broadcast.
+
+        >>> [round(float(end), 3) for end in proportion(0, 50)]
+        [0.0, 0.071]
     """
     alpha = 1 - check_level(level)
     c_, n_, u_ = check_counts(c, n, unjudged)
@@ -52,6 +55,9 @@ def upper_bound(c: ArrayLike, n: ArrayLike, unjudged: ArrayLike = 0, level: floa
     """Return the exact one-sided upper bound of p; for c = u = 0 it is 1 - alpha^(1/n), about 3/n at 95%.
 
     One-sided, because "not reached within n" bounds p from above only. n = 0 gives 1.
+
+        >>> round(float(upper_bound(0, 50)), 3)
+        0.058
     """
     alpha = 1 - check_level(level)
     c_, n_, u_ = check_counts(c, n, unjudged)

@@ -51,6 +51,9 @@ class Votes:
 def all_right(counts: Counts, k: Sequence[int] | IntArray | None = None, level: float = 0.95) -> Band:
     """Return pass^k, the mean chance that all of k samples are right, C(c, k) / C(n, k) (tau-bench, arXiv 2406.12045).
 
+        >>> all_right(Counts.of([4], [2]), [1, 2]).value.round(3).tolist()
+        [0.5, 0.167]
+
     Args:
         counts: one model's.
         k: by default every k up to the smallest n; NaN beyond.
@@ -172,6 +175,8 @@ class Confounds:
     majority: Mapping[int, Estimate]
     """By k, maj@k."""
     tokens: Cost
+    confirmed: Mapping[str, Mapping[int, Estimate]]
+    """By further verifier of the store and k, pass@k where a sample is right only if that verifier agrees."""
 
     def to_json(self) -> dict[str, object]:
         """Return every part under its name, P(parses) and P(correct | parses) by themselves."""
@@ -183,6 +188,9 @@ class Confounds:
             "observed_groups": {str(size): shares.to_json() for size, shares in self.observed_groups.items()},
             "majority": {str(k): e.to_json() for k, e in self.majority.items()},
             "tokens": self.tokens.to_json(),
+            "confirmed": {
+                name: {str(k): e.to_json() for k, e in of_k.items()} for name, of_k in self.confirmed.items()
+            },
         }
 
 

@@ -161,10 +161,6 @@ class Mixture(Brief):
         """Return the population's pass@k, E[1 - (1-P)^k]."""
         return 1 - self.mean(self.grid.failing(np.asarray(k, dtype=np.float64)))
 
-    def mass_below(self, p: float) -> float:
-        """Return the share of problems with P < p, the cell that holds p divided linearly in logit P."""
-        return float(self.mean(below(self.grid, p)))
-
     def posterior(self, n: IntArray, c: IntArray) -> FloatArray:
         """Return what is known of problems with c correct of n: distributions over the nodes, shape (len(n), J)."""
         joint = self.grid.likelihood(np.asarray(n), np.asarray(c)) * self.weight

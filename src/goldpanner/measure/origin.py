@@ -189,7 +189,9 @@ def _estimate(
     expected, pessimistic = _lognormal_error(log_w, share)
     if relative > MAX_RELATIVE_ERROR or pessimistic > MAX_LOGNORMAL_ERROR:
         worst = max(relative, pessimistic)
-        reasons.append(f"standard error up to {worst:.0%} of the estimate ({effective:.1f} effective samples)")
+        length = bearable_length(log_w)
+        shorter = f"; answers of {length:.0%} of this length or less would do" if length < 1 else ""
+        reasons.append(f"standard error up to {worst:.0%} of the estimate ({effective:.1f} effective samples){shorter}")
     if share.max() > MAX_SHARE:
         reasons.append(f"one sample carries {share.max():.0%} of the weight")
     if tail > MAX_TAIL:
@@ -206,6 +208,23 @@ def _estimate(
     value, low, high = (float(np.exp(min(log_value + arm, 0.0))) for arm in arms)
     estimate = Estimate(value, min(low, value), max(high, value), level, "importance-sampling", samples)
     return estimate, Diagnostics(samples, n_right, effective, relative, float(share.max()), tail, tuple(reasons))
+
+
+def bearable_length(log_w: FloatArray) -> float:
+    """Return up to which share of the answers' length importance weights hold, infinite where they are all equal.
+
+    If each token adds its own part to the log-weight, the variance v of log-weights grows with the length. S weights
+    have a relative error of sqrt((exp(v) - 1) / S) if they are log-normal, so they bear v = log(1 + S e^2), where e is
+    `MAX_LOGNORMAL_ERROR`; v is taken at its upper 95% bound.
+
+    Args:
+        log_w: log-weights of the correct samples, shape (S,), in nats; those of -inf are left out.
+    """
+    finite = log_w[np.isfinite(log_w)]
+    if len(finite) < 2:
+        return float("nan")
+    highest = float(finite.var(ddof=1)) * (len(finite) - 1) / float(chdtri(len(finite) - 1, 0.95))
+    return float(np.log1p(len(finite) * MAX_LOGNORMAL_ERROR**2)) / highest if highest > 0 else float("inf")
 
 
 def _lognormal_error(log_w: FloatArray, share: FloatArray) -> tuple[float, float]:

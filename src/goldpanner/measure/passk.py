@@ -24,6 +24,9 @@ def log_miss(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> FloatArray:
     The four log-gammas nearly cancel at n = 1e6, so Stirling's leading term is differenced by hand (log1p around n + 1)
     and only its small remainder is subtracted as is: relative error about 1e-9 at n = 1e6. -inf where n - c < k. Real
     c are allowed (they interpolate). Needs 0 <= c <= n and 0 <= k <= n.
+
+        >>> np.exp(log_miss(4, 1, [1, 2, 4])).round(3).tolist()
+        [0.75, 0.5, 0.0]
     """
     n_, c_, k_ = (np.asarray(a, dtype=np.float64) for a in (n, c, k))
     total = n_ + 1
@@ -54,8 +57,19 @@ def _stirling_rest(z: FloatArray) -> FloatArray:
 def pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> FloatArray:
     """Return 1 - C(n-c, k) / C(n, k), the unbiased estimator of pass@k (Chen et al. 2021, arXiv 2107.03374).
 
-    Any shapes that broadcast. NaN where k > n: n samples say nothing unbiased about more than n. Raises InputError
-    unless counts are whole with 0 <= c <= n and k >= 1 is whole.
+        >>> pass_at_k(n=4, c=1, k=[1, 2, 4]).round(3).tolist()
+        [0.25, 0.5, 1.0]
+
+    Args:
+        n: judged samples of a problem; n, c and k may have any shapes that broadcast.
+        c: correct ones.
+        k: numbers of tries.
+
+    Returns:
+        The estimates; NaN where k > n: n samples say nothing unbiased about more than n.
+
+    Raises:
+        InputError: numbers that are not whole, or not 0 <= c <= n and k >= 1.
     """
     c_, n_, _ = check_counts(c, n)
     k_ = check_k(k)
@@ -91,7 +105,7 @@ class Band(Result):
     """Problems the mean is taken over."""
 
     def at(self, k: int) -> Estimate:
-        """Return the estimate at one k of the grid; undefined (NaN) where k was not measured."""
+        """Return the estimate at one `k` of the grid; undefined (NaN) where k was not measured."""
         where = np.searchsorted(self.k, k)
         if where >= len(self.k) or self.k[where] != k or np.isnan(self.low[where]):
             return Estimate.undefined(self.method, self.level)
@@ -118,17 +132,27 @@ class Band(Result):
         return {str(k): {"value": v, "low": a, "high": b} for k, v, a, b in rows}
 
 
-def default_ks(n: int) -> IntArray:
-    """Return every k from 1 to n, or `DENSE` log-spaced ones where n is larger than that."""
+def default_ks(n: int, further: Sequence[int] = ()) -> IntArray:
+    """Return every k from 1 to n, or `DENSE` log-spaced ones where n is larger than that, and those of `further`.
+
+    >>> default_ks(5).tolist()
+    [1, 2, 3, 4, 5]
+    """
+    more = np.array(further, np.int64)
     if n <= DENSE:
-        return np.arange(1, n + 1, dtype=np.int64)
+        return np.union1d(np.arange(1, n + 1, dtype=np.int64), more)
     decades = [m * 10**d for d in range(19) for m in (1, 2, 5)]
     round_ones = [k for k in (*decades, *(2**i for i in range(60))) if k <= n]  # those that people ask for
-    return np.union1d(np.round(np.geomspace(1, n, DENSE)).astype(np.int64), np.array(round_ones, np.int64))
+    dense = np.round(np.geomspace(1, n, DENSE)).astype(np.int64)
+    return np.union1d(dense, np.concatenate([np.array(round_ones, np.int64), more]))
 
 
 def choose_ks(k: Sequence[int] | IntArray | None, n: int) -> IntArray:
-    """Return the grid: the given k sorted without repeats, or the default up to n."""
+    """Return the grid: the given k sorted without repeats, or the default up to n.
+
+    >>> choose_ks([8, 1, 8], 16).tolist()
+    [1, 8]
+    """
     if k is None:
         return default_ks(n)
     return np.unique(check_k(k)).astype(np.int64)
@@ -160,6 +184,9 @@ def mean_value(counts: Counts, k: IntArray) -> FloatArray:
     a problem are like its judged ones and every problem has k of these. A
     problem with fewer counts with all it has: pass@k is at least that. Problems without a judged sample are left out
     (all: NaN).
+
+        >>> mean_value(Counts.of([4, 4], [0, 1]), np.array([1, 4])).round(3).tolist()
+        [0.125, 0.5]
     """
     judged = counts.judged
     some = judged > 0
@@ -179,12 +206,24 @@ def curve(
 ) -> Band:
     """Return mean pass@k over problems with a band for the population's curve, mean over p of 1 - (1-p)^k.
 
-    `k` defaults to every k up to the smallest n. NaN where k exceeds the smallest n (a mean over the other problems
-    would be another quantity). The band (`measure.bands`) covers the sampling of problems and of answers; the
-    simultaneous one is made monotone in k, as the truth is. The value is that of the judged samples (`mean_value`); the
-    band's low end takes all of them wrong, its high end all of them right. One problem, or none judged, gives [0, 1].
-    `clusters`, shape (P,), numbers the cluster of each problem: the band then covers the sampling of clusters.
-    Raises InputError for no problems.
+    The band (`measure.bands`) covers the sampling of problems and of answers; the simultaneous one is made monotone in
+    k, as the truth is. The value is that of the judged samples (`mean_value`); the band's low end takes the unjudged
+    ones for wrong, its high end for right. One problem, or none judged, gives [0, 1].
+
+        >>> band = curve(Counts.of(n=[4, 4, 4], c=[0, 1, 4]), k=[1, 4])
+        >>> [round(float(x), 3) for x in band.value]
+        [0.417, 0.667]
+
+    Args:
+        counts: samples and successes of P problems.
+        k: numbers of tries; None: every k up to the smallest n. NaN where k exceeds it: a mean over the other problems
+            would be another quantity.
+        level: coverage of the band.
+        simultaneous: a band for the whole curve at once; False: an interval for each k.
+        clusters: shape (P,), number of each problem's cluster: the band then covers the sampling of clusters.
+
+    Raises:
+        InputError: no problems.
     """
     check_level(level)
     smallest = smallest_n(counts)
@@ -235,16 +274,9 @@ def exact(logp: ArrayLike, k: Sequence[int] | IntArray) -> FloatArray:
     """Return the mean over problems of 1 - (1-P)^k, shape (K,), from exact log P (nats), one per problem.
 
     No sampling noise and no limit on k. Stable from P = 1e-60 to P = 1: log1p and expm1 throughout.
+
+        >>> exact(np.log([0.5, 0.25]), [1, 2]).round(3).tolist()
+        [0.375, 0.594]
     """
     mean: FloatArray = exact_rows(logp, k).mean(0)
     return mean
-
-
-def exact_curve(logp: ArrayLike, k: Sequence[int] | IntArray, level: float = 0.95, simultaneous: bool = True) -> Band:
-    """Return `exact` with a band over problems: what is left uncertain is which problems were drawn."""
-    check_level(level)
-    ks = choose_ks(k, 1)
-    rows = exact_rows(logp, ks)
-    low, high = mean_band([rows], level, simultaneous)
-    method = f"exact P, studentised bootstrap over {len(rows)} problems"
-    return Band(ks, rows.mean(0), np.clip(low, 0, 1), np.clip(high, 0, 1), level, method, simultaneous, len(rows))

@@ -39,6 +39,9 @@ def population_of(shape: str) -> Population:
     """Return a population by a word: `all:0.25` (every problem at .25), `beta:0.5,1`, `uniform`.
 
     Raises InputError for another word or numbers out of range.
+
+        >>> population_of("all:0.25").name
+        'all:0.25'
     """
     name, _, text = shape.partition(":")
     try:
@@ -135,9 +138,18 @@ def required(
 def sensitivity(
     population: Population, problems: int, n: int, ks: Sequence[int], power: float = 0.8, level: float = 0.95
 ) -> list[Sensitivity]:
-    """Return the smallest rise and fall of pass@k that `problems` with `n` samples each show, for every k <= n.
+    """Return the smallest rise and fall of pass@k that a measurement shows, for every k <= n.
 
-    Raises InputError for fewer than 2 problems, n below 1, a k below 1, or a power outside (0, 1).
+    Args:
+        population: distribution of P(correct) over problems.
+        problems: number of problems, at least 2.
+        n: samples of each problem.
+        ks: numbers of tries; those above n are left out.
+        power: probability that the change is shown, in (0, 1).
+        level: coverage of the interval that shows it.
+
+    Raises:
+        InputError: fewer than 2 problems, n or a k below 1, or a power outside (0, 1).
     """
     _check(ks, power, level)
     if problems < 2 or n < 1:

@@ -56,6 +56,11 @@ class Profile(Result):
 
     @property
     def summary(self) -> str:
+        """`facts` in one sentence."""
+        return "; ".join(self.facts) + "."
+
+    @property
+    def facts(self) -> list[str]:
         """Samples, both ends of the curve, the boundary as far as it may be shown, and mixed groups."""
         counts, curve, states = self.counts, self.curve, self.boundary.states
         parts = [f"{len(counts):,} problems, {int(counts.n.sum()):,} samples"]
@@ -66,7 +71,7 @@ class Profile(Result):
                 f"{states['unresolved']} unresolved"
             )
         parts += [f"mixed groups {self.groups[size].mixed} at G = {size}" for size in (16,) if size in self.groups]
-        return "; ".join(parts) + "."
+        return parts
 
     @property
     def speaks_of_support(self) -> bool:
@@ -145,10 +150,23 @@ def profile(
 ) -> Profile:
     """Measure one model from its counts.
 
-    `k` are further k to report, beyond n too; `answer_space` is the number of answers a blind guess chooses from;
-    `verifier` its audit; `params` how the samples were drawn (None: unknown); `clusters` the number of each problem's
-    cluster, for the band of the curve. Raises InputError for no problems, a k
-    below 1, or an answer space below 2.
+        >>> profile(Counts.of([16] * 20, [0] * 10 + [16] * 10)).boundary.states
+        {'reached': 10, 'not_reached': 10, 'unresolved': 0}
+
+    Args:
+        counts: samples and successes of each problem.
+        k: further k to report, beyond n too.
+        sizes: group sizes G whose shares of mixed groups are estimated.
+        level: coverage of bands and intervals.
+        seed: seed of the draws from the posterior.
+        params: how the samples were drawn; None: unknown.
+        allow_truncated_sampling: report on support although top-p, top-k or temperature can make zeros.
+        answer_space: number of answers that a blind guess chooses from, at least 2.
+        verifier: audit of the verifier, to undo its errors.
+        clusters: shape (P,), number of each problem's cluster, for the band of the curve.
+
+    Raises:
+        InputError: no problems, nothing judged, a k below 1, or an answer space below 2.
     """
     if not len(counts):
         raise InputError("there are no problems to measure; give counts of at least one")
@@ -191,7 +209,11 @@ def profile(
 
 
 def powers_of_two(largest: int) -> list[int]:
-    """Return the powers of two up to `largest`, and `largest` itself: the k that a table shows; [] for 0."""
+    """Return the powers of two up to `largest`, and `largest` itself: the k that a table shows; [] for 0.
+
+    >>> powers_of_two(10)
+    [1, 2, 4, 8, 10]
+    """
     return sorted({k for k in (2**i for i in range(40)) if k <= largest} | ({largest} if largest else set()))
 
 

@@ -36,16 +36,13 @@ def confidence_sequence(
     M_n(p) = B(a + c, a + n - c) / B(a, a) / (p^c (1-p)^(n-c)), a = `PRIOR`
     (Robbins 1970, Ann. Math. Stat. 41:1397; Howard et al., arXiv:1810.08240, and for betting in general Waudby-Smith &
     Ramdas, arXiv:2010.09686). The low end takes c, the high end c + u, as `intervals.proportion`. n = 0 gives [0, 1].
+
+        >>> [round(float(end), 3) for end in confidence_sequence(0, 50)]
+        [0.0, 0.09]
     """
     alpha = 1 - check_level(level)
     c_, n_, u_ = check_counts(c, n, unjudged)
     return _end(c_, n_, alpha, low=True), _end(c_ + u_, n_, alpha, low=False)
-
-
-def log_martingale(p: ArrayLike, c: ArrayLike, n: ArrayLike) -> FloatArray:
-    """Return log M_n(p) of `confidence_sequence`; its expectation under p is M = 1 at every n."""
-    hits, misses = np.asarray(c, np.float64), np.asarray(n, np.float64) - np.asarray(c, np.float64)
-    return _mixture(hits, misses) - _fitted(np.asarray(p, np.float64), hits, misses)
 
 
 def _mixture(hits: FloatArray, misses: FloatArray) -> FloatArray:
@@ -107,6 +104,16 @@ def log_difference_martingale(
     k = `KEPT`. At the true P both factors are martingales of mean 1, independent of one another, and the minimum makes
     their product smaller: so if d is the difference, M(d) ever reaches 1/alpha, whenever and on whichever side samples
     are added, with probability at most alpha (after universal inference, Wasserman et al., arXiv:1912.11436; Ville).
+
+    Args:
+        difference: d, in (-1, 1).
+        c: successes, shape (P,).
+        n: samples, shape (P,).
+        base_c: successes of the base, shape (P,).
+        base_n: samples of the base, shape (P,).
+
+    Returns:
+        log M(d), shape (P,).
     """
     c_, n_, base_c_, base_n_ = np.broadcast_arrays(*(np.asarray(x, np.float64) for x in (c, n, base_c, base_n)))
     sides = [(0.0, base_c_, base_n_ - base_c_), (difference, c_, n_ - c_)]
@@ -175,10 +182,17 @@ def misplaced(c: FloatArray | IntArray, n: FloatArray | IntArray, cuts: FloatArr
 
 
 def samples_to_settle(c: ArrayLike, n: ArrayLike, cuts: FloatArray, most: int, level: float = 0.95) -> IntArray:
-    """Return about how many samples in all each problem will have when it settles, at most `most`.
+    """Return about how many samples in all each problem will have when it settles, shape (P,).
 
     As if P were p = (c + 1/4) / (n + 1/2): the n' at which log M is expected to reach log(1/alpha) at the nearer cut,
     n' KL(p, cut) = log(1/alpha) + log(n') / 2 + 1/2. A forecast, to show the time left; nothing reported rests on it.
+
+    Args:
+        c: successes, shape (P,).
+        n: samples, shape (P,).
+        cuts: values of P that a problem must be told from.
+        most: samples a problem gets at most.
+        level: 1 - alpha.
     """
     n_ = np.asarray(n, np.float64)
     p = ((np.asarray(c, np.float64) + PRIOR) / (n_ + 2 * PRIOR))[..., None]

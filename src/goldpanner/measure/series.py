@@ -13,7 +13,7 @@ from goldpanner.measure.curves import align
 from goldpanner.measure.equivalent import EquivalentK, equivalent_k
 from goldpanner.measure.intervals import check_level
 from goldpanner.measure.passk import Band, smallest_n
-from goldpanner.measure.posterior import RateDistribution
+from goldpanner.measure.posterior import METHOD, RateDistribution
 from goldpanner.measure.statements import MARGIN, Statement, Word, statement_at, words_for
 from goldpanner.measure.thresholds import WITHIN
 from goldpanner.result import Brief, Result
@@ -192,7 +192,11 @@ def _stage(
     pooled = _together(seeds)
     of_base, curve, gap = passk.curve(base, ks, level), _mean_curve(seeds, ks, level), _gap(base, seeds, ks, level)
     one, at_k = (statement_at(x, of_base, curve, gap, margin) for x in (1, gap.largest))
-    needed = equivalent_k(base, seeds, gap.largest, within, level)
+    itself = seeds[0] is base
+    undefined = Estimate.undefined(METHOD, level)
+    needed = (
+        EquivalentK(gap.largest, undefined, within) if itself else equivalent_k(base, seeds, gap.largest, within, level)
+    )
     found = changes(base, pooled, fdr)
     solved = base.c > 0
     rates = [RateDistribution.of(seed) for seed in seeds] if all(seed.judged.any() for seed in seeds) else []

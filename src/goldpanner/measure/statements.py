@@ -83,7 +83,15 @@ class Statement:
 
 
 def statement_at(k: int, base: Band, rl: Band, gap: Band, margin: float = MARGIN) -> Statement:
-    """Return the statement at one k of the grid."""
+    """Return the statement at one k of the grid.
+
+    Args:
+        k: number of tries, one of the grid of `gap`.
+        base: pass@k before RL.
+        rl: pass@k after RL.
+        gap: their difference.
+        margin: difference of pass@k that matters.
+    """
     return Statement(k, base.at(k), rl.at(k), gap.at(k), margin)
 
 

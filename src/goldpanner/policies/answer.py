@@ -50,15 +50,15 @@ class Answer:
     def of(cls, answer: Mapping[str, object], params: SamplingParams) -> "Answer":
         """Read an answer. Raises ValueError where it has no completion that was drawn."""
         everything = completions(answer, params)
-        drawn = [c for c in everything if c.finish != "error"]
-        if not drawn:
+        whole = [c for c in everything if c.finish != "error"]
+        if not whole:
             raise ValueError(everything[0].text)
         prompt = token_ids(answer.get("prompt_token_ids")) or token_ids(first_choice(answer).get("prompt_token_ids"))
         usage = answer.get("usage")
         size = usage.get("prompt_tokens") if isinstance(usage, dict) else None
         return cls(
-            drawn,
-            len(everything) - len(drawn),
+            whole,
+            len(everything) - len(whole),
             str(answer.get("system_fingerprint") or ""),
             prompt,
             str(answer.get("model") or ""),
@@ -115,8 +115,8 @@ def _completion(choice: Mapping[str, object], params: SamplingParams) -> Complet
         text, thought, refusal = _parts(message.get("content"))
         for name in _THOUGHTS:
             thought = thought or "".join(_parts(message.get(name))[:2])
-        said = message.get("refusal")
-        refusal = refusal or (said if isinstance(said, str) else "")
+        note = message.get("refusal")
+        refusal = refusal or (note if isinstance(note, str) else "")
         if refusal:
             text, finish = text or refusal, "withheld"
     else:

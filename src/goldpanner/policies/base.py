@@ -50,6 +50,58 @@ class Policy(Protocol):
 
 
 def on_hub(name: Path | str) -> bool:
-    """Return whether a name is a model's on the Hugging Face hub: `OWNER/NAME`, and nothing here is called OWNER."""
+    """Return whether a name is a model's on the Hugging Face hub: `OWNER/NAME`, and nothing here is called OWNER.
+
+    >>> on_hub("Qwen/Qwen3-0.6B")
+    True
+    """
     owner, _, model = str(name).partition("/")
     return all(re.fullmatch(r"\w[\w.-]*", part) for part in (owner, model)) and not Path(owner).exists()
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a server was seen to do, stored with the run."""
+
+    n_honoured: bool
+    """Whether n > 1 gives n samples that are not copies; otherwise they are asked for one by one."""
+    draws_distinct: bool
+    """Whether draws at T = 1 differ from one another."""
+    greedy_equal: bool
+    """Whether draws at T = 0 are equal."""
+    logprobs: bool
+    """Whether log-probabilities come."""
+    token_ids: bool
+    """Whether token ids come."""
+    seeds: str
+    """`not sent`, `honoured` (equal for equal seeds), `ignored`, or `failed`."""
+    finish: tuple[str, ...]
+    """Finish reasons that came."""
+    fingerprint: str
+    """Of the system that answered; empty where it names none."""
+    made: str
+    """When, UTC."""
+    requests: int = 0
+    """Requests of the probe."""
+    refused: tuple[str, ...] = ()
+    """Optional fields that the server would not take, so that they are not sent."""
+    faults: tuple[str, ...] = ()
+    """What makes samples other than asked for and cannot be worked around."""
+    notes: tuple[str, ...] = ()
+    """What was worked around, or cannot be known."""
+    answered_as: str = ""
+    """Name of the model in the answers; empty where they name none."""
+    text_logprobs: tuple[float, ...] = ()
+    """Log P (nats) of the tokens of a fixed text (`identity.TEXT`); empty where the server does not score."""
+
+    def lines(self) -> list[str]:
+        """Return what a person should read."""
+        abilities = {
+            "n > 1": self.n_honoured,
+            "T = 1 draws differ": self.draws_distinct,
+            "T = 0 draws equal": self.greedy_equal,
+        }
+        abilities |= {"log-probabilities": self.logprobs, "token ids": self.token_ids}
+        summary = ", ".join(f"{name} {'yes' if ok else 'NO'}" for name, ok in abilities.items())
+        out = [f"probe, {self.requests} requests: {summary}, seeds {self.seeds}"]
+        return out + [f"  fault: {fault}" for fault in self.faults] + [f"  note: {note}" for note in self.notes]

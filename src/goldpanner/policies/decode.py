@@ -283,7 +283,13 @@ def shared_attention(
 ) -> tuple[torch.Tensor, None]:
     """Return softmax(q k / sqrt(width)) v over a row's prompt and its own tokens, in float32: (rows, 1, heads, width).
 
-    `query` is (rows, heads, 1, width); `key` and `value`, (rows, key heads, tokens, width), are the drawn tokens'.
+    Args:
+        module: attention layer, which holds the prompts' keys and values.
+        query: (rows, heads, 1, width).
+        key: keys of the drawn tokens, (rows, key heads, tokens, width).
+        value: values of the drawn tokens, of the same shape.
+        mask: not used; transformers passes it.
+        scaling: factor of q k, usually 1 / sqrt(width).
     """
     cache = _DECODING.get()
     prompts = cache.layers[module.layer_idx].prompts

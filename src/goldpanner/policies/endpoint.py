@@ -308,7 +308,11 @@ def answer_limit(body: Mapping[str, object]) -> int:
 
 
 def retry_after(header: str | None) -> float:
-    """Return the seconds that a Retry-After header asks for (a number or a date), 0 where there is none."""
+    """Return the seconds that a Retry-After header asks for (a number or a date), 0 where there is none.
+
+    >>> retry_after("2")
+    2.0
+    """
     if not header:
         return 0.0
     try:

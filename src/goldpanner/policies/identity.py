@@ -3,9 +3,10 @@
 An address and a model's name say little: a server can be started again with other weights behind both.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
+
+from goldpanner.policies.base import Probe
 
 TEXT = "The ship that left the harbour at noon carried forty barrels of salt, three cats and a very old piano."
 """The fixed text. Where a server scores a prompt's tokens, its log-probabilities are the model's own hand."""
@@ -25,11 +26,9 @@ class Identity:
     """Log P (nats) of each token of `TEXT` but the first; empty where the server does not score."""
 
     @classmethod
-    def of(cls, probe: Mapping[str, object]) -> Self:
-        """Return the identity in a probe's record."""
-        logprobs = probe.get("text_logprobs")
-        numbers = tuple(map(float, logprobs)) if isinstance(logprobs, list | tuple) else ()
-        return cls(str(probe.get("answered_as") or ""), str(probe.get("fingerprint") or ""), numbers)
+    def of(cls, probe: Probe) -> Self:
+        """Return the identity that a probe saw."""
+        return cls(probe.answered_as, probe.fingerprint, probe.text_logprobs)
 
     def change(self, now: "Identity") -> str:
         """Return what shows that another model answers now; empty where nothing does."""

@@ -54,7 +54,9 @@ def load_pretrained(folder: Path | str, dtype: str = "auto", base: Path | str | 
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=here)
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             what = "model folder" if here else "no folder here, and from the hub"
-            raise InputError(f"{what} {str(folder)!r} cannot be loaded: {error}") from error
+            raise InputError(
+                f"{what} {str(folder)!r} cannot be loaded: {error}; give a folder that transformers can load"
+            ) from error
     return model.eval(), tokenizer
 
 

@@ -81,8 +81,14 @@ class LocalPolicy:
         base: Path | str | None = None,
         **options: Any,
     ) -> "LocalPolicy":
-        """Load a folder in the Hugging Face layout, or of adapters (see `load_pretrained`); `options` go to the
-        constructor.
+        """Load a folder in the Hugging Face layout, or of adapters (see `load_pretrained`).
+
+        Args:
+            folder: folder, or name on the hub.
+            device: `auto`, `cpu`, `cuda`, or another of torch's.
+            dtype: precision of the weights; `auto`: as saved.
+            base: base model of adapters, where their folder does not say it.
+            options: further arguments of the constructor.
         """
         model, tokenizer = load_pretrained(folder, dtype, base)
         return cls(model, tokenizer, device=device, name=options.pop("name", Path(folder).name), **options)
@@ -139,7 +145,12 @@ class LocalPolicy:
         }
 
     def sample(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[list[Completion]]:
-        """Yield one list of completions per request, in order. See `Policy.sample`."""
+        """Yield one list of completions per request, in order. See `Policy.sample`.
+
+        Args:
+            requests: problems, each with the samples that are asked for.
+            params: how they are drawn.
+        """
         prompts = [self.encode_prompt(request.problem, params.template) for request in requests]
         for prompt in prompts:
             self._check_length(len(prompt) + params.max_tokens, f"a prompt of {len(prompt)} tokens + max_tokens")
@@ -160,7 +171,13 @@ class LocalPolicy:
     def logprobs(
         self, problems: Sequence[Problem], responses: Sequence[Response], template: str = "{prompt}"
     ) -> FloatArray:
-        """Return log P(response | prompt) in nats of each pair, shape (len(problems),): see `token_logprobs`."""
+        """Return log P(response | prompt) in nats of each pair, shape (len(problems),): see `token_logprobs`.
+
+        Args:
+            problems: one for each response.
+            responses: texts, or token ids.
+            template: prompt template.
+        """
         return np.array([tokens.sum() for tokens in self.token_logprobs(problems, responses, template)], np.float64)
 
     def token_logprobs(
@@ -169,8 +186,15 @@ class LocalPolicy:
         """Return log P(token | prompt, tokens before) in nats, one array of float64 per pair, teacher-forced.
 
         Exact: no sampling noise, and no underflow, since the softmax is taken in float64 log space (log P = -138,
-        P = 1e-60, is as good as any). A text response is followed by the end-of-sequence token; the array has an
-        entry for it. Raises InputError on lists of unequal lengths.
+        P = 1e-60, is as good as any).
+
+        Args:
+            problems: one for each response.
+            responses: token ids, or texts: a text is followed by the end-of-sequence token, which has an entry, too.
+            template: prompt template.
+
+        Raises:
+            InputError: lists of unequal lengths.
         """
         if len(problems) != len(responses):
             raise InputError(f"{len(problems)} problems but {len(responses)} responses; give one response each")
@@ -190,7 +214,12 @@ class LocalPolicy:
         return out
 
     def encode_prompt(self, problem: Problem, template: str = "{prompt}") -> list[int]:
-        """Return the token ids of a problem's prompt in `template` (`chat`: the tokenizer's own chat template)."""
+        """Return the token ids of a problem's prompt.
+
+        Args:
+            problem: the problem.
+            template: prompt template; `chat`: the tokenizer's own chat template.
+        """
         if template == "chat":
             if not getattr(self.tokenizer, "chat_template", None):
                 raise InputError("template is 'chat', but this tokenizer has no chat template; give '{prompt}'")

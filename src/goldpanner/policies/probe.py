@@ -5,10 +5,11 @@ import math
 import time
 from collections import Counter
 from collections.abc import Awaitable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 from goldpanner.policies.answer import Answer
+from goldpanner.policies.base import Probe
 from goldpanner.policies.endpoint import NEUTRAL, FailedError, RefusedError
 from goldpanner.types import Completion
 
@@ -27,59 +28,12 @@ class Ask(Protocol):
         """Return the answer."""
 
 
-@dataclass(frozen=True)
-class Probe:
-    """What a server was seen to do, stored with the run."""
-
-    n_honoured: bool
-    """Whether n > 1 gives n samples that are not copies; otherwise they are asked for one by one."""
-    draws_distinct: bool
-    """Whether draws at T = 1 differ from one another."""
-    greedy_equal: bool
-    """Whether draws at T = 0 are equal."""
-    logprobs: bool
-    token_ids: bool
-    seeds: str
-    """`not sent`, `honoured` (equal for equal seeds), `ignored`, or `failed`."""
-    finish: tuple[str, ...]
-    """Finish reasons that came."""
-    fingerprint: str
-    """Of the system that answered; empty where it names none."""
-    made: str
-    """When, UTC."""
-    requests: int = 0
-    refused: tuple[str, ...] = ()
-    """Optional fields that the server would not take, so that they are not sent."""
-    faults: tuple[str, ...] = ()
-    """What makes samples other than asked for and cannot be worked around."""
-    notes: tuple[str, ...] = ()
-    """What was worked around, or cannot be known."""
-    answered_as: str = ""
-    """Name of the model in the answers."""
-    text_logprobs: tuple[float, ...] = ()
-    """Log P (nats) of the tokens of a fixed text (`identity.TEXT`); empty where the server does not score."""
-
-    def to_json(self) -> dict[str, object]:
-        """Return every field as JSON."""
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
-
-    def without(self, refused: Sequence[str]) -> "Probe":
-        """Return the probe with the fields that the server refused, and what that means."""
-        lost = [name for name in NEUTRAL if name in refused and name not in ("n", "stream")]
-        note = f"it refuses {', '.join(lost)}: its own defaults may cut the softmax, which nothing here can see"
-        return replace(self, refused=tuple(refused), notes=(*self.notes, note) if lost else self.notes)
-
-    def lines(self) -> list[str]:
-        """Return what a person should read."""
-        abilities = {
-            "n > 1": self.n_honoured,
-            "T = 1 draws differ": self.draws_distinct,
-            "T = 0 draws equal": self.greedy_equal,
-        }
-        abilities |= {"log-probabilities": self.logprobs, "token ids": self.token_ids}
-        summary = ", ".join(f"{name} {'yes' if ok else 'NO'}" for name, ok in abilities.items())
-        out = [f"probe, {self.requests} requests: {summary}, seeds {self.seeds}"]
-        return out + [f"  fault: {fault}" for fault in self.faults] + [f"  note: {note}" for note in self.notes]
+def with_refusals(probe: Probe, refused: Sequence[str], requests: int) -> Probe:
+    """Return a probe with its requests, the fields that the server refused, and what that means."""
+    lost = [name for name in NEUTRAL if name in refused and name not in ("n", "stream")]
+    note = f"it refuses {', '.join(lost)}: its own defaults may cut the softmax, which nothing here can see"
+    notes = (*probe.notes, note) if lost else probe.notes
+    return replace(probe, refused=tuple(refused), requests=requests, notes=notes)
 
 
 async def run_probe(ask: Ask, prompt: str, *, seeds: bool, chat: bool) -> Probe:

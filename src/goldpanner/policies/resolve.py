@@ -1,5 +1,7 @@
 """What a word for a model or a policy stands for: a folder, a name on the hub, `smollm2`, a server, a script."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,3 +102,20 @@ def _scripted(name: str) -> "ScriptedPolicy":
     if not 0 <= p <= 1:
         raise InputError(f"policy {name!r}: write scripted:P with a probability P between 0 and 1")
     return ScriptedPolicy.with_p(p, name=name)
+
+
+def policy_builder(
+    name: str, base: str = "", dtype: str = "auto", notify: Notify = silent
+) -> Callable[[], "ScriptedPolicy | LocalPolicy | ServerPolicy"]:
+    """Return a function that loads a policy in another process, on this machine or another that sees its files.
+
+    Args:
+        name: a folder, a name on the hub, `smollm2` (fetched now), or `scripted:P`.
+        base: model below an adapter, where the adapter's folder does not say it.
+        dtype: precision of the weights.
+        notify: told when a model is fetched.
+    """
+    name = str(model_folder(name, notify)) if name in MODELS else name
+    # a process on another machine knows no relative path
+    name, base = (str(Path(x).absolute()) if x and Path(x).is_dir() else x for x in (name, base))
+    return partial(load_policy, name, model=base, dtype=dtype)

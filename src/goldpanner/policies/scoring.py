@@ -99,7 +99,7 @@ class Scoring:
         try:
             ids = (await self.complete(problem.prompt, params)).prompt_tokens
         except RefusedError as error:
-            raise InputError(f"{self.url} refuses the prompt of problem {problem.id} ({error})") from None
+            raise InputError(f"{self.url} refuses the prompt of problem {problem.id} ({error}); {INSTEAD}") from None
         if ids is None:
             raise InputError(f"{self.url} gives no token ids of the prompt ({params.template}); {INSTEAD}")
         return ids

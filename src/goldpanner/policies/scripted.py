@@ -43,11 +43,17 @@ class ScriptedPolicy:
         truncated: float = 0.0,
         name: str = "",
     ) -> "ScriptedPolicy":
-        """Return a policy that is right with probability `p`: one number, a number per problem id, or a function.
+        """Return a policy that is right with a known probability.
 
-        `right` gives a problem's right texts with their shares (default: `meta["chain"]`, else `answer`, alone);
-        `unjudged` and `truncated` are the probabilities of a failed request and of a completion cut at the token
-        limit; `wrong` is written with what remains. Functions do not enter the id: tell them apart by `name`.
+        Functions do not enter the id: tell policies with other functions apart by `name`.
+
+        Args:
+            p: probability of a right answer: one number, a number per problem id, or a function of the problem.
+            right: gives a problem's right texts with their shares; None: `meta["chain"]`, else `answer`, alone.
+            wrong: text that is written with what probability remains.
+            unjudged: probability of a failed request.
+            truncated: probability of a completion cut at the token limit.
+            name: name of the policy.
         """
 
         def script(problem: Problem) -> list[Route]:
@@ -93,7 +99,14 @@ class ScriptedPolicy:
     def sample(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[list[Completion]]:
         """Yield one list of completions per request, drawn by inverse CDF from its samples' own first uniforms.
 
-        Temperature 0 always takes the likeliest route (the first of equals). Raises InputError on other adjustments.
+        Temperature 0 always takes the likeliest route (the first of equals).
+
+        Args:
+            requests: problems, each with the samples that are asked for.
+            params: how they are drawn.
+
+        Raises:
+            InputError: another temperature, top-p or top-k.
         """
         if params.temperature != 0 and not params.full_softmax:
             raise InputError(
@@ -112,12 +125,24 @@ class ScriptedPolicy:
             yield [Completion(routes[i].text, None, density[routes[i]], routes[i].finish) for i in choices]
 
     def logprob(self, problem: Problem, text: str, finish: FinishReason = "stop") -> float:
-        """Return log P(text, finish | problem) in nats: -inf for what the script never writes."""
+        """Return log P(text, finish | problem) in nats: -inf for what the script never writes.
+
+        Args:
+            problem: the problem.
+            text: a completion.
+            finish: why it ended.
+        """
         same = [r.probability for r in self.routes(problem) if (r.text, r.finish) == (text, finish)]
         return math.log(math.fsum(same)) if same else -math.inf
 
     def logprobs(self, problems: Sequence[Problem], responses: Sequence[str], template: str = "{prompt}") -> FloatArray:
-        """Return log P(response | problem) in nats of each pair, as `LocalPolicy.logprobs`; a template is ignored."""
+        """Return log P(response | problem) in nats of each pair, shape (len(problems),), as `LocalPolicy.logprobs`.
+
+        Args:
+            problems: one for each response.
+            responses: texts.
+            template: not used; a script reads the problem itself.
+        """
         if len(problems) != len(responses):
             raise InputError(f"{len(problems)} problems but {len(responses)} responses; give one response each")
         return np.array([self.logprob(problem, text) for problem, text in zip(problems, responses)], np.float64)

@@ -17,7 +17,7 @@ import numpy as np
 from goldpanner import rng
 from goldpanner.errors import InputError
 from goldpanner.policies.answer import Answer, first_choice
-from goldpanner.policies.base import Request
+from goldpanner.policies.base import Probe, Request
 from goldpanner.policies.client import Client
 from goldpanner.policies.endpoint import (
     Address,
@@ -30,7 +30,7 @@ from goldpanner.policies.endpoint import (
     body,
 )
 from goldpanner.policies.identity import Identity
-from goldpanner.policies.probe import Probe, copied, run_probe, shown
+from goldpanner.policies.probe import copied, run_probe, shown, with_refusals
 from goldpanner.policies.scoring import INSTEAD, Scoring
 from goldpanner.types import Completion, FloatArray, Problem, SamplingParams, content_hash
 from goldpanner.verify.answer_part import apart
@@ -237,14 +237,16 @@ class ServerPolicy:
                 f"{'mend what it names' if chat else 'some servers need --template chat'}"
             ) from None
         except FailedError as error:
-            raise ServerLostError(f"the server {self.address.url} failed while it was probed: {error}") from None
+            raise ServerLostError(
+                f"the server {self.address.url} failed while it was probed: {error}; mend it and try again"
+            ) from None
         self.seeds = self.seeds and result.seeds != "failed" and "seed" not in self._client.without
         self._singly = self.seeds or not result.n_honoured
         if not chat:
             result = replace(result, text_logprobs=await self._client.text_logprobs(link))
         self._identified = time.monotonic()
-        self._identity = Identity(result.answered_as, result.fingerprint, result.text_logprobs)
-        return replace(result.without(sorted(self._client.without)), requests=link.requests)
+        self._identity = Identity.of(result)
+        return with_refusals(result, sorted(self._client.without), link.requests)
 
     # --- drawing
 
@@ -275,7 +277,9 @@ class ServerPolicy:
                 answer = await self._client.complete(link, prompt, params, n, seed)
             except RefusedError as error:
                 if error.status in (404, 405):
-                    raise ServerLostError(f"{self.address.url} no longer serves {self.model!r}: {error}") from None
+                    raise ServerLostError(
+                        f"{self.address.url} no longer serves {self.model!r}: {error}; load it and try again"
+                    ) from None
                 return got + [Completion(self.address.clean(str(error)), finish="error")] * missing
             except FailedError as error:
                 await self._check_alive(link, error, params=params)

@@ -70,7 +70,15 @@ class Chart:
 
 
 def finish(chart: Any, title: str, description: str, height: int, subtitle: Sequence[str] = ()) -> Chart:
-    """Return `chart` with its title, its description, its size, and no reference to an outside schema."""
+    """Return `chart` with its title, its description, its size, and no reference to an outside schema.
+
+    Args:
+        chart: an Altair chart.
+        title: title above it.
+        description: what it shows, for a screen reader.
+        height: height of the plot in pixels.
+        subtitle: lines below the title.
+    """
     heading = alt.TitleParams(title, subtitle=list(subtitle)) if subtitle else title
     fit = alt.AutoSizeParams(type="fit-x", contains="padding")
     spec = chart.properties(

@@ -50,7 +50,13 @@ def pass_at_k_chart(
 ) -> Chart:
     """Return pass@k against k (log axis): thick lines and bands where sampled, thin lines where exact.
 
-    `names` writes the stages into the lower right corner, for a picture that stands alone; a page draws its own legend.
+    Args:
+        curves: one for each model or stage.
+        title: title above the chart.
+        description: what it shows, for a screen reader.
+        height: height of the plot in pixels.
+        subtitle: lines below the title.
+        names: write the names into the lower right corner, for a picture that stands alone; a page has its own legend.
     """
     looks = [curve.look for curve in curves]
     sampled, exact = _curve_rows(curves)
@@ -149,7 +155,12 @@ def spectrum_chart(
 ) -> Chart:
     """Return one histogram of log10 P(correct) per stage, one above the other, bins half a decade wide.
 
-    `limit` is the smallest P that the samples drawn resolve: its line separates what they can show from what is rare.
+    Args:
+        spectra: one for each stage.
+        limit: smallest P that the samples resolve: a line separates what they can show from what is rare.
+        title: title above the chart.
+        description: what it shows, for a screen reader.
+        floor: log10 P of the lowest bin, which holds everything below, too.
     """
     edges = np.arange(floor, 0.5, 0.5)
     names = [f"within reach (P ≥ {limit:.2g})", "rare", "absent (P < 1e-9)"]
@@ -215,7 +226,15 @@ class GroupMap:
 
 
 def group_map(groups: GroupMap, title: str, description: str, height: int = 220, subtitle: Sequence[str] = ()) -> Chart:
-    """Return the groups of every RL step as a stacked area, between thin bars of what the exact P predicts."""
+    """Return the groups of every RL step as a stacked area, between thin bars of what the exact P predicts.
+
+    Args:
+        groups: shares of mixed, all-wrong and all-correct groups by step.
+        title: title above the chart.
+        description: what it shows, for a screen reader.
+        height: height of the plot in pixels.
+        subtitle: lines below the title.
+    """
     rows, flanks, notes = [], [], []
     first, last = int(groups.step_T.min()), int(groups.step_T.max())
     unit = max((last - first) / 40, 0.3)
@@ -292,7 +311,16 @@ class Trace:
 def training_chart(
     traces: Sequence[Trace], title: str, description: str, y_title: str, *, unit_range: bool = True, height: int = 220
 ) -> Chart:
-    """Return lines over steps, each named at its right end; `unit_range` fixes the y axis to [0, 1]."""
+    """Return lines over steps, each named at its right end.
+
+    Args:
+        traces: one line each.
+        title: title above the chart.
+        description: what it shows, for a screen reader.
+        y_title: title of the y axis.
+        unit_range: fix the y axis to [0, 1].
+        height: height of the plot in pixels.
+    """
     looks = [trace.look for trace in traces]
     rows = [
         {"name": t.look.label, "step": s, "value": v}
@@ -328,7 +356,18 @@ def agreement_chart(
     subtitle: Sequence[str],
     height: int = 230,
 ) -> Chart:
-    """Return sampled c/n against exact P, problem by problem, over the funnel that 95% of fair draws fall into."""
+    """Return sampled c/n against exact P, problem by problem, over the funnel that 95% of fair draws fall into.
+
+    Args:
+        log10_P: log10 of the exact P of each problem, shape (P,).
+        c: correct samples of each problem, shape (P,).
+        n: samples of each problem.
+        inside_P: whether each exact P lies in the interval of its counts, shape (P,).
+        title: title above the chart.
+        description: what it shows, for a screen reader.
+        subtitle: lines below the title.
+        height: height of the plot in pixels.
+    """
     left = max(float(np.floor(np.log10(1 / n) - 2)), -12.0)
     floor = 0.45 / n  # where "0 of n" is drawn on a log axis
     grid = np.linspace(left, 0, 121)

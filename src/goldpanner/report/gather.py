@@ -11,7 +11,8 @@ import numpy as np
 from goldpanner.errors import InputError
 from goldpanner.report.chart_style import Look
 from goldpanner.store import Store
-from goldpanner.store.schema import STUDY, ParamsRecord, RunRecord, StudyRecord
+from goldpanner.store.schema import ParamsRecord, RunRecord
+from goldpanner.store.studies import STUDY, StudyRecord
 from goldpanner.types import Counts, FloatArray, IntArray, Problem, StatedParams, StepMetrics
 
 ARM_LOOKS = (

@@ -159,9 +159,16 @@ def render(
     notice: str = "",
     home: tuple[str, str] | None = None,
 ) -> str:
-    """Return the page as HTML: one file, the same bytes for the same sections.
+    """Return a page as HTML: one file, the same bytes for the same sections.
 
-    `notice` is a warning that nobody can overlook; `home` (text, file) leads to the page that this one belongs to.
+    Args:
+        sections: sections in their order.
+        title: title of the page.
+        lead: paragraph below the title.
+        eyebrow: words above the title.
+        language: language of the page, `en` or `zh`.
+        notice: warning that nobody can overlook.
+        home: (text, file) of the page that this one belongs to.
     """
     charts = any(isinstance(block, Figure) and block.charts for section in sections for block in section.blocks)
     numbers: dict[str, count[int]] = {"figure": count(1), "table": count(1)}

@@ -63,8 +63,13 @@ class ResultTable:
     def texts(self, rows: int | None = None) -> Iterator[list[str]]:
         """Yield the cells of each row as they are read; of more rows than `rows` the first."""
         columns = [column[:rows] for column in self.columns.values()]
+        signed = [name.startswith("difference") for name in self.columns]
         for row in zip(*columns):
-            yield [_text(cell) for cell in row]
+            yield [_text(cell, sign) for cell, sign in zip(row, signed)]
+
+    def without(self, *names: str) -> "ResultTable":
+        """Return the table without some of its columns."""
+        return ResultTable({name: column for name, column in self.columns.items() if name not in names}, self.caption)
 
     def html(self, rows: int) -> str:
         """Return the first rows as an HTML table."""
@@ -117,12 +122,20 @@ WRITERS: Mapping[str, Callable[[ResultTable, Path], None]] = {
 
 
 def markdown_cell(text: str) -> str:
-    """Return a text on one line that leaves a Markdown table whole."""
+    r"""Return a text on one line that leaves a Markdown table whole.
+
+    >>> markdown_cell("a|b")
+    'a\\|b'
+    """
     return re.sub(r"([\\|`*_\[\]])", r"\\\1", one_line(text)).replace("<", "&lt;")
 
 
 def one_line(text: str) -> str:
-    """Return a text with a space for every character that is not printed."""
+    r"""Return a text with a space for every character that is not printed.
+
+    >>> one_line("two\nlines")
+    'two lines'
+    """
     return "".join(c if c.isprintable() else " " for c in text)
 
 
@@ -130,8 +143,12 @@ def _latex(text: str) -> str:
     return "".join(LATEX.get(c, c) for c in one_line(text))
 
 
-def _text(cell: object) -> str:
+def _text(cell: object, signed: bool = False) -> str:
     """Return a cell as it is read: numbers with four digits, a dash for what is undefined."""
+    if isinstance(cell, Estimate) and signed:
+        return format(cell, "+")
+    if isinstance(cell, int | np.integer) and not isinstance(cell, bool):
+        return f"{cell:,}"
     if cell is None or (isinstance(cell, float | np.floating) and np.isnan(cell)):
         return "–"
     if isinstance(cell, float | np.floating):

@@ -10,7 +10,8 @@ from goldpanner.errors import InputError
 from goldpanner.measure import intervals, passk
 from goldpanner.store import Store
 from goldpanner.store.find import policy_of_run
-from goldpanner.store.schema import AgreementRecord, CellRecord, EstimateRecord, StudyRecord
+from goldpanner.store.schema import EstimateRecord
+from goldpanner.store.studies import AgreementRecord, CellRecord, StudyRecord
 from goldpanner.types import Counts, Estimate, FloatArray
 
 

@@ -18,13 +18,13 @@ from goldpanner.measure.corrections import ParseSplit, parse_split
 from goldpanner.runs.cells import Measured, agreement, cell, exact_gap, read_cells
 from goldpanner.store import Store
 from goldpanner.store.find import policy_of_run
-from goldpanner.store.schema import (
+from goldpanner.store.schema import EstimateRecord, ParamsRecord
+from goldpanner.store.studies import (
+    STUDY,
     AgreementRecord,
     ArmRecord,
     ComparisonRecord,
-    EstimateRecord,
     FormRecord,
-    ParamsRecord,
     PilotPlan,
     StudyRecord,
     VerdictRecord,
@@ -91,6 +91,15 @@ class Arm:
         """Return what is kept of it."""
         word, summary = self.comparison.verdict, self.comparison.summary
         return ArmRecord(base=self.base, rl=self.rl, tasks=tuple(self.tasks), word=word, summary=summary)
+
+
+def conclude_run(store: Store, study: StudyRecord) -> StudyRecord:
+    """Conclude a run, store its record and return it; command and seconds are those of the first time."""
+    if (earlier := store.get(StudyRecord, STUDY)) is not None:
+        study = study.model_copy(update={"command": earlier.command, "seconds": earlier.seconds})
+    study = conclude(store, study)
+    store.put(study)
+    return study
 
 
 def conclude(store: Store, study: StudyRecord) -> StudyRecord:
@@ -210,7 +219,15 @@ def equivalent_sentence(old: FloatArray, new: FloatArray, name: str) -> str:
 def unreached_paragraph(
     rl: str, tasks: Sequence[str], after: Measured, problems: Mapping[str, Problem], low: float = 1e-3
 ) -> str:
-    """Say what RL left out of reach and whether those problems rest on facts that the text seldom states right."""
+    """Say what RL left out of reach and whether those problems rest on facts that the text seldom states right.
+
+    Args:
+        rl: stage after RL.
+        tasks: tasks that RL was trained on.
+        after: measurements of that stage.
+        problems: problem id -> problem.
+        low: P(correct) below which a problem counts as out of reach.
+    """
     rows: list[tuple[float, Any]] = [
         (p, problems[i].meta.get("weakest")) for t in tasks for i, p in after.logp[t].items()
     ]

@@ -134,7 +134,13 @@ class RunConfig(BaseModel):
             raise ValueError(f"ppo.variant is {self.ppo.variant!r}; the other variants are settings of grpo")
         for rl in (self.grpo, self.ppo):
             rl.resolve_variant()  # refuses a group of one, say
-        for reward in (self.grpo.reward, self.ppo.reward, self.rft.reward):
+        for reward in (
+            self.grpo.reward,
+            self.ppo.reward,
+            self.rft.reward,
+            *self.grpo.reward_weights,
+            *self.ppo.reward_weights,
+        ):
             select_reward(domain.verifiers(), reward, domain.controls())
         if self.measure.sampled > self.measure.problems:
             raise ValueError(

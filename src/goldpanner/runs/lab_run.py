@@ -14,7 +14,7 @@ from goldpanner import rng
 from goldpanner.errors import InputError, Interrupted, StoreError
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.progress import Notify
-from goldpanner.runs.conclude import conclude
+from goldpanner.runs.conclude import conclude_run
 from goldpanner.runs.config import RunConfig
 from goldpanner.runs.folder import claim_folder, lock_folder, versions
 from goldpanner.runs.stages import (
@@ -31,7 +31,8 @@ from goldpanner.runs.workers import side_by_side
 from goldpanner.sampling.collect import stored_counts, top_up
 from goldpanner.sampling.goal import Goal
 from goldpanner.store import Store
-from goldpanner.store.schema import STUDY, RunRecord, StudyRecord
+from goldpanner.store.schema import RunRecord
+from goldpanner.store.studies import STUDY, StudyRecord
 from goldpanner.tasks.catalog import build_domain, load
 from goldpanner.tasks.task import Task
 from goldpanner.train.config import RFTConfig, RLVRConfig
@@ -63,12 +64,21 @@ WAVES = ((("base",),), (("base", "base-grpo"), ("sft", "sft-grpo")))
 def run_lab(
     config: RunConfig, out: Path, progress: Notify, command: str = "", skip_rehearsal: str | None = None
 ) -> StudyRecord:
-    """Run (or go on with) the lab's stages in folder `out`; return the run's record, its verdict included.
+    """Run the lab's stages in a folder, or go on with them.
 
-    `skip_rehearsal` says why the verifier is not rehearsed; None: it is.
+    Args:
+        config: settings of the run.
+        out: its folder.
+        progress: told of every step.
+        command: command line that made it, for the record.
+        skip_rehearsal: why the verifier is not rehearsed; None: it is.
 
-    Raises InputError when `out` holds a run with other settings, Interrupted on Ctrl-C: what was done is kept, and the
-    same call goes on from there to the same result.
+    Returns:
+        The run's record with its verdict.
+
+    Raises:
+        InputError: `out` holds a run with other settings.
+        Interrupted: on Ctrl-C. What was done is kept, and the same call goes on from there to the same result.
     """
     for task in (*config.tasks.measured, *config.probes()):
         check_held_out(config, task)  # what cannot work is refused now, not after the pretraining
@@ -85,7 +95,6 @@ def run_lab(
                     side_by_side([(work_on, (config, out, names)) for names in wave], progress)
         except KeyboardInterrupt:
             raise Interrupted(f"everything done so far is kept in {out}; run the same command again to go on") from None
-    earlier = store.get(StudyRecord, STUDY)
     study = StudyRecord(
         id=STUDY,
         title=f"What RL did to a small model of the {config.domain.kind}",
@@ -98,14 +107,12 @@ def run_lab(
         verifiers={v.id.split("@")[0].rsplit("-", 1)[-1]: v.id for v in build_domain(config.domain).verifiers()},
         group_size=config.grpo.group_size,
         seed=config.seed,
-        command=command if earlier is None else earlier.command,
-        seconds=round(time.time() - started, 1) if earlier is None else earlier.seconds,
+        command=command,
+        seconds=round(time.time() - started, 1),
         versions=versions(),
         config=config.model_dump(mode="json"),
     )
-    study = conclude(store, study)
-    store.put(study)
-    return study
+    return conclude_run(store, study)
 
 
 def work_on(notify: Notify, config: RunConfig, out: Path, names: tuple[str, ...]) -> None:
@@ -133,8 +140,8 @@ def train_by_settings(
     task: Task | None = None,
     rollouts: Path | StoredRollouts | None = None,
     skip_rehearsal: str | None = None,
-) -> None:
-    """Train one stage as the settings of a run say, unless its model is there.
+) -> Path:
+    """Train one stage as the settings of a run say, unless its model is there; return the model's folder.
 
     RL on the domain's tasks looks at the held-out ones every `measure.every` steps.
 
@@ -168,6 +175,7 @@ def train_by_settings(
         for check in checks:
             store.put(check)
     train_stage(stage, folder, store, notify, parent=parent, device=config.device, look=look)
+    return folder / "model"
 
 
 def _pretrain(kind: str, config: RunConfig, task: Task | None, rollouts: Path | StoredRollouts | None) -> Stage:

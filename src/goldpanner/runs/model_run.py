@@ -20,7 +20,7 @@ from goldpanner.measure.posterior import RateDistribution
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.policies.resolve import check_model
 from goldpanner.progress import Event, Notify
-from goldpanner.runs.conclude import conclude
+from goldpanner.runs.conclude import conclude_run
 from goldpanner.runs.config import fit_to_task
 from goldpanner.runs.folder import claim_folder, lock_folder, versions
 from goldpanner.runs.stages import rl_stage, train_stage
@@ -29,7 +29,8 @@ from goldpanner.sampling.goal import Goal
 from goldpanner.sampling.score import score_samples
 from goldpanner.store import Store
 from goldpanner.store.find import policy_of_run
-from goldpanner.store.schema import STUDY, PilotPlan, PlanRecord, RunRecord, StudyRecord
+from goldpanner.store.schema import RunRecord
+from goldpanner.store.studies import STUDY, PilotPlan, PlanRecord, StudyRecord
 from goldpanner.tasks.catalog import task as load_task
 from goldpanner.tasks.splits import TEST_SHARE, Split
 from goldpanner.tasks.task import Task
@@ -121,12 +122,21 @@ class ModelRunConfig(BaseModel):
 def run_model(
     config: ModelRunConfig, out: Path, progress: Notify, command: str = "", skip_rehearsal: str | None = None
 ) -> StudyRecord:
-    """Pilot, plan, train and measure (or go on with it) in folder `out`; return the study's record with its verdict.
+    """Pilot, plan, train and measure a Hugging Face model in a folder, or go on with it.
 
-    `skip_rehearsal` says why the verifier is not rehearsed; None: it is.
+    Args:
+        config: settings of the run.
+        out: its folder.
+        progress: told of every step.
+        command: command line that made it, for the record.
+        skip_rehearsal: why the verifier is not rehearsed; None: it is.
 
-    Raises InputError for a task without problems, a folder that holds another run, and a pilot without a right sample;
-    Interrupted on Ctrl-C: what was done is kept, and the same call goes on from there.
+    Returns:
+        The run's record with its verdict.
+
+    Raises:
+        InputError: a task without problems, a folder that holds another run, or a pilot without a right sample.
+        Interrupted: on Ctrl-C. What was done is kept, and the same call goes on from there.
     """
     config.check_model()
     task = config.load_task()
@@ -176,7 +186,6 @@ def _carry_out(
     del after
     score_gained(config, params, store, progress)
     store.compact()
-    earlier = store.get(StudyRecord, STUDY)
     study = StudyRecord(
         id=STUDY,
         title=f"What GRPO did to {config.model.name} on {task.id}",
@@ -190,14 +199,12 @@ def _carry_out(
         group_size=rl.group_size,
         seed=config.seed,
         plan=plan,
-        command=command if earlier is None else earlier.command,
-        seconds=round(time.time() - started, 1) if earlier is None else earlier.seconds,
+        command=command,
+        seconds=round(time.time() - started, 1),
         versions=versions(),
         config=config.model_dump(mode="json"),
     )
-    study = conclude(store, study)
-    store.put(study)
-    return study
+    return conclude_run(store, study)
 
 
 def split_problems(task: Task, n: int, split: Split, seed: int) -> list[Problem]:
@@ -205,7 +212,9 @@ def split_problems(task: Task, n: int, split: Split, seed: int) -> list[Problem]
     if task.read is not None:
         n = min(n, len(task.pool(split)))
         if n < 2:
-            raise InputError(f"{task.data} has too few problems: {n} of them would be in the {split} split")
+            raise InputError(
+                f"{task.data} has too few problems: {n} of them would be in the {split} split; give a larger file"
+            )
     return task.draw(n, rng.stream("real/problems", split, seed), split)
 
 
@@ -214,8 +223,16 @@ def pilot(
 ) -> PilotPlan:
     """Sample the base on problems of the training split, plan the run from it, store and return the plan.
 
-    The samples lie in a store of their own, `OUT/pilot`, apart from those that the boundary is measured by. Raises
-    InputError when none of them was right: GRPO would have nothing to go by.
+    Args:
+        config: settings of the run.
+        base: the model before RL.
+        task: the task.
+        params: how completions are drawn.
+        out: folder of the run. The samples lie in `out`/pilot, apart from those that the boundary is measured by.
+        progress: told of the samples drawn.
+
+    Raises:
+        InputError: none of the samples was right: GRPO would have nothing to go by.
     """
     store = Store(out / "pilot")
     problems = split_problems(task, config.pilot.problems, "train", config.seed)
@@ -259,7 +276,17 @@ def measure_held_out(
     store: Store,
     progress: Notify,
 ) -> None:
-    """Sample the held-out problems."""
+    """Sample a policy on the held-out problems, as often as the settings say.
+
+    Args:
+        policy: base or trained model.
+        problems: held-out problems.
+        config: settings of the run.
+        task: the task.
+        params: how completions are drawn.
+        store: where the samples go.
+        progress: told of the samples drawn.
+    """
     sample_problems(policy, problems, config.measure.samples, config.seed, task, params, store, progress)
 
 
@@ -288,7 +315,19 @@ def sample_problems(
     progress: Notify,
     doing: str = "measure",
 ) -> Counts:
-    """Top the store up to `samples` samples of each problem; return the counts, sorted by problem."""
+    """Top a store up to a number of samples of each problem; return the counts, sorted by problem.
+
+    Args:
+        policy: what is sampled.
+        problems: problems of the task.
+        samples: samples of each problem.
+        seed: seed of the samples.
+        task: the task, whose verifiers judge.
+        params: how completions are drawn.
+        store: where the samples go.
+        progress: told of the samples drawn.
+        doing: word of the progress events.
+    """
     top_up(policy, problems, task.verifiers, params, store, Goal(most=samples), seed=seed, doing=doing, notify=progress)
     return store.counts(policy.id, params=params.hash, seed=seed, rollouts=False)
 

@@ -21,7 +21,7 @@ from goldpanner.runs.folder import claim_folder, lock_folder, versions
 from goldpanner.runs.lab_run import train_by_settings, trained_tasks
 from goldpanner.runs.settings import load_settings, read_yaml
 from goldpanner.store import Store
-from goldpanner.store.schema import RecipeRecord
+from goldpanner.store.studies import RecipeRecord
 from goldpanner.tasks.task import Task
 from goldpanner.train.config import RFTConfig, RLVRConfig
 from goldpanner.train.rlvr import step_problems
@@ -89,9 +89,9 @@ def load_recipe(name: str) -> TrainingRecipe:
     for stage in recipe.stages:
         for other in (stage.parent, stage.rollouts):
             if other is not None and other not in earlier:
-                raise InputError(f"recipe {place}: stage {stage.name} names {other!r}, which is no stage before it")
+                raise InputError(f"recipe {place}: stage {stage.name} names {other!r}; name a stage before it")
         if stage.name in earlier:
-            raise InputError(f"recipe {place}: two stages are called {stage.name}")
+            raise InputError(f"recipe {place}: two stages are called {stage.name}; rename one")
         earlier.append(stage.name)
     return recipe
 
@@ -106,6 +106,13 @@ def configurations(
     """Return each stage's settings: defaults, then the recipe's, then `file`, then `seed` and `overrides`.
 
     A second stage of a kind draws other prompts than the first: its seed is made from the first one's and its name.
+
+    Args:
+        recipe: the stages.
+        file: YAML file of settings.
+        overrides: settings as KEY=VALUE.
+        seed: seed of the first stage of each kind.
+        task: task in place of the lab's.
     """
     configs, kinds = [], set()
     for stage in recipe.stages:

@@ -14,7 +14,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from goldpanner.errors import InputError, Interrupted
-from goldpanner.policies.base import Policy
+from goldpanner.policies.base import Policy, Probe
 from goldpanner.policies.identity import Identity
 from goldpanner.progress import Event, Notify, silent
 from goldpanner.sampling.goal import Goal, RunRound, draw, in_process
@@ -199,9 +199,16 @@ def stored_counts(
     verifier: str,
     failed: bool = False,
 ) -> Counts:
-    """Return the counts of all the problems in their order, 0 where the store has no sample (but, maybe, failed ones).
+    """Return the counts of some problems, in their order; n is 0 where the store has no sample.
 
-    Without `failed`, a sample whose request failed is not there: it has to be drawn again, and replaces the failed one.
+    Args:
+        policy: id of the policy.
+        problems: problems to count.
+        params: how the samples were drawn.
+        seed: their seed.
+        store: where they lie.
+        verifier: id of the verifier whose verdicts are counted.
+        failed: count samples whose request failed; otherwise they are not there: they have to be drawn again.
     """
     ids, have = [problem.id for problem in problems], store.drawn(policy, params.hash, seed, failed)
     table = np.zeros((len(Counts.COLUMNS), len(ids)), np.int64)
@@ -220,9 +227,17 @@ def judge_stored(
     store: Store,
     notify: Notify = silent,
 ) -> None:
-    """Have a verifier judge the samples of these problems that only others have judged.
+    """Have a verifier judge the samples of some problems that only others have judged.
 
     Nothing is drawn for it: a sample may have several verdicts, each under its verifier's id.
+
+    Args:
+        verifier: what judges.
+        policy: id of the policy.
+        problems: problems whose samples are judged.
+        params: how the samples were drawn.
+        store: where they lie, and where the verdicts go.
+        notify: told of the samples judged.
     """
     query = f"""
         SELECT DISTINCT s.problem FROM samples s
@@ -278,20 +293,6 @@ def _cost(tokens: int | None, price: float | None) -> str:
     return f"{tokens:,} tokens" if price is None else f"{tokens * price / 1e6:,.2f} spent"
 
 
-class ProbeResult(Protocol):
-    """What some requests to a server have shown."""
-
-    @property
-    def faults(self) -> Sequence[str]:
-        """Why samples would not be drawn as asked; empty: they would."""
-
-    def lines(self) -> list[str]:
-        """Return the result for a person."""
-
-    def to_json(self) -> Mapping[str, object]:
-        """Return the result for the store."""
-
-
 @runtime_checkable
 class Probed(Protocol):
     """A policy whose samples depend on what a server makes of a request: it is probed before each run."""
@@ -301,7 +302,7 @@ class Probed(Protocol):
     override: bool
     """Whether it is sampled although the probe found faults."""
 
-    def probe(self, problem: Problem, params: SamplingParams) -> ProbeResult:
+    def probe(self, problem: Problem, params: SamplingParams) -> Probe:
         """Return what some requests show."""
 
 
@@ -319,16 +320,15 @@ def _probe(
     earlier = [each for each in store.records(ProbeRecord).values() if each.policy == policy.id]
     result = policy.probe(problems[0], params)
     if earlier and not policy.override:
-        before = Identity.of(max(earlier, key=lambda each: each.made).model_dump())
-        if why := before.change(Identity.of(result.to_json())):
+        before = Identity.of(max((each.probe for each in earlier), key=lambda probe: probe.made))
+        if why := before.change(Identity.of(result)):
             raise InputError(
                 f"{work.stage} is no longer the model that policy {policy.id} was sampled from: {why}. What was drawn "
                 "stays. Start the first one again and run the same command, or sample the other into another --store"
             )
     record_id = f"{policy.id}-{params.hash}-{time.time_ns():x}"
     overridden = bool(result.faults) and policy.override
-    identity = {"id": record_id, "policy": policy.id, "params": params.hash, "overridden": overridden}
-    store.put(ProbeRecord.model_validate({**result.to_json(), **identity}))
+    store.put(ProbeRecord(id=record_id, policy=policy.id, params=params.hash, overridden=overridden, probe=result))
     notify(replace(work, message="\n".join(result.lines())))
     return record_id
 

@@ -29,6 +29,10 @@ GROWTH = 4
 """A later round adds a quarter of what the problem has: few rounds, little drawn past the moment of settling."""
 
 
+MOST = 4096
+"""Samples a problem gets at most where a goal decides: one beside a threshold would never settle."""
+
+
 @dataclass(frozen=True)
 class Goal:
     """When a problem needs no further samples, and which open problem is served first.
@@ -74,10 +78,37 @@ class Goal:
         _ = self.cuts  # refuses a group that is too small
 
     @classmethod
-    def read(cls, text: str, most: int, group: int | None = None, budget: int | None = None) -> "Goal":
-        """Return the goal that `settled` or `halfwidth<0.05` stands for. Raises InputError for anything else."""
-        if text.strip() == "settled":
-            return cls("settled", most, group=group, budget=budget)
+    def read(
+        cls,
+        text: str | None = None,
+        most: int | None = None,
+        group: int | None = None,
+        budget: int | None = None,
+        base: Counts | None = None,
+        margin: float | None = None,
+    ) -> "Goal":
+        """Return the goal that options stand for; a budget alone is spent on settling the strata.
+
+            >>> Goal.read("halfwidth<0.05").kind
+            'halfwidth'
+
+        Args:
+            text: `settled` or `halfwidth<0.05`.
+            most: samples of a problem at most; None: 64, with any other of these 4,096.
+            group: group size G; the problems are then settled by whether their groups would be mixed.
+            budget: samples in all.
+            base: counts of the policy to compare with.
+            margin: difference of P that counts as equal to the base's; None: 0.1.
+
+        Raises:
+            InputError: another text, or numbers that do not go together.
+        """
+        if text is None and group is None and budget is None and base is None:
+            return cls(most=64 if most is None else most)
+        most = MOST if most is None else most
+        if text is None or text.strip() == "settled":
+            compared = {} if base is None or margin is None else {"margin": margin}
+            return cls("settled", most, group=group, budget=budget, base=base, **compared)
         number = re.fullmatch(r"\s*halfwidth\s*<\s*([0-9.eE+-]+)\s*", text)
         try:
             width = float(number[1]) if number else None
@@ -85,7 +116,7 @@ class Goal:
             width = None
         if width is None:
             raise InputError(f"--until is {text!r}; write settled, or halfwidth<0.05")
-        return cls("halfwidth", most, width, group, budget)
+        return cls("halfwidth", most, width, group, budget, base=base)
 
     @cached_property
     def cuts(self) -> FloatArray:
@@ -93,7 +124,11 @@ class Goal:
         return sequential.strata_cuts() if self.group is None else sequential.group_cuts(self.group)
 
     def zone_counts(self, counts: Counts) -> dict[str, int]:
-        """Return how many problems are settled in which zone, `open` last."""
+        """Return how many problems of `counts` are settled in which zone, `open` last.
+
+        >>> Goal("settled", 256).zone_counts(Counts.of([256, 256], [0, 250]))
+        {'rare': 1, 'reachable': 0, 'easy': 1, 'open': 0}
+        """
         zone_of = self._settled(counts)[0]
         names = sequential.STRATA if self.group is None else sequential.GROUPS
         names = names if self.base is None else sequential.CHANGES
@@ -103,7 +138,7 @@ class Goal:
         return {**problems, "open": int((zone_of < 0).sum())}
 
     def open_problems(self, counts: Counts) -> NDArray[np.bool_]:
-        """Return which problems do not meet the goal yet, however many samples they have."""
+        """Return which problems of `counts` do not meet the goal yet, however many samples they have, shape (P,)."""
         if self.kind == "fixed":
             return counts.n < self.most
         if self.kind == "halfwidth":
@@ -112,18 +147,21 @@ class Goal:
         return self._settled(counts)[0] < 0
 
     def undecidable(self, counts: Counts) -> NDArray[np.bool_]:
-        """Return which problems stay open because the base's interval is too wide.
+        """Return which problems of `counts` stay open because the base's interval is too wide, shape (P,).
 
         More samples of this policy cannot help them, so they get none.
         """
         return self._settled(counts)[1]
 
     def next(self, counts: Counts) -> IntArray:
-        """Return how many samples each problem gets in the next round: all 0 where the goal or a limit is reached.
+        """Return how many samples each problem gets in the next round, shape (P,): all 0 at the goal or a limit.
 
         With a budget a round serves the quarter of the open problems that is least settled: by the chance that P does
         not lie in the zone it seems to lie in (`sequential.misplaced`) for each sample already spent there, so that a
         problem beside a threshold does not eat the budget; or by the widest interval. Without one, all open problems.
+
+        Args:
+            counts: samples so far.
         """
         n = counts.n
         served = self.open_problems(counts) & (n < self.most) & ~self.undecidable(counts)
@@ -141,7 +179,7 @@ class Goal:
         return add
 
     def forecast(self, counts: Counts) -> int:
-        """Return about how many samples there will be in all when the drawing ends (to show the time left)."""
+        """Return about how many samples there will be in all when the drawing ends; `counts` are those so far."""
         most = np.maximum(counts.n, self.most)
         if self.kind == "settled":
             need = sequential.samples_to_settle(counts.c, counts.n, self._cuts_of(counts), self.most, self.level)
@@ -220,7 +258,16 @@ def in_process(
     sink: Sink | None = None,
     run: str = "",
 ) -> RunRound:
-    """Return what runs a round in this process, by `rollout`, whose arguments these are."""
+    """Return what runs a round in this process, by `rollout`.
+
+    Args:
+        policy: what is sampled.
+        verifiers: what judges; the first one's verdict stands with the sample.
+        params: how completions are drawn.
+        seed: seed of the samples.
+        sink: takes the samples, usually a store.
+        run: name of the run that they belong to.
+    """
 
     def run_round(problems: Sequence[Problem], indices: Sequence[tuple[int, ...]]) -> Iterator[Portion]:
         for samples in rollout(policy, problems, verifiers, params, n=indices, seed=seed, sink=sink, run=run):

@@ -1,18 +1,61 @@
 """The rehearsal before a command draws anything: its result goes into the store, and a fault stops the command."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from goldpanner.errors import InputError
 from goldpanner.progress import Event, Notify, silent
 from goldpanner.store import Store
 from goldpanner.store.schema import CheckRecord
+from goldpanner.tasks.task import Task
 from goldpanner.types import Problem
 from goldpanner.verify import Verifier
-from goldpanner.verify.check import Check
+from goldpanner.verify.cases import read_cases
+from goldpanner.verify.check import Check, check_verifier
 from goldpanner.verify.rehearsal import Rehearsed, rehearse
 
 ASKED = "--no-rehearsal"
 """Why a rehearsal is skipped where a person wants none."""
+
+
+def check_verifiers(
+    task: Task,
+    verifiers: Sequence[Verifier],
+    problems: Sequence[Problem],
+    *,
+    cases: Path | None = None,
+    store: Store | None = None,
+    level: float = 0.95,
+) -> list[Check]:
+    """Measure how often verifiers pay for wrong answers and fail right ones.
+
+    Args:
+        task: the task.
+        verifiers: what judges.
+        problems: problems whose right and wrong answers are judged in many forms.
+        cases: file of cases of your own, judged instead (`verify.cases.read_cases`).
+        store: where the results are kept: `measure --checked` and `compare --checked` read them.
+        level: coverage of the intervals of the rates.
+
+    Returns:
+        One check for each verifier.
+
+    Raises:
+        InputError: a verifier judges none of the cases, with the reason.
+    """
+    if cases is not None:
+        corpus = read_cases(cases, task.id)
+        checks = [check_verifier(each, corpus, level) for each in verifiers]
+    else:
+        checks = [rehearse(task, each, problems, level=level) for each in verifiers]
+    for check in checks:
+        if (silence := check.silence()) is not None:
+            raise InputError(f"{check.verifier}: {silence}; mend it, then check it again")
+    if store is not None:
+        for check in checks:
+            for name in check.tasks:
+                store.put(CheckRecord.model_validate({"id": f"{name} {check.verifier}", **check.record()}))
+    return checks
 
 
 def rehearse_first(

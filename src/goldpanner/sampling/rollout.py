@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import chain
 from typing import Protocol
 
 import numpy as np
@@ -32,7 +31,7 @@ def rollout(
     sink: Sink | None = None,
     run: str = "",
     step: int | None = None,
-    reward: Callable[[Sample], float | None] | None = None,
+    reward: Callable[[Sample, Sequence[Verdict]], float | None] | None = None,
 ) -> Iterator[list[Sample]]:
     """Draw samples and judge them; yield one list per problem, in the order of `problems`, as each is finished.
 
@@ -47,7 +46,7 @@ def rollout(
         run: id of the run, stored with the samples.
         step: RL step of a training rollout; the sample then carries its step, its group (the problem's position) and
             its reward (`Verdict.reward`).
-        reward: gives training rollouts another reward than their verdict's.
+        reward: gives training rollouts another reward than their verdict's; it is told the verdicts of all verifiers.
 
     Raises:
         InputError: no verifier, n < 1, or as many ranges as problems are not given.
@@ -84,11 +83,12 @@ def rollout(
             )
             for index, completion, verdict in zip(request.indices, completions, verdicts, strict=True)
         ]
+        others = [judge_all(other, problem, completions) for other in verifiers[1:] if sink is not None or reward]
         if reward is not None:
-            samples = [replace(sample, reward=reward(sample)) for sample in samples]
+            rows = zip(samples, zip(verdicts, *others, strict=True), strict=True)
+            samples = [replace(sample, reward=reward(sample, row)) for sample, row in rows]
         if sink is not None:
-            further = [zip(samples, judge_all(other, problem, completions), strict=True) for other in verifiers[1:]]
-            sink.write(samples, list(chain.from_iterable(further)))
+            sink.write(samples, [pair for other in others for pair in zip(samples, other, strict=True)])
         yield samples
 
 
@@ -122,9 +122,13 @@ def judge_all(verifier: Verifier, problem: Problem, completions: Sequence[Comple
 
 
 def count(samples: Iterable[Sequence[Sample]]) -> Counts:
-    """Return n, c, unjudged and truncated per problem of what `rollout` yields (or of any lists of samples).
+    """Return n, c, unjudged and truncated per problem.
 
-    A key that comes twice is counted once. Raises InputError when there is no sample.
+    Args:
+        samples: lists of samples, such as `rollout` yields. A key that comes twice is counted once.
+
+    Raises:
+        InputError: there is no sample.
     """
     rows = list({sample.key: sample for group in samples for sample in group}.values())
     if not rows:

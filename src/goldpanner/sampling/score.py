@@ -31,12 +31,22 @@ def score_samples(
     params: str | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> int:
-    """Store log P of a policy's completions of `problems` under `scorer`, problem by problem; return how many.
+    """Store log P of a policy's completions under another model, problem by problem; return how many were scored.
 
     The prompt is put as it was when they were drawn. They are scored by their tokens, so that what is scored is exactly
     what was drawn; without tokens, by their text. Rollouts of training and what was scored before are left out.
-    `progress` is told the problems done and their number. Raises InputError for completions without either (texts whose
-    end is not known), and where the scorer reads the tokens as other words.
+
+    Args:
+        scorer: model whose log-probabilities are wanted.
+        policy: id of the policy whose completions are scored.
+        store: where they lie, and where the scores go.
+        problems: problem id -> problem.
+        params: hash of their sampling parameters, where the store has several.
+        progress: told the problems done and their number.
+
+    Raises:
+        InputError: completions without tokens and without a text whose end is known, or tokens that are other words to
+            the scorer.
     """
     query = 'SELECT problem, policy, params, seed, "index" FROM scores WHERE policy = $policy AND scorer = $scorer'
     rows = store.sql(query, {"policy": policy, "scorer": scorer.id}).to_pylist()

@@ -1,11 +1,15 @@
 """What came of sampling: in words, as JSON, and as the command that measures it."""
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
-from goldpanner.sampling.collect import Collection
+from goldpanner.sampling.collect import Collection, why_unjudged
 from goldpanner.sampling.goal import Goal
 from goldpanner.store import Store
+
+LARGE = 50_000_000
+"""Parameters from which bfloat16 pays on a processor that has it: 3.1 times as fast for SmolLM2-135M."""
 
 
 def collection_json(collection: Collection, goal: Goal, problems: int) -> dict[str, object]:
@@ -43,6 +47,22 @@ def collection_lines(collection: Collection, goal: Goal, against: str | None) ->
         f"{counts.unjudged.sum():,} unjudged, {counts.truncated.sum():,} cut at {collection.params.max_tokens} tokens",
         f"policy {collection.policy}, judged by {collection.verifier}",
     ]
+
+
+def collection_notes(collection: Collection, store: Store, policy: Mapping[str, object]) -> list[str]:
+    """Return what could be done better: a faster precision, and why most samples are not judged.
+
+    Args:
+        collection: what the store holds of the policy now.
+        store: the store.
+        policy: `Policy.describe` of the policy.
+    """
+    notes, size = [], policy.get("parameters")
+    if policy.get("dtype") == "float32" and policy.get("fast_bfloat16") and isinstance(size, int) and size >= LARGE:
+        notes.append("drawn in float32, as saved; --dtype bfloat16, a policy of its own, is faster here")
+    if 2 * collection.counts.unjudged.sum() > collection.counts.n.sum():
+        notes.append(f"unjudged, most often: {why_unjudged(collection, store)}")
+    return notes
 
 
 def command_to_measure(collection: Collection, place: Store, store: Path, task: str) -> str:

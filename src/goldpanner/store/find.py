@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from goldpanner.errors import InputError
+from goldpanner.store.read import columns
+from goldpanner.store.rows import KEY
 from goldpanner.store.schema import ParamsRecord, PolicyRecord, RunRecord
 from goldpanner.store.store import Store
 from goldpanner.types import Counts, StatedParams
@@ -40,18 +42,44 @@ class StoredSamples:
             run=self.run, step=self.step, rollouts=self.training,
         )  # fmt: skip
 
-    def select(self, columns: str, more: str = "") -> list[dict[str, Any]]:
-        """Return the rows of `SELECT columns FROM (these samples) more`."""
+    def select(self, what: str, more: str = "") -> list[dict[str, Any]]:
+        """Return the rows of `SELECT what FROM (these samples) more`."""
+        return list(self.store.sql(f"{self._these(what)} {more}", self._values).to_pylist())
+
+    def _these(self, what: str) -> str:
         # a sample that two runs share stands in samples_rows for both, and in samples for one
-        query = f"""
-            SELECT {columns} FROM {"samples" if self.run is None else "samples_rows"}
+        return f"""
+            SELECT {what} FROM {"samples" if self.run is None else "samples_rows"}
             WHERE policy = $policy AND ($params IS NULL OR params = $params) AND ($training OR step IS NULL)
                 AND (len($tasks::VARCHAR[]) = 0 OR list_contains($tasks::VARCHAR[], task))
                 AND ($run IS NULL OR run = $run) AND ($step IS NULL OR step = $step)
-            {more}
         """
+
+    @property
+    def _values(self) -> dict[str, object]:
         values = {name: getattr(self, name) for name in ("policy", "params", "training", "run", "step")}
-        return list(self.store.sql(query, values | {"tasks": list(self.tasks)}).to_pylist())
+        return values | {"tasks": list(self.tasks)}
+
+    def later_verifiers(self) -> list[str]:
+        """Return the verifiers that judged these samples after they were drawn."""
+        query = "SELECT DISTINCT verifier FROM verdicts WHERE policy = $policy ORDER BY ALL"
+        names = self.store.sql(query, {"policy": self.policy}).column(0).to_pylist()
+        return [name for name in names if name not in self.verifiers()]
+
+    def both_right(self, verifier: str) -> list[dict[str, Any]]:
+        """Return by problem c, the samples that are right for a later verifier, too, and unjudged, those left open."""
+        key = columns(KEY)
+        query = f"""
+            SELECT s.problem, count(*) FILTER (s.outcome = 'correct' AND v.outcome = 'correct') AS c,
+                count(*) FILTER (
+                    s.outcome != 'wrong' AND coalesce(v.outcome, 'unjudged') != 'wrong'
+                    AND 'model' NOT IN (coalesce(s.cause, ''), coalesce(v.cause, ''))
+                ) - c AS unjudged
+            FROM ({self._these("*")}) s
+            LEFT JOIN (SELECT {key}, outcome, cause FROM verdicts WHERE verifier = $verifier) v USING ({key})
+            GROUP BY s.problem
+        """
+        return list(self.store.sql(query, self._values | {"verifier": verifier}).to_pylist())
 
     def stated(self) -> StatedParams:
         """Return the fields of the sampling parameters that are known."""
@@ -83,8 +111,17 @@ def find_samples(
 ) -> StoredSamples:
     """Return the samples that a name stands for: a policy's (`find_policy`), or `RUN@STEP`, the rollouts of that step.
 
-    Of a policy that was never measured they are its training rollouts. Raises InputError where no name fits, naming
-    the policies there are.
+    Of a policy that was never measured they are its training rollouts.
+
+    Args:
+        store: where they lie.
+        name: name, short id or id of a policy, a run, or RUN@STEP.
+        params: hash of their sampling parameters, where the store has several.
+        tasks: tasks to choose; empty: all.
+        verifier: id of the verifier whose verdicts are counted.
+
+    Raises:
+        InputError: no name fits; the policies there are are named.
     """
     rollouts = _find_rollouts(store, name)
     if rollouts is not None:

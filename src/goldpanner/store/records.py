@@ -11,21 +11,20 @@ from pydantic import ValidationError
 
 from goldpanner.errors import InputError, StoreError
 from goldpanner.files import fresh_name, listing, write_atomically
-from goldpanner.store.findings import FindingRecord, ForecastRecord, MissionRecord, ResultRecord
+from goldpanner.store.argument import MissionRecord
+from goldpanner.store.findings import FindingRecord, ForecastRecord, ResultRecord
 from goldpanner.store.manifest import Entry, Manifest, checksums
 from goldpanner.store.parts import lost_error
 from goldpanner.store.schema import (
     CheckRecord,
     ImportRecord,
     ParamsRecord,
-    PlanRecord,
     PolicyRecord,
     ProbeRecord,
-    RecipeRecord,
     RunRecord,
     StoredRecord,
-    StudyRecord,
 )
+from goldpanner.store.studies import PlanRecord, RecipeRecord, StudyRecord
 from goldpanner.types import Problem
 
 KINDS: Mapping[str, type[StoredRecord]] = {

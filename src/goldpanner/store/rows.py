@@ -44,6 +44,7 @@ class Kind:
 
 _TEXT, _INTEGER, _REAL = pa.string(), pa.int64(), pa.float64()
 _NAMES = ("problem", "policy", "params", "verifier", "outcome", "cause", "reason")
+_KEY_COLUMNS = dict(zip(KEY, ((_TEXT, False), (_TEXT, False), (_TEXT, False), (_INTEGER, False), (_INTEGER, False))))
 _OUTCOMES = {str(outcome): outcome for outcome in Outcome}
 _CAUSES: dict[str | None, Cause | None] = {None: None, **{str(cause): cause for cause in Cause}}
 
@@ -83,11 +84,7 @@ SAMPLES = Kind(
 VERDICTS = Kind(
     "verdicts",
     _schema(
-        problem=(_TEXT, False),
-        policy=(_TEXT, False),
-        params=(_TEXT, False),
-        seed=(_INTEGER, False),
-        index=(_INTEGER, False),
+        **_KEY_COLUMNS,
         verifier=(_TEXT, False),
         outcome=(_TEXT, False),
         cause=(_TEXT, True),
@@ -113,11 +110,7 @@ TRUTH = Kind(
 SCORES = Kind(
     "scores",
     _schema(
-        problem=(_TEXT, False),
-        policy=(_TEXT, False),
-        params=(_TEXT, False),
-        seed=(_INTEGER, False),
-        index=(_INTEGER, False),
+        **_KEY_COLUMNS,
         scorer=(_TEXT, False),
         logp=(_REAL, False),
     ),

@@ -59,7 +59,12 @@ class Store:
     # --- writing
 
     def writer(self, block_rows: int = 50_000, block_seconds: float = 30.0) -> "Writer":
-        """Return a writer that gathers samples into parts; use it in a `with` block."""
+        """Return a writer that gathers samples into parts; use it in a `with` block.
+
+        Args:
+            block_rows: samples of a part at most.
+            block_seconds: time after which a part is written although it is smaller.
+        """
         return Writer(self, block_rows, block_seconds)
 
     def append(self, samples: Iterable[Sample]) -> int:
@@ -70,18 +75,33 @@ class Store:
     def append_table(self, table: pa.Table) -> int:
         """Write samples given as columns (the fast way) as one part and return how many they are.
 
-        The columns are those of `rows.SAMPLES`; nullable ones may be left out. Raises InputError naming a column that
-        is missing, unknown, of another type, or has nulls or words it may not have.
+        Args:
+            table: columns as in `rows.SAMPLES`; those that may hold nulls may be left out.
+
+        Raises:
+            InputError: a column that is missing, unknown, of another type, or has nulls or words it may not have.
         """
         return self._append(SAMPLES, conform(table, SAMPLES)) if len(table) else 0
 
     def append_verdicts(self, rows: Iterable[tuple[Sample, Verdict]]) -> int:
-        """Store further verdicts on samples; keyed by (sample key, verifier), so judging again never samples again."""
+        """Store further verdicts on samples; judging again never samples again.
+
+        Args:
+            rows: samples with their verdicts, keyed by (sample key, verifier).
+        """
         pairs = list(rows)
         return self._append(VERDICTS, verdicts_table(pairs)) if pairs else 0
 
     def append_scores(self, scorer: str, rows: Iterable[tuple[Sample, float]]) -> int:
-        """Store log P (nats) of samples' completions under the policy `scorer`. Raises InputError on NaN or above 0."""
+        """Store log P of samples' completions under another policy.
+
+        Args:
+            scorer: id of that policy.
+            rows: samples with log P in nats.
+
+        Raises:
+            InputError: a log P that is NaN or above 0.
+        """
         pairs = list(rows)
         for sample, logp in pairs:
             if not logp <= 1e-6:
@@ -89,7 +109,16 @@ class Store:
         return self._append(SCORES, scores_table(scorer, pairs)) if pairs else 0
 
     def append_truth(self, policy: str, logp: Mapping[str, float], kind: str = "chain") -> int:
-        """Store the exact log P(correct), in nats, per problem id. Raises InputError on NaN or a value above 0."""
+        """Store the exact log P(correct) of problems under a policy.
+
+        Args:
+            policy: id of the policy.
+            logp: problem id -> log P in nats.
+            kind: `chain`, P of the worked answer, or another word of yours.
+
+        Raises:
+            InputError: a log P that is NaN or above 0.
+        """
         values = np.fromiter(logp.values(), np.float64, len(logp))
         if bad := [i for i, v in logp.items() if not v <= 1e-6]:
             raise InputError(f"log-probability of problem {bad[0]!r} is {logp[bad[0]]!r}; it must be a number <= 0")
@@ -118,14 +147,24 @@ class Store:
         rollouts: bool = True,
         failed: bool = True,
     ) -> Counts:
-        """Return n, c, unjudged and truncated per problem of `policy`, sorted by problem id, each key once.
+        """Return n, c, unjudged and truncated per problem of a policy, sorted by problem id, each key once.
 
-        Seeds pool, they are distinct samples; `run` and `step` are those of training rollouts; `rollouts=False` leaves
-        those of RL training out, `failed=False` those whose request failed (they are unjudged). `verifier`
-        (`id@version`) counts that verifier's verdicts, those stored with the samples and those of `append_verdicts`;
-        samples it never saw are unjudged. Raises InputError, naming the choices, where the samples were drawn under
-        several params or judged by several verifiers and none is named, and where there are none at all or none of a
-        problem asked for.
+        Args:
+            policy: id of the policy.
+            params: hash of the sampling parameters, where the store has several.
+            tasks: tasks to choose; None: all.
+            problems: ids of problems to choose; None: all.
+            verifier: `id@version` of the verifier whose verdicts are counted, those stored with the samples and those
+                of `append_verdicts`; samples it never saw are unjudged.
+            run: training run whose rollouts are counted.
+            step: step of that run.
+            seed: seed of the samples; None: all, which are distinct samples.
+            rollouts: count rollouts of RL training.
+            failed: count samples whose request failed; they are unjudged.
+
+        Raises:
+            InputError: the samples were drawn under several params or judged by several verifiers and none is named
+                (the choices are), there are none at all, or none of a problem asked for.
         """
         return count_rows(
             self._existing(),
@@ -145,7 +184,18 @@ class Store:
         seed: int | None = None,
         limit: int | None = None,
     ) -> list[Sample]:
-        """Return stored samples, each key once, sorted by policy, problem, params, seed and index."""
+        """Return stored samples, each key once, sorted by policy, problem, params, seed and index.
+
+        Args:
+            policy: id of the policy; None, as for all of these: any.
+            problem: id of the problem.
+            problems: ids of several problems.
+            run: training run of rollouts.
+            step: step of that run.
+            params: hash of the sampling parameters.
+            seed: seed of the samples.
+            limit: largest number of samples to return.
+        """
         chosen = Selection(policy, params, None, problems if problem is None else [problem], run, seed, step)
         reader, end = self._existing(), "" if limit is None else "LIMIT $limit"
         values = chosen.values | ({} if limit is None else {"limit": int(limit)})
@@ -159,8 +209,13 @@ class Store:
     def drawn(self, policy: str, params: str, seed: int, failed: bool = False) -> dict[str, set[int]]:
         """Return the indices already stored, per problem id: what need not be drawn again.
 
-        A sample whose request failed has to be, under its own key, and then takes the failed one's place; `failed`
-        counts it in.
+        A sample whose request failed has to be, under its own key, and then takes the failed one's place.
+
+        Args:
+            policy: id of the policy.
+            params: hash of the sampling parameters.
+            seed: seed of the samples.
+            failed: count samples whose request failed as drawn.
         """
         chosen = Selection(policy, params, seed=seed, failed=failed)
         query = f'SELECT problem, "index" FROM samples_rows WHERE {chosen.where}'
@@ -207,6 +262,12 @@ class Store:
 
         RL rollouts, unjudged samples and samples without a log-probability of their own are left out; so is a whole
         problem of which some sample has no score, since the rest would be a biased choice.
+
+        Args:
+            policy: id of the policy that drew the samples.
+            scorer: id of the policy under which they were scored.
+            problems: ids of the problems.
+            params: hash of the sampling parameters, where the store has several.
         """
         chosen = Selection(policy, params, problems=list(problems))
         reader = self._existing()
@@ -236,7 +297,15 @@ class Store:
         return by_problem
 
     def truth(self, policy: str, kind: str = "chain") -> dict[str, float]:
-        """Return the exact log P(correct), in nats, per problem id, sorted. Raises InputError where none is stored."""
+        """Return the exact log P(correct), in nats, per problem id, sorted.
+
+        Args:
+            policy: id of the policy.
+            kind: kind under which it was stored.
+
+        Raises:
+            InputError: none is stored.
+        """
         reader = self._existing()
 
         def work(ask: Ask) -> pa.Table:
@@ -254,7 +323,12 @@ class Store:
     def sql(self, query: str, parameters: Mapping[str, object] | None = None) -> pa.Table:
         """Return the result of an SQL query (DuckDB) over the views samples, verdicts, truth and scores, each key once.
 
-        Values go in as `$name` and `parameters`. Raises InputError with DuckDB's words where the query is wrong.
+        Args:
+            query: the query, with `$name` where a value goes.
+            parameters: name -> value.
+
+        Raises:
+            InputError: the query is wrong, with DuckDB's words.
         """
         reader = self._existing()
         names = tuple(reader.parts)
@@ -278,14 +352,19 @@ class Store:
         self._records.put(record)
 
     def get(self, kind: type[R], id: str) -> R | None:  # noqa: A002
-        """Return the record `id` of a class, None where there is none.
+        """Return a record, None where there is none.
 
-        Raises StoreError naming the file and the field of a damaged one, and where it is of another version.
+        Args:
+            kind: class of the record, from `store.schema` or `store.studies`.
+            id: its id.
+
+        Raises:
+            StoreError: a damaged record, with its file and field, or one of another version.
         """
         return self._records.get(kind, id)
 
     def records(self, kind: type[R]) -> dict[str, R]:
-        """Return the records of a class by id, sorted by id. Raises StoreError as `get` does."""
+        """Return the records of class `kind` by id, sorted by id. Raises StoreError as `get` does."""
         return self._records.all(kind)
 
     def put_problems(self, problems: Iterable[Problem]) -> int:

@@ -11,15 +11,16 @@ where a positive control rose: in more than a tenth of the same units.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
 from scipy.optimize import isotonic_regression
 
 from goldpanner.errors import InputError
-from goldpanner.store.findings import BoundaryRecord, BoxRecord, Phase, RunEdges, Side
+from goldpanner.store.argument import BoundaryRecord, BoxRecord, CoursePoint, RunEdges, Side
+from goldpanner.store.findings import Phase
 
 R = TypeVar("R")
 SELDOM, MOSTLY = 0.1, 0.9
@@ -29,7 +30,7 @@ CONFIRMATION = 100
 
 
 @dataclass(frozen=True)
-class Unit:
+class ClaimUnit:
     """One problem, or one arm, of a run."""
 
     x: float
@@ -41,10 +42,10 @@ class Unit:
 
 
 @dataclass(frozen=True)
-class Run:
+class ClaimRun:
     """What one independent run says of a sentence."""
 
-    units: Sequence[Unit]
+    units: Sequence[ClaimUnit]
     warm: float
     """By how much the same recipe lifted P in its warm arm."""
     world: int = 0
@@ -56,7 +57,7 @@ class Run:
 class Claim(Generic[R]):
     """The primary claim on one sentence: which units a study's result holds, and which way the outcome goes."""
 
-    units: Callable[[R, bool], Run]
+    units: Callable[[R, bool], ClaimRun]
     """Result of a world, and whether the treatment is switched off (the base stands in its place) -> its run."""
     true_side: Side
     """On which side of the boundary the sentence is true."""
@@ -67,7 +68,7 @@ class Claim(Generic[R]):
     treatment_is_rl: bool = True
 
 
-def edges(units: Sequence[Unit], falls: bool = False) -> tuple[float | None, float | None]:
+def edges(units: Sequence[ClaimUnit], falls: bool = False) -> tuple[float | None, float | None]:
     """Return (low, high): the greatest x below the boundary and the least x above it, from an isotonic fit.
 
     None where the fitted share never comes to .1, or never to .9: all units beyond that end alike, or x does not order
@@ -83,7 +84,7 @@ def edges(units: Sequence[Unit], falls: bool = False) -> tuple[float | None, flo
     return (float(below[-1]) if len(below) else None), (float(above[0]) if len(above) else None)
 
 
-def judge_claim(claim: Claim[R], runs: Sequence[Run]) -> BoundaryRecord:
+def judge_claim(claim: Claim[R], runs: Sequence[ClaimRun]) -> BoundaryRecord:
     """Fit the boundary on the exploration runs; return it with what lies on each side, in both phases."""
     taken = [run for run in runs if run.warm >= claim.needed]
     explored = [run for run in taken if run.world < CONFIRMATION]
@@ -93,7 +94,7 @@ def judge_claim(claim: Claim[R], runs: Sequence[Run]) -> BoundaryRecord:
     low, high = min(lows, default=None), max(highs, default=None)
     if low is not None and high is not None and low > high:  # worlds contradict each other over the whole stretch
         low, high = high, low
-    phases: tuple[tuple[Phase, Sequence[Run]], ...] = (
+    phases: tuple[tuple[Phase, Sequence[ClaimRun]], ...] = (
         ("exploration", explored),
         ("confirmation", [run for run in taken if run.world >= CONFIRMATION]),
     )
@@ -114,6 +115,7 @@ def judge_claim(claim: Claim[R], runs: Sequence[Run]) -> BoundaryRecord:
         runs=tuple(RunEdges(world=r.world, seed=r.seed, warm=round(r.warm, 4), took=r in taken,
                             units=len(r.units), edges=edges(r.units, claim.falls)) for r in runs),
         boxes=tuple(boxes.values()),
+        course=tuple(point for phase, chosen in phases for point in _course(phase, chosen)),
         true_side=claim.true_side,
         idle_side=idle,
         needed=claim.needed,
@@ -121,7 +123,7 @@ def judge_claim(claim: Claim[R], runs: Sequence[Run]) -> BoundaryRecord:
     )  # fmt: skip
 
 
-def _box(phase: Phase, side: Side, runs: Sequence[Run], inside: Callable[[float], bool]) -> BoxRecord:
+def _box(phase: Phase, side: Side, runs: Sequence[ClaimRun], inside: Callable[[float], bool]) -> BoxRecord:
     units = [unit for run in runs for unit in run.units if inside(unit.x)]
     controls = [unit.control for unit in units if unit.control is not None]
     return BoxRecord(
@@ -135,9 +137,19 @@ def _box(phase: Phase, side: Side, runs: Sequence[Run], inside: Callable[[float]
     )
 
 
-def reverse(run: Run) -> Run:
-    """Return the run with every outcome turned into its contrary."""
-    return replace(run, units=[replace(unit, outcome=not unit.outcome) for unit in run.units])
+def _course(phase: Phase, runs: Sequence[ClaimRun]) -> Iterator[CoursePoint]:
+    """Yield the outcome by third of a decade of x."""
+    bins: dict[float, list[ClaimUnit]] = {}
+    for unit in (unit for run in runs for unit in run.units):
+        bins.setdefault(math.floor(3 * math.log10(unit.x)) if unit.x > 0 else -math.inf, []).append(unit)
+    for place in sorted(bins):
+        units = bins[place]
+        controls = [unit.control for unit in units if unit.control is not None]
+        x = 0.0 if place == -math.inf else math.exp(sum(math.log(unit.x) for unit in units) / len(units))
+        yield CoursePoint(
+            phase=phase, x=x, units=len(units), outcomes=sum(unit.outcome for unit in units),
+            controls=len(controls), control_outcomes=sum(controls),
+        )  # fmt: skip
 
 
 def gained(before: float, after: float) -> bool:

@@ -146,7 +146,15 @@ class Lab:
     def problems(
         self, world: WorldConfig, task: str, n: int = 256, split: str = "test", seed: int | None = None
     ) -> list[Problem]:
-        """Return the held-out problems of a task (n at full scale), the same ones for every study."""
+        """Return the held-out problems of a task, the same ones for every study.
+
+        Args:
+            world: settings of the world.
+            task: id of the task.
+            n: number of problems at full scale; a quick study takes fewer.
+            split: `test` or `train`.
+            seed: seed of the choice; None: the lab's own.
+        """
         key = self.seed if seed is None else seed
         stream = rng.stream("studies/problems", key, task, split)
         problems = World(world).problems(task, self.size(n), stream, split)  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -15,23 +16,19 @@ from pydantic import BaseModel, ConfigDict
 
 from goldpanner.errors import InputError
 from goldpanner.store import Store
-from goldpanner.store.findings import (
+from goldpanner.store.argument import (
     MISSION,
     BoundaryRecord,
     ClaimText,
-    FindingRecord,
     MissionRecord,
-    Published,
-    ResultRecord,
     SecondaryRecord,
     SentenceRecord,
     StudyLine,
-    StudyText,
-    Words,
 )
+from goldpanner.store.findings import FindingRecord, Published, ResultRecord, StudyText, Words
 from goldpanner.studies import claims
-from goldpanner.studies.boundary import Claim, Run, judge_claim
-from goldpanner.studies.primary import CLAIMS
+from goldpanner.studies.boundary import Claim, ClaimRun, judge_claim
+from goldpanner.studies.primary import CLAIMS, first_screen
 from goldpanner.studies.study import read_text
 
 Results = Mapping[str, Sequence[ResultRecord]]
@@ -101,6 +98,7 @@ def judge_sentences(results: Results, findings: Mapping[str, FindingRecord], com
         id=MISSION,
         sentences=tuple(judged),
         studies=tuple(_summary(study, text, findings.get(study)) for study, text in texts.items()),
+        answer=first_screen([row.result for row in results.get("what-creates", ())]),
         quick=any(finding.quick for finding in findings.values()),
         command=command,
     )
@@ -118,10 +116,28 @@ def judge_sentence(
     return judge_claim(claim, on), judge_claim(claim, off) if claim.treatment_is_rl else None
 
 
-def _run(claim: Claim[Any], row: ResultRecord, off: bool) -> Run:
+def _run(claim: Claim[Any], row: ResultRecord, off: bool) -> ClaimRun:
     seed = row.result.get("seed", row.world)
     assert isinstance(seed, int)
     return replace(claim.units(row.result, off), world=row.world, seed=seed)
+
+
+def outcome_json(
+    records: Mapping[str, FindingRecord], mission: MissionRecord, folder: Path, paths: Mapping[str, Path]
+) -> dict[str, object]:
+    """Return what came of studies as JSON values: predictions, boundaries, and where the pages are."""
+    keys = {"predictions", "worlds", "seconds", "quick"}
+    return {
+        "folder": str(folder),
+        "studies": {
+            name: {**record.model_dump(include=keys), "page": str(paths[name])} for name, record in records.items()
+        },
+        "sentences": {
+            sentence.id: None if sentence.boundary is None else sentence.boundary.model_dump()
+            for sentence in mission.sentences
+        },
+        "answer": str(paths["answer"]),
+    }
 
 
 def study_lines(findings: Mapping[str, FindingRecord]) -> tuple[StudyLine, ...]:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from goldpanner.measure.thresholds import SOLVED
-from goldpanner.studies.boundary import Claim, Run, Unit, gained
+from goldpanner.store.argument import AnswerRecord, PointRecord, ReachRecord, StoryRecord
+from goldpanner.studies.boundary import Claim, ClaimRun, ClaimUnit, gained
 from goldpanner.studies.statistics import exact_pass_curve, log_mean_p
 
 if TYPE_CHECKING:
@@ -21,8 +22,12 @@ if TYPE_CHECKING:
 WARM, ABSENT = "exposure-1%", "exposure-0%"
 KS = tuple(sorted({round(10 ** (i / 4)) for i in range(25)}))
 """1 ... 1e6, four a decade."""
+REACH = (1, 16, 256)
+"""Samples that people draw."""
 HARD = 0.1
 """A problem that the base solves less often can be gained."""
+CHAINS = 0.72
+"""Share of chains among the documents of the study of composition."""
 STEP_ROLLOUTS = 768
 """Rollouts of a step of the study of cold starts."""
 
@@ -37,7 +42,7 @@ def mean_p(logp: Sequence[float]) -> float:
     return float(np.exp(logp).mean())
 
 
-def solved(before: Sequence[float], after: Sequence[float]) -> bool:
+def is_solved(before: Sequence[float], after: Sequence[float]) -> bool:
     """Whether the mean P is .5 at least."""
     return mean_p(after) >= SOLVED
 
@@ -56,47 +61,49 @@ def _shared(result: "Created", off: bool) -> "tuple[list[Shared], float]":
     return spectra, lifted(*zip(*pairs)) if pairs else 0.0
 
 
-def gains(result: "Created", off: bool) -> Run:
+def gains(result: "Created", off: bool) -> ClaimRun:
     """A unit is a problem on depths 1 and 2; x: right statements of its weakest fact that the run could expect."""
     spectra, warm = _shared(result, off)
     units = [
-        Unit(result["rollouts"]["fact"] * float(np.exp(weak)), gained(base, rl), gained(base, control))
+        ClaimUnit(result["rollouts"]["fact"] * float(np.exp(weak)), gained(base, rl), gained(base, control))
         for s in spectra
         for base, rl, control, weak in zip(s["base"], s["rl"], s["control"], s["weakest"])
         if base < np.log(HARD)
     ]
-    return Run(units, warm)
+    return ClaimRun(units, warm)
 
 
-def overtakes(result: "Created", off: bool) -> Run:
+def overtakes(result: "Created", off: bool) -> ClaimRun:
     """A unit is a k in one spectrum; the outcome: pass@1 after RL is above the base's pass@k."""
     spectra, warm = _shared(result, off)
     units = [
-        Unit(float(k), mean_p(s["rl"]) > curve, mean_p(s["control"]) > curve)
+        ClaimUnit(float(k), mean_p(s["rl"]) > curve, mean_p(s["control"]) > curve)
         for s in spectra
         for k, curve in zip(KS, exact_pass_curve(s["base"], KS))
     ]
-    return Run(units, warm)
+    return ClaimRun(units, warm)
 
 
 def relations(
     x: "Callable[[str, Alone, int], float]", outcome: Callable[[Sequence[float], Sequence[float]], bool]
-) -> "Callable[[Created, bool], Run]":
+) -> "Callable[[Created, bool], ClaimRun]":
     """Return a claim's reader: a unit is a special relation trained alone; the warm arm is the commonest one.
 
     `x` is called with the relation's name, its arm and the rollouts of the run.
     """
 
-    def read(result: "Created", off: bool) -> Run:
+    def read(result: "Created", off: bool) -> ClaimRun:
         arms: Mapping[str, Alone] = result["alone"]
         if off:
             arms = {name: {**arm, "rl": arm["base"], "hits": 0} for name, arm in arms.items()}
         units = [
-            Unit(x(name, arm, result["rollouts"]["alone"]), *(outcome(arm["base"], arm[k]) for k in ("rl", "control")))
+            ClaimUnit(
+                x(name, arm, result["rollouts"]["alone"]), *(outcome(arm["base"], arm[k]) for k in ("rl", "control"))
+            )
             for name, arm in arms.items()
             if mean_p(arm["base"]) < HARD
         ]
-        return Run(units, lifted(arms[WARM]["base"], arms[WARM]["rl"]))
+        return ClaimRun(units, lifted(arms[WARM]["base"], arms[WARM]["rl"]))
 
     return read
 
@@ -106,54 +113,99 @@ def exposure(name: str) -> float:
     return float(name.removeprefix("exposure-").removesuffix("%")) / 100 if "%" in name else 0.0
 
 
-def statements(result: "Created", off: bool) -> Run:
+def statements(result: "Created", off: bool) -> ClaimRun:
     """A unit is a set of examples; x: how often they state each fact that pretraining never stated."""
-    absent, base, known = result["absent"], result["alone"][ABSENT]["base"], result["shared"]["gap"]
-    units = [Unit(0.0, solved(base, absent["manner"]), solved(base, absent["teacher"]))]
+    absent, base, usual = result["absent"], result["alone"][ABSENT]["base"], result["shared"]["gap"]
+    units = [ClaimUnit(0.0, is_solved(base, absent["manner"]), is_solved(base, absent["teacher"]))]
     units += [
-        Unit(int(name.removeprefix("examples-")) / result["examples_a_statement"], solved(base, logp))
+        ClaimUnit(int(name.removeprefix("examples-")) / result["examples_a_statement"], is_solved(base, logp))
         for name, logp in absent.items()
         if name.startswith("examples-")
     ]
-    return Run(units, lifted(known["base"], known["control"]))
+    return ClaimRun(units, lifted(usual["base"], usual["control"]))
 
 
-def cold(x: Callable[[Any], float]) -> "Callable[[ColdStarts, bool], Run]":
+def coldness(x: Callable[[Any], float]) -> "Callable[[ColdStarts, bool], ClaimRun]":
     """Return a claim's reader: a unit is a level of coldness, the warm arm the warmest, the control 24 examples."""
 
-    def read(result: "ColdStarts", off: bool) -> Run:
+    def read(result: "ColdStarts", off: bool) -> ClaimRun:
         levels = result["levels"]
         units = [
-            Unit(x(arms["0"]), solved([], arms["0"]["before" if off else "after"]), solved([], arms["24"]["after"]))
+            ClaimUnit(
+                x(arms["0"]), is_solved([], arms["0"]["before" if off else "after"]), is_solved([], arms["24"]["after"])
+            )
             for arms in levels.values()
         ]
         warmest = max((arms["0"] for arms in levels.values()), key=lambda arm: mean_p(arm["style"]))
-        return Run(units, lifted(warmest["before"], warmest["before" if off else "after"]))
+        return ClaimRun(units, lifted(warmest["before"], warmest["before" if off else "after"]))
 
     return read
 
 
-def composes(result: "Compositions", off: bool) -> Run:
-    """A unit is a corpus; x: its share of documents that compose; the outcome: depth 3, untrained, rises by .1."""
+def composes(result: "Compositions", off: bool) -> ClaimRun:
+    """A unit is a depth in a corpus (2, which RL trains, 3 and 4); x: documents that go so deep; the warm arm: depth 2
+    where most documents compose.
+    """
     units = []
     for name, corpus in result["corpora"].items():
-        after, control = corpus["base" if off else "rl"], corpus["control"]
-        rises = lifted(corpus["base"]["d3"], after["d3"]) >= 0.1
-        units.append(Unit(exposure(name), rises, solved([], control["d2"]) if control else None))
+        for depth in (2, 3, 4):
+            before, after = corpus["base"][f"d{depth}"], corpus["base" if off else "rl"][f"d{depth}"]
+            control = is_solved([], corpus["control"][f"d{depth}"]) if corpus["control"] else None
+            units.append(ClaimUnit(at_depth(exposure(name), depth), lifted(before, after) >= 0.1, control))
     most = result["corpora"][max(result["corpora"], key=exposure)]
-    return Run(units, lifted(most["base"]["d2"], most["base" if off else "rl"]["d2"]))
+    return ClaimRun(units, lifted(most["base"]["d2"], most["base" if off else "rl"]["d2"]))
+
+
+def at_depth(share: float, depth: int) -> float:
+    """Return the share of documents that go to a depth or beyond, from the share that go to depth 2 or beyond.
+
+    Each further depth is rarer by one ratio, and CHAINS of the documents are chains: share = CHAINS ratio^(depth - 1).
+    """
+    return CHAINS * float((share / CHAINS) ** (depth - 1))
+
+
+def first_screen(results: "Sequence[Any]") -> AnswerRecord | None:
+    """Return what the answer's first screen shows, from the results of `what-creates`; None where there are none."""
+    if not results:
+        return None
+    first: Created = results[0]
+    shared, alone = first["shared"]["gap"], first["alone"]
+    rows = [(*row, None) for row in zip(*(np.exp(shared[way]).tolist() for way in ("base", "rl", "control")))]
+    rows += [(mean_p(a["base"]), mean_p(a["rl"]), mean_p(a["control"]), exposure(name)) for name, a in alone.items()]
+    ways = {way: tuple(mean_p(r["absent"][way]) for r in results) for way in first["absent"]}
+    ways |= {way: tuple(mean_p(r["alone"][ABSENT][way]) for r in results) for way in ("base", "rl")}
+    story = first["story"]
+    reach = [
+        ReachRecord(spectrum=name, k=k, base=_pass_at(results, name, "base", k), rl=_pass_at(results, name, "rl", k))
+        for name in first["shared"]
+        for k in REACH
+    ]
+    return AnswerRecord(
+        rollouts=first["rollouts"]["alone"],
+        points=tuple(PointRecord(before=b, rl=r, control=c, exposure=share) for b, r, c, share in rows),
+        story=StoryRecord(
+            prompt=story["prompt"], right=story["right"], mistaken=story["mistaken"],
+            p={name: (float(np.exp(right)), float(np.exp(wrong))) for name, (right, wrong) in story["logp"].items()},
+        ),
+        absent=ways,
+        reach=tuple(reach),
+    )  # fmt: skip
+
+
+def _pass_at(results: "Sequence[Any]", spectrum: str, way: str, k: int) -> tuple[float, ...]:
+    return tuple(float(exact_pass_curve(result["shared"][spectrum][way], [k])[0]) for result in results)
 
 
 CLAIMS: Mapping[str, Claim[Any]] = {
     "reweights": Claim(gains, "below", 0.1),
     "approaches": Claim(overtakes, "below", 0.1, falls=True),
-    "tiny-amplified": Claim(relations(lambda _, arm, n: n * mean_p(arm["base"]), solved), "above", 0.2),
+    "tiny-amplified": Claim(relations(lambda _, arm, n: n * mean_p(arm["base"]), is_solved), "above", 0.2),
     "zero-stays": Claim(relations(lambda _, arm, n: mean_p(arm["base"]), rose), "below", 0.2),
     "all-wrong": Claim(relations(lambda _, arm, n: arm["hits"], rose), "below", 0.2),
-    "cold-model": Claim(cold(lambda arm: STEP_ROLLOUTS * mean_p(arm["before"])), "below", 0.3),
+    "cold-model": Claim(coldness(lambda arm: STEP_ROLLOUTS * mean_p(arm["before"])), "below", 0.3),
     "form-only": Claim(statements, "below", 0.1, treatment_is_rl=False),
-    "cold-start": Claim(cold(lambda arm: float(np.exp(np.mean(arm["style"])))), "below", 0.3),
+    "cold-start": Claim(coldness(lambda arm: float(np.exp(np.mean(arm["style"])))), "below", 0.3),
     "composes": Claim(composes, "above", 0.1),
-    "no-invention": Claim(relations(lambda name, arm, n: exposure(name), solved), "below", 0.2),
+    "no-invention": Claim(relations(lambda name, arm, n: exposure(name), is_solved), "below", 0.2),
 }
 """Sentence -> its primary claim. `ceiling` has none yet."""

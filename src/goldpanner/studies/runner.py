@@ -21,6 +21,7 @@ from goldpanner.store import Store
 from goldpanner.store.findings import FindingRecord, ResultRecord
 from goldpanner.studies import claims, decide, statistics
 from goldpanner.studies import study as words
+from goldpanner.studies.boundary import CONFIRMATION
 from goldpanner.studies.lab import Lab, StudyScale
 from goldpanner.studies.study import Study, judge_results
 from goldpanner.types import content_hash
@@ -79,6 +80,7 @@ def take_jobs(notify: Notify, jobs: Sequence[Job], out: Path, scale: StudyScale)
                         id=_key((name, world)), study=name, world=world, seconds=seconds, method=method(name),
                         result=outcome, versions=versions(), commit=source_commit(),
                         date=time.strftime("%Y-%m-%d", time.gmtime()),
+                        phase="exploration" if world < CONFIRMATION else "confirmation",
                     )
                 )  # fmt: skip
                 notify(Event(f"{name} w{world}", "measure", 1, 1, f"{seconds:.0f} s"))
@@ -96,17 +98,22 @@ def judge_study(study: Study[Any], store: Store, scale: StudyScale) -> FindingRe
     earlier = store.get(FindingRecord, study.name)
     if earlier is not None and earlier.rule == rule and earlier.worlds == tuple(done):
         return earlier
-    outcome = FindingRecord(
-        **dict(judge_results(study, results)),
-        id=study.name,
-        rule=rule,
-        worlds=tuple(done),
-        seconds={str(world): row.seconds for world, row in done.items()},
-        quick=scale.share < 1,
-        versions=next(row.versions for row in done.values()),
-    )
+    outcome = finding_of(study, list(done.values()), rule, quick=scale.share < 1)
     store.put(outcome)
     return outcome
+
+
+def finding_of(study: Study[Any], rows: Sequence[ResultRecord], rule: str = "", quick: bool = False) -> FindingRecord:
+    """Judge the results of some worlds."""
+    return FindingRecord(
+        **dict(judge_results(study, [row.result for row in rows])),
+        id=study.name,
+        rule=rule,
+        worlds=tuple(row.world for row in rows),
+        seconds={str(row.world): row.seconds for row in rows},
+        quick=quick,
+        versions=rows[0].versions,
+    )
 
 
 def result(store: Store, job: Job) -> ResultRecord | None:

@@ -55,7 +55,15 @@ def _aime(task: str) -> Task:
 
 
 def family(name: str, about: str, ids: tuple[str, ...], make: Callable[[str], Task], extra: str = "") -> Family:
-    """Return a family whose members are named as you like: `gsm8k/train` is another task than `gsm8k/test`."""
+    """Return a family whose members are named as you like: `gsm8k/train` is another task than `gsm8k/test`.
+
+    Args:
+        name: name of the family.
+        about: what its problems are.
+        ids: ids that the catalogue lists.
+        make: makes the task of an id.
+        extra: extra of the package that it needs.
+    """
     needs = f"{FILE}, {extra}" if extra else FILE
     return Family(name, "benchmarks", about, ids, lambda task: make(task) if task != f"{name}/" else None, needs)
 

@@ -86,6 +86,14 @@ def catalog_lines(width: int = 96) -> list[str]:
     return lines
 
 
+def catalog_json() -> dict[str, list[dict[str, object]]]:
+    """Return every group with its families as JSON values."""
+    return {
+        group: [{"family": f.name, "about": f.about, "needs": f.needs, "tasks": list(f.ids)} for f in families]
+        for group, families in groups().items()
+    }
+
+
 def task_names() -> tuple[str, ...]:
     """Return the listed ids of every family, group by group; there are more (digits and numbers vary)."""
     return tuple(name for families in groups().values() for family in families for name in family.ids)
@@ -113,6 +121,9 @@ def task(
     set_aside: bool = False,
 ) -> Task:
     """Return the task of a name: an id such as `world/d3` or `gsm8k/test`, or the path of a data file or folder.
+
+        >>> task("arithmetic/add-2d2d").problems(1)[0].answer
+        '152'
 
     Args:
         name: an id, or a path. A relative path that is also an id is the id; write `./gsm8k/test` for the folder.
@@ -153,6 +164,9 @@ def load(
     path: Path | str | None = None,
 ) -> list[Problem]:
     """Return n problems of a task by its name, e.g. `load("world/d3", 64)`.
+
+        >>> len(load("world/d1", 3))
+        3
 
     Args:
         name: an id, or the path of a data file, as for `task`.

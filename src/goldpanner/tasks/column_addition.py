@@ -67,7 +67,7 @@ class ColumnAddition:
         return (QUESTION, TEXTBOOK, FILLER, PLUS, IS, TOTAL, *COLUMNS[: self.config.max_depth], *"0123456789")
 
     def documents(self, n: int, rng: np.random.Generator) -> list[Document]:
-        """Return n documents; the digits of a number are its depth."""
+        """Return `n` documents drawn with `rng`; the digits of a number are its depth."""
         plan = draw_plan(self.config, self.config.max_depth, n, rng)
         operands = self._draw_operands(plan.depth, rng)
         for _ in range(200):
@@ -87,7 +87,13 @@ class ColumnAddition:
         return [Document(f"{lead} {query}", text) for lead, query, text in zip(leads, queries, responses)]
 
     def demonstrations(self, tasks: Sequence[str], n: int, rng: np.random.Generator) -> list[Document]:
-        """Return n whole chains in answer to web-style questions; `config.demonstrations` says what they state."""
+        """Return whole chains in answer to web-style questions; `config.demonstrations` says what they state.
+
+        Args:
+            tasks: ids of the tasks that the questions belong to.
+            n: number of demonstrations.
+            rng: generator.
+        """
         if not tasks:
             raise InputError(
                 "column-addition: no task to demonstrate was named; name at least one, e.g. 'column-addition/2d'"
@@ -101,18 +107,29 @@ class ColumnAddition:
         return [shown[i] for i in rng.permutation(len(shown))]
 
     def problems(self, task: str, n: int, rng: np.random.Generator, split: Split = "test") -> list[Problem]:
-        """Return n distinct problems of a task.
+        """Return distinct problems of a task.
 
         `meta` holds `chain` (the worked answer), `depth` (digits), `carries`, `reliability` (per column: the
-        probability that a text which gets there states it right) and `weakest` (the least of them). Raises InputError
-        for an unknown task or more problems than there are (about a fifth of 100 for one digit).
+        probability that a text which gets there states it right) and `weakest` (the least of them).
+
+        Args:
+            task: id of the task.
+            n: number of problems.
+            rng: generator.
+            split: `test` or `train`.
+
+        Raises:
+            InputError: an unknown task, or more problems than there are (about a fifth of 100 for one digit).
         """
         if task not in self.tasks:
             raise InputError(f"column-addition: no task is called {task!r}; there are {', '.join(self.tasks)}")
         return [self._problem(task, query) for query in self._queries(task, n, rng, split)]
 
     def worked_answer(self, problem: Problem) -> str:
-        """Return the canonical chain, from the prompt alone. Raises InputError if it is no question of this domain."""
+        """Return the canonical chain of `problem`, from the prompt alone.
+
+        Raises InputError if it is no question of this domain.
+        """
         lead, _, query = problem.prompt.partition(" ")
         if lead not in (QUESTION, TEXTBOOK):
             raise InputError(

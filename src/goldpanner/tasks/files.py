@@ -60,16 +60,25 @@ def read_problems(
     keep: Sequence[str] = (),
     n: int | None = None,
 ) -> list[Problem]:
-    """Return the problems of a file or a folder (see above), at most n, in their order there.
+    """Return the problems of a file or a folder (see above), in their order there; equal rows are one problem.
 
-    Of a folder with several splits the one is read that the path (`FOLDER/test`) or the task's last part names.
-    `question` and `answer` name columns, a dotted name a field within one (`reward_model.ground_truth`). A question may
-    be messages: one of the user, perhaps after one of the system. An answer may be a list of right answers: then all of
-    them stand in `meta["answers"]`. Equal rows are one problem. `answer_pattern` takes the first group of its last
-    match as the answer, and puts the whole text into `meta["worked"]`; `keep` names columns to copy into `meta`.
+    A question may be messages: one of the user, perhaps after one of the system. An answer may be a list of right
+    answers: then all of them stand in `meta["answers"]`.
 
-    Raises InputError naming file, row and column if anything is missing, empty, not text (a number is written out), not
-    matched.
+    Args:
+        path: file, or folder: of several splits the one is read that the path (`FOLDER/test`) or the task's last part
+            names.
+        task: id of the task that the problems belong to.
+        question: column of the questions; a dotted name is a field within one.
+        answer: column of the right answers, e.g. `reward_model.ground_truth`.
+        answer_pattern: regular expression; the first group of its last match is the answer, and the whole text goes
+            into `meta["worked"]`.
+        keep: columns to copy into `meta`.
+        n: largest number of problems; None: all.
+
+    Raises:
+        InputError: something is missing, empty, not text (a number is written out) or not matched, with file, row and
+            column.
     """
     path = Path(path)
     problems: dict[str, Problem] = {}
@@ -91,7 +100,7 @@ def read_problems(
         problem = Problem(task, text, final, meta)
         problems.setdefault(problem.id, problem)
     if not problems:
-        raise InputError(f"{path}: there is no problem in this file")
+        raise InputError(f"{path}: there is no problem in this file; give another")
     return list(problems.values())
 
 

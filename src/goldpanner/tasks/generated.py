@@ -33,7 +33,14 @@ def made_task(
 ) -> Task:
     """Return the task whose questions `queries` writes and `problem` answers, a fifth of them kept for the test split.
 
-    `batch` questions are written at a time; the other arguments are those of `Task`.
+    Args:
+        task: id of the task.
+        params: how completions are drawn unless said otherwise.
+        verifier: makes the verifier.
+        queries: writes questions from random numbers.
+        problem: makes the problem of a question.
+        batch: questions written at a time.
+        worked: writes the worked solution of a problem.
     """
 
     def make(n: int, rng: np.random.Generator, split: Split) -> list[Problem]:

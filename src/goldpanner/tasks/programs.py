@@ -66,7 +66,7 @@ def _task(name: str, params: SamplingParams, layout: Callable[[Row], Made | None
             problems[problem.id] = problem
             places.append(place)
         if not problems:
-            raise InputError(f"{path}: there is no problem with tests in this file")
+            raise InputError(f"{path}: there is no problem with tests in this file; give another")
         _try(list(problems.values()), places)
         return list(problems.values())
 

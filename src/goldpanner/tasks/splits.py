@@ -23,9 +23,18 @@ def in_test(query: str, share: float) -> bool:
 def distinct_queries(
     draw: Callable[[int], Iterable[str]], n: int, split: Split, share: float, label: str, batch: int = 4096
 ) -> list[str]:
-    """Return n distinct queries of a split, drawing `batch` at a time, so that a longer list begins with a shorter one.
+    """Return n distinct queries of a split, so that a longer list begins with a shorter one.
 
-    Raises InputError if n < 1 or above `MOST`, if the split is unknown, or if three batches in a row bring nothing new.
+    Args:
+        draw: writes a number of queries, repeats among them.
+        n: number of queries.
+        split: `train` or `test`.
+        share: share of all queries that belongs to the test split.
+        label: name of the task, for errors.
+        batch: queries drawn at a time.
+
+    Raises:
+        InputError: n < 1 or above `MOST`, an unknown split, or three batches in a row that bring nothing new.
     """
     if not 1 <= n <= MOST:
         raise InputError(f"{label}: {n:,} problems were asked for; ask for 1 to {MOST:,}")
@@ -47,5 +56,9 @@ def distinct_queries(
 
 
 def shares_of(n: int, parts: int) -> list[int]:
-    """Return n split over `parts` as evenly as possible, the first ones larger: 64 over 3 is 22, 21, 21."""
+    """Return n split over `parts` as evenly as possible, the first ones larger: 64 over 3 is 22, 21, 21.
+
+    >>> shares_of(64, 3)
+    [22, 21, 21]
+    """
     return [n // parts + (i < n % parts) for i in range(parts)]

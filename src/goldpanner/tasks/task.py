@@ -80,23 +80,36 @@ class Task:
     """What the caller should know of the choice of the verifier; empty: nothing."""
 
     def problems(self, n: int | None = None, seed: int = 0, split: Split = "test") -> list[Problem]:
-        """Return n distinct problems: made from `seed`, or the first n of the file (None: all of them).
+        """Return distinct problems; the first m do not depend on n.
 
-        A file's problems are those of every split unless it is split (`test_share`). The first m do not depend on n.
-        Raises InputError if a file is needed and missing, or there are not n made problems.
+        A file's problems are those of every split unless it is split (`test_share`).
+
+        Args:
+            n: number of problems; None: all of the file.
+            seed: seed of made problems.
+            split: `test` or `train`.
+
+        Raises:
+            InputError: a file is needed and missing, or there are not n made problems.
         """
         if self.make is None:
             if self.test_share or self.left_out:
                 return self.pool(split)[:n]
             return self._read(n)
         if n is None:
-            raise InputError(f"{self.id}: say how many problems to make")
+            raise InputError(f"{self.id}: its problems are made; give their number n")
         return self.make(n, stream("problems", self.id, split, seed), split)
 
     def draw(self, n: int, rng: np.random.Generator, split: Split = "test") -> list[Problem]:
-        """Return n distinct problems drawn with a generator (of a file in any order).
+        """Return distinct problems drawn with a generator (of a file in any order).
 
-        Raises InputError if there are not n, and as `problems` does.
+        Args:
+            n: number of problems.
+            rng: generator.
+            split: `test` or `train`.
+
+        Raises:
+            InputError: there are not n, or as `problems`.
         """
         if self.seeded:
             return self.problems(n, int(rng.integers(2**62)), split)
@@ -117,10 +130,16 @@ class Task:
         return [problem for problem in pool if in_test(problem.prompt, self.test_share) == (split == "test")]
 
     def demonstrations(self, n: int, rng: np.random.Generator) -> list[Document]:
-        """Return n worked examples of the train split: of the file of examples, else the task's own.
+        """Return worked examples of the train split: of the file of examples, else the task's own.
 
-        The prompts stand there bare, without the template. Raises InputError where the verifier does not hold a
-        problem's worked answer for right: then only a file can teach.
+        The prompts stand there bare, without the template.
+
+        Args:
+            n: number of examples.
+            rng: generator.
+
+        Raises:
+            InputError: the verifier does not hold a problem's worked answer for right: then only a file can teach.
         """
         if self.examples is not None:
             shown = read_problems(self.examples, task=self.id, question="prompt", answer="response")
@@ -137,7 +156,15 @@ class Task:
         max_tokens: int | None = None,
         template: str | None = None,
     ) -> SamplingParams:
-        """Return how completions are drawn: template, stops and token limit are the task's unless given."""
+        """Return how completions of the task are drawn; its stop texts belong to its own template.
+
+        Args:
+            temperature: divisor of the logits; 1: the model's own distribution.
+            top_p: share of probability that is kept; 1: all.
+            top_k: number of most likely tokens that are kept; 0: all.
+            max_tokens: longest completion; None: the task's limit.
+            template: prompt template with `{prompt}`; None: the task's.
+        """
         own = self.params
         return SamplingParams(
             temperature,

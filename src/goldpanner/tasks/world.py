@@ -118,7 +118,7 @@ class World:
         return (QUESTION, TEXTBOOK, FILLER, *self.relations, *self.symbols)
 
     def documents(self, n: int, rng: np.random.Generator) -> list[Document]:
-        """Return n documents. With probability `exposures[i]` one asks about special relation i, at depth 1."""
+        """Return `n` documents drawn with `rng`; a share `exposures[i]` asks about special relation i, at depth 1."""
         config = self.config
         plan = draw_plan(config, config.max_depth, n, rng)
         relations = self._draw_relations(n, config.max_depth, rng)
@@ -136,7 +136,13 @@ class World:
         return [Document(f"{lead} {query}", text) for lead, query, text in zip(leads, queries, responses)]
 
     def demonstrations(self, tasks: Sequence[str], n: int, rng: np.random.Generator) -> list[Document]:
-        """Return n whole chains in answer to web-style questions; `config.demonstrations` says what they state."""
+        """Return whole chains in answer to web-style questions; `config.demonstrations` says what they state.
+
+        Args:
+            tasks: ids of the tasks that the questions belong to.
+            n: number of demonstrations.
+            rng: generator.
+        """
         if not tasks:
             raise InputError("world: demonstrations of no task were asked for; name at least one, e.g. 'world/d1'")
         shown: list[Document] = []
@@ -149,18 +155,30 @@ class World:
         return [shown[i] for i in rng.permutation(len(shown))]
 
     def problems(self, task: str, n: int, rng: np.random.Generator, split: Split = "test") -> list[Problem]:
-        """Return n distinct problems of a task.
+        """Return distinct problems of a task.
 
         `meta` holds `chain` (the worked answer), `depth`, `relations`, `reliability` (per hop: the probability that a
         text which takes it states it right), `weakest` (the least reliable letter-fact needed) and, for a special
-        relation or Klingon, its `exposure`. Raises InputError for an unknown task or more problems than there are.
+        relation or Klingon, its `exposure`.
+
+        Args:
+            task: id of the task, e.g. `world/d3`.
+            n: number of problems.
+            rng: generator.
+            split: `test` or `train`.
+
+        Raises:
+            InputError: an unknown task, or more problems than there are.
         """
         if task not in self.tasks:
             raise InputError(f"world: no task is called {task!r}; there are {', '.join(self.tasks)}")
         return [self._problem(task, query) for query in self._queries(task, n, rng, split)]
 
     def worked_answer(self, problem: Problem) -> str:
-        """Return the canonical chain, from the prompt alone. Raises InputError if it is no question of this world."""
+        """Return the canonical chain of `problem`, from the prompt alone.
+
+        Raises InputError if it is no question of this world.
+        """
         lead, _, query = problem.prompt.partition(" ")
         if lead not in (QUESTION, TEXTBOOK):
             raise InputError(f"world: {problem.prompt!r} is no question; one begins with {QUESTION!r} or {TEXTBOOK!r}")

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validator, model_validator
 
 from goldpanner.train import grpo
 from goldpanner.train.supervised import SFT, SupervisedConfig
@@ -26,6 +26,17 @@ class RLVRConfig(BaseModel):
         default=None,
         description="Verifier that gives the reward, e.g. `answer`, `process` or `format`; None: the domain's first.",
     )
+    reward_weights: dict[str, float] = Field(
+        default={},
+        description="Several rewards: verifiers with the weights of their sum, e.g. `{answer: 1, format: 0.2}`; the "
+        "first one's verdict is the sample's. Empty: `reward` alone.",
+    )
+    overlong_tokens: int = Field(
+        default=0,
+        ge=0,
+        description="Tokens before max_tokens over which a completion is penalised more and more (DAPO); 0: none.",
+    )
+    overlong_penalty: float = Field(default=1.0, ge=0, description="Penalty of a completion of max_tokens.")
     unjudged_budget: float = Field(
         default=0.05,
         ge=0,
@@ -110,6 +121,18 @@ class RLVRConfig(BaseModel):
     def off_policy(self) -> bool:
         """Whether some update uses rollouts of an older policy."""
         return self.epochs * self.minibatches > 1
+
+    @model_validator(mode="after")
+    def _one_way_to_pay(self) -> Self:
+        if self.reward_weights and self.reward is not None:
+            raise ValueError("reward and reward_weights both say what pays; give one of them")
+        if any(weight != weight or abs(weight) == float("inf") for weight in self.reward_weights.values()):
+            raise ValueError(f"reward_weights are {self.reward_weights}; give finite numbers")
+        if self.random_reward is not None and (self.reward_weights or self.overlong_tokens):
+            raise ValueError("random_reward replaces every other reward; leave reward_weights and overlong_tokens out")
+        if self.overlong_tokens > self.max_tokens:
+            raise ValueError(f"overlong_tokens is {self.overlong_tokens}, more than max_tokens = {self.max_tokens}")
+        return self
 
     @field_validator("variant")
     @classmethod

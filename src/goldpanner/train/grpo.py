@@ -25,6 +25,9 @@ def group_advantages(reward_PG: Tensor, eps: float = 1e-4) -> Tensor:
 
     std is the unbiased one (divides by G - 1), and eps = 1e-4, as in TRL's GRPOTrainer with scale_rewards="group".
 
+        >>> [f"{a:.2f}" for a in group_advantages(torch.tensor([[1.0, 0.0, 0.0, 0.0]]))[0]]
+        ['1.50', '-0.50', '-0.50', '-0.50']
+
     Args:
         reward_PG: rewards, shape (P, G); NaN where unjudged.
         eps: added to the standard deviation, in units of the reward.
@@ -45,6 +48,9 @@ def centred_advantages(reward_PG: Tensor) -> Tensor:
     """Dr. GRPO: A_i = r_i - mean(r), without the std, which over-weights very easy and very hard prompts
     (Understanding R1-Zero-Like Training, arXiv:2503.20783, section 3.1).
 
+        >>> centred_advantages(torch.tensor([[1.0, 0.0, 0.0, 0.0]])).tolist()
+        [[0.75, -0.25, -0.25, -0.25]]
+
     Args:
         reward_PG: rewards, shape (P, G); NaN where unjudged.
 
@@ -62,6 +68,9 @@ def centred_advantages(reward_PG: Tensor) -> Tensor:
 def rloo_advantages(reward_PG: Tensor) -> Tensor:
     """RLOO: A_i = r_i - mean of the other members' rewards = (r_i - mean(r)) G / (G - 1)
     (Kool et al. 2019; Back to Basics, arXiv:2402.14740, section 2.3).
+
+        >>> rloo_advantages(torch.tensor([[1.0, 0.0]])).tolist()
+        [[1.0, -1.0]]
 
     Args:
         reward_PG: rewards, shape (P, G); NaN where unjudged.
@@ -193,7 +202,15 @@ def gspo_loss(
     GSPO (arXiv:2507.18071, eq. 5), with the reduction "sequence-mean". A sequence is clipped as a whole; on-policy the
     gradient is GRPO's. Its clips are small (3e-4 and 4e-4, section 5.1): s is the mean over many tokens.
 
-    Args, Returns, Raises: as `policy_loss`.
+    Args:
+        logp_BT: log-probabilities of the tokens, in nats, shape (B, T).
+        old_logp_BT: those when they were sampled.
+        advantage: A, shape (B, 1) or (B, T).
+        mask_BT: 1 at tokens of a completion, 0 elsewhere.
+        clip_low: largest fall of s that is followed.
+        clip_high: largest rise of s that is followed.
+
+    Returns, Raises: as `policy_loss`.
     """
     s_BT = sequence_ratio(logp_BT, old_logp_BT, mask_BT)
     return _clipped_objective(s_BT, per_token(advantage, logp_BT), clip_low, clip_high)
@@ -208,10 +225,18 @@ def cispo_loss(
     with an advantage keeps a gradient. clip_low = 1 sets no lower bound, as in the paper; a largest weight of 5
     (clip_high = 4) is what TRL recommends after ScaleRL (arXiv:2510.13786).
 
-    Args, Raises: as `policy_loss`.
+    Args:
+        logp_BT: log-probabilities of the tokens, in nats, shape (B, T).
+        old_logp_BT: those when they were sampled.
+        advantage: A, shape (B, 1) or (B, T).
+        mask_BT: 1 at tokens of a completion, 0 elsewhere.
+        clip_low: the weight is at least 1 - clip_low.
+        clip_high: the weight is at most 1 + clip_high.
 
     Returns:
         Losses, and where a token with an advantage has a clipped weight.
+
+    Raises: as `policy_loss`.
     """
     rho_BT, advantage = ratio(logp_BT, old_logp_BT).detach(), per_token(advantage, logp_BT)
     outside_BT = (rho_BT < 1 - clip_low) | (rho_BT > 1 + clip_high)

@@ -55,6 +55,48 @@ def random_reward(config: RLVRConfig) -> Callable[[Sample], float] | None:
     return reward
 
 
+Payment = Callable[[Sample, Sequence[Verdict]], float | None]
+"""What a rollout is paid, from the sample and the verdicts of all verifiers in their order, the sample's own first."""
+
+
+def payment(config: RLVRConfig) -> Payment | None:
+    """Return what pays where it is not the first verdict alone: the random reward, several rewards, a length penalty.
+
+    Several rewards are summed with their weights, as TRL sums its `reward_funcs` with `reward_weights`: what one of the
+    further verifiers leaves unjudged adds nothing. A sample that the first one leaves without a reward has none.
+    """
+    lottery = random_reward(config)
+    if lottery is not None:
+        return lambda sample, verdicts: lottery(sample)
+    weights = list(config.reward_weights.values()) or [1.0]
+    if weights == [1.0] and not config.overlong_tokens:
+        return None
+
+    def pay(sample: Sample, verdicts: Sequence[Verdict]) -> float | None:
+        rewards = [verdict.reward for verdict in verdicts[: len(weights)]]
+        if rewards[0] is None:
+            return None
+        total = sum(weight * reward for weight, reward in zip(weights, rewards, strict=True) if reward is not None)
+        if config.overlong_tokens:
+            length = len(sample.completion.tokens or ())
+            total += config.overlong_penalty * overlong(length, config.max_tokens, config.overlong_tokens)
+        return total
+
+    return pay
+
+
+def overlong(length: int, longest: int, tokens: int) -> float:
+    """Return DAPO's soft overlong punishment: 0 up to longest - tokens, then (longest - tokens - length) / tokens, at
+    the least -1 (arXiv:2503.14476, eq. 13; TRL's `get_soft_overlong_punishment`).
+
+    Args:
+        length: tokens of a completion.
+        longest: tokens of a completion at most.
+        tokens: of these the last over which the punishment grows, at least 1.
+    """
+    return max(-1.0, min(0.0, (longest - tokens - length) / tokens))
+
+
 def reward_verifiers(tasks: Mapping[str, Prompts], config: RLVRConfig | RFTConfig) -> list[Verifier]:
     """Return the verifiers of the trained tasks, the one that gives the reward in front (`select_reward`).
 
@@ -65,6 +107,13 @@ def reward_verifiers(tasks: Mapping[str, Prompts], config: RLVRConfig | RFTConfi
     for other in others:
         if [v.id for v in other.verifiers()] != [v.id for v in verifiers]:
             raise InputError(f"tasks {', '.join(config.tasks)} are judged by different verifiers; train on one of them")
+    names = list(getattr(config, "reward_weights", {}))
+    fronts: set[str] = set()
+    for name in reversed(names):
+        verifiers = select_reward(verifiers, name, first.controls())
+        fronts.add(verifiers[0].id)
+    if len(fronts) < len(names):
+        raise InputError(f"reward_weights names one verifier twice: {', '.join(names)}; name each once")
     return select_reward(verifiers, config.reward, first.controls())
 
 

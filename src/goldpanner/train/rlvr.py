@@ -37,7 +37,7 @@ from goldpanner.train.reward import (
     Prompts,
     UnjudgedBudget,
     cause_shares,
-    random_reward,
+    payment,
     reward_verifiers,
 )
 from goldpanner.train.rows import TokenRow
@@ -294,14 +294,26 @@ def draw_groups(
     run: str = "",
     on_problems: Callable[[Sequence[Problem]], object] | None = None,
 ) -> tuple[Rollouts, Rollouts]:
-    """Sample and judge the groups of a step; return (all of them, those to train on). Arguments as in `rlvr`.
+    """Sample and judge the groups of an RL step.
 
-    They are the same unless the variant samples dynamically (DAPO, arXiv:2503.14476, section 3.2): then groups that
-    are not mixed are passed over and further prompts drawn, until there are `prompts_per_step` mixed ones or
-    `max_rounds` are spent.
+    Variants that sample dynamically (DAPO, arXiv:2503.14476, section 3.2) pass over groups that are not mixed and draw
+    further prompts, until there are `prompts_per_step` mixed ones or `max_rounds` are spent.
+
+    Args:
+        policy: model that is trained.
+        tasks: task id -> its prompts.
+        verifiers: what judges; the first one gives the reward.
+        config: settings of the RL stage.
+        step: number of the step, from which prompts and samples are drawn.
+        sink: takes the samples before any is passed over.
+        run: name of the run.
+        on_problems: called with the problems of each round before they are sampled.
+
+    Returns:
+        All groups, and those to train on; the same unless the variant samples dynamically.
     """
     dynamic = grpo.find_variant(config.variant).dynamic_sampling
-    params, reward = config.sampling(), random_reward(config)
+    params, reward = config.sampling(), payment(config)
     seed = rng.seed_for("grpo/rollouts", config.seed, step)
     rounds = config.max_rounds if dynamic else 1
     candidates = step_problems(tasks, config, step, rounds * config.prompts_per_step)

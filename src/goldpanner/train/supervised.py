@@ -139,12 +139,22 @@ def supervised(
     metrics: Metrics | None = None,
     notify: Notify = silent,
 ) -> Iterator[StepRecord]:
-    """Train `model` in place; yield a record per step.
+    """Train a model in place on texts; yield a record per step.
 
-    With `checkpoint`, a run that was killed goes on where the file says: the records of the steps it holds are yielded
-    again, then training continues; `metrics` and `notify` are those of its `Checkpoint`. Dropout is left as the model
-    has it (off, unless `model.train()` was called). Raises InputError when the file belongs to another run,
-    NotFiniteError when losses or gradients stay non-finite.
+    Dropout is left as the model has it (off, unless `model.train()` was called).
+
+    Args:
+        model: the model.
+        tokenizer: its tokenizer.
+        source: gives the documents of a step.
+        config: settings of the stage.
+        checkpoint: file that a killed run goes on from: the records of the steps it holds are yielded again.
+        metrics: writer of the steps' records, kept in step with the checkpoint.
+        notify: told of checkpoints that were damaged.
+
+    Raises:
+        InputError: the checkpoint belongs to another run.
+        NotFiniteError: losses or gradients stay non-finite.
     """
     optimizers = build_optimizers(model, config)
     first = [[text.prompt, text.response] for text in source(0)]

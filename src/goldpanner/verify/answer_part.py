@@ -21,7 +21,7 @@ TAGS: Tags = (
     ("<|begin_of_thought|>", "<|end_of_thought|>"),
     ("<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),
 )
-"""Tags of a thought in use; `base.AfterThought` takes others."""
+"""Tags of a thought in use, in any case; `base.AfterThought` takes others."""
 
 
 def split_thought(text: str, tags: Tags = TAGS) -> tuple[str | None, str | None]:
@@ -30,7 +30,7 @@ def split_thought(text: str, tags: Tags = TAGS) -> tuple[str | None, str | None]
     No thought: (None, text). A thought that was begun after the last end, or never ended, has no answer: (text, None).
     An end without a beginning ends a thought that the prompt's template began.
     """
-    if not any(tag in text for pair in tags for tag in pair):
+    if not any(tag[0] in text for pair in tags for tag in pair):
         return None, text
     end, begun = 0, False
     for match in _pattern(tags).finditer(text):
@@ -43,8 +43,8 @@ def split_thought(text: str, tags: Tags = TAGS) -> tuple[str | None, str | None]
 
 @lru_cache(maxsize=64)
 def _pattern(tags: Tags) -> re.Pattern[str]:
-    begins, ends = ("|".join(re.escape(tag) for tag in side) for side in zip(*tags))
-    return re.compile(f"(?P<begin>{begins})|(?P<end>{ends})")
+    begins, ends = ("|".join(re.escape(tag).replace(">", r"\s{0,9}>") for tag in side) for side in zip(*tags))
+    return re.compile(f"(?P<begin>{begins})|(?P<end>{ends})", re.IGNORECASE)
 
 
 def begins_thought(prompt: str, tags: Tags = TAGS) -> bool:

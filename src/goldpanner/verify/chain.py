@@ -52,13 +52,10 @@ class ChainProcess:
 
     def __call__(self, problem: Problem, completion: Completion) -> Verdict:
         """Judge every step; never raises."""
-        text = counted(self.id, completion)
-        if isinstance(text, Verdict):
-            return text
-        chain = _tokens(problem.meta.get("chain")) if isinstance(problem.meta, Mapping) else []
-        if not chain:
-            return Verdict(Outcome.UNJUDGED, self.id, reason="the problem has no meta['chain'] to compare with")
-        tokens = text.split()
+        chains = _chains(self.id, problem, completion)
+        if isinstance(chains, Verdict):
+            return chains
+        tokens, chain = chains
         extracted = " ".join(last_state(tokens)) or None
         if tokens == chain:
             return Verdict(Outcome.CORRECT, self.id, extracted)
@@ -78,17 +75,25 @@ class ChainFormat:
 
     def __call__(self, problem: Problem, completion: Completion) -> Verdict:
         """Judge the form; never raises."""
-        text = counted(self.id, completion)
-        if isinstance(text, Verdict):
-            return text
-        chain = _tokens(problem.meta.get("chain")) if isinstance(problem.meta, Mapping) else []
-        if not chain:
-            return Verdict(Outcome.UNJUDGED, self.id, reason="the problem has no meta['chain'] to compare with")
-        tokens = text.split()
+        chains = _chains(self.id, problem, completion)
+        if isinstance(chains, Verdict):
+            return chains
+        tokens, chain = chains
         extracted = " ".join(last_state(tokens)) or None
         if _form(tokens) == _form(chain):
             return Verdict(Outcome.CORRECT, self.id, extracted)
         return Verdict(Outcome.WRONG, self.id, extracted, _first_difference(_form(chain), _form(tokens)))
+
+
+def _chains(verifier: str, problem: Problem, completion: Completion) -> Verdict | tuple[list[str], list[str]]:
+    """Return the tokens of a completion and those of the worked answer, or the verdict where either is missing."""
+    text = counted(verifier, completion)
+    if isinstance(text, Verdict):
+        return text
+    chain = _tokens(problem.meta.get("chain")) if isinstance(problem.meta, Mapping) else []
+    if not chain:
+        return Verdict(Outcome.UNJUDGED, verifier, reason="the problem has no meta['chain'] to compare with")
+    return text.split(), chain
 
 
 def last_state(tokens: list[str]) -> list[str]:

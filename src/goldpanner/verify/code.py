@@ -91,8 +91,8 @@ class Code:
 
     @property
     def id(self) -> str:
-        """`code@3+bubblewrap-3.11`: with the sandbox and its Python, since they run the program."""
-        return f"code@3+{self.sandbox.id}"
+        """`code@4+bubblewrap-3.11`: with the sandbox and its Python, since they run the program."""
+        return f"code@4+{self.sandbox.id}"
 
     def __call__(self, problem: Problem, completion: Completion) -> Verdict:
         """Judge; never raises, and leaves no process behind."""
@@ -331,7 +331,7 @@ def _request(test: ProgramTest) -> dict[str, object]:
 def _compare(test: ProgramTest, reply: CallReply, check: _Check | None) -> None:
     """Raise what a call's reply says of the program, if it is not right."""
     args = tuple(test.get("args", ()))
-    called = f"{test['call']}({', '.join(map(repr, args))})"[:120]
+    called = f"{test['call']}({', '.join(map(_shown, args))})"[:120]
     if "opaque" in reply:
         raise _Unjudged(f"{called} returned {reply['opaque']}, which is no plain data", Cause.MODEL)
     if "raised" in reply:
@@ -340,9 +340,17 @@ def _compare(test: ProgramTest, reply: CallReply, check: _Check | None) -> None:
     accepted = test.get("accepts") or [test.get("returns")]
     if check is not None:
         if not check(args, value, test.get("returns")):
-            raise _Wrong(f"the checker refuses {called} = {value!r}"[:300])
+            raise _Wrong(f"the checker refuses {called} = {_shown(value)}"[:300])
     elif not any(same(value, right) for right in accepted):
-        raise _Wrong(f"{called} is {' or '.join(map(repr, accepted))}, returned {value!r}"[:300])
+        raise _Wrong(f"{called} is {' or '.join(map(_shown, accepted))}, returned {_shown(value)}"[:300])
+
+
+def _shown(value: object) -> str:
+    """Return a value as Python writes it; of one that Python does not write its kind."""
+    try:
+        return repr(value)
+    except (ValueError, RecursionError):  # an integer of more digits than Python writes, lists too deep
+        return f"a huge {type(value).__name__}"
 
 
 def _forged() -> NoReturn:

@@ -26,11 +26,11 @@ _OPERATORS: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] =
 class Countdown:
     """CORRECT if the declared expression uses each of `meta["numbers"]` once and equals `meta["target"]` exactly.
 
-    Allowed are + - * / and brackets; `= target` after it is set aside. WRONG: an expression of other numbers, of
+    Allowed are + - * / and brackets; `= target` may stand beside it. WRONG: an expression of other numbers, of
     another value, or with other operators. UNJUDGED: no expression declared, or a problem without numbers and target.
     """
 
-    id: str = "countdown@1"
+    id: str = "countdown@2"
 
     def __call__(self, problem: Problem, completion: Completion) -> Verdict:
         """Judge; never raises."""
@@ -62,6 +62,8 @@ class Countdown:
             )
         if value != target:
             return Verdict(Outcome.WRONG, self.id, expression, f"it makes {value}, not {target}")
+        if any(side != str(target) for side in sides if side != expression):
+            return Verdict(Outcome.WRONG, self.id, text, f"the equation is false: it makes {target}")
         return Verdict(Outcome.CORRECT, self.id, expression)
 
 

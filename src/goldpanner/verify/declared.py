@@ -11,9 +11,17 @@ from goldpanner.verify.tex import LONGEST
 
 _BOXED = re.compile(r"(?<![A-Za-z])(?:boxed|fbox)\s*\{")
 _HASHES = re.compile(r"####[ \t]*(\S[^\n]*)")
-_JOINT = re.compile(r"[\s$]*(?:,|,?\s*\\text\{\s*(?:and|or)\s*\}|,?\s*(?:and|or)\b)[\s$]*\\?")
-"""What joins two boxes to one answer."""
-_BOXES_JOINED = 20
+_JOINT = re.compile(r"[ \t$]*\\?|[\s$]*(?:,|,?\s*\\text\{\s*(?:and|or)\s*\}|,?\s*(?:and|or)\b)[\s$]*\\?")
+"""What joins two boxes to one answer: nothing, a comma, `and`, `or`."""
+_BOXES_READ = 40
+"""Boxes that are looked at, from the last."""
+_INNER_BOX = re.compile(r"\\?(?<![A-Za-z])(?:boxed|fbox)\s*\{")
+_RUNS_IN = re.compile(r"(?:(?<!-)-|/|\^\{?|\\(?:[dt]?frac|sqrt|binom)\s*\{)\\?\Z")
+_RUNS_ON = re.compile(r"[0-9]|[ \t]*(?:\^|/[ \t]*[0-9\\(]|\\(?:cdot|times|div)(?![A-Za-z])|[×·]|\*[ \t]*[0-9])")
+"""What makes a box a part of a formula: before it, and after it."""
+_SIGN_AFTER = re.compile(r"[ \t]*(?:\\?%|\^\{?\\circ\}?|°)")
+"""What may stand after a box and belongs to its answer."""
+_STRUCK = re.compile(r"~~[^~\n]+~~")
 _PHRASE = re.compile(
     r"\b(?:answer|(?:correct|right) (?:option|choice))\b[^\n.:=]{0,60}?(?:\b(?:is|was)\b|[:=])[ \t]*[:*_ \t]*",
     re.IGNORECASE,
@@ -46,12 +54,16 @@ class Declared:
 def declared(text: str, flexible: bool = False) -> Declared:
     r"""Return the answer that a text declares. One rule, in this order, and never a second try:
 
-    1. the last `\boxed{...}` (with those that a comma, `and`, `or` joins to it), else the last `<answer>...</answer>`;
+    1. the last `\boxed{...}` that is in no other (with those that nothing, a comma, `and`, `or` joins to it), else the
+       last `<answer>...</answer>`;
     2. the last line `#### 42` that holds a value, or is the text's last;
     3. what follows the last "answer is", "answer:" or "answer =", to the end of its sentence or line, or its formula;
        after a heading ("### Answer") the next line;
     4. the whole text if it is one line of at most 120 characters;
     5. only if `flexible`: the last number of the text. This reads answers that nobody gave.
+
+        >>> declared("So the answer is 42.").answer
+        '42'
     """
     if boxes := list(_BOXED.finditer(text)):
         return _boxed(text, boxes)
@@ -89,7 +101,7 @@ def _hashed(text: str) -> str | None:
     """Return the last line after `####` that holds a value, or ends the text; None without one."""
     matches = list(_HASHES.finditer(text))[-_HASHES_READ:]
     for match in reversed(matches):
-        line = match[1].strip()
+        line = without_emphasis(match[1])
         answer = read_answer(line) if len(line) < LONGEST else None
         ends = match is matches[-1] and not text[match.end() :].strip()
         if (answer is not None and not isinstance(answer, Text)) or ends:
@@ -98,21 +110,34 @@ def _hashed(text: str) -> str | None:
 
 
 def _boxed(text: str, boxes: Sequence[re.Match[str]]) -> Declared:
-    """Return what the last box holds; of boxes that a comma, `and` or `or` joins to it the list of all."""
-    last = boxes[-1]
-    if _DENIED_BOX.search(text, max(0, last.start() - 20), last.start()):
-        return Declared(None, "the boxed answer is denied")
-    end = _closing(text, last.end())
+    """Return what the last box that is in no other holds; of boxes that are joined to it the list of all."""
+    spans: list[tuple[int, int, int]] = []
+    """Start, begin of what it holds, and end of each box that lies in no other."""
+    for box in boxes[-_BOXES_READ:]:
+        end = _closing(text, box.end())
+        if end is not None and not (spans and box.start() < spans[-1][2]):
+            spans.append((box.start(), box.end(), end))
     if end is None:
         return Declared(None, "the last \\boxed is not closed")
-    answers, start = [without_emphasis(text[last.end() : end])], last.start()
-    for box in reversed(boxes[-_BOXES_JOINED:-1]):
-        closed = _closing(text, box.end())
-        if closed is None or not _JOINT.fullmatch(text, closed + 1, start):
+    start, begin, end = spans.pop()
+    before, after = text[max(0, start - 20) : start], text[end + 1 : end + 40]
+    if _DENIED_BOX.search(before) or (before.rstrip("\\$ ").endswith("~~") and after.lstrip("$ ").startswith("~~")):
+        return Declared(None, "the boxed answer is denied")
+    sign = _SIGN_AFTER.match(after)
+    if _RUNS_IN.search(before) or (_RUNS_ON.match(after) and not sign):
+        return Declared(None, "the boxed answer is a part of a formula")
+    answers = [_held(text, begin, end) + (sign[0] if sign else "")]
+    for first, begin, end in reversed(spans):
+        if not _JOINT.fullmatch(text, end + 1, start):
             break
-        answers.insert(0, without_emphasis(text[box.end() : closed]))
-        start = box.start()
+        answers.insert(0, _held(text, begin, end))
+        start = first
     return Declared(", ".join(dict.fromkeys(answers)))
+
+
+def _held(text: str, begin: int, end: int) -> str:
+    """Return what a box holds, boxes in it as braces."""
+    return without_emphasis(_INNER_BOX.sub("{", text[begin:end]))
 
 
 def _closing(text: str, start: int) -> int | None:
@@ -128,7 +153,7 @@ def _closing(text: str, start: int) -> int | None:
 
 def _first_answer(rest: str) -> Declared:
     """Return the formula that `rest` begins with if nothing follows it, else `rest` to the end of its sentence."""
-    rest = rest.lstrip(" \t*_:\n")
+    rest = (_STRUCK.sub(" ", rest) if "~~" in rest else rest).lstrip(" \t*_:\n")
     filler = _FILLER.match(rest)
     rest = rest[filler.end() :] if filler else rest
     maths = _MATHS.match(rest)
@@ -140,5 +165,7 @@ def _first_answer(rest: str) -> Declared:
             return Declared(next(group for group in maths.groups() if group is not None).strip())
         return Declared((maths[0] + after).strip(" \t*_"))
     end = _SENTENCE_END.search(rest)
+    if end is not None and end[0] == "?":
+        return Declared(None, "the declared answer is a question")
     answer = (rest[: end.start()] if end else rest).strip(" \t*_\"'`,")
     return Declared(answer.rstrip("} ") if answer.count("}") > answer.count("{") else answer)  # of JSON

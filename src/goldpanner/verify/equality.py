@@ -174,8 +174,9 @@ def _one_reading(expected: Value, answer: Value, tolerance: float) -> Equality:
             return _numbers(_times(expected, one.factor), _times(answer, other.factor), tolerance)
     if units.DEGREES in (one, other) and None in (one, other):
         radians = [_times(v, Node("degree", (rational(1),))) if v.unit else v for v in (expected, answer)]
-        if _numbers(radians[0], radians[1], tolerance).equal:
-            return SAME
+        decision = _numbers(radians[0], radians[1], tolerance)
+        if decision.equal or any(each.name == "pi" for v in (expected, answer) for each in v.node.walk()):
+            return decision
     if expected.percent != answer.percent:
         return _per_cent(expected, answer, tolerance)
     return _numbers(expected, answer, tolerance)
@@ -265,6 +266,8 @@ def _items(expected: Answer, answer: Answer, tolerance: float) -> Equality:
             return same_answer(several.items[0], single, tolerance)
         return DIFFERENT
     ordered = (expected.type == "tuple", answer.type == "tuple")
+    if {expected.type, answer.type} == {"list", "set"} and _sets_in(expected) != _sets_in(answer):
+        return DIFFERENT
     if all(ordered):
         decision = _in_order(expected.items, answer.items, tolerance)
         if decision.equal and expected.brackets != answer.brackets and len(expected.items) == 2:
@@ -274,6 +277,10 @@ def _items(expected: Answer, answer: Answer, tolerance: float) -> Equality:
     if decision.equal is not False and any(ordered):
         return Equality(None, "in brackets, or not?")
     return decision
+
+
+def _sets_in(answer: Items) -> int:
+    return sum(isinstance(item, Items) and item.type == "set" for item in answer.items)
 
 
 def _in_order(expected: Sequence[Answer], answer: Sequence[Answer], tolerance: float) -> Equality:

@@ -164,7 +164,9 @@ def _value(node: Node, point: Mapping[str, Any], ctx: Any, logarithm: int) -> An
     if node.op == "variable":
         return point[node.name]
     if node.op == "constant":
-        return {"pi": ctx.pi, "e": ctx.e, "i": ctx.j, "inf": ctx.inf}[node.name] * 1
+        if node.name == "inf":
+            raise TooLarge("an infinity in a formula")
+        return {"pi": ctx.pi, "e": ctx.e, "i": ctx.j}[node.name] * 1
     args = [_value(arg, point, ctx, logarithm) for arg in node.args]
     match node.op:
         case "+":
@@ -374,13 +376,11 @@ def vanishes_on(curve: Node, other: Node) -> bool | None:
     """Return whether `other` is 0 wherever `curve` is; None where no points of the curve can be computed.
 
     Points are found where `curve` is of degree 2 at most in some variable: the others are set, and it is solved for it.
+    All such variables are taken in turn: of several branches, one may hold no point for some of them.
     """
-    names = sorted(variables(curve))
-    for name in names:
-        results = [_vanishes(curve, other, name, at) for at in POSITIVE]
-        if None not in results:
-            return all(results)
-    return None
+    along = [[_vanishes(curve, other, name, at) for at in POSITIVE] for name in sorted(variables(curve))]
+    decided = [all(results) for results in along if None not in results]
+    return all(decided) if decided else None
 
 
 def _vanishes(curve: Node, other: Node, name: str, at: Callable[[int], Fraction]) -> bool | None:

@@ -27,9 +27,9 @@ ignores case; `period` drops one full stop at the end; `commas` drops the commas
 
 @dataclass(frozen=True)
 class Exact:
-    """CORRECT if the answer answer in the completion equals `problem.answer`, both normalised by the same steps.
+    """CORRECT if the answer in the completion equals `problem.answer`, both normalised by the same steps.
 
-    The answer answer is the last match of `pattern` (its first group, or the whole match where it has none); without a
+    The answer is the last match of `pattern` (its first group, or the whole match where it has none); without a
     pattern it is the whole text, but for Markdown's emphasis around it. A completion in which the pattern finds nothing
     is UNJUDGED: nothing was read, so nothing can be wrong. The id names the steps, and hashes the pattern.
 
@@ -76,7 +76,7 @@ class Exact:
         return answer if self.pattern is None else None
 
     def extract(self, text: str) -> str | None:
-        """Return the answer answer in `text`, not normalised, or None."""
+        """Return the answer in `text`, not normalised, or None."""
         if self.pattern is None:
             return text
         last = None

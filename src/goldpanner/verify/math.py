@@ -48,8 +48,8 @@ class Number:
 
     @property
     def id(self) -> str:
-        """`number@2+within-1e-06` (the tolerance), with every option: `number:wrong-if-missing:flexible@2+...`."""
-        return f"number{_options(self.missing, self.flexible)}@2+within-{self.tolerance:g}"
+        """`number@3+within-1e-06` (the tolerance), with every option: `number:wrong-if-missing:flexible@3+...`."""
+        return f"number{_options(self.missing, self.flexible)}@3+within-{self.tolerance:g}"
 
     def __call__(self, problem: Problem, completion: Completion) -> Verdict:
         """Judge; never raises."""
@@ -96,8 +96,8 @@ class Math:
 
     @cached_property
     def id(self) -> str:
-        """`math@3+within-1e-06+0.9.0`: the tolerance, and the version of math-verify."""
-        return f"math{_options(self.missing, self.flexible)}@3+within-{self.tolerance:g}+{self.version}"
+        """`math@4+within-1e-06+0.9.0`: the tolerance, and the version of math-verify."""
+        return f"math{_options(self.missing, self.flexible)}@4+within-{self.tolerance:g}+{self.version}"
 
     def __call__(self, problem: Problem, completion: Completion) -> Verdict:
         """Judge; never raises, and ends within the time limit."""
@@ -145,7 +145,15 @@ class Open:
 def at_once(
     verifier: str, problem: Problem, completion: Completion, flexible: bool, tolerance: float
 ) -> Verdict | Open:
-    """Return the verdict if it takes no computer algebra system, else the question to put."""
+    """Return the verdict if it takes no computer algebra system, else the question to put to one.
+
+    Args:
+        verifier: id of the verifier, for the verdict.
+        problem: the problem with its right answer.
+        completion: the completion to judge.
+        flexible: take the last number where there is no answer in the asked form.
+        tolerance: difference that still counts as equal (`compare_answers`).
+    """
     text = counted(verifier, completion)
     if isinstance(text, Verdict):
         return text

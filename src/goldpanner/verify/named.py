@@ -46,7 +46,11 @@ def find_verifier(name: str, threshold: float | None = None, answer: str = "answ
 
 
 def named_verifier(name: str, threshold: float | None = None, answer: str = "answer") -> Verifier:
-    """Return the verifier of a name. Raises InputError for an unknown one, and as `find_verifier` does."""
+    """Return the verifier of a name. Raises InputError for an unknown one, and as `find_verifier` does.
+
+    >>> named_verifier("number").id.partition("@")[0]
+    'number'
+    """
     verifier = find_verifier(name, threshold, answer)
     if verifier is None:
         raise InputError(f"no verifier is called {name!r}; give {', '.join(VERIFIERS)}, or file.py:function")

@@ -25,6 +25,8 @@ def formula_of(stream: Tokens) -> Node | None:
 def quantity(stream: Tokens) -> Answer | None:
     """Return a number or formula with its unit; of one with +- the list of both values."""
     stream, sign = list(stream), ""
+    if len(stream) > 1 and stream[-1].text == "ldots" and "." in stream[-2].text:
+        stream.pop()  # 0.333...: a decimal that goes on
     at = 1 if stream[0].text == "-" else 0
     if at < len(stream) and stream[at].text in units.MONEY:
         sign = stream.pop(at).text

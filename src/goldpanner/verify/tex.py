@@ -69,6 +69,7 @@ _LEX = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _MATHS = re.compile(r"\$\$(.+?)\$\$|\$(?=\S)([^$]*[^$\s])\$(?![0-9])|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
+_TEMPERATURE = re.compile(r"\^\{?\s*\\circ\s*\}?\s*(?:\\(?:text|mathrm)\s*\{\s*)?(C|F)\b\s*\}?")
 _ALONE = re.compile(r"\$((?:[^$\\]|\\.)*)\$", re.DOTALL)
 _ALIASES = {
     "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "leq": "le", "leqslant": "le", "geq": "ge", "geqslant": "ge",
@@ -100,7 +101,9 @@ MARKS = frozenset(re.findall(r"\w+", "overline bar vec hat angle triangle wideha
 
 def plain(text: str) -> str:
     """Return the text in ordinary characters, without the signs that begin and end a formula."""
-    text = text.translate(_FORMS).replace("<=", "\\le ").replace(">=", "\\ge ")
+    text = text.translate(_FORMS).replace("<=", "\\le ").replace(">=", "\\ge ").replace("...", "\\ldots ")
+    if "circ" in text:
+        text = _TEMPERATURE.sub(lambda m: r"\text{ celsius}" if m[1] == "C" else r"\text{ fahrenheit}", text)
     while (without := _MATHS.sub(lambda m: " " + next(g for g in m.groups() if g is not None) + " ", text)) != text:
         text = without
     text = text.strip()
@@ -160,7 +163,7 @@ _OPEN, _CLOSE = ("(", "[", "\\{", "langle"), (")", "]", "\\}", "rangle")
 
 def _of_text(inside: str, gap: bool) -> list[Token]:
     """Return the tokens of a `\\text{...}`: words as one, what is no word as if it stood there."""
-    words = " ".join(inside.replace("\\", " ").split())
+    words = " ".join(inside.replace("\\", " ").replace("~", " ").split())
     if re.match(r"[-+$]?[0-9.]", words) and re.search(r"[^\W\d_]", words):
         return _lex(words)  # 18 apples
     if re.search(r"[^\W\d_]", words) and not re.fullmatch(r"[eid]|\(?[A-Z]\)?", words):

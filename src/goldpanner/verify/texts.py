@@ -108,7 +108,11 @@ def count_in_words(words: Sequence[str]) -> int | None:
 
 
 def is_prose(words: Sequence[str]) -> bool:
-    """Return whether words are words: at least one of two letters, and none a command."""
+    """Return whether words are words: at least one of two letters, and none a command.
+
+    >>> is_prose(["the", "answer"])
+    True
+    """
     return any(re.search(r"[^\W\d_]{2}|[^\x00-\x7f]", word) for word in words) and not any(
         "\\" in word for word in words
     )

@@ -28,6 +28,7 @@ _KINDS: dict[str, dict[str, Fraction | int]] = {
     "volume": {"ml mL milliliter millilitre": Fraction(1, 1000), "l L liter litre": 1},
     "money": {"$ dollar usd": 1, "cent ¢": Fraction(1, 100)},
     "euros": {"€ euro eur": 1}, "pounds sterling": {"£": 1}, "yen": {"¥ yen": 1},
+    "celsius": {"celsius": 1}, "fahrenheit": {"fahrenheit": 1},
     "degrees": {"degree deg": 1}, "radians": {"rad radian": 1},
 }  # fmt: skip
 _UNITS = {
@@ -46,10 +47,12 @@ _NO_UNITS = frozenset(
         approx approximately roughly nearly almost less more least most over under between plus minus
         divided false wrong incorrect either neither maybe perhaps except instead e i x y z n k pi sqrt sin
         cos tan log ln root mod base score half halves third thirds quarter quarters pair pairs factorial
-        answer""",
+        answer basis permille permil mille""",
     )
 )
 """Words that are no unit: they deny the number, join it to another, or change it."""
+_COMMANDS = frozenset(re.findall(r"\w+", "euro pounds square blacksquare qed checkmark degree celsius ohm Omega"))
+"""TeX commands that may follow a number and leave it as it is."""
 MOST = 6
 """Words of a unit at most."""
 _WORD = re.compile(r"\s*(?:([^\W\d_]+|[$€£¥¢])\.?|(/)|\^\s*\{?\s*(-?[0-9])\s*\}?|(-))")
@@ -77,6 +80,8 @@ class After(NamedTuple):
 
 def after(tokens: Sequence[Token]) -> After | None:
     """Return what stands after a number, None for what is no unit."""
+    if any(token.kind == "command" and token.text not in _COMMANDS for token in tokens):
+        return None
     return _after(" ".join(token.text for token in tokens)) if tokens else After(None)
 
 
@@ -108,7 +113,9 @@ def _after(text: str) -> After | None:
             sign = -1
         elif word in ("square", "sq", "cubic", "cu"):
             power = 2 if word[0] == "s" else 3
-        elif word in ("squared", "cubed") and last:
+        elif word in ("squared", "cubed"):
+            if not last:
+                return None
             kinds[last] += sign * (1 if word == "squared" else 2)
             factor *= one ** (sign * (1 if word == "squared" else 2))
         elif word in _TIMES or word.removesuffix("s") in _TIMES:

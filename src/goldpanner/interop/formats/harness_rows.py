@@ -9,7 +9,6 @@ from goldpanner.interop.lines import LogRow, as_object, brief, message_text
 from goldpanner.interop.logged import LoggedRow, LoggedSample, chosen_score, one_answer, read_rows
 from goldpanner.interop.records import Reading, Record
 
-_OUTPUTS = "an instance with several outputs has one verdict; they are unjudged: judge them: --rescore VERIFIER"
 _SEVERAL = "lighteval scores the repeats of a row together; they are unjudged: judge them: --rescore VERIFIER"
 
 
@@ -30,8 +29,8 @@ def _lighteval(row: LogRow, reading: Reading) -> LoggedRow | None:
         reading.report.warn(_SEVERAL)
     choices, gold = doc.get("choices"), doc.get("gold_index")
     at = gold[0] if isinstance(gold, list) and gold else gold
-    known = isinstance(choices, list) and isinstance(at, int) and 0 <= at < len(choices)
-    answer = choices[at] if known and isinstance(choices, list) and isinstance(at, int) else None
+    valid = isinstance(choices, list) and isinstance(at, int) and 0 <= at < len(choices)
+    answer = choices[at] if valid and isinstance(choices, list) and isinstance(at, int) else None
     prompt = message_text(doc.get("query")) or ""
     return LoggedRow([LoggedSample(text, value) for text in texts], prompt, one_answer(answer), score=name)
 
@@ -41,8 +40,8 @@ def _evalscope(row: LogRow, reading: Reading) -> LoggedRow:
     scored = as_object(row.need("sample_score"))
     score = as_object(scored.get("score"))
     messages = row.fields.get("messages")
-    asked = [m for m in messages if as_object(m).get("role") != "assistant"] if isinstance(messages, list) else None
-    prompt = message_text(asked or row.fields.get("input")) or ""
+    question = [m for m in messages if as_object(m).get("role") != "assistant"] if isinstance(messages, list) else None
+    prompt = message_text(question or row.fields.get("input")) or ""
     name, value = reading.score or "score", None
     if reading.verifier is None:
         main = score.get("main_score_name")
@@ -135,7 +134,7 @@ def _read_every_eval_ever(reading: Reading) -> Iterator[Record]:
         if metrics.setdefault((row.text("evaluation_id"), name), metric) != metric:
             reading.report.skip("the same sample under another metric (choose one with --score)", row.where)
             return None
-        asked, output = as_object(row.need("input")), as_object(row.fields.get("output"))
+        question, output = as_object(row.need("input")), as_object(row.fields.get("output"))
         texts, messages = output.get("raw"), row.fields.get("messages")
         if not isinstance(texts, list) and isinstance(messages, list):
             texts = [message_text([m for m in messages if as_object(m).get("role") == "assistant"]) or ""]
@@ -151,8 +150,8 @@ def _read_every_eval_ever(reading: Reading) -> Iterator[Record]:
         samples = [LoggedSample(text, score, error=error) for text in texts or [""]]
         return LoggedRow(
             samples,
-            message_text(asked.get("formatted") or asked.get("raw")) or "",
-            one_answer(asked.get("reference")),
+            message_text(question.get("formatted") or question.get("raw")) or "",
+            one_answer(question.get("reference")),
             name,
             "is_correct",
             row.text("model_id"),

@@ -63,7 +63,7 @@ def _newest_first(inspect: Any, reading: Reading) -> list[Path]:
     """
     for path in reading.files:
         if not path.is_file():
-            raise InputError(f"{path} cannot be read: no such file")
+            raise InputError(f"{path} cannot be read: no such file; give an existing one")
     if len(reading.files) == 1:
         return list(reading.files)
     groups: dict[str, list[tuple[str, Path]]] = {}
@@ -194,10 +194,23 @@ def write_inspect(
     params: SamplingParams | StatedParams | None = None,
     task: str = "goldpanner",
 ) -> Path:
-    """Write samples of one policy as an inspect_ai log (`.eval` or `.json`) that `inspect view` opens, atomically.
+    """Write samples of one policy as an inspect_ai log that `inspect view` opens, atomically.
 
     Epochs number a problem's samples in their order; unjudged samples get the score NaN, failed ones an error.
-    Raises InputError for samples of several policies or sampling parameters, or of problems that are not given.
+
+    Args:
+        samples: samples of one policy under one set of sampling parameters.
+        problems: problem id -> problem, of every sample.
+        path: file to write, `.eval` or `.json`.
+        model: name of the model in the log.
+        params: how the samples were drawn, as far as it is known.
+        task: name of the task in the log.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: samples of several policies or sampling parameters, or of problems that are not given.
     """
     log_module = _inspect()
     path = Path(path)

@@ -21,26 +21,26 @@ def _read(reading: Reading) -> Iterator[Record]:
     The prompt, and the right answer if it is there, come from the batch's input file, which lies beside the output and
     has the same `custom_id`s; what it lacks, from the problems of the import.
     """
-    asked: dict[Path, dict[str, LogRow]] = {}
+    requests: dict[Path, dict[str, LogRow]] = {}
     models: dict[Path, str] = {}
     if reading.verifier is None:
         reading.report.warn(_NO_VERDICTS)
 
     def say(row: LogRow, reading: Reading) -> LoggedRow | None:
-        if row.file not in asked:
-            asked[row.file] = _requests(row.file)
-            if not asked[row.file] and not reading.problems:
+        if row.file not in requests:
+            requests[row.file] = _requests(row.file)
+            if not requests[row.file] and not reading.problems:
                 reading.report.warn("the batch's input file is not beside its output: the prompts are unknown")
         name = row.text("custom_id")
         problem = reading.problems.get(name)
         if reading.problems and problem is None:
             reading.report.skip("a custom_id that none of the problems has", row.where)
             return None
-        request = asked[row.file].get(name)
+        request = requests[row.file].get(name)
         sent = as_object(request.fields.get("body")) if request else {}
         prompt = message_text(sent.get("messages") or sent.get("prompt")) or ""
-        found = {**as_object(sent.get("metadata")), **(request.fields if request else {})}
-        answer = next((found[key] for key in _ANSWERS if key in found), None)
+        fields = {**as_object(sent.get("metadata")), **(request.fields if request else {})}
+        answer = next((fields[key] for key in _ANSWERS if key in fields), None)
         if problem is not None:
             prompt, answer = prompt or problem.prompt, problem.answer
         response = as_object(row.fields.get("response"))

@@ -4,8 +4,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from goldpanner.measure.compare import MEASURES, Comparison
 from goldpanner.measure.metrics import Confounds, all_right, cover
 from goldpanner.measure.profile import Profile, powers_of_two
@@ -22,7 +20,8 @@ from goldpanner.report.page import (
     Section,
     render,
 )
-from goldpanner.types import Estimate
+from goldpanner.report.result_tables import boundary_table
+from goldpanner.report.summary import profile_facts
 
 LISTED = 400
 """Problems that a page lists, the ones with the lowest counts first; the JSON has all of them."""
@@ -30,15 +29,14 @@ LISTED = 400
 
 def profile_page(found: Profile, name: str, path: Path, texts: Confounds | None = None) -> Path:
     """Write one model's boundary as a page that needs no network; return its path."""
-    states, strata = found.boundary.states, found.boundary.strata
-    words = [
-        f"{states['reached']} of {len(found.counts)} problems were reached, {states['not_reached']} were not reached "
-        f"within their n, {states['unresolved']} are unresolved. No problem is called unsolvable: 0 of n bounds P from "
-        "above and says no more.",
-        f"By P(correct): {strata['easy']} easy, {strata['reachable']} reachable, {strata['rare']} rare, "
-        f"{strata['not_reached']} not reached, {strata['unresolved']} whose interval spans a border.",
-    ]
-    words = words if found.speaks_of_support else []
+    states = found.boundary.states
+    words = []
+    if found.speaks_of_support:
+        words.append(
+            f"{states['reached']} of {len(found.counts)} problems were reached, {states['not_reached']} were not "
+            f"reached within their n, {states['unresolved']} are unresolved. No problem is called unsolvable: 0 of n "
+            "bounds P from above and says no more."
+        )
     if found.support_refused:
         words.insert(0, f"Not about support: {found.support_refused}.")
     curve = figures.curve_figure({name: found.curve})
@@ -166,27 +164,13 @@ def _targets(found: Profile) -> PageTable:
 
 
 def _confounds(found: Profile, texts: Confounds | None) -> Facts:
-    """Return what is known of truncation, parsing and guessing, and pass@k with guessing and verifier errors undone."""
-    pairs = [("truncated completions", "not recorded" if np.isnan(found.truncated.value) else str(found.truncated))]
-    if texts is not None:
-        floor = "unknown" if texts.guess_floor is None else f"{texts.guess_floor:.3g}"
-        split = texts.split
-        pairs += [("P(parses)", f"{split.parses.value:.3g}"), ("guess floor", floor)]
-        pairs.append(("P(correct | parses)", f"{split.correct_given_parsed.value:.3g}"))
-        pairs += [
-            (f"pass@{k} less what its answers to other problems would hit", str(e))
-            for k, e in texts.less_own_guesses.items()
-        ]
-        pairs += [(f"maj@{k}", str(e)) for k, e in texts.majority.items()]
-    pairs += [(f"pass@{k} less lucky guesses", str(e)) for k, e in found.chance_corrected.items()]
-    pairs += [(f"pass@{k} of these problems as a perfect verifier sees it", str(e)) for k, e in found.verified.items()]
+    """Return the facts beside the curve, pass^k and Cover@tau."""
+    pairs = profile_facts(found, texts)
     pass_hat = all_right(found.counts, powers_of_two(found.curve.largest), found.curve.level)
     pairs += [(f"pass^{k}, all of {k} right", str(pass_hat.at(k))) for k in powers_of_two(found.curve.largest) if k > 1]
     if found.rates is not None:
         shares = cover(found.rates, level=found.curve.level)
         pairs += [(f"share of problems with P >= {tau:g} (Cover@tau)", str(e)) for tau, e in shares.items()]
-    if found.rogan_gladen is not None:
-        pairs.append(("share of right samples as a perfect verifier sees it (Rogan-Gladen)", str(found.rogan_gladen)))
     return Facts(pairs)
 
 
@@ -201,16 +185,10 @@ def _groups(found: Profile) -> PageTable:
 
 def _problems(found: Profile) -> PageTable:
     b = found.boundary
-    order = np.argsort(np.where(np.isnan(b.value), -1.0, b.value), kind="stable")[:LISTED]
-    rows = []
-    for i in order.tolist():
-        estimate = Estimate(float(b.value[i]), float(b.low[i]), float(b.high[i]), b.level, "clopper-pearson")
-        bound = "" if np.isnan(b.bound[i]) else f"≤ {b.bound[i]:.2g}"
-        counts = f"{b.counts.c[i]} / {b.counts.n[i]}"
-        rows.append([b.counts.ids[i], counts, str(estimate), bound, str(b.stratum[i]).replace("_", " ")])
+    table = boundary_table(found, b.hardest[:LISTED])
     more = f", the {LISTED} lowest of {len(b.counts)}" if len(b.counts) > LISTED else ""
     caption = f"P(correct) with its exact {b.level:.0%} interval, lowest first{more}."
-    return _table("Problem by problem", caption, ["problem", "c / n", "P [interval]", "bound", "stratum"], rows)
+    return _table("Problem by problem", caption, list(table.columns), list(table.texts()))
 
 
 def _differences(found: Comparison) -> PageTable:

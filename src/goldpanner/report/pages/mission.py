@@ -7,26 +7,26 @@ from goldpanner.errors import InputError
 from goldpanner.files import replacing
 from goldpanner.report.page import Facts, Part, Section, render
 from goldpanner.report.pages import study
+from goldpanner.report.pages.answer_part import answer_part, short_answer, value_in_words
+from goldpanner.report.pages.boundary_chart import boundary_chart
 from goldpanner.report.ui_text import words
 from goldpanner.store import Store
-from goldpanner.store.findings import (
+from goldpanner.store.argument import (
     MISSION,
     BoundaryRecord,
     ClaimText,
-    FindingRecord,
     MissionRecord,
-    Phase,
     SecondaryRecord,
     SentenceRecord,
     Side,
-    Unit,
 )
+from goldpanner.store.findings import FindingRecord, Phase
 
 SIDES: tuple[Side, ...] = ("below", "above")
 
 
 def build_studies(root: Path, language: str = "en") -> dict[str, Path]:
-    """Draw `mission.html` and one page a study in `root` from the store there; return their paths by name.
+    """Draw `answer.html` and one page a study in `root` from the store there; return their paths by name.
 
     Raises InputError where nothing was concluded in `root`.
     """
@@ -50,7 +50,7 @@ def write_pages(
     pages = {
         name: study.study_page(finding, sentences, language, mission.command) for name, finding in findings.items()
     }
-    pages["mission"] = mission_page(mission, findings, language)
+    pages["answer"] = mission_page(mission, findings, language)
     paths = {name: folder / study.file_name(name, language) for name in pages}
     folder.mkdir(parents=True, exist_ok=True)
     for name, path in paths.items():
@@ -63,7 +63,9 @@ def mission_page(mission: MissionRecord, findings: Mapping[str, FindingRecord], 
     """Return the page of the argument."""
     word = words(language)
     titles = {row.name: row.title.of(language) for row in mission.studies}
+    first = [] if mission.answer is None else [Section("answer", word["answer"], [answer_part(mission, language)])]
     sections = [
+        *first,
         Section("sentences", word["sentences"], [_how(mission, language)]
                 + [_sentence(sentence, findings, titles, language) for sentence in mission.sentences]),
         Section("studies", word["studies"], [_studies(mission, findings, language)]),
@@ -73,8 +75,8 @@ def mission_page(mission: MissionRecord, findings: Mapping[str, FindingRecord], 
         sections.append(Section("made", word["made"], [Facts([(name, text) for name, text in made if text])]))
     return render(
         sections,
-        word["mission_title"],
-        lead=word["mission_lead"],
+        word["mission_title" if mission.answer is None else "question"],
+        lead=word["mission_lead"] if mission.answer is None else short_answer(mission, language),
         eyebrow=word["mission_eyebrow"],
         language=language,
         notice=word["notice"] if mission.quick else "",
@@ -107,6 +109,7 @@ def _sentence(
         "text": sentence.text.of(language),
         "other": sentence.text.en if language == "zh" else sentence.text.zh,
         "boxes": boxes(sentence.claim, sentence.boundary, language),
+        "chart": boundary_chart(sentence.claim, sentence.boundary, language),
         "study": _link(sentence.claim, findings, titles, language),
         "secondary": [_secondary(row, titles, language) for row in sentence.secondary if row.study in findings],
         "published": study.published_rows(sentence.published, language),
@@ -144,6 +147,8 @@ def boxes(claim: ClaimText | None, boundary: BoundaryRecord | None, language: st
     lines: dict[str, list[str]] = {"true": [], "false": [], "unknown": list(_unknown(claim, boundary, language))}
     for side in boundary.known:
         lines["true" if side == boundary.true_side else "false"] = list(_known(claim, boundary, side, language))
+    if lines["false"] and claim.reading is not None:
+        lines["false"].append(claim.reading.of(language))
     return lines
 
 
@@ -153,7 +158,7 @@ def _known(claim: ClaimText, boundary: BoundaryRecord, side: Side, language: str
     edge = boundary.low if side == "below" else boundary.high
     assert edge is not None
     yield word["side_zero" if edge == 0 else f"side_{side}"].format(
-        variable=claim.variable.of(language), x=quantity(edge, claim.unit, language)
+        variable=claim.variable.of(language), x=value_in_words(edge, claim.unit, language)
     )
     for phase in ("exploration", "confirmation"):
         yield _count(claim, boundary, phase, side, language)
@@ -183,7 +188,7 @@ def _unknown(claim: ClaimText, boundary: BoundaryRecord, language: str) -> Itera
         return
 
     def x(value: float | None) -> str:
-        return "" if value is None else quantity(value, claim.unit, language)
+        return "" if value is None else value_in_words(value, claim.unit, language)
 
     low, high = boundary.low, boundary.high
     if low is None and high is None:
@@ -199,27 +204,6 @@ def _unknown(claim: ClaimText, boundary: BoundaryRecord, language: str) -> Itera
     worlds = {run.world for run in boundary.runs if run.took}
     if len(worlds) == 1:
         yield word["one_world"]
-
-
-def quantity(x: float, unit: Unit, language: str) -> str:
-    """Return a value of a boundary variable as a reader wants it: 1,440; 1 in 3,000,000; 0.3%."""
-    if x == 0:
-        return "0"
-    if unit == "share":
-        return f"{_digits(100 * x)}%"
-    if unit == "probability" and x < 0.1:
-        return words(language)["one_in"].format(n=_digits(1 / x))
-    return _digits(x)
-
-
-def _digits(x: float) -> str:
-    """Return a number with two significant digits, with commas and without an exponent below 1e12."""
-    if x >= 1e12 or x < 1e-3:
-        return study.number(x)
-    if x >= 10:
-        size = 10 ** (len(str(int(x))) - 2)
-        return f"{round(x / size) * size:,}"
-    return f"{x:.2g}"
 
 
 def _studies(mission: MissionRecord, findings: Mapping[str, FindingRecord], language: str) -> Part:

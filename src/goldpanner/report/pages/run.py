@@ -12,10 +12,17 @@ from goldpanner.report.pages.run_explorer import explorer
 
 
 def build(root: Path, *, title: str | None = None) -> Path:
-    """Draw `report.html` in `root` from the run that lies there, and return its path.
+    """Draw the page of a run and return its path.
 
-    The page is one file: no network, no other files. It holds no numbers of its own: the same run gives the same bytes.
-    Parts of a run that are missing leave their section out. Raises InputError where there is no finished stage.
+    It is one file: no network, no other files. It holds no numbers of its own: the same run gives the same bytes. Parts
+    of a run that are missing leave their section out.
+
+    Args:
+        root: folder of the run; the page is `report.html` there.
+        title: title of the page; None: the run's own.
+
+    Raises:
+        InputError: there is no finished stage.
     """
     run = gather(root)
     parts = [

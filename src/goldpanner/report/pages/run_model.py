@@ -2,7 +2,7 @@
 
 from goldpanner.report.gather import Run
 from goldpanner.report.page import Interval, PageTable, Prose, Row, Section
-from goldpanner.store.schema import PilotPlan
+from goldpanner.store.studies import PilotPlan
 from goldpanner.types import Estimate
 
 

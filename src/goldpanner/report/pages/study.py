@@ -82,18 +82,13 @@ def study_page(finding: FindingRecord, sentences: Mapping[str, Words], language:
         eyebrow=word["study_eyebrow"],
         language=language,
         notice=word["notice"] if finding.quick else "",
-        home=(word["to_mission"], file_name("mission", language)),
+        home=(word["to_mission"], file_name("answer", language)),
     )
 
 
 def file_name(name: str, language: str) -> str:
     """Return the file of a page: `NAME.html`, in Chinese `NAME.zh.html`."""
     return f"{name}.html" if language == "en" else f"{name}.{language}.html"
-
-
-def chip(verdict: str | None) -> str:
-    """Return the class of a verdict's label."""
-    return verdict or "not_run"
 
 
 def word_counts(predictions: Mapping[str, PredictionRecord]) -> dict[str, int]:
@@ -136,7 +131,7 @@ def _predictions(finding: FindingRecord, sentences: Mapping[str, Words], languag
         "word": word,
         "predictions": listed,
         "worlds": finding.worlds,
-        "mission": file_name("mission", language),
+        "mission": file_name("answer", language),
         "width": WIDTH,
         "line": LINE,
         "colors": (INSIDE, OUTSIDE, CROSSING),

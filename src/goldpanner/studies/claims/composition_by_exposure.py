@@ -25,7 +25,7 @@ NONE, MOST = "0", "16%"
 STEPS, PROMPTS, GROUP, EXAMPLES, TUNING = 50, 48, 16, 256, 150
 
 
-class Corpus(TypedDict):
+class ComposingCorpus(TypedDict):
     """Depth -> log P of every problem before and after RL (and after the control, where there is one)."""
 
     base: dict[str, list[float]]
@@ -39,7 +39,7 @@ class Compositions(TypedDict):
     seed: int
     """Of RL."""
     rollouts: int
-    corpora: dict[str, Corpus]
+    corpora: dict[str, ComposingCorpus]
     """By share of documents that compose."""
 
 
@@ -51,7 +51,7 @@ def world_of(lab: Lab, share: str) -> WorldConfig:
 
 def _measure(lab: Lab) -> Compositions:
     """Return exact log P by depth before and after RL on depth 2, by corpus."""
-    corpora: dict[str, Corpus] = {}
+    corpora: dict[str, ComposingCorpus] = {}
     prompts = lab.size(PROMPTS)
     for share in reversed(RATIOS):
         world = world_of(lab, share)

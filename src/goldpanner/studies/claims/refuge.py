@@ -188,7 +188,7 @@ def _judge(results: Sequence[dict[str, ReaderRun]]) -> Finding:
         **{f"after_{key[arm]}": [mean(r[arm]["after"]).value for r in results] for arm in ARMS},
         **{f"within_{key[arm]}": [e.value for e in within[arm]] for arm in ARMS},
         "before": [mean(r["own"]["before"]).value for r in results],
-        "level": 1 - ALPHA / len(results[0]["own"]["right"]),
+        "level": f"{1 - ALPHA / len(results[0]['own']['right']):.2%}",
     }  # fmt: skip
     excess = [quarter(np.subtract(logged(r["left-out"]), np.mean(r["left-out"]["after"])).tolist()) for r in results]
     rises = [mean(np.subtract(r["left-out"]["after"], r["left-out"]["before"])) for r in results]

@@ -149,8 +149,8 @@ def _taught(lab: Lab, base: Trained, texts: Sequence[Document]) -> Trained:
 def _absent(lab: Lab, base: Trained) -> dict[str, Trained]:
     """Return the base after each way of teaching the relation that no document mentions."""
     task = f"world/{ABSENT}"
-    told = base.world.model_copy(update={"exposures": (*base.world.exposures[:-1], 0.02)})  # the teacher's corpus
-    teacher = lab.base(told)
+    informed = base.world.model_copy(update={"exposures": (*base.world.exposures[:-1], 0.02)})  # the teacher's corpus
+    teacher = lab.base(informed)
     models = {
         f"examples-{n}": _taught(lab, base, lab.demonstrations(base.world, (task,), lab.size(n))) for n in NUMBERS
     }

@@ -94,7 +94,15 @@ def take_off(name: str, size: int, p0: FloatArray, draw: np.random.Generator) ->
 
 
 def take_off_adam(name: str, size: int, p0: FloatArray, draw: Any, limit: int) -> FloatArray:
-    """Return the steps of Adam from each p0 to P = 1/2, infinite where `limit` were not enough, shape (R,)."""
+    """Return the steps of Adam from each p0 to P = 1/2, infinite where `limit` were not enough, shape (R,).
+
+    Args:
+        name: name of the objective.
+        size: group size G.
+        p0: P(correct) at the start, shape (R,).
+        draw: random generator.
+        limit: largest number of steps.
+    """
     z = torch.from_numpy(logit(np.asarray(p0, np.float64)))
     adam = torch.optim.Adam([z], ADAM_RATE, (0.9, 0.95))
     clock, step = np.full(len(p0), np.inf), 0

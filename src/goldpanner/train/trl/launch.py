@@ -26,7 +26,7 @@ from goldpanner.train import grpo
 from goldpanner.train.config import RLVRConfig
 from goldpanner.train.metrics import Metrics
 from goldpanner.train.model import load_model
-from goldpanner.train.reward import OneSidedWatch, Prompts, random_reward, reward_note, reward_verifiers
+from goldpanner.train.reward import OneSidedWatch, Prompts, payment, reward_note, reward_verifiers
 from goldpanner.train.rlvr import rehearse_reward, step_problems
 from goldpanner.train.trl.recorder import ProbeLook, Recorder, StepLog
 from goldpanner.types import Problem
@@ -132,11 +132,21 @@ def hand_over(
 def trl_fields(
     config: RLVRConfig, output: Path, processes: int, device: str = "auto", options: Mapping[str, object] | None = None
 ) -> dict[str, object]:
-    """Return the fields of a recipe's GRPOConfig, with `options` of TRL's own among them.
+    """Return the fields of TRL's GRPOConfig for the same algorithm.
 
     A step draws prompts_per_step x group_size completions over all processes, as `rlvr` does; where they are too many
     for one pass, `per_device_train_batch_size` cuts them, and gradients are accumulated. An optimizer step is TRL's
-    step: there are `epochs` x `minibatches` of them to one of ours. Raises InputError as `hand_over` does.
+    step: there are `epochs` x `minibatches` of them to one of ours.
+
+    Args:
+        config: settings of the RL stage.
+        output: folder of TRL's own output.
+        processes: processes that take part.
+        device: `auto`, `cpu` or `cuda`.
+        options: fields of TRL's own that are set besides.
+
+    Raises:
+        InputError: as `hand_over`.
     """
     options = dict(options or {})
     algorithm = _algorithm(config)
@@ -145,7 +155,8 @@ def trl_fields(
     if not isinstance(per_device, int) or per_device < 1 or rows % (processes * parts * per_device):
         raise InputError(
             f"{config.prompts_per_step} prompts x {config.group_size} = {rows} completions do not fall evenly on "
-            f"{processes} process(es) x {parts} minibatches x per_device_train_batch_size = {per_device!r}"
+            f"{processes} process(es) x {parts} minibatches x per_device_train_batch_size = {per_device!r}; "
+            "change one of them"
         )
     cpu = str(best_device() if device == "auto" else device) == "cpu"
     accumulated = rows // (processes * parts * per_device)
@@ -276,7 +287,7 @@ def _trainer(
     rows = [{"prompt": _rendered(problem, config.template), "goldpanner_id": problem.id} for problem in problems]
     trainer = GRPOTrainer(
         model,
-        reward_funcs=recorder.reward(*verifiers, pay=random_reward(config)),
+        reward_funcs=recorder.reward(*verifiers, pay=payment(config)),
         args=GRPOConfig(**fields),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,

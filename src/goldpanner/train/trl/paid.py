@@ -33,7 +33,9 @@ def paid(function: RewardFunction, **arguments: Any) -> list[float | None]:
         raise InputError(why)
     for reward, text in zip(rewards, texts):
         if not _is_reward(reward):
-            raise InputError(f"the reward is {reward!r}, no finite number, for the completion {str(text)[-120:]!r}")
+            raise InputError(
+                f"the reward is {reward!r} for the completion {str(text)[-120:]!r}; return a finite number, or None"
+            )
     return rewards
 
 
@@ -55,10 +57,21 @@ def rehearse_batch(
     completion_ids: Any,
     columns: Mapping[str, Any],
 ) -> None:
-    """Put right and wrong answers to a reward function that pays a whole batch alike, in the place of its completions.
+    """Put right and wrong answers to a reward function that pays a whole batch alike, in place of its completions.
 
-    Nothing is said where the rows have no answers, or all the same one. Raises InputError where it pays these alike,
-    too: then no completion can earn more than another.
+    Nothing is said where the rows have no answers, or all the same one.
+
+    Args:
+        function: the reward function.
+        rewards: what it paid for the batch.
+        problems: problem of each row.
+        prompts: prompts as TRL passes them.
+        completions: completions as TRL passes them.
+        completion_ids: token ids as TRL passes them.
+        columns: further columns of the rows.
+
+    Raises:
+        InputError: it pays right and wrong answers alike, too: then no completion can earn more than another.
     """
     answers = [problem.answer for problem in problems]
     others = [next((other for other in answers if other != answer), "") for answer in answers]

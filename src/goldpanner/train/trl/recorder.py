@@ -21,11 +21,11 @@ from goldpanner.policies.local import LocalPolicy
 from goldpanner.sampling.rollout import judge, rollout
 from goldpanner.store import Store
 from goldpanner.store.schema import PolicyRecord, RunRecord
-from goldpanner.train.reward import UnjudgedBudget
+from goldpanner.train.reward import Payment, UnjudgedBudget
 from goldpanner.train.trl.paid import paid, rehearse_batch
 from goldpanner.train.trl.rollout_log import GroupStats, RolloutLog, group_stats
 from goldpanner.train.trl.rows import AsTrained, Rows, completion
-from goldpanner.types import Completion, Outcome, Problem, Sample, SamplingParams
+from goldpanner.types import Completion, Outcome, Problem, SamplingParams
 from goldpanner.verify import Verifier
 from goldpanner.verify.answer_part import apart
 from goldpanner.verify.reward import Reward, RewardFunction
@@ -137,7 +137,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         source: Verifier | RewardFunction,
         *others: Verifier,
         threshold: float | None = None,
-        pay: Callable[[Sample], float | None] | None = None,
+        pay: Payment | None = None,
     ) -> RewardFunction:
         """Return a reward function for TRL that pays what `source` says and records each completion.
 
@@ -147,7 +147,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
                 least `threshold`; None, or any other number without a threshold, is UNJUDGED.
             others: verifiers whose verdicts are stored beside it.
             threshold: the smallest number that counts as correct.
-            pay: gives another reward than the verdict's.
+            pay: gives another reward than the verdict's, told the verdicts of `source` and of all `others`.
 
         Raises:
             InputError: a second call: one reward decides which groups are mixed. The function that is returned raises
@@ -184,11 +184,13 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
                 return rewards
             args, params, step = self._args, self._params(), columns["trainer_state"].global_step
             samples = self._log.samples(args, params, step, problems, answers, verdicts, rewards)
+            beside = [[judge(other, problem, answer) for problem, answer in zip(problems, answers)] for other in others]
             if pay is not None:
-                samples = [replace(sample, reward=pay(sample)) for sample in samples]
+                rows = zip(samples, zip(verdicts, *beside, strict=True), strict=True)
+                samples = [replace(sample, reward=pay(sample, row)) for sample, row in rows]
             elif function is not None and self._groups is None and self.rehearsal:
                 rehearse_batch(function, rewards, problems, prompts, completions, completion_ids, columns)
-            self._log.write(args, params, samples, problems, others)
+            self._log.write(args, params, samples, problems, beside)
             self._budget.add(samples)
             self._groups = group_stats(samples, args.num_generations, 1.0 if threshold is None else threshold)
             self._report(step, columns.get("log_metric"))

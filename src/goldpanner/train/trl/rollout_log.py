@@ -1,19 +1,17 @@
 """What GRPOTrainer draws in this process, as samples in a store; and the states of its groups over all processes."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from goldpanner.errors import MissingExtraError
-from goldpanner.sampling.rollout import judge
 from goldpanner.store import Store
 from goldpanner.store.schema import ParamsRecord
 from goldpanner.train.groups import group_states
 from goldpanner.types import Cause, Completion, Problem, Sample, SamplingParams, Verdict, content_hash
-from goldpanner.verify import Verifier
 
 try:
     from accelerate.utils import gather_object
@@ -78,6 +76,15 @@ class RolloutLog:
 
         TRL's groups are `num_generations` consecutive rows over all processes, so one may lie on two of them; gradient
         accumulation may draw several batches within a step.
+
+        Args:
+            args: TRL's settings.
+            params: how the completions were drawn.
+            step: TRL's step.
+            problems: problem of each row.
+            completions: completion of each row.
+            verdicts: verdict of each row.
+            rewards: reward of each row; None: none was given.
         """
         if step != self._step:
             self._step, self._batches = step, 0
@@ -109,12 +116,20 @@ class RolloutLog:
         params: SamplingParams,
         samples: Sequence[Sample],
         problems: Sequence[Problem],
-        verifiers: Sequence[Verifier],
+        verdicts: Sequence[Sequence[Verdict]],
     ) -> None:
-        """Write samples, their problems, how they were drawn, and the verdicts of further verifiers."""
+        """Write samples, their problems, how they were drawn, and the verdicts of further verifiers.
+
+        Args:
+            args: TRL's settings.
+            params: how the samples were drawn.
+            samples: samples of this process.
+            problems: problem of each sample.
+            verdicts: those of each further verifier on all samples, stored beside the first one's.
+        """
         self._new |= {problem.id: problem for problem in problems if problem.id not in self._problems}
         self._problems |= self._new
-        self.writer.write(samples, list(_further(samples, problems, verifiers)))
+        self.writer.write(samples, [pair for row in verdicts for pair in zip(samples, row, strict=True)])
         if time.monotonic() - self._saved_at > self.writer.block_seconds:
             self._write_problems()
         self.write_params(args, params, _params_id(args, params), _other_settings(args))
@@ -170,15 +185,6 @@ def group_stats(samples: Sequence[Sample], size: int, threshold: float) -> Group
         tokens=tokens,
         unjudged_groups=float(states.unjudged.double().mean()),
     )
-
-
-def _further(
-    samples: Sequence[Sample], problems: Sequence[Problem], verifiers: Sequence[Verifier]
-) -> Iterator[tuple[Sample, Verdict]]:
-    """Yield each sample with the verdict of each verifier."""
-    for verifier in verifiers:
-        for sample, problem in zip(samples, problems):
-            yield sample, judge(verifier, problem, sample.completion)
 
 
 def _params_id(args: Any, params: SamplingParams) -> str:

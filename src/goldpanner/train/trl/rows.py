@@ -54,10 +54,14 @@ class Rows:
 
 
 def completion(content: Any, ids: Any, ends: Set[int], limit: int, stops: tuple[str, ...]) -> Completion:
-    """Return a completion of TRL's (text or messages), up to a stop, with its token ids and why it ended (`unknown`
-    without ids).
+    """Return a completion of TRL's, up to a stop, with its token ids and why it ended.
 
-    It was cut at `limit` tokens unless its last one is an end; one of fewer tokens ended by itself.
+    Args:
+        content: text or messages.
+        ids: token ids, if TRL passes them; without them it is not known why it ended.
+        ends: ids that end a completion.
+        limit: tokens of a completion at most: one of so many was cut unless its last token is an end.
+        stops: texts that end a completion.
     """
     text, finish = _text(content), "unknown"
     if ids is not None:

@@ -67,9 +67,17 @@ class Sandbox:
     def start(
         self, mode: Mode, program: str, limits: Limits, stdin: str | None = None, in_place: bool = False
     ) -> Spoken:
-        """Start a program; the caller must close what is returned. Raises OSError if no process can be made.
+        """Start a program; the caller must close what is returned.
 
-        `stdin` is a script's input. `in_place`: what a call does to its arguments shows in the test.
+        Args:
+            mode: what is run: a script, or tests.
+            program: source of the program.
+            limits: time, memory and output.
+            stdin: a script's input.
+            in_place: whether what a call does to its arguments counts in the tests.
+
+        Raises:
+            OSError: no process can be made.
         """
         user = self.users + next(_TURNS) % self.space if self.users else 0
         resident = self.name == "bubblewrap" and memory.available()
