@@ -107,6 +107,11 @@ def compare_series(
 
         print(gp.compare_series("base.jsonl", {"sft": ["sft.jsonl"], "rl": ["rl-0.jsonl", "rl-1.jsonl"]}).summary)
 
+        >>> import goldpanner as gp
+        >>> base, rl = gp.Counts.of([32] * 20, [4] * 20), gp.Counts.of([32] * 20, [20] * 20)
+        >>> [(stage.name, stage.at_one_try.word) for stage in gp.compare_series(base, {"rl": [rl]}).stages]
+        [('rl', 'better')]
+
     Args:
         base: the model before: counts, or whatever `load_counts` takes.
         models: by name the counts of a model, several of them for seeds of one recipe.

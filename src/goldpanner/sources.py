@@ -230,6 +230,9 @@ def load_counts(
         base, rl = gp.load_counts("base.jsonl"), gp.load_counts("grpo", store="runs/world-seed0")
         print(gp.curve(base).at(16), gp.compare(base, rl).summary)
 
+        >>> load_counts([{"id": "a", "n": 4, "c": 1}]).c.tolist()
+        [1]
+
     Args:
         what: a counts file, another tool's log, the folder of a store that holds one policy; with `store` a policy by
             its name, its run, its id or the beginning of it, or `RUN@STEP`: the training rollouts of that step. In

@@ -28,6 +28,9 @@ def load_policy(
 ) -> "ScriptedPolicy | LocalPolicy | ServerPolicy":
     """Return the policy of a name, ready to be sampled.
 
+        >>> load_policy("scripted:0.3").describe()["kind"]
+        'scripted'
+
     Args:
         name: a folder in the Hugging Face layout or of LoRA adapters, a model's name on the hub (`OWNER/NAME`),
             `smollm2` (fetched into `models/smollm2` the first time), the URL of an OpenAI-compatible server, or

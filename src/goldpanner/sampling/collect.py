@@ -83,6 +83,14 @@ def collect(
         collection = gp.collect(base, "arithmetic/add-2d2d", "demo", gp.Goal(most=32))
         print(gp.curve(collection.counts).at(32))
 
+        >>> from tempfile import TemporaryDirectory
+        >>> import goldpanner as gp
+        >>> policy, task = gp.load_policy("scripted:0.5"), gp.task("arithmetic/add-2d2d")
+        >>> with TemporaryDirectory() as folder:
+        ...     collection = gp.collect(policy, task, gp.Store(folder), gp.Goal(most=4), problems=3)
+        >>> collection.counts.n.tolist()
+        [4, 4, 4]
+
     Args:
         policy: what is sampled, e.g. from `gp.load_policy`.
         task: a task, or its name (`gp.task` has more to choose: data files, verifiers).

@@ -35,6 +35,12 @@ def rollout(
 ) -> Iterator[list[Sample]]:
     """Draw samples and judge them; yield one list per problem, in the order of `problems`, as each is finished.
 
+        >>> import goldpanner as gp
+        >>> policy, task = gp.load_policy("scripted:1"), gp.task("arithmetic/add-2d2d")
+        >>> groups = gp.sample(policy, task.problems(1), task.verifiers(), task.sampling(), n=2)
+        >>> [sample.verdict.correct for sample in next(groups)]
+        [True, True]
+
     Args:
         policy: what is sampled.
         problems: P problems.
@@ -123,6 +129,11 @@ def judge_all(verifier: Verifier, problem: Problem, completions: Sequence[Comple
 
 def count(samples: Iterable[Sequence[Sample]]) -> Counts:
     """Return n, c, unjudged and truncated per problem.
+
+        >>> import goldpanner as gp
+        >>> policy, task = gp.load_policy("scripted:1"), gp.task("arithmetic/add-2d2d")
+        >>> count(gp.sample(policy, task.problems(2), task.verifiers(), task.sampling(), n=4)).c.tolist()
+        [4, 4]
 
     Args:
         samples: lists of samples, such as `rollout` yields. A key that comes twice is counted once.

@@ -52,6 +52,11 @@ def rehearse(
         check = gp.rehearse(task, task.verifiers()[0], task.problems(60))
         print(check.false_positive(), check.fault)
 
+        >>> import goldpanner as gp
+        >>> task = gp.task("arithmetic/add-2d2d")
+        >>> gp.rehearse(task, task.verifiers()[0], task.problems(8)).false_positive().value
+        0.0
+
     Args:
         task: the task; its worked answers are used where it has any.
         verifier: what is rehearsed.
