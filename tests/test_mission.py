@@ -346,7 +346,7 @@ def test_the_course_is_drawn_in_its_place():
 
 def test_what_gives_no_evidence_is_told_in_words():
     assert sentence_boxes(no_invention(arms(1e-3, 0, warm=0.0)))["true"] == []
-    assert "did not take" in sentence_boxes(no_invention(arms(1e-3, 0, warm=0.0)))["unknown"][0]
+    assert "did not work" in sentence_boxes(no_invention(arms(1e-3, 0, warm=0.0)))["unknown"][0]
     assert any("no positive control" in line for line in
                sentence_boxes(no_invention(arms(1e-3, 0, control=None)))["unknown"])  # fmt: skip
     assert "beyond the range tried, 0 to 0.3%" in sentence_boxes(no_invention(arms(1.0, 0)))["unknown"][0]
