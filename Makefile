@@ -6,7 +6,7 @@ ARGS   ?=
 TORCH  ?=
 # TORCH=cpu, or another --torch-backend of uv: a build of PyTorch that is not the lock's. Untested.
 
-.PHONY: run test test-fast test-slow format clean
+.PHONY: run test test-fast test-slow test-torture format clean
 
 run: $(VENV)/.lab  ## pretrain, fine-tune, GRPO, measure, and say what RL did (ARGS="--seed 1" passes options on)
 	$(BIN)/goldpanner run $(ARGS)
@@ -28,6 +28,9 @@ CORE_TESTS := $(addprefix tests/test_,$(addsuffix .py,instrument_cli compare pas
 
 test-slow: $(VENV)/.dev  ## the simulations that take minutes
 	$(BIN)/pytest -m slow
+
+test-torture: $(VENV)/.dev  ## ten minutes of kills, flipped bits, hostile completions, little memory, full disks
+	nice -n 19 $(BIN)/python benchmarks/torture.py $(ARGS)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

@@ -30,7 +30,7 @@ class MergeReport:
         return f"{self.files:,} files copied: {self.samples:,} new samples, {self.records:,} new records{known}"
 
 
-def merge(into: Reader, other: Reader) -> MergeReport:
+def merge_stores(into: Reader, other: Reader) -> MergeReport:
     """Copy the files of another store that this one lacks; see `Store.merge`. Killed, the same call goes on."""
     report = check(other)
     if not report.ok or report.other_version:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from goldpanner.errors import InputError, StoreError
 from goldpanner.store import upkeep
 from goldpanner.store.counts import Selection, count_rows
-from goldpanner.store.merge import MergeReport, merge
+from goldpanner.store.merge import MergeReport, merge_stores
 from goldpanner.store.read import Ask, Reader
 from goldpanner.store.records import Problems, R, Records
 from goldpanner.store.rows import (
@@ -399,7 +399,7 @@ class Store:
 
         Raises StoreError where a file of the other is damaged, lost, or of a version that this build does not read.
         """
-        return merge(self._reader, other._existing())
+        return merge_stores(self._reader, other._existing())
 
     def compact(self) -> upkeep.CompactReport:
         """Merge the parts of each dataset into one, sorted and without duplicates. Raises StoreError on damage."""
