@@ -275,6 +275,26 @@ def _other_params(base: Source, rl: Source) -> str | None:
     return f"base ({base.name}) was sampled with {before}, RL ({rl.name}) with {after}" if changed else None
 
 
+def verifier_errors(
+    source: Source, false_positive: str | None = None, false_negative: str | None = None, checked: bool = False
+) -> VerifierErrors | None:
+    """Return what is known of a verifier's errors, None where nothing is.
+
+    Args:
+        source: counts of a policy of a store.
+        false_positive: audited wrong answers that were judged correct, as `3/200`.
+        false_negative: audited right answers that were judged wrong, as `5/200`.
+        checked: take the errors that `verify-check` stored instead.
+
+    Raises:
+        InputError: one of the two numbers alone, or no check is stored.
+    """
+    if checked:
+        return stored_errors(source)
+    shares = {"--false-positive": false_positive, "--false-negative": false_negative}
+    return VerifierErrors.read(shares) if any(shares.values()) else None
+
+
 def stored_errors(source: Source) -> VerifierErrors:
     """Return the errors of the verifier that verify-check, or the rehearsal before the sampling, left in the store.
 

@@ -185,6 +185,20 @@ def _read_labels(path: Path) -> dict[str, str]:
     return {row[0]: row[1] for row in rows}
 
 
+def whole_numbers(text: str, option: str) -> list[int]:
+    """Return the numbers of a comma-separated option; raises InputError naming the part that is none."""
+    numbers = []
+    for part in text.split(","):
+        if part.strip():
+            try:
+                numbers.append(int(float(part)) if float(part) == int(float(part)) else int(part))
+            except (ValueError, OverflowError):
+                raise InputError(
+                    f"{option} {text!r}: {part.strip()!r} is no whole number; write, say, 1,100,10000"
+                ) from None
+    return numbers
+
+
 def seeds_by_name(words: Sequence[str]) -> dict[str, list[str]]:
     """Return the models of a command line by name: `a.jsonl`, or `rl=a,b,c` for seeds of one recipe.
 

@@ -1,8 +1,9 @@
 """`import`, `export` and `store`: samples in, samples out, and the store that holds them."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -11,10 +12,7 @@ from goldpanner.cli.options import AsJson, LogOptions, StoreOrNone, StoreSelecti
 from goldpanner.errors import InputError
 
 if TYPE_CHECKING:
-    from goldpanner.store.merge import MergeReport
-    from goldpanner.store.upkeep import CheckReport, CompactReport, RepairReport
-
-    Report: TypeAlias = CheckReport | CompactReport | MergeReport | RepairReport
+    from goldpanner.store import Store
 
 
 @cli_command("import", STORE)
@@ -124,10 +122,7 @@ def check_command(store: StoreArgument, as_json: AsJson = False) -> None:
 
     Example: goldpanner store check runs/world-seed0
     """
-    from goldpanner.store.find import open_store
-
-    report = open_store(store).check()
-    _show("check", report, as_json)
+    report = show_report("store-check", store, lambda opened: opened.check(), as_json)
     if not report.ok:
         raise typer.Exit(1)
 
@@ -141,9 +136,7 @@ def repair_command(store: StoreArgument, as_json: AsJson = False) -> None:
 
     Example: goldpanner store repair runs/world-seed0
     """
-    from goldpanner.store.find import open_store
-
-    _show("repair", open_store(store).repair(), as_json)
+    show_report("store-repair", store, lambda opened: opened.repair(), as_json)
 
 
 @cli_command("restore", STORE, stores)
@@ -152,9 +145,7 @@ def restore_command(store: StoreArgument, as_json: AsJson = False) -> None:
 
     Example: goldpanner store restore runs/world-seed0
     """
-    from goldpanner.store.find import open_store
-
-    _show("restore", open_store(store).restore(), as_json, "undone:\n")
+    show_report("store-restore", store, lambda opened: opened.restore(), as_json, "undone:\n")
 
 
 @cli_command("merge", STORE, stores)
@@ -171,7 +162,7 @@ def merge_command(
     """
     from goldpanner.store.find import open_store
 
-    _show("merge", open_store(store).merge(open_store(other)), as_json)
+    show_report("store-merge", store, lambda opened: opened.merge(open_store(other)), as_json)
 
 
 @cli_command("compact", STORE, stores)
@@ -182,13 +173,16 @@ def compact_command(store: StoreArgument, as_json: AsJson = False) -> None:
 
     Example: goldpanner store compact runs/world-seed0
     """
+    show_report("store-compact", store, lambda opened: opened.compact(), as_json)
+
+
+def show_report(name: str, folder: Path, work: "Callable[[Store], Any]", as_json: bool, before: str = "") -> Any:
+    """Do a work on a store, print its report and return it."""
     from goldpanner.store.find import open_store
 
-    _show("compact", open_store(store).compact(), as_json)
-
-
-def _show(name: str, report: "Report", as_json: bool, before: str = "") -> None:
+    report = work(open_store(folder))
     if as_json:
-        print_json(f"store-{name}", asdict(report))
+        print_json(name, asdict(report))
     else:
         typer.echo(f"{before}{report}")
+    return report

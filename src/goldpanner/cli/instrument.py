@@ -40,15 +40,9 @@ class AuditOptions(OptionGroup):
 
     def errors(self, source: "Source") -> "VerifierErrors | None":
         """Return the audit, None without. Raises InputError for one of the two numbers alone."""
-        from goldpanner.instrument import stored_errors
-        from goldpanner.measure.corrections import VerifierErrors
+        from goldpanner.instrument import verifier_errors
 
-        if self.checked:
-            return stored_errors(source)
-        shares = {"--false-positive": self.false_positive, "--false-negative": self.false_negative}
-        if not any(shares.values()):
-            return None
-        return VerifierErrors.read(shares)
+        return verifier_errors(source, self.false_positive, self.false_negative, self.checked)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,20 +65,6 @@ class MeasureOptions(OptionGroup):
         return {name: getattr(self, name) for name in names} | {"verifier": self.audit.errors(source)}
 
 
-def whole_numbers(text: str, option: str) -> list[int]:
-    """Return the numbers of a comma-separated option; raises InputError naming the part that is none."""
-    numbers = []
-    for part in text.split(","):
-        if part.strip():
-            try:
-                numbers.append(int(float(part)) if float(part) == int(float(part)) else int(part))
-            except (ValueError, OverflowError):
-                raise InputError(
-                    f"{option} {text!r}: {part.strip()!r} is no whole number; write, say, 1,100,10000"
-                ) from None
-    return numbers
-
-
 @cli_command("measure", MEASURE)
 def measure_command(
     what: Annotated[str, typer.Argument(help=f"Counts of the model: {COUNTS}.")],
@@ -101,6 +81,7 @@ def measure_command(
     """
     from goldpanner.cli import tables
     from goldpanner.instrument import confounds, profile_source
+    from goldpanner.sources import whole_numbers
 
     source = options.source.load(what)
     profile = profile_source(source, whole_numbers(options.k, "--k"), by=by, **options.arguments(source))
@@ -147,7 +128,7 @@ def compare_command(
     from goldpanner.instrument import compare_sources
     from goldpanner.measure.gate import gate, parse_conditions
     from goldpanner.measure.passk import default_ks
-    from goldpanner.sources import seeds_by_name
+    from goldpanner.sources import seeds_by_name, whole_numbers
 
     conditions = parse_conditions(fail_on) if fail_on else []
     before = options.source.load(base)
@@ -175,8 +156,8 @@ def compare_command(
         before, after, k=ks, fdr=fdr, within=within, as_run=as_run, rl_rollouts=rl_rollouts, **options.arguments(before)
     )
     ruling = gate(comparison, conditions) if conditions else None
-    more = {"gate": ruling.to_json()} if ruling else {}
-    record = {**comparison.to_json(), "sources": {"base": before.described(), "rl": after.described()}, **more}
+    record = {**comparison.to_json(), "sources": {"base": before.described(), "rl": after.described()}}
+    record |= {"gate": ruling.to_json()} if ruling else {}
     output.show("compare", comparison, record, lambda: tables.print_comparison(comparison, before, after, ruling))
     if markdown is not None:
         from goldpanner.files import write_atomically
@@ -217,6 +198,7 @@ def power_command(
     from goldpanner.cli.display import print_table
     from goldpanner.measure import power
     from goldpanner.report.result_tables import required_table, sensitivity_table
+    from goldpanner.sources import whole_numbers
 
     if (pilot is None) == (not shape):
         raise InputError("give a pilot's counts or --shape, one of the two; for example --shape beta:0.5,1")

@@ -64,16 +64,10 @@ def _conduct(
     from goldpanner.report.pages import mission as pages
     from goldpanner.store import Store
     from goldpanner.studies import mission
-    from goldpanner.studies.boundary import CONFIRMATION
-    from goldpanner.studies.lab import FULL, QUICK
     from goldpanner.studies.mission import outcome_json
-    from goldpanner.studies.runner import conduct, result
+    from goldpanner.studies.runner import conduct, result, study_scale
 
-    scale = QUICK if quick else FULL
-    if worlds is not None:
-        scale = scale.model_copy(update={"worlds": tuple(range(worlds))})
-    if fresh:
-        scale = scale.model_copy(update={"worlds": (*scale.worlds, *range(CONFIRMATION, CONFIRMATION + fresh))})
+    scale = study_scale(quick, worlds, fresh)
     store = Store(folder / "store")
     done = [result(store, (name, world)) is not None for name in names for world in scale.worlds]
     with display_study.StudyBars(len(done), sum(done), quiet=as_json) as bars:

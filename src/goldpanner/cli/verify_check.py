@@ -47,8 +47,7 @@ def verify_check_command(
             f"{what} is a verifier already; leave out --verifier {task_options.verifier}, or name a task first"
         )
     questions = [] if cases is not None else task.problems(problems, settings.seed or 0)
-    place = None if store is None else open_store(store)
-    judges = task.verifiers() if alone is None else (alone,)
+    judges, place = task.verifiers() if alone is None else (alone,), open_store(store) if store else None
     results = check_verifiers(task, judges, questions, cases=cases, store=place, level=level)
     if as_json:
         records = [{**each.record(), "unread_because": dict(each.unread_because)} for each in results]

@@ -11,6 +11,7 @@ import numpy as np
 from goldpanner.errors import InputError
 from goldpanner.report.chart_style import Look
 from goldpanner.store import Store
+from goldpanner.store.find import is_store
 from goldpanner.store.schema import ParamsRecord, RunRecord
 from goldpanner.store.studies import STUDY, StudyRecord
 from goldpanner.types import Counts, FloatArray, IntArray, Problem, StatedParams, StepMetrics
@@ -138,7 +139,9 @@ def gather(root: Path, responses: int = 4) -> Run:
     Raises InputError if there is no store, or nothing in it that could be drawn.
     """
     if not (root / "store").is_dir():
-        raise InputError(f"report: {str(root)!r} holds no store; give the folder that `goldpanner run` wrote to")
+        if is_store(root):
+            raise InputError(f"{root} is a sample store, not a run; reports are drawn from runs")
+        raise InputError(f"No run at {root}: it has no store. Pass the folder of a run, e.g. runs/world-seed0.")
     store = Store(root / "store")
     study = store.get(StudyRecord, STUDY)
     runs = {name: record for name, record in store.records(RunRecord).items() if record.policy is not None}

@@ -22,7 +22,7 @@ from goldpanner.store.findings import FindingRecord, ResultRecord
 from goldpanner.studies import claims, decide, statistics
 from goldpanner.studies import study as words
 from goldpanner.studies.boundary import CONFIRMATION
-from goldpanner.studies.lab import Lab, StudyScale
+from goldpanner.studies.lab import FULL, QUICK, Lab, StudyScale
 from goldpanner.studies.study import Study, judge_results
 from goldpanner.types import content_hash
 
@@ -35,6 +35,20 @@ RULES = (decide, statistics, words)
 
 Job = tuple[str, int]
 """(study or `bases`, world)."""
+
+
+def study_scale(quick: bool = False, worlds: int | None = None, fresh: int = 0) -> StudyScale:
+    """Return the scale of studies.
+
+    Args:
+        quick: a short trial run, too small to decide a claim.
+        worlds: number of worlds, with seeds from 0; None: the scale's own.
+        fresh: number of further worlds that confirm a claim.
+    """
+    scale = QUICK if quick else FULL
+    if worlds is not None:
+        scale = scale.model_copy(update={"worlds": tuple(range(worlds))})
+    return scale.model_copy(update={"worlds": (*scale.worlds, *range(CONFIRMATION, CONFIRMATION + fresh))})
 
 
 def conduct(names: Sequence[str], out: Path, scale: StudyScale, progress: Notify) -> dict[str, FindingRecord]:
