@@ -24,6 +24,7 @@ from goldpanner.store.schema import RunRecord
 from goldpanner.tasks.world import World, WorldConfig
 from goldpanner.train import grpo
 from goldpanner.train.config import RLVRConfig
+from goldpanner.train.finite import NotFiniteError
 from goldpanner.train.model import ModelConfig, build_model, build_tokenizer, load_model, save_model
 from goldpanner.train.rlvr import Rollouts, step_problems, update
 from goldpanner.train.rows import TokenRow
@@ -421,6 +422,20 @@ def test_watching_changes_nothing(tmp_path):
     for look in recorder.looks:
         assert (look.n, look.unjudged) == (20, 5)
         assert 5 <= look.c <= 10
+
+
+def test_a_step_whose_gradient_is_not_finite_is_not_taken(tmp_path):
+    class Breaking(Recorder):
+        def on_train_begin(self, *args, **kwargs):
+            super().on_train_begin(*args, **kwargs)
+            self.start = [p.detach().clone() for p in self._model.parameters()]
+            next(self._model.parameters()).register_hook(lambda gradient: gradient + float("inf"))
+
+    recorder = Breaking(tmp_path / "s", "mine")
+    with pytest.raises(NotFiniteError, match="step 0: the gradient of model.embed_tokens"):
+        script(tmp_path, recorder=recorder)
+    for before, after in zip(recorder.start, recorder._model.parameters(), strict=True):
+        assert torch.equal(before, after)
 
 
 def test_a_finished_run_s_name_is_taken(tmp_path):

@@ -52,6 +52,16 @@ def check_skips(records: Sequence[CountsSkips]) -> None:
         )
 
 
+def check_gradients(model: Any, step: int) -> None:
+    """Raise NotFiniteError where a gradient is not finite: to be asked before a step that others take."""
+    for name, parameter in model.named_parameters():
+        if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):
+            raise NotFiniteError(
+                f"step {step}: the gradient of {name} is not finite, so the step was not taken; the last checkpoint is "
+                "kept; train with a lower learning rate in another folder"
+            )
+
+
 def check_finite(model: Any, optimizers: Sequence[torch.optim.Optimizer] = ()) -> None:
     """Raise NotFiniteError where a weight of the model, or a number that an optimizer keeps, is not finite."""
     values = dict(model.named_parameters())

@@ -21,6 +21,7 @@ from goldpanner.policies.local import LocalPolicy
 from goldpanner.sampling.rollout import judge, rollout
 from goldpanner.store import Store
 from goldpanner.store.schema import PolicyRecord, RunRecord
+from goldpanner.train.finite import check_gradients
 from goldpanner.train.reward import Payment, UnjudgedBudget
 from goldpanner.train.trl.paid import paid, rehearse_batch
 from goldpanner.train.trl.rollout_log import GroupStats, RolloutLog, group_stats
@@ -271,6 +272,11 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         atexit.register(self._log.flush)
         if state.global_step == 0:
             self._look(0)
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Stop before a step whose gradient is not finite; in fp16 the gradient's scaler skips such a step itself."""
+        if not args.fp16:
+            check_gradients(self._model, state.global_step)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """ProbeLook at the probe set every `every` steps."""
