@@ -165,3 +165,19 @@ def test_a_saved_file_has_the_rights_of_any_other(tmp_path, results):
     other = tmp_path / "other"
     other.touch()
     assert results["band"].save(tmp_path / "curve.csv").stat().st_mode == other.stat().st_mode
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet", ".jsonl"])
+def test_exported_counts_are_what_their_ending_says_and_come_back(tmp_path, ending):
+    store = gp.Store(tmp_path / "store")
+    verdicts = [Verdict(outcome, "exact@1") for outcome in (Outcome.CORRECT, Outcome.WRONG, Outcome.UNJUDGED)]
+    store.append(
+        [Sample(f"p{p}", "base", "x", 0, i, Completion("t"), verdicts[min(p, i)]) for p in range(3) for i in range(3)]
+    )
+    path = tmp_path / f"counts{ending}"
+    gp.export(store, "base", path)
+    if ending == ".csv":
+        assert path.read_text().startswith("id,n,c,unjudged")
+    back, counts = gp.load_counts(path), store.counts("base")
+    for name in ("ids", "n", "c", "unjudged", "truncated"):
+        assert list(getattr(back, name)) == list(getattr(counts, name)), name

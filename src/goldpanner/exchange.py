@@ -7,6 +7,8 @@ from typing import Literal
 from goldpanner import interop
 from goldpanner.errors import InputError
 from goldpanner.interop.selection import Weight
+from goldpanner.report.results import view
+from goldpanner.report.table import WRITERS, write_table
 from goldpanner.store import Store
 from goldpanner.store.find import find_policy
 from goldpanner.store.schema import ParamsRecord
@@ -34,7 +36,8 @@ def export(
     Args:
         store: store of the samples.
         policy: policy in the store, by name, short id or run.
-        path: file to write; Parquet for a problem set.
+        path: file to write; Parquet for a problem set; counts are CSV, Parquet, LaTeX or Markdown by the ending, else
+            JSON lines.
         target: `counts`; `inspect`, a log of inspect_ai; `trl` or `verl`, a problem set to train on.
         tasks: tasks whose problems are written; None: all.
         params: hash of the sampling parameters, where the store has several.
@@ -72,7 +75,10 @@ def export(
         return [f"{len(samples):,} samples: {path}"]
     counts = store.counts(find_policy(store, policy), params=params, tasks=tasks, verifier=verifier)
     if target == "counts":
-        interop.write_counts(counts, path)
+        if path.suffix in WRITERS:
+            write_table(view(counts).table(), path)
+        else:
+            interop.write_counts(counts, path)
         return [f"{len(counts):,} problems: {path}"]
     problems = interop.select(store.problems(), counts, low=low, high=high, weight=weight, rows=rows)
     used = int((problems.copies > 0).sum())  # `rows` may be fewer than the problems chosen

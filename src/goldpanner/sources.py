@@ -225,7 +225,7 @@ class ArrowTable(Protocol):
         """Return the table as a stream of Arrow."""
 
 
-CountsLike: TypeAlias = "Counts | Imported | Path | str | ArrowTable | NDArray[Any] | Sequence[Mapping[str, Any]]"
+CountsLike: TypeAlias = "Counts | Imported | Path | str | ArrowTable | NDArray[Any] | Sequence[Mapping[str, object]]"
 """What counts are taken from: see `load_counts`."""
 
 

@@ -161,3 +161,6 @@ def story(record: "StudyRecord", folder: Path, page: Path) -> None:
     console.print()
     print_table(stages_table(record))
     console.print(f"\nreport   {page}\nsamples  {folder / 'store'}\nmodels   {folder / 'stages'}", highlight=False)
+    if record.arms:
+        base, rl = record.arms[0]
+        console.print(f"next: goldpanner compare {base} {rl} --store {folder}", highlight=False, markup=False)

@@ -46,6 +46,8 @@ def import_command(
         print_json("import", asdict(report))
     else:
         typer.echo("\n".join(report.lines()))
+        what = "POLICY --store " + str(store) if store is not None else str(counts or src)
+        typer.echo(f"next: goldpanner measure {what}")
 
 
 @cli_command("cite", MEASURE)

@@ -54,7 +54,9 @@ def print_comparison(found: Comparison, base: Source, rl: Source, ruling: Gate |
             print_table(moved_table(found, name, places, MOVED, lambda id_: base.text_of(id_) or rl.text_of(id_)))
     for problem, origin in list(found.origin.items())[:SHOWN]:
         print_lines(f"{printable(problem)}: {origin.label}: {origin.summary}")
-    print_lines("more: --json, --html FILE, --markdown FILE, --save curve.pdf (every problem)")
+    undecided = found.at_one_try.undecided or found.at_k_tries.undecided
+    follow = "power, for how many samples would decide" if undecided else "cite, on what --json prints"
+    print_lines(f"more: --json, --html FILE, --markdown FILE, --save curve.pdf   next: goldpanner {follow}")
     if ruling is not None:
         print_lines(ruling.summary)
 
@@ -70,6 +72,7 @@ def print_series(found: Series) -> None:
                 f"between the {len(stage.seeds)} seeds of {printable(stage.name)}: pass@{k} {low:.3f} to {high:.3f}, "
                 f"standard deviation {deviation:.3f}"
             )
+    print_lines("more: --json, --html FILE, --save curve.pdf   next: goldpanner cite, on what --json prints")
 
 
 def print_plan(found: Plan, name: str) -> None:
@@ -83,3 +86,6 @@ def print_plan(found: Plan, name: str) -> None:
         f"expected to stand in the wrong class: {found.misplaced} of {len(found.problems):,} problems. "
         "Rule of thumb: a 95% chance of one success takes about 3/p rollouts."
     )
+    low, _, high = (f"{edge:.2g}" for edge in found.thresholds)
+    follow = f"export POLICY train.parquet --store DIR --for trl --low {low} --high {high}"
+    print_lines(f"more: --json, --save problems.csv   next: goldpanner {follow}")

@@ -29,6 +29,8 @@ USUAL_NAMES: Mapping[str, tuple[str, ...]] = {
     "step": ("step", "global_step", "training_step"),
 }
 """What a column may be taken for -> the names that such columns usually have."""
+FURTHER_COUNTS = ("unjudged", "unanswered", "truncated", "finish_unknown")
+"""Columns beside n and c of a table of counts, by these names alone."""
 _DECIDE = ("id", "correct", "n", "c", "rate", "policy", "step")
 """Of these, a second candidate is an error; of the others it is a note."""
 _NUMBER = re.compile(r"(.*?)(\d+)")
@@ -111,6 +113,8 @@ def find_layout(path: Path, names: Iterable[str], mapping: Mapping[str, str]) ->
         return matrix
     unused = {"samples": ("n", "c", "rate"), "counts": ("correct", "rate", "text", "finish"), "rates": ("c", "correct")}
     columns = {role: name for role, name in columns.items() if role not in unused[shape] or role in mapping}
+    if shape == "counts":
+        columns |= {name: name for name in FURTHER_COUNTS if name in names and name not in columns.values()}
     return Layout(shape, columns, n=n, notes=tuple(notes))
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from goldpanner.errors import InputError
 from goldpanner.interop.cells import finish_of, members, number_of, problem_name, verdict_value
 from goldpanner.interop.columns import Chunk, cells, table_chunks
+from goldpanner.interop.formats.counts import counts_record
 from goldpanner.interop.lines import TORN, LogRow, brief, log_verdict, message_text, unicode_text
 from goldpanner.interop.records import LogOrigin, Reading, Record, problem_of, record_of
-from goldpanner.interop.roles import Layout
+from goldpanner.interop.roles import FURTHER_COUNTS, Layout
 from goldpanner.types import Verdict
 
 Key = tuple[str, str | None, int | None]
@@ -87,9 +88,8 @@ class Table:
             lists = {role: cells(chunk.columns[name]) for role, name in columns.items()}
             for index, place in enumerate(chunk.places):
                 number += 1
-                values = {
-                    role: number_of(v[index]) if role in ("n", "c", "rate") else v[index] for role, v in lists.items()
-                }
+                numbers = ("n", "c", "rate", *FURTHER_COUNTS)
+                values = {role: number_of(v[index]) if role in numbers else v[index] for role, v in lists.items()}
                 row = self.row(chunk, index, values)
                 name, policy, step = key = self.key(row, values, number)
                 if key in places:
@@ -99,7 +99,7 @@ class Table:
                 c = row.integer(columns["c"]) if self.layout.shape == "counts" else _correct(row, columns["rate"], n)
                 if c > n:
                     row.fail(f"c = {c} is more than n = {n}")
-                yield Record(name, self.origin(policy), n, c, finish_unknown=n, step=step, name=name)
+                yield counts_record(row, name, self.origin(policy), n, c, self.reading, step)
 
     def samples(self) -> Iterator[Record]:
         """Yield one record a row, with its samples as draws."""

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from goldpanner.errors import InputError
-from goldpanner.files import replacing
 from goldpanner.measure import passk
 from goldpanner.measure.compare import Comparison
 from goldpanner.measure.passk import Band
@@ -23,7 +22,7 @@ from goldpanner.report import result_tables as tables
 from goldpanner.report.chart_style import PICTURES
 from goldpanner.report.figure_files import Picture
 from goldpanner.report.page import Figure
-from goldpanner.report.table import WRITERS, ResultTable
+from goldpanner.report.table import WRITERS, ResultTable, write_table
 from goldpanner.types import Counts, Sample
 
 if TYPE_CHECKING:
@@ -58,9 +57,7 @@ class View:
         name = self.name_of(path)
         if path.suffix in PICTURES:
             return self.picture(name).save(path)
-        table = self.table(name)
-        with replacing(path) as temporary:
-            WRITERS[path.suffix](table, temporary)
+        write_table(self.table(name), path)
         return path
 
     def name_of(self, path: Path) -> str:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from goldpanner.errors import need_extra
+from goldpanner.files import replacing
 from goldpanner.types import Estimate
 
 if TYPE_CHECKING:
@@ -119,6 +120,12 @@ WRITERS: Mapping[str, Callable[[ResultTable, Path], None]] = {
     ".md": write_markdown,
 }
 """By ending, how a table is written."""
+
+
+def write_table(table: ResultTable, path: Path) -> None:
+    """Write a table as its ending, one of `WRITERS`, says; the file is whole or absent."""
+    with replacing(path) as temporary:
+        WRITERS[path.suffix](table, temporary)
 
 
 def markdown_cell(text: str) -> str:

@@ -136,9 +136,9 @@ def track(folder: Path | str, name: str, project: str = "goldpanner") -> int:
     steps = 0
     for path in files:
         tracker = open_tracker(name, project, "-".join(dict.fromkeys((folder.name, path.parent.name))))
-        for record in _lines(path):
-            if record["step"] >= 0 and (values := step_numbers(record)):
-                tracker.log(values, record["step"])
+        for step, record in _lines(path):
+            if step >= 0 and (values := step_numbers(record)):
+                tracker.log(values, step)
                 steps += 1
         tracker.finish()
     return steps
@@ -160,7 +160,7 @@ def tracked(tracker: Tracker) -> "Callable[[StepLog | ProbeLook], None]":
     return send
 
 
-def step_numbers(record: Mapping[str, Any]) -> dict[str, float]:
+def step_numbers(record: Mapping[str, object]) -> dict[str, float]:
     """Return the finite numbers of a step by our names and, where TRL has one, by its name."""
     numbers: dict[str, float] = {}
     for name, value in record.items():
@@ -174,7 +174,7 @@ def step_numbers(record: Mapping[str, Any]) -> dict[str, float]:
     return {**others, **numbers}
 
 
-def _finite(values: Mapping[str, Any]) -> dict[str, float]:
+def _finite(values: Mapping[str, object]) -> dict[str, float]:
     return {
         name: float(value)
         for name, value in values.items()
@@ -182,12 +182,12 @@ def _finite(values: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the records of a file of metrics; a last line that is being written is left out."""
+def _lines(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
+    """Yield the steps of a file of metrics with their records; a last line that is being written is left out."""
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
             record = json.loads(line)
         except ValueError:
             continue
-        if isinstance(record, dict) and isinstance(record.get("step"), int):
-            yield record
+        if isinstance(record, dict) and isinstance(step := record.get("step"), int):
+            yield step, record

@@ -13,6 +13,7 @@ from goldpanner.files import replacing
 from goldpanner.interop.format import Format, json_with
 from goldpanner.interop.lines import LogRow, log_rows, unicode_text
 from goldpanner.interop.records import LogOrigin, Reading, Record
+from goldpanner.interop.roles import FURTHER_COUNTS
 from goldpanner.types import Counts
 
 
@@ -28,23 +29,32 @@ def _read(reading: Reading) -> Iterator[Record]:
         if name in seen:
             row.fail(f"problem id {name!r} stands twice (first on line {seen[name]}); give every problem one row")
         seen[name] = row.line
-        n, c = row.integer("n"), row.integer("c")
-        unjudged = row.integer("unjudged") if row.fields.get("unjudged") is not None else 0
-        recorded = row.fields.get("truncated") is not None
-        truncated = row.integer("truncated") if recorded else 0
-        partly = row.integer("finish_unknown") if row.fields.get("finish_unknown") is not None else 0
-        unanswered = row.integer("unanswered") if row.fields.get("unanswered") is not None else 0
-        if unanswered > unjudged:
-            row.fail(f"unanswered = {unanswered} is more than unjudged = {unjudged}, of which it is a part")
-        if c + unjudged > n:
-            row.fail(f"c = {c} and unjudged = {unjudged} are together more than n = {n}")
-        if truncated > n:
-            row.fail(f"truncated = {truncated} is more than n = {n}")
-        if truncated + partly > n:
-            row.fail(f"truncated = {truncated} and finish_unknown = {partly} are together more than n = {n}")
-        if n == 0:
-            reading.report.warn("problems with n = 0 carry no information")
-        yield Record(name, origin, n, c, unjudged, truncated, partly if recorded else n, unanswered, name=name)
+        yield counts_record(row, name, origin, row.integer("n"), row.integer("c"), reading)
+
+
+def counts_record(
+    row: LogRow, name: str, origin: LogOrigin, n: int, c: int, reading: Reading, step: int | None = None
+) -> Record:
+    """Return the record of a row with the counts of one problem; fields that it lacks are 0, `truncated` unknown.
+
+    Raises InputError for counts that do not go together.
+    """
+    recorded = row.fields.get("truncated") is not None
+    unjudged, unanswered, truncated, partly = (
+        row.integer(field) if row.fields.get(field) is not None else 0 for field in FURTHER_COUNTS
+    )
+    if unanswered > unjudged:
+        row.fail(f"unanswered = {unanswered} is more than unjudged = {unjudged}, of which it is a part")
+    if c + unjudged > n:
+        row.fail(f"c = {c} and unjudged = {unjudged} are together more than n = {n}")
+    if truncated > n:
+        row.fail(f"truncated = {truncated} is more than n = {n}")
+    if truncated + partly > n:
+        row.fail(f"truncated = {truncated} and finish_unknown = {partly} are together more than n = {n}")
+    if n == 0:
+        reading.report.warn("problems with n = 0 carry no information")
+    unknown = partly if recorded else n
+    return Record(name, origin, n, c, unjudged, truncated, unknown, unanswered, step=step, name=name)
 
 
 def _only_counts(reading: Reading) -> None:
