@@ -89,7 +89,7 @@ def test_samples_and_scores_are_those_of_pefts_own_and_of_the_merged_model(base,
         warnings.simplefilter("ignore")  # peft asks transformers for a name that it is about to lose
         peft_model = PeftModel.from_pretrained(load_model(base)[0], adapter)
     merged = copy.deepcopy(policy.model)
-    lora.merge(merged)
+    lora.merge_adapters(merged)
     assert not [name for name in merged.state_dict() if "lora" in name]
     plain = LocalPolicy.from_pretrained(base, device="cpu")
     moved = 0.0

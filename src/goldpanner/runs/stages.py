@@ -238,7 +238,7 @@ def train_stage(
         if getattr(stage.settings, "lora", 0) and parent is not None:
             if not (parent / ADAPTER).is_file():  # peft adapters name one whole model as their base
                 lora.save_adapter(model, tokenizer, folder / "adapter", parent)
-            lora.merge(model)
+            lora.merge_adapters(model)
         store.put(PolicyRecord.of(policy.describe(), run=folder.name))
         record = RunRecord(
             id=folder.name,

@@ -60,7 +60,7 @@ def save_adapter(model: Any, tokenizer: Any, folder: Path, base: Path) -> None:
     save_folder(folder, write)
 
 
-def merge(model: Any) -> None:
+def merge_adapters(model: Any) -> None:
     """Add the adapters to the weights in place and take them out: W + (alpha / r) B A, a plain model again."""
     from peft.tuners.lora import LoraLayer
 

@@ -15,7 +15,7 @@ from goldpanner import rng
 from goldpanner.errors import InputError
 from goldpanner.files import save_folder
 from goldpanner.policies.load import load_pretrained, quiet_progress
-from goldpanner.train.lora import merge
+from goldpanner.train.lora import merge_adapters
 
 PAD, EOS, UNK = "<pad>", "<eos>", "<unk>"
 SPECIAL_TOKENS = (PAD, EOS, UNK)
@@ -128,5 +128,5 @@ def load_model(folder: Path | str, device: str | torch.device | None = None, dty
     """
     model, tokenizer = load_pretrained(folder, dtype)
     if hasattr(model, "peft_config"):
-        merge(model)
+        merge_adapters(model)
     return (model if device is None else model.to(device)), tokenizer
