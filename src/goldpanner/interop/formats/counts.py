@@ -37,7 +37,17 @@ def counts_record(
 ) -> Record:
     """Return the record of a row with the counts of one problem; fields that it lacks are 0, `truncated` unknown.
 
-    Raises InputError for counts that do not go together.
+    Args:
+        row: columns of the row.
+        name: id of the problem.
+        origin: file that the row comes from.
+        n: samples.
+        c: correct samples.
+        reading: the import under way.
+        step: training step of the samples, where the row names one.
+
+    Raises:
+        InputError: counts that do not go together.
     """
     recorded = row.fields.get("truncated") is not None
     unjudged, unanswered, truncated, partly = (
