@@ -13,13 +13,14 @@ import torch
 from typer.testing import CliRunner
 
 import tiny_model
-from goldpanner.cli import application, sample
+from goldpanner.cli import application
 from goldpanner.errors import InputError, MissingExtraError
 from goldpanner.policies.base import Request
 from goldpanner.policies.load import load_pretrained
 from goldpanner.policies.local import LocalPolicy
 from goldpanner.runs.config import fit_to_task
 from goldpanner.runs.stages import rl_stage, train_stage
+from goldpanner.sampling import summary
 from goldpanner.store import Store
 from goldpanner.store.schema import RunRecord
 from goldpanner.tasks.catalog import task
@@ -207,7 +208,7 @@ def test_the_command_line_samples_and_scores_adapters(base, adapter, tmp_path, m
 
     half = json.loads(call("sample", base, tiny_model.TASK, *draw[3:], "--dtype", "bfloat16", "--json"))
     assert half["policy"] == LocalPolicy.from_pretrained(base, device="cpu", dtype="bfloat16").id
-    monkeypatch.setattr(sample, "LARGE", 0)
+    monkeypatch.setattr(summary, "LARGE", 0)
     for able in (False, True):
         monkeypatch.setattr("goldpanner.policies.local.fast_bfloat16", lambda device, able=able: able)
         told = runner.invoke(application(), ["sample", str(base), tiny_model.TASK, *map(str, draw[3:])]).stderr
