@@ -61,7 +61,7 @@ def test_paths_and_matrices_are_taken(tmp_path):
 @pytest.mark.parametrize(
     "wrong",
     [None, 3, {"a": 1}, [1, 2], [], "no/such/file", object(), np.zeros(3), [{"x": 1}], pd.DataFrame()],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_what_holds_no_counts_is_our_error(wrong):
     for function in (gp.curve, gp.profile, gp.plan, gp.load_counts, lambda x: gp.compare(counts_of(BASE), x)):
