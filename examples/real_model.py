@@ -10,7 +10,7 @@ Any model folder will do, and any setting can follow it: grpo.steps=20 grpo.lora
 import sys
 from pathlib import Path
 
-from goldpanner.report import build
+from goldpanner import build_report
 from goldpanner.runs.model_run import ModelRunConfig, run_model
 from goldpanner.runs.settings import load_settings
 
@@ -26,4 +26,4 @@ print(record.verdict.headline)
 for stage, parts in record.form.items():
     form, skill = parts.parses.estimate(), parts.correct_given_parsed.estimate()
     print(f"{stage}: P(in the asked form) {form}, P(correct | in that form) {skill}")
-print(build(out))
+print(build_report(out))

@@ -1,5 +1,6 @@
 """What servers answer, in the shapes that they give it, and what they refuse: read, or told by its meaning."""
 
+import dataclasses
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -402,7 +403,7 @@ def test_a_key_that_is_echoed_is_not_kept(monkeypatch):
     ) as server:
         who = server.policy(override=True)
         groups = draw(who)
-        kept = [*groups, who.describe(), who.probe(PROBLEMS[0], PARAMS).to_json()]
+        kept = [*groups, who.describe(), dataclasses.asdict(who.probe(PROBLEMS[0], PARAMS))]
     assert "secret" not in repr(kept)
     assert "***" in groups[0][0].text
     assert groups[2][0].text == "your key is ***"

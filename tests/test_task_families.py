@@ -185,7 +185,7 @@ def test_ids() -> None:
         load("gsm8k/test", 3)
     with pytest.raises(InputError, match="leave out the path"):
         load("countdown/3", 3, path="file.jsonl")
-    with pytest.raises(InputError, match="how many"):
+    with pytest.raises(InputError, match="give their number n"):
         task("countdown/3").problems()
 
 
