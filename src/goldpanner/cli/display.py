@@ -159,7 +159,9 @@ def story(record: "StudyRecord", folder: Path, page: Path) -> None:
     for paragraph in verdict.paragraphs:
         console.print(Padding(paragraph, (1, 0, 0, 2)), highlight=False, markup=False)
     console.print()
-    print_table(stages_table(record))
+    table = stages_table(record)
+    sampled = [name for name in table.columns if f"exact {name}" in table.columns]  # the page has both
+    print_table(table.without(*sampled))
     console.print(f"\nreport   {page}\nsamples  {folder / 'store'}\nmodels   {folder / 'stages'}", highlight=False)
     if record.arms:
         base, rl = record.arms[0]

@@ -201,7 +201,7 @@ def stages_table(record: StudyRecord) -> ResultTable:
         columns[f"pass@{k}"] = [getattr(cell, f"pass_at_{name}").estimate() for *_, cell in rows]
         if first.exact_at_1 is not None:
             columns[f"exact pass@{k}"] = [getattr(cell, f"exact_at_{name}") for *_, cell in rows]
-    return ResultTable(columns, "Sampled and exact pass@k. * held out: RL never saw the task.")
+    return ResultTable(columns, "pass@k by stage. * held out: RL never saw the task.")
 
 
 def problems_by_model(result: Series) -> ResultTable:
