@@ -173,7 +173,7 @@ def test_lucky_guesses_are_measured_on_the_models_own_answers(tmp_path):
     assert found["guess_floor"] == pytest.approx(1 / 3)
     expected = 1 - np.mean([0, 0.5 / 0.5, 1 / 0.75])
     assert found["less_own_guesses"]["1"]["value"] == pytest.approx(max(expected, 0))
-    assert "less what its answers to other problems would hit" in call("measure", "p", "--store", tmp_path)
+    assert "less lucky guesses, by its answers to other problems" in call("measure", "p", "--store", tmp_path)
 
 
 def test_truncated_sampling_is_not_about_support(tmp_path):

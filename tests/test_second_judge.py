@@ -99,7 +99,7 @@ def test_pass_at_k_where_a_further_verifier_agrees_stands_beside(store):
     compared = json.loads(call("compare", "talker", "talker", "--store", store.root, "--json"))["corrected"]
     assert {row["what"] for row in compared} == {
         f"where {Exact().id} agrees",
-        "less what its answers to other problems would hit",
+        "less lucky guesses, by its answers to other problems",
     }
     alone = json.loads(call("measure", store.root, "--json"))["less_own_guesses"]
     guessed = {row["k"]: row["base"]["value"] for row in compared if row["what"].startswith("less")}

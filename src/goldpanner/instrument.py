@@ -412,7 +412,7 @@ def _with_texts(comparison: Comparison, base: Source, rl: Source) -> Comparison:
     floors = [_own_floor(x, _tallies(x)) for x in (base, rl)]
     if all((floor < 1).all() for floor in floors):
         less = [corrections.chance_corrected(x, floor, ks, level) for x, floor in zip((base, rl), floors)]
-        rows += [Corrected("less what its answers to other problems would hit", k, less[0][k], less[1][k]) for k in ks]
+        rows += [Corrected(corrections.LESS_GUESSES, k, less[0][k], less[1][k]) for k in ks]
     before, after = (_confirmed(x, ks, level) for x in (base, rl))
     for verifier in sorted(before.keys() & after.keys()):
         pair = before[verifier], after[verifier]

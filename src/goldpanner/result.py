@@ -1,6 +1,7 @@
 """What every result can do: say itself in a line, show itself in a notebook, become tables, figures and files."""
 
 import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -23,7 +24,7 @@ class Brief:
         return _cut(f"{type(self).__name__}({', '.join(fields)})")
 
 
-class Result(Brief):
+class Result(Brief, ABC):
     """Base of the results: counts, curves, comparisons, plans.
 
     A result has named tables and named figures; which ones, the error for a wrong name lists.
@@ -33,9 +34,9 @@ class Result(Brief):
     """Returns the tables and figures; set by the package, since whatever draws results lies above them."""
 
     @property
+    @abstractmethod
     def summary(self) -> str:
         """The answer in a few sentences."""
-        raise NotImplementedError
 
     def __repr__(self) -> str:
         return _cut(f"{type(self).__name__}: {self.summary}")

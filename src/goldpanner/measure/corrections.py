@@ -13,6 +13,9 @@ from goldpanner.measure import intervals, passk
 from goldpanner.measure.posterior import RateDistribution
 from goldpanner.types import Counts, Estimate, FloatArray, IntArray, SamplingParams
 
+LESS_GUESSES = "less lucky guesses, by its answers to other problems"
+"""What is said of pass@k from which `chance_corrected` took the chance that own answers to other problems hit."""
+
 
 def support_refusal(params: SamplingParams, override: bool = False) -> str | None:
     """Return why these samples cannot speak of the model's support, or None if they can.

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from goldpanner.measure.compare import Comparison
+from goldpanner.measure.corrections import LESS_GUESSES
 from goldpanner.measure.gate import Gate
 from goldpanner.measure.metrics import Confounds
 from goldpanner.measure.profile import Profile
@@ -94,10 +95,7 @@ def _text_facts(texts: Confounds) -> list[tuple[str, str]]:
         ("P(correct given parsed)", f"{texts.split.correct_given_parsed.value:.3g}"),
         ("guess floor", "unknown" if texts.guess_floor is None else f"{texts.guess_floor:.3g}"),
     ]
-    facts += [
-        (f"pass@{k} less what its answers to other problems would hit", str(e))
-        for k, e in texts.less_own_guesses.items()
-    ]
+    facts += [(f"pass@{k} {LESS_GUESSES}", str(e)) for k, e in texts.less_own_guesses.items()]
     of_verifier = texts.confirmed.items()
     facts += [(f"pass@{k} where {name} agrees", str(e)) for name, of_k in of_verifier for k, e in of_k.items()]
     facts += [(f"maj@{k}", str(e)) for k, e in texts.majority.items() if k > 1]

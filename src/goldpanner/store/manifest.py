@@ -196,7 +196,7 @@ class Manifest:
 
     def sound_lines(self) -> list[Entry]:
         """Return the files of a damaged manifest, as its sound lines have them."""
-        with suppress(OSError):
+        with suppress(FileNotFoundError):
             for line in self.path.read_bytes().split(b"\n")[1:]:
                 with suppress(ManifestError):
                     self._end = max(self._end, 1)  # so that no line is taken for the first

@@ -258,11 +258,12 @@ def _other_columns(path: Path, kind: Kind) -> OtherColumnsError:
     try:
         names = pq.read_schema(path).names
     except (pa.ArrowException, OSError, MemoryError):
-        names = kind.schema.names
-    more = [f"{name!r} is new" for name in names if name not in kind.schema.names]
-    less = [f"{name!r} is missing" for name in kind.schema.names if name not in names]
+        changes = ["which ones could not be read"]
+    else:
+        changes = [f"{name!r} is new" for name in names if name not in kind.schema.names]
+        changes += [f"{name!r} is missing" for name in kind.schema.names if name not in names]
     return OtherColumnsError(
-        f"part {path} has other columns than this goldpanner writes ({', '.join(more + less) or 'other types'}). "
+        f"part {path} has other columns than this goldpanner writes ({', '.join(changes) or 'other types'}). "
         "It is not damaged: read it with the goldpanner that wrote it, or move it out of the store"
     )
 
